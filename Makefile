@@ -1,0 +1,48 @@
+# Each target does its own set-up from nothing but Python 3.10-3.12; the second time it is quick.
+#
+#   make run  [PORT=8080] [HOST=127.0.0.1] [AVATAR=me.avatar]    serve; open the address it prints
+#   make test                                                    every check and test
+#   make setup [PYTHON=/path/to/python]                          what `run` needs, into .venv
+#   make setup-dev                                               what `test` needs, into .venv
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP_SERVE := $(VENV)/.ready-serve
+STAMP_DEV := $(VENV)/.ready-dev
+SETUP := .ci/setup.sh
+
+.PHONY: run test check static setup setup-dev doctor clean
+.DEFAULT_GOAL := run
+
+run: $(STAMP_SERVE)
+	@$(PY) -m engine.cli serve $(if $(AVATAR),--avatar "$(AVATAR)") $(if $(HOST),--host "$(HOST)") $(if $(PORT),--port "$(PORT)")
+
+doctor: $(STAMP_SERVE)
+	@$(PY) -m engine.cli doctor
+
+test: static
+	$(PY) -m pytest
+
+check: static
+	$(PY) -m pytest -q tests/test_repository.py
+
+static: $(STAMP_DEV)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+setup: $(STAMP_SERVE)
+
+setup-dev: $(STAMP_DEV)
+
+$(STAMP_SERVE): pyproject.toml $(SETUP)
+	@sh $(SETUP) serve
+	@touch $@
+
+$(STAMP_DEV): pyproject.toml $(SETUP)
+	@sh $(SETUP) dev
+	@touch $@ $(STAMP_SERVE)
+
+clean:
+	rm -rf $(VENV)
