@@ -1,6 +1,6 @@
 """MediaPipe's face, body, hands and person matte, each as one small class that returns pixels.
 
-Knows nothing of time, filters or which hand is whose. Offline: the wheel carries the models.
+Knows nothing of time, filters or which hand is whose. Works offline: the wheel carries the models.
 """
 
 from __future__ import annotations
@@ -10,17 +10,27 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any
 
-import cv2
 import mediapipe as mp
 import numpy as np
+from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmark, NormalizedLandmarkList
+from mediapipe.framework.formats.rect_pb2 import NormalizedRect
+from mediapipe.python import CalculatorGraph, packet_creator
 from numpy.typing import NDArray
+
+from engine.hand_sides import HandFound, PoseFound
 
 FloatArray = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 _STDERR_LOCK = threading.Lock()
+_PROJECTION = """
+input_stream: "point" input_stream: "box"
+node { calculator: "LandmarkProjectionCalculator" output_stream: "NORM_LANDMARKS:projected"
+       input_stream: "NORM_LANDMARKS:point" input_stream: "NORM_RECT:box" }
+"""
 
 
 @contextmanager
@@ -39,14 +49,17 @@ def _quiet() -> Iterator[None]:
             os.close(saved)
 
 
-def limited(rgb: Image, max_side_px: int) -> Image:
-    """The picture with no side longer than `max_side_px` (0: any), contiguous; landmarks are relative, so unharmed."""
-    longest = max(rgb.shape[:2])
-    if 0 < max_side_px < longest:
-        ratio = max_side_px / longest
-        size = (max(2, round(rgb.shape[1] * ratio)), max(2, round(rgb.shape[0] * ratio)))
-        return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-    return np.ascontiguousarray(rgb)
+@cache
+def _spend_projection_warning() -> None:
+    """MediaPipe warns once per process, at its first find in a picture that is not square. Have it said unheard."""
+    point = NormalizedLandmarkList(landmark=[NormalizedLandmark(x=0.5, y=0.5, z=0.0)])
+    box = NormalizedRect(x_center=0.5, y_center=0.5, width=0.5, height=0.25)
+    graph = CalculatorGraph(graph_config=_PROJECTION)
+    graph.start_run()
+    graph.add_packet_to_input_stream("point", packet_creator.create_proto(point).at(1))
+    graph.add_packet_to_input_stream("box", packet_creator.create_proto(box).at(1))
+    graph.wait_until_idle()
+    graph.close()
 
 
 class _Part:
@@ -54,12 +67,16 @@ class _Part:
 
     def __init__(self, solution: Any, **options: Any) -> None:
         with _quiet():
+            _spend_projection_warning()
             self._solution = solution(**options)
-            # The graph opens its models on threads of its own; one frame waits for them and their chatter.
-            self._solution.process(np.zeros((64, 64, 3), np.uint8))
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        """The graph opens its models on threads of its own; one frame waits for them and their chatter."""
+        self._solution.process(np.zeros((64, 64, 3), np.uint8))
 
     def _process(self, rgb: Image) -> Any:
-        view = np.ascontiguousarray(rgb).view()
+        view = np.ascontiguousarray(rgb).view()  # on strided rows MediaPipe can find nothing, without a word
         view.flags.writeable = False  # saves MediaPipe a copy
         return self._solution.process(view)
 
@@ -67,7 +84,7 @@ class _Part:
         """Forget where the part was: the next frame is searched from scratch."""
         with _quiet():
             self._solution.reset()
-            self._solution.process(np.zeros((64, 64, 3), np.uint8))
+            self._warm_up()
 
     def close(self) -> None:
         """Release the models; a second call does nothing."""
@@ -76,32 +93,33 @@ class _Part:
             self._solution = None
 
 
-def _pixels(landmarks: Any, width: int, height: int) -> FloatArray:
-    """A MediaPipe landmark list -> (N, 3) px; its z has the scale of x."""
+def _pixels(landmarks: Any, rgb: Image) -> FloatArray:
+    """A MediaPipe landmark list -> (N, 3) px of `rgb`; its z has the scale of x."""
+    height, width = rgb.shape[:2]
     points = np.array([(p.x, p.y, p.z) for p in landmarks.landmark], np.float32)
     return points * np.array([width, height, width], np.float32)
 
 
 class FacePart(_Part):
-    """Face mesh with irises: up to `max_faces` arrays of (478, 3) px."""
+    """The face mesh with irises."""
 
-    def __init__(self, max_faces: int = 1) -> None:
-        super().__init__(mp.solutions.face_mesh.FaceMesh, max_num_faces=max_faces, refine_landmarks=True)
+    def __init__(self) -> None:
+        super().__init__(mp.solutions.face_mesh.FaceMesh, max_num_faces=1, refine_landmarks=True)
 
-    def find(self, rgb: Image, width: int, height: int) -> list[FloatArray]:
-        """rgb: (h, w, 3) uint8, any scale of the `width` x `height` px picture in whose pixels the answer is."""
-        faces = self._process(rgb).multi_face_landmarks
-        return [_pixels(face, width, height) for face in faces or ()]
+    def find(self, rgb: Image) -> list[FloatArray]:
+        """rgb: (H, W, 3) uint8 -> at most one (478, 3) px."""
+        return [_pixels(face, rgb) for face in self._process(rgb).multi_face_landmarks or ()]
 
 
 class FaceCounter(_Part):
-    """How many faces there are, quickly: the short-range detector without a mesh."""
+    """Where faces are, without a mesh: to notice a second person."""
 
     def __init__(self) -> None:
         super().__init__(mp.solutions.face_detection.FaceDetection, min_detection_confidence=0.6)
 
-    def find(self, rgb: Image, width: int, height: int) -> FloatArray:
-        """(N, 5): x, y, width, height in px and the score 0..1, best first."""
+    def find(self, rgb: Image) -> FloatArray:
+        """rgb: (H, W, 3) uint8 -> (N, 5): x, y, width, height in px, and the score 0..1."""
+        height, width = rgb.shape[:2]
         boxes = []
         for detection in self._process(rgb).detections or ():
             box = detection.location_data.relative_bounding_box
@@ -110,56 +128,42 @@ class FaceCounter(_Part):
         return np.array(boxes, np.float32).reshape(-1, 5)
 
 
-class PoseFound(NamedTuple):
-    """points: (33, 3) px, visibility: (33,) 0..1."""
-
-    points: FloatArray
-    visibility: FloatArray
-
-
 class PosePart(_Part):
-    """The body: 33 points with their visibility, or None. Model 1 is the one that the wheel carries."""
+    """The body, 33 points. Model 1 is the only one that the wheel carries."""
 
     def __init__(self) -> None:
         super().__init__(mp.solutions.pose.Pose, model_complexity=1, smooth_landmarks=False)
 
-    def find(self, rgb: Image, width: int, height: int) -> PoseFound | None:
-        """rgb: as in FacePart.find."""
+    def find(self, rgb: Image) -> PoseFound | None:
+        """rgb: (H, W, 3) uint8."""
         body = self._process(rgb).pose_landmarks
         if body is None:
             return None
         visibility = np.array([p.visibility for p in body.landmark], np.float32)
-        return PoseFound(_pixels(body, width, height), np.clip(visibility, 0.0, 1.0))
-
-
-class HandFound(NamedTuple):
-    """One hand, not yet assigned: points (21, 3) px, its score 0..1, and how likely it is the person's left."""
-
-    points: FloatArray
-    score: float
-    left_probability: float
+        return PoseFound(_pixels(body, rgb), np.clip(visibility, 0.0, 1.0))
 
 
 class HandsPart(_Part):
-    """Up to two hands. `quick` takes the light model: for live use."""
+    """Up to two hands. `quick` takes the light models, for live use."""
 
     def __init__(self, quick: bool = False) -> None:
         super().__init__(mp.solutions.hands.Hands, max_num_hands=2, model_complexity=0 if quick else 1)
 
-    def find(self, rgb: Image, width: int, height: int) -> list[HandFound]:
-        """rgb: as in FacePart.find, not mirrored."""
+    def find(self, rgb: Image) -> list[HandFound]:
+        """rgb: (H, W, 3) uint8, not mirrored."""
         result = self._process(rgb)
         found = []
-        for points, sides in zip(result.multi_hand_landmarks or (), result.multi_handedness or ()):
+        pairs = zip(result.multi_hand_landmarks or (), result.multi_handedness or (), strict=True)
+        for points, sides in pairs:
             side = sides.classification[0]
-            # MediaPipe names hands as in a mirrored picture; ours are not, so its "Right" is the person's left.
+            # MediaPipe names hands as in a mirrored picture. Ours is not, so its "Right" is the person's left.
             left = side.score if side.label == "Right" else 1.0 - side.score
-            found.append(HandFound(_pixels(points, width, height), float(side.score), float(left)))
+            found.append(HandFound(_pixels(points, rgb), min(float(side.score), 1.0), float(left)))
         return found
 
 
 class PersonMatte(_Part):
-    """Where the person is, per pixel (MediaPipe selfie segmentation, general model)."""
+    """Where the person is, per pixel (MediaPipe selfie segmentation, the general model)."""
 
     def __init__(self) -> None:
         super().__init__(mp.solutions.selfie_segmentation.SelfieSegmentation, model_selection=0)

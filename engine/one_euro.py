@@ -16,12 +16,14 @@ FloatArray = NDArray[np.float32]
 class OneEuroFilter:
     """A low-pass filter whose cut-off rises with speed: cutoff_hz = min_cutoff_hz + beta * speed / unit.
 
-    `unit` (given with each sample) makes `beta` independent of resolution: with the size of the face in px as the
-    unit, speed is in face sizes per second. Points of the last axis share one speed (its Euclidean length), so that
-    a point is smoothed alike in x, y and z.
+    `unit` (given with each sample) makes `beta` independent of resolution: with the size of the face in px as
+    the unit, speed is in face sizes per second. The coordinates on the last axis of a (..., N, D) array share one
+    speed, its Euclidean length, so that a point is smoothed alike in x, y and z.
     """
 
-    def __init__(self, min_cutoff_hz: float = 1.0, beta: float = 0.0, derivative_cutoff_hz: float = 1.0) -> None:
+    def __init__(
+        self, min_cutoff_hz: float = 1.0, beta: float = 0.0, derivative_cutoff_hz: float = 1.0
+    ) -> None:
         self._min_cutoff_hz = min_cutoff_hz
         self._beta = beta
         self._derivative_cutoff_hz = derivative_cutoff_hz
@@ -48,7 +50,8 @@ class OneEuroFilter:
         if dt_s <= 0.0:
             return past.copy()
         self._time_ns = time_ns
-        speed += np.float32(_alpha(self._derivative_cutoff_hz, dt_s)) * ((sample - past) / np.float32(dt_s) - speed)
+        follow = np.float32(_alpha(self._derivative_cutoff_hz, dt_s))
+        speed += follow * ((sample - past) / np.float32(dt_s) - speed)
         size = np.abs(speed) if speed.ndim < 2 else np.linalg.norm(speed, axis=-1, keepdims=True)
         cutoff_hz = self._min_cutoff_hz + self._beta * size / max(unit, 1e-6)
         gain = 1.0 / (1.0 + 1.0 / (2.0 * math.pi * dt_s * cutoff_hz))

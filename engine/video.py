@@ -122,7 +122,7 @@ def probe(path: str | Path) -> VideoInfo:
 class VideoWriter:
     """Writes H.264 (yuv420p), with the sound of `audio_from` if that has any, cut to its length.
 
-    The file appears under its name only on `close()`; after `abort()`, or an error inside `with`, none is left.
+    The file appears under its name only on `close()`; after `abort()` or an error inside `with` none is left.
     Odd sizes gain a repeated last row or column: H.264 wants even ones.
     """
 
