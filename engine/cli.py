@@ -1,0 +1,121 @@
+"""The `avatarcast` command: finds the subcommands, imports the one asked for, makes known errors one line.
+
+Knows no subcommand by name: each is an entry point of the group `avatarcast.commands` that names a module
+with `add_arguments(parser)` and `run(args) -> int`, whose docstring is its help. So engine imports neither
+stream nor export.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from engine.errors import AvatarcastError
+
+GROUP = "avatarcast.commands"
+EXIT_ERROR = 1
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+OWN_PACKAGES = ("engine", "export", "stream")
+# What a missing package is called where it is imported -> how to get it.
+EXTRA_OF = {
+    "onnx": "train",
+    "onnxruntime": "cpu",
+    "onnxscript": "train",
+    "pyvirtualcam": "camera",
+    "tensorrt": "trt",
+    "tensorrt_rtx": "trt-rtx",
+    "torch": "train",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line; the result is the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _dispatch(arguments)
+        sys.stdout.flush()  # so that a closed pipe shows here, not while the interpreter shuts down
+    except AvatarcastError as error:
+        return _fail(str(error))
+    except ModuleNotFoundError as error:
+        root = (error.name or "").partition(".")[0]
+        if not root or root in OWN_PACKAGES:
+            raise
+        return _fail(f"{root} is not installed and this command needs it: {_cure(root)}")
+    except KeyboardInterrupt:
+        print("avatarcast: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; without this the flush at exit would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    return status
+
+
+def _dispatch(arguments: list[str]) -> int:
+    commands = _commands()
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    parser = argparse.ArgumentParser(
+        prog="avatarcast",
+        description="Half a minute of footage becomes an avatar that a presenter drives live from a webcam.",
+        epilog="avatarcast COMMAND --help explains one command.",
+    )
+    parser.add_argument("--version", action="version", version=f"avatarcast {metadata.version('avatarcast')}")
+    choices = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    run = None
+    for name, entry in sorted(commands.items()):
+        text = _docstring(entry.value)
+        command = choices.add_parser(
+            name,
+            help=text.partition("\n")[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == wanted:  # only this one is imported: the others may need packages that are not here
+            module = entry.load()
+            module.add_arguments(command)
+            run = module.run
+    args = parser.parse_args(arguments)
+    if run is None:  # argparse has refused every other case
+        raise AssertionError(f"command {args.command!r} was parsed but not loaded")
+    return int(run(args))
+
+
+def _commands() -> Mapping[str, metadata.EntryPoint]:
+    found = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
+    if not found:
+        raise AvatarcastError(
+            "found no commands; wanted the entry points of an installed avatarcast: run `make setup`, "
+            "or pip install -e . in the repository"
+        )
+    return found
+
+
+def _docstring(module_name: str) -> str:
+    """The module's docstring, read from its source: importing it could take seconds, or fail."""
+    spec = importlib.util.find_spec(module_name)
+    if spec is None or spec.origin is None:
+        return f"(not in this installation: {module_name})"
+    return ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+
+
+def _cure(package: str) -> str:
+    extra = EXTRA_OF.get(package)
+    return (
+        f"pip install 'avatarcast[{extra}]'" if extra else f"pip install {package}, or run `make setup` again"
+    )
+
+
+def _fail(message: str) -> int:
+    print("avatarcast: error: " + " ".join(message.split()), file=sys.stderr)
+    return EXIT_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())
