@@ -21,6 +21,8 @@ _MEMORY_NS = 300_000_000  # a hand seen this recently still says which side it i
 _NEVER_NS = -(1 << 62)
 _SAME_HAND = 0.25  # mean distance of two finds of one hand, in hand sizes
 _FAR = 3.0  # hand sizes; further away is no less likely
+_UNSEEN = 0.2  # visibility of a wrist that the body model takes to be hidden or out of the picture
+_ASTRAY = 4.0  # hand sizes from both wrists; with both unseen, such a find is an ear or a collar
 _LIKELY = (0.02, 0.98)  # no label is surer than this
 
 
@@ -61,7 +63,7 @@ class HandSides:
         """-> hands (2, 21, 3) px, left then right, and their confidence (2,), 0 for a hand not found."""
         hands = np.zeros((2, HAND_POINTS, 3), np.float32)
         confidence = np.zeros(2, np.float32)
-        distinct = _distinct(found)
+        distinct = _distinct([hand for hand in found if not _astray(hand, pose)])
         costs = [[self._cost(hand, side, pose, time_ns) for side in (LEFT, RIGHT)] for hand in distinct]
         if len(distinct) == 2:
             straight, crossed = costs[0][LEFT] + costs[1][RIGHT], costs[0][RIGHT] + costs[1][LEFT]
@@ -86,6 +88,14 @@ class HandSides:
         if time_ns - self._seen_ns[side] <= _MEMORY_NS:
             cost += 2.0 * min(math.dist(wrist, self._wrists[side]) / size_px, _FAR)
         return cost
+
+
+def _astray(hand: HandFound, pose: PoseFound | None) -> bool:
+    """True for a find that the body contradicts."""
+    if pose is None or pose.visibility[list(_WRISTS)].max() >= _UNSEEN:
+        return False
+    nearest = min(math.dist(hand.points[0, :2], pose.points[wrist, :2]) for wrist in _WRISTS)
+    return nearest > _ASTRAY * hand_size_px(hand.points)
 
 
 def _apart(hand: HandFound, other: HandFound) -> float:

@@ -51,7 +51,7 @@ def _quiet() -> Iterator[None]:
 
 @cache
 def _spend_projection_warning() -> None:
-    """MediaPipe warns once per process, at its first find in a picture that is not square. Have it said unheard."""
+    """MediaPipe warns once per process, at its first find in an oblong picture. Have it said unheard."""
     point = NormalizedLandmarkList(landmark=[NormalizedLandmark(x=0.5, y=0.5, z=0.0)])
     box = NormalizedRect(x_center=0.5, y_center=0.5, width=0.5, height=0.25)
     graph = CalculatorGraph(graph_config=_PROJECTION)
@@ -156,7 +156,7 @@ class HandsPart(_Part):
         pairs = zip(result.multi_hand_landmarks or (), result.multi_handedness or (), strict=True)
         for points, sides in pairs:
             side = sides.classification[0]
-            # MediaPipe names hands as in a mirrored picture. Ours is not, so its "Right" is the person's left.
+            # MediaPipe names hands as in a mirrored picture. Ours is not: its "Right" is the person's left.
             left = side.score if side.label == "Right" else 1.0 - side.score
             found.append(HandFound(_pixels(points, rgb), min(float(side.score), 1.0), float(left)))
         return found

@@ -17,8 +17,8 @@ class OneEuroFilter:
     """A low-pass filter whose cut-off rises with speed: cutoff_hz = min_cutoff_hz + beta * speed / unit.
 
     `unit` (given with each sample) makes `beta` independent of resolution: with the size of the face in px as
-    the unit, speed is in face sizes per second. The coordinates on the last axis of a (..., N, D) array share one
-    speed, its Euclidean length, so that a point is smoothed alike in x, y and z.
+    the unit, speed is in face sizes per second. The coordinates on the last axis of a (..., N, D) array share
+    one speed, its Euclidean length, so that a point is smoothed alike in x, y and z.
     """
 
     def __init__(

@@ -1,0 +1,269 @@
+"""Tracking for a live call: the face on every frame, body and hands as often as the machine allows.
+
+`track` never waits for body or hands: each runs in a thread of its own on the newest frame, and between two
+finds the last one is carried forward. Knows nothing of sources or display.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import SettingsError
+from engine.face_finder import FaceFinder
+from engine.hand_sides import HandFound, HandSides, PoseFound, hand_size_px
+from engine.landmark_filter import LandmarkFilter
+from engine.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
+from engine.mediapipe_parts import HandsPart, PosePart
+from engine.prediction import Fader, Predictor
+
+FloatArray = NDArray[np.float32]
+Image = NDArray[np.uint8]
+Result = TypeVar("Result")
+
+_EARLY_NS = 8_000_000  # a frame this much before its turn is taken: cameras are not punctual
+_SILENT_NS = 600_000_000  # a part without any news for so long counts as lost
+_POSE_NOISE = 0.6  # shoulder widths per second: jitter of a still body, see Predictor
+_HAND_NOISE = 1.0  # hand sizes per second
+
+
+@dataclass(frozen=True, slots=True)
+class LiveConfig:
+    """How often the slow parts are looked for. Each costs about 10 ms of one core per look."""
+
+    pose_hz: float = 10.0
+    hands_hz: float = 15.0
+    fade_ms: float = 300.0  # from full confidence to none after a part is lost
+    predict_ms: float = 150.0  # a part is carried forward no longer than this
+
+    def __post_init__(self) -> None:
+        for name in ("pose_hz", "hands_hz", "fade_ms", "predict_ms"):
+            if getattr(self, name) <= 0:
+                raise SettingsError(f"{name}={getattr(self, name)}: must be above 0")
+
+
+class _Part(Protocol):
+    def find(self, rgb: Image) -> Any: ...
+    def reset(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Forgetful(Protocol):
+    def reset(self) -> None: ...
+
+
+class News(NamedTuple):
+    """What a part found, and in the frame of which time."""
+
+    found: Any
+    time_ns: int
+
+
+class NewestWorker(Generic[Result]):
+    """A thread with a one-place inbox: a newer frame replaces one not yet begun and counts in `dropped`."""
+
+    def __init__(self, name: str, work: Callable[[Image], Result], restart: Callable[[], None]) -> None:
+        self.dropped = 0
+        self._work, self._restart = work, restart
+        self._condition = threading.Condition()
+        self._job: tuple[Image, int] | None = None
+        self._news: News | None = None
+        self._error: BaseException | None = None
+        self._age = 0  # counts resets: what was begun before the last one is not told
+        self._stop = False
+        self._thread = threading.Thread(target=self._run, name=f"avatarcast-{name}", daemon=True)
+        self._thread.start()
+
+    def put(self, rgb: Image, time_ns: int) -> None:
+        """Hand over a frame; the caller may reuse its array."""
+        with self._condition:
+            self.dropped += self._job is not None
+            self._job = (rgb.copy(), time_ns)
+            self._condition.notify()
+
+    def take(self) -> News | None:
+        """The newest find that was not taken yet. Raises what the work raised."""
+        with self._condition:
+            if self._error is not None:
+                raise self._error
+            news, self._news = self._news, None
+            return news
+
+    def reset(self) -> None:
+        """Forget inbox and finds; `restart` runs before the next frame."""
+        with self._condition:
+            self._job = self._news = None
+            self._age += 1
+
+    def close(self) -> None:
+        """Let the work at hand end, and the thread with it."""
+        with self._condition:
+            self._stop = True
+            self._condition.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        age = 0
+        try:
+            while True:
+                with self._condition:
+                    self._condition.wait_for(lambda: self._stop or self._job is not None)
+                    if self._stop or self._job is None:
+                        return
+                    (rgb, time_ns), self._job = self._job, None
+                    outdated, age = age != self._age, self._age
+                if outdated:
+                    self._restart()
+                found = self._work(rgb)
+                with self._condition:
+                    if age == self._age:
+                        self._news = News(found, time_ns)
+        except BaseException as error:  # told to the caller's thread by `take`
+            with self._condition:
+                self._error = error
+
+
+class _Turn:
+    """Says when a part that wants `rate_hz` looks is due again."""
+
+    def __init__(self, rate_hz: float) -> None:
+        self._period_ns = int(1e9 / rate_hz)
+        self._next_ns: int | None = None
+
+    def due(self, time_ns: int) -> bool:
+        if self._next_ns is not None and time_ns < self._next_ns - _EARLY_NS:
+            return False
+        on_time = self._next_ns is not None and time_ns < self._next_ns + self._period_ns
+        self._next_ns = (
+            self._next_ns if on_time and self._next_ns is not None else time_ns
+        ) + self._period_ns
+        return True
+
+    def reset(self) -> None:
+        self._next_ns = None
+
+
+class LiveTracker:
+    """See the module. One caller; results are filtered; time going backwards counts as another source."""
+
+    def __init__(
+        self,
+        config: LiveConfig | None = None,
+        *,
+        face: FaceFinder | None = None,
+        pose: _Part | None = None,
+        hands: _Part | None = None,
+    ) -> None:
+        """face, pose, hands: other finders than MediaPipe's, mainly for tests."""
+        config = config or LiveConfig()
+        self._face = face or FaceFinder()
+        self._parts: tuple[_Part, _Part] = (pose or PosePart(), hands or HandsPart(quick=True))
+        self._pose_worker: NewestWorker[PoseFound | None] = _worker("pose", self._parts[0])
+        self._hands_worker: NewestWorker[list[HandFound]] = _worker("hands", self._parts[1])
+        self._pose_turn, self._hands_turn = _Turn(config.pose_hz), _Turn(config.hands_hz)
+        self._sides = HandSides()
+        self._filter = LandmarkFilter()
+        self._predictors = [Predictor(config.predict_ms) for _ in range(3)]  # pose, left hand, right hand
+        self._faders = [Fader(count, config.fade_ms) for count in (1, POSE_POINTS, 2)]
+        self._closed = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._last_face = np.zeros((FACE_POINTS, 3), np.float32)
+        self._pose: PoseFound | None = None  # as last seen
+        self._pose_goal = np.zeros(POSE_POINTS, np.float32)  # confidences to fade towards
+        self._hands_goal = np.zeros(2, np.float32)
+        self._heard_ns = [0, 0]  # pose, hands
+        self._time_ns: int | None = None
+
+    def track(self, rgb: Image, time_ns: int) -> Landmarks:
+        """rgb: (H, W, 3) uint8 RGB, not mirrored. Costs about the face alone."""
+        if self._time_ns is not None and time_ns < self._time_ns:
+            self.reset()
+        self._time_ns = time_ns
+        rgb = np.ascontiguousarray(rgb)
+        if self._pose_turn.due(time_ns):
+            self._pose_worker.put(rgb, time_ns)
+        if self._hands_turn.due(time_ns):
+            self._hands_worker.put(rgb, time_ns)
+        face = self._face.find(rgb)
+        self._hear_pose()
+        self._hear_hands()
+        if face is None:
+            face = self._face.find_near(rgb, self._pose)
+        if face is not None:
+            self._last_face = face
+        for part, goal in enumerate((self._pose_goal, self._hands_goal)):
+            if time_ns - self._heard_ns[part] > _SILENT_NS:
+                goal[:] = 0.0
+        body, *palms = (predictor.at(time_ns) for predictor in self._predictors)
+        nothing = np.zeros((HAND_POINTS, 3), np.float32)
+        found = Landmarks(
+            width=rgb.shape[1],
+            height=rgb.shape[0],
+            face=self._last_face,
+            face_confidence=float(self._faders[0].toward(float(face is not None), time_ns)[0]),
+            pose=np.zeros((POSE_POINTS, 3), np.float32) if body is None else body,
+            pose_confidence=self._faders[1].toward(self._pose_goal, time_ns),
+            hands=np.stack([nothing if palm is None else palm for palm in palms]),
+            hand_confidence=self._faders[2].toward(self._hands_goal, time_ns),
+        )
+        return self._filter(found, time_ns)
+
+    def _hear_pose(self) -> None:
+        news = self._pose_worker.take()
+        if news is None:
+            return
+        self._heard_ns[0] = news.time_ns
+        self._pose = news.found
+        if news.found is None:
+            self._pose_goal[:] = 0.0
+            return
+        points, visibility = news.found
+        shoulders_px = float(np.linalg.norm(points[11] - points[12]))
+        self._predictors[0].found(points, news.time_ns, _POSE_NOISE * shoulders_px)
+        self._pose_goal[:] = visibility
+
+    def _hear_hands(self) -> None:
+        news = self._hands_worker.take()
+        if news is None:
+            return
+        self._heard_ns[1] = news.time_ns
+        points, confidence = self._sides.assign(news.found, self._pose, news.time_ns)
+        for side, predictor in enumerate(self._predictors[1:]):
+            if confidence[side] > 0:
+                predictor.found(points[side], news.time_ns, _HAND_NOISE * hand_size_px(points[side]))
+        self._hands_goal[:] = confidence
+
+    def reset(self) -> None:
+        """Forget the person: for a cut or another source."""
+        pace: list[_Forgetful] = [self._pose_worker, self._hands_worker, self._pose_turn, self._hands_turn]
+        memory: list[_Forgetful] = [self._face, self._sides, self._filter, *self._predictors, *self._faders]
+        for part in pace + memory:
+            part.reset()
+        self._forget()
+
+    def close(self) -> None:
+        """End the threads and release the models; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._pose_worker.close()
+        self._hands_worker.close()
+        for part in (self._face, *self._parts):
+            part.close()
+
+    def __enter__(self) -> LiveTracker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _worker(name: str, part: _Part) -> NewestWorker[Any]:
+    return NewestWorker(name, part.find, part.reset)

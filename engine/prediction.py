@@ -1,0 +1,77 @@
+"""Between two finds of a part: where it has moved meanwhile, and how far to trust it after it was lost.
+
+Knows nothing of trackers or clocks: times are arguments.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+_STALE_NS = 400_000_000  # finds further apart than this tell no velocity
+
+
+class Predictor:
+    """Carries points on with their last velocity, which dies out: a wrong guess stays small.
+
+    Slow drift is mostly noise of the finds, so speeds well below `noise_speed` are hardly carried on.
+    """
+
+    def __init__(self, horizon_ms: float = 150.0, damping_ms: float = 120.0) -> None:
+        """horizon_ms: guess no further. damping_ms: in this time the velocity falls to a third."""
+        self._horizon_s, self._damping_s = horizon_ms * 1e-3, damping_ms * 1e-3
+        self._points: FloatArray | None = None
+        self._velocity: FloatArray | None = None  # per second
+        self._time_ns = 0
+
+    def reset(self) -> None:
+        """Forget the past: the next find has no velocity."""
+        self._points = self._velocity = None
+
+    def found(self, points: FloatArray, time_ns: int, noise_speed: float) -> None:
+        """points: (N, D) as found at `time_ns`; noise_speed: in their units per second."""
+        elapsed_ns = time_ns - self._time_ns
+        if self._points is None or not 0 < elapsed_ns <= _STALE_NS:
+            self._velocity = np.zeros_like(points)
+        else:
+            velocity = (points - self._points) / np.float32(elapsed_ns * 1e-9)
+            speed = np.linalg.norm(velocity, axis=-1, keepdims=True)
+            self._velocity = (velocity * (speed / (speed + noise_speed))).astype(np.float32)
+        self._points, self._time_ns = points, time_ns
+
+    def at(self, time_ns: int) -> FloatArray | None:
+        """Where the points are at `time_ns`; None before the first find."""
+        if self._points is None or self._velocity is None:
+            return None
+        ahead_s = min(max((time_ns - self._time_ns) * 1e-9, 0.0), self._horizon_s)
+        reach_s = self._damping_s * (1.0 - math.exp(-ahead_s / self._damping_s))
+        return np.asarray(self._points + np.float32(reach_s) * self._velocity, np.float32)
+
+
+class Fader:
+    """Confidence: falls slowly when a part is lost, so that nothing blinks, rises quickly when it is back."""
+
+    def __init__(self, count: int, fall_ms: float = 300.0, rise_ms: float = 100.0) -> None:
+        self._fall_ns, self._rise_ns = fall_ms * 1e6, rise_ms * 1e6
+        self._value = np.zeros(count, np.float32)
+        self._time_ns: int | None = None
+
+    def reset(self) -> None:
+        """Back to no confidence at all."""
+        self._value[:] = 0.0
+        self._time_ns = None
+
+    def toward(self, target: FloatArray | float, time_ns: int) -> FloatArray:
+        """One step to `target` (0..1); the very first one arrives at once. Returns a fresh array."""
+        if self._time_ns is None:
+            self._value[:] = target
+        else:
+            elapsed_ns = max(0, time_ns - self._time_ns)
+            low, high = self._value - elapsed_ns / self._fall_ns, self._value + elapsed_ns / self._rise_ns
+            self._value = np.clip(np.clip(target, low, high), 0.0, 1.0).astype(np.float32)
+        self._time_ns = time_ns
+        return self._value.copy()
