@@ -1,0 +1,85 @@
+"""The live server with a pipeline that renders nothing: the camera's own centre, 256 px, comes back.
+
+What is left is transport: HTTP, ICE, both codecs, queues, colour conversion. Run by benchmarks.glass_to_glass
+with --pipeline echo to show the floor under every latency, and by tests that need a server but no avatar.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.command import listen, serve
+from stream.server import ServerFacts
+
+Image = NDArray[np.uint8]
+SIZE_PX = 256
+
+
+@dataclass
+class EchoedFrame:
+    """What a pipeline gives back, with the picture that came in."""
+
+    rgb: Image  # (256, 256, 3) uint8 RGB
+    face_found: bool = True
+    calibrating: bool = False
+    stage_ms: dict[str, float] = field(default_factory=dict)
+
+
+class EchoPipeline:
+    """Centre crop and resize. busy_ms: how long to sleep per frame, as a stand-in for a renderer."""
+
+    runner_reason = "echo: the camera's own picture, no avatar"
+
+    def __init__(self, busy_ms: float = 0.0) -> None:
+        self._busy_s = busy_ms / 1_000
+        self._mirror = False
+
+    def process(self, rgb: Image, time_ns: int) -> EchoedFrame:
+        """rgb: (H, W, 3) uint8."""
+        start = time.perf_counter()
+        height, width = rgb.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        crop = rgb[top : top + side, left : left + side]
+        picture = np.asarray(cv2.resize(crop, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA), np.uint8)
+        if self._mirror:
+            picture = np.ascontiguousarray(picture[:, ::-1])
+        if self._busy_s:
+            time.sleep(self._busy_s)
+        return EchoedFrame(picture, stage_ms={"compose": (time.perf_counter() - start) * 1e3})
+
+    def calibrate(self) -> None:
+        """Nothing to calibrate."""
+
+    def set_mirror(self, on: bool) -> None:
+        """Flip the picture left to right, or not."""
+        self._mirror = on
+
+    def reset(self) -> None:
+        """Back to the state of a new pipeline."""
+        self._mirror = False
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def main() -> int:
+    """Serve until SIGTERM; prints the start-up facts as one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--busy-ms", type=float, default=0.0)
+    parser.add_argument("--max-sessions", type=int, default=2)
+    args = parser.parse_args()
+    facts = ServerFacts(avatar="echo", runner="echo", max_sessions=args.max_sessions)
+    with listen("127.0.0.1", args.port, allow_remote=False) as listener:
+        return serve(listener, facts, lambda: EchoPipeline(args.busy_ms), as_json=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,58 @@
+"""Hands out media pipelines: building one loads models and takes seconds, so one is kept ready.
+
+A pipeline that comes back healthy is reset and becomes the spare, so that a second call after the first
+starts at once and no model is loaded while somebody is talking. Building, resetting and closing happen in
+worker threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from stream.render_loop import FramePipeline
+
+logger = logging.getLogger(__name__)
+
+
+class PipelinePool:
+    """At most one idle pipeline. Event loop only."""
+
+    def __init__(self, factory: Callable[[], FramePipeline]) -> None:
+        self._factory = factory
+        self._spare: FramePipeline | None = None
+        self._closed = False
+
+    async def warm(self) -> str:
+        """Build the spare; returns why its runner was chosen. What the factory raises is passed on."""
+        if self._spare is None:
+            self._spare = await asyncio.to_thread(self._factory)
+        return self._spare.runner_reason
+
+    async def acquire(self) -> FramePipeline:
+        """The spare one, or a new one. What the factory raises is passed on."""
+        if self._spare is not None:
+            spare, self._spare = self._spare, None
+            return spare
+        return await asyncio.to_thread(self._factory)
+
+    async def release(self, pipeline: FramePipeline, reusable: bool) -> None:
+        """Take a pipeline back: it becomes the spare, reset, or is closed. No thread may still use it."""
+        if reusable and self._spare is None and not self._closed:
+            self._spare = pipeline  # before the await: two sessions may end together
+            try:
+                await asyncio.to_thread(pipeline.reset)
+                return
+            except Exception:  # a pipeline that cannot be reset is not worth keeping, whatever the reason
+                logger.exception("the pipeline could not be reset; it is closed instead")
+                if self._spare is pipeline:
+                    self._spare = None
+        await asyncio.to_thread(pipeline.close)
+
+    async def close(self) -> None:
+        """Close the spare; those still handed out are closed as they come back."""
+        self._closed = True
+        if self._spare is not None:
+            spare, self._spare = self._spare, None
+            await asyncio.to_thread(spare.close)
