@@ -30,19 +30,22 @@ _EARLY_NS = 8_000_000  # a frame this much before its turn is taken: cameras are
 _SILENT_NS = 600_000_000  # a part without any news for so long counts as lost
 _POSE_NOISE = 0.6  # shoulder widths per second: jitter of a still body, see Predictor
 _HAND_NOISE = 1.0  # hand sizes per second
+_MOVING = 0.5  # of those speeds, after the noise is taken off: from here on a part is looked for more often
 
 
 @dataclass(frozen=True, slots=True)
 class LiveConfig:
-    """How often the slow parts are looked for. Each costs about 10 ms of one core per look."""
+    """How often the slow parts are looked for, at rest and in motion; a look takes about 10 ms of a core."""
 
-    pose_hz: float = 10.0
-    hands_hz: float = 15.0
+    pose_hz: float = 8.0
+    pose_moving_hz: float = 15.0
+    hands_hz: float = 10.0
+    hands_moving_hz: float = 30.0
     fade_ms: float = 300.0  # from full confidence to none after a part is lost
     predict_ms: float = 150.0  # a part is carried forward no longer than this
 
     def __post_init__(self) -> None:
-        for name in ("pose_hz", "hands_hz", "fade_ms", "predict_ms"):
+        for name in ("pose_hz", "pose_moving_hz", "hands_hz", "hands_moving_hz", "fade_ms", "predict_ms"):
             if getattr(self, name) <= 0:
                 raise SettingsError(f"{name}={getattr(self, name)}: must be above 0")
 
@@ -129,23 +132,21 @@ class NewestWorker(Generic[Result]):
 
 
 class _Turn:
-    """Says when a part that wants `rate_hz` looks is due again."""
+    """Says when a part is due to be looked for again."""
 
-    def __init__(self, rate_hz: float) -> None:
-        self._period_ns = int(1e9 / rate_hz)
-        self._next_ns: int | None = None
+    def __init__(self, rest_hz: float, moving_hz: float) -> None:
+        self._rest_ns, self._moving_ns = int(1e9 / rest_hz), int(1e9 / moving_hz)
+        self._last_ns: int | None = None
 
-    def due(self, time_ns: int) -> bool:
-        if self._next_ns is not None and time_ns < self._next_ns - _EARLY_NS:
+    def due(self, time_ns: int, moving: bool) -> bool:
+        period_ns = self._moving_ns if moving else self._rest_ns
+        if self._last_ns is not None and time_ns < self._last_ns + period_ns - _EARLY_NS:
             return False
-        on_time = self._next_ns is not None and time_ns < self._next_ns + self._period_ns
-        self._next_ns = (
-            self._next_ns if on_time and self._next_ns is not None else time_ns
-        ) + self._period_ns
+        self._last_ns = time_ns
         return True
 
     def reset(self) -> None:
-        self._next_ns = None
+        self._last_ns = None
 
 
 class LiveTracker:
@@ -165,7 +166,8 @@ class LiveTracker:
         self._parts: tuple[_Part, _Part] = (pose or PosePart(), hands or HandsPart(quick=True))
         self._pose_worker: NewestWorker[PoseFound | None] = _worker("pose", self._parts[0])
         self._hands_worker: NewestWorker[list[HandFound]] = _worker("hands", self._parts[1])
-        self._pose_turn, self._hands_turn = _Turn(config.pose_hz), _Turn(config.hands_hz)
+        self._pose_turn = _Turn(config.pose_hz, config.pose_moving_hz)
+        self._hands_turn = _Turn(config.hands_hz, config.hands_moving_hz)
         self._sides = HandSides()
         self._filter = LandmarkFilter()
         self._predictors = [Predictor(config.predict_ms) for _ in range(3)]  # pose, left hand, right hand
@@ -178,6 +180,7 @@ class LiveTracker:
         self._pose: PoseFound | None = None  # as last seen
         self._pose_goal = np.zeros(POSE_POINTS, np.float32)  # confidences to fade towards
         self._hands_goal = np.zeros(2, np.float32)
+        self._moving = [False, False]  # pose, hands
         self._heard_ns = [0, 0]  # pose, hands
         self._time_ns: int | None = None
 
@@ -187,9 +190,9 @@ class LiveTracker:
             self.reset()
         self._time_ns = time_ns
         rgb = np.ascontiguousarray(rgb)
-        if self._pose_turn.due(time_ns):
+        if self._pose_turn.due(time_ns, self._moving[0]):
             self._pose_worker.put(rgb, time_ns)
-        if self._hands_turn.due(time_ns):
+        if self._hands_turn.due(time_ns, self._moving[1]):
             self._hands_worker.put(rgb, time_ns)
         face = self._face.find(rgb)
         self._hear_pose()
@@ -226,7 +229,9 @@ class LiveTracker:
             return
         points, visibility = news.found
         shoulders_px = float(np.linalg.norm(points[11] - points[12]))
-        self._predictors[0].found(points, news.time_ns, _POSE_NOISE * shoulders_px)
+        noise = _POSE_NOISE * shoulders_px
+        self._predictors[0].found(points, news.time_ns, noise)
+        self._moving[0] = self._predictors[0].speed > _MOVING * noise
         self._pose_goal[:] = visibility
 
     def _hear_hands(self) -> None:
@@ -235,9 +240,12 @@ class LiveTracker:
             return
         self._heard_ns[1] = news.time_ns
         points, confidence = self._sides.assign(news.found, self._pose, news.time_ns)
+        self._moving[1] = False
         for side, predictor in enumerate(self._predictors[1:]):
             if confidence[side] > 0:
-                predictor.found(points[side], news.time_ns, _HAND_NOISE * hand_size_px(points[side]))
+                noise = _HAND_NOISE * hand_size_px(points[side])
+                predictor.found(points[side], news.time_ns, noise)
+                self._moving[1] |= predictor.speed > _MOVING * noise
         self._hands_goal[:] = confidence
 
     def reset(self) -> None:

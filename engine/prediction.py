@@ -21,7 +21,7 @@ class Predictor:
     Slow drift is mostly noise of the finds, so speeds well below `noise_speed` are hardly carried on.
     """
 
-    def __init__(self, horizon_ms: float = 150.0, damping_ms: float = 120.0) -> None:
+    def __init__(self, horizon_ms: float = 150.0, damping_ms: float = 60.0) -> None:
         """horizon_ms: guess no further. damping_ms: in this time the velocity falls to a third."""
         self._horizon_s, self._damping_s = horizon_ms * 1e-3, damping_ms * 1e-3
         self._points: FloatArray | None = None
@@ -42,6 +42,11 @@ class Predictor:
             speed = np.linalg.norm(velocity, axis=-1, keepdims=True)
             self._velocity = (velocity * (speed / (speed + noise_speed))).astype(np.float32)
         self._points, self._time_ns = points, time_ns
+
+    @property
+    def speed(self) -> float:
+        """How fast the points move on average, in their units per second."""
+        return 0.0 if self._velocity is None else float(np.linalg.norm(self._velocity, axis=-1).mean())
 
     def at(self, time_ns: int) -> FloatArray | None:
         """Where the points are at `time_ns`; None before the first find."""
