@@ -1,0 +1,124 @@
+"""Chooses the runner for an avatar and says why.
+
+Nothing falls back silently: a runner asked for by name starts or raises; only `auto` tries another, and its
+reason names what it passed over. Imports a backend only in the branch that needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from engine.avatar import Avatar
+from engine.errors import RunnerError
+from engine.runner import NullRunner, Runner, denoiser_inputs, denoiser_outputs
+
+if TYPE_CHECKING:
+    import torch
+
+AUTO = "auto"
+NAMES = (AUTO, "onnx-cpu", "onnx-cuda", "torch", "null")
+AUTO_ORDER = ("onnx-cuda", "onnx-cpu")  # fastest first
+# Which of the avatar's networks each runner takes: the first it has.
+MODELS: Mapping[str, Sequence[str]] = {
+    "onnx-cpu": ("denoiser-int8.onnx", "denoiser-fp32.onnx"),
+    "onnx-cuda": ("denoiser-fp16.onnx", "denoiser-fp32.onnx"),
+}
+MAX_THREADS = 8  # enough for networks this small
+
+
+def unavailable(name: str) -> str | None:
+    """Why this machine cannot run that runner, with the cure; None if it can. Any name of NAMES but auto."""
+    if name == "null":
+        return None
+    if name == "torch":
+        return _missing("torch", "train")
+    if reason := _missing("onnxruntime", "gpu" if name == "onnx-cuda" else "cpu"):
+        return reason
+    from engine import runner_onnx
+
+    return runner_onnx.unavailable(name.removeprefix("onnx-"))
+
+
+def _missing(package: str, extra: str) -> str | None:
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        return f"{package} does not load ({error}): pip install 'avatarcast[{extra}]'"
+    return None
+
+
+def default_threads(cores: int | None = None) -> int:
+    """Threads for the network: every core of a small machine; of a larger one two are left to the rest."""
+    if cores is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if cores <= 2 else min(max(2, cores - 2), MAX_THREADS)
+
+
+def choose_runner(
+    name: str, avatar: Avatar, threads: int = 0, module: torch.nn.Module | None = None
+) -> tuple[Runner, str]:
+    """The runner of that name for the avatar, and one line that says what it is and why.
+
+    threads: of the CPU; 0 = default_threads(). module: the denoiser for the torch runner, since an avatar
+    carries ONNX networks only.
+    """
+    if name not in NAMES:
+        raise RunnerError(f"runner is {name!r}; wanted one of {', '.join(NAMES)}")
+    if threads < 0:
+        raise RunnerError(f"threads is {threads}; wanted 0 (chosen from the cores) or more")
+    threads = threads or default_threads()
+    if name == "null":
+        size = avatar.size
+        return NullRunner(
+            denoiser_inputs(size), denoiser_outputs(size)
+        ), "null (asked for): passes the prior through"
+    if name == "torch":
+        torch_runner, what = _start_torch(avatar, module)
+        return torch_runner, f"torch (asked for): {what}"
+    if name != AUTO:
+        runner, what = _start_onnx(name, avatar, threads)
+        return runner, f"{name} (asked for): {what}"
+    passed_over: list[str] = []
+    for candidate in AUTO_ORDER:
+        try:
+            runner, what = _start_onnx(candidate, avatar, threads)
+        except RunnerError as error:
+            passed_over.append(f"{candidate} unavailable: {error}")
+        else:
+            return runner, "; ".join([f"{candidate}: {what}", *passed_over])
+    raise RunnerError("no runner can start: " + "; ".join(passed_over))
+
+
+def _start_onnx(name: str, avatar: Avatar, threads: int) -> tuple[Runner, str]:
+    model = next((model for model in MODELS[name] if model in avatar.models), None)
+    if model is None:
+        raise RunnerError(
+            f"avatar {avatar.name} holds {', '.join(avatar.models) or 'no networks'}; {name} wanted "
+            f"{' or '.join(MODELS[name])}: export the avatar again"
+        )
+    if reason := unavailable(name):
+        raise RunnerError(reason)
+    from engine.runner_onnx import PROVIDERS, VERSION, OnnxRunner
+
+    provider = name.removeprefix("onnx-")
+    runner = OnnxRunner(avatar.models[model], provider, threads)
+    return runner, f"{model} in onnxruntime {VERSION}, {PROVIDERS[provider]}, {threads} threads"
+
+
+def _start_torch(avatar: Avatar, module: torch.nn.Module | None) -> tuple[Runner, str]:
+    if reason := unavailable("torch"):
+        raise RunnerError(reason)
+    if module is None:
+        raise RunnerError(
+            f"avatar {avatar.name} holds ONNX networks only; the torch runner wanted a torch module: "
+            "choose onnx-cpu or onnx-cuda, or pass module="
+        )
+    import torch
+
+    from engine.runner_torch import TorchRunner
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TorchRunner(module, denoiser_inputs(avatar.size), device), f"torch {torch.__version__} on {device}"
