@@ -85,12 +85,12 @@ async def _serve(
 
     from stream.server import LiveServer
 
+    server = LiveServer(facts, pipeline_factory)
+    reason = await server.pool.warm()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    server = LiveServer(facts, pipeline_factory)
-    reason = await server.pool.warm()
     runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     try:

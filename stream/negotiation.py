@@ -76,18 +76,21 @@ def _media_kinds(sdp: str) -> list[str]:
     """The kind of every media section; video only where it is to be sent and received."""
     try:
         description = SessionDescription.parse(sdp)
-        sections = list(description.media)
-        kinds = [section.kind for section in sections if section.kind != "video"]
-        kinds += [
-            "video" for section in sections if section.kind == "video" and section.direction == "sendrecv"
+        names = [section.rtp.muxId or "" for section in description.media]
+        bundled = [item for group in description.group if group.semantic == "BUNDLE" for item in group.items]
+        kinds = [
+            section.kind
+            for section in description.media
+            if section.kind != "video" or section.direction == "sendrecv"
         ]
-    except (
-        Exception
-    ) as error:  # the parser raises nearly anything on text that is no SDP; it touches nothing else
+    except Exception as error:  # the parser raises nearly anything on text that is no SDP; it touches nothing
         logger.info("an offer was refused", exc_info=True)
         raise RequestRefused(
             400, "sdp cannot be read as a session description; send the offer unchanged"
         ) from error
+    # aiortc takes these for granted, and half builds a connection that it cannot close again
+    if "" in names or len(set(names)) < len(names) or sorted(bundled) != sorted(names):
+        raise RequestRefused(400, "the offer's sections need one mid each, all in one BUNDLE group")
     return kinds
 
 

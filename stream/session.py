@@ -135,6 +135,8 @@ class Session:
             await asyncio.wait_for(self._connection.close(), JOIN_LIMIT_S)
         except asyncio.TimeoutError:
             logger.error("session %s: the peer connection did not close in %.0f s", self.id[:6], JOIN_LIMIT_S)
+        except Exception:  # aiortc fails to close what it half built; the rest must be released all the same
+            logger.exception("session %s: the peer connection could not be closed", self.id[:6])
         if self._pipeline is not None:
             stuck = broken = False
             if self._render is not None and self._render.ident is not None:
