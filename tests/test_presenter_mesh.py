@@ -1,0 +1,128 @@
+"""The synthetic presenter's geometry, on the real assets; skipped where the asset folder is absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.presenter.mesh import MAN, Person, parse_ranges, read_fit, read_obj
+from benchmarks.presenter.rig import BodyPose, Rig, bend_triangle, transform
+
+ASSETS = Path(__file__).resolve().parents[2] / "shared/data/synthetic_person"
+needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"no synthetic person assets at {ASSETS}")
+
+
+@pytest.fixture(scope="module")
+def person() -> Person:
+    return Person(ASSETS)
+
+
+def pose(wrist_y: float, wrist_z: float) -> BodyPose:
+    """Both hands at one height and depth, palms to the camera, head turned to the left."""
+    outward = np.array([1.0, -1.0])
+    return BodyPose(
+        head=np.array([0.5, 0.0, 0.0]),
+        torso=np.zeros(3),
+        wrist=np.stack([[0.45 * side, wrist_y, wrist_z] for side in outward]),
+        forward=np.tile([0.0, 1.0, 0.0], (2, 1)),
+        palm=np.tile([0.0, 0.0, 1.0], (2, 1)),
+        fingers=np.zeros((2, 5, 3)),
+    )
+
+
+def test_ranges_of_hidden_vertices() -> None:
+    assert parse_ranges(["3", "-", "5", "9"]) == {3, 4, 5, 9}
+
+
+def test_elbow_keeps_bone_lengths_and_reaches() -> None:
+    start, target = np.zeros(3), np.array([0.1, -0.2, 0.3])
+    elbow, wrist = bend_triangle(start, target, 0.3, 0.25, np.array([1.0, -1.0, 0.0]))
+    assert np.linalg.norm(elbow) == pytest.approx(0.3)
+    assert np.linalg.norm(wrist - elbow) == pytest.approx(0.25)
+    np.testing.assert_allclose(wrist, target)
+
+
+def test_elbow_of_a_target_out_of_reach_stays_on_the_line() -> None:
+    _elbow, wrist = bend_triangle(
+        np.zeros(3), np.array([0.0, 0.0, 2.0]), 0.3, 0.25, np.array([0.0, -1.0, 0.0])
+    )
+    np.testing.assert_allclose(wrist, [0, 0, 0.985 * 0.55])
+
+
+def test_missing_assets_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="synthetic_person"):
+        Person(tmp_path)
+
+
+@needs_assets
+def test_identity_pose_is_the_rest_mesh(person: Person) -> None:
+    posed = person.pose_vertices({}, {})
+    for part in person.parts:
+        np.testing.assert_allclose(posed[part.name], person.fitted(part.name, person.rest), atol=1e-9)
+
+
+@needs_assets
+@pytest.mark.parametrize("name", sorted(MAN.proxies))
+def test_fitted_parts_have_a_row_for_every_vertex(person: Person, name: str) -> None:
+    stem = ASSETS / f"proxies/{MAN.proxies[name]}"
+    mesh, fit = read_obj(stem.with_suffix(".obj")), read_fit(stem.with_suffix(".mhclo"))
+    assert fit.index.shape == fit.weight.shape == fit.offset.shape == mesh.vertices.shape
+    part = next(part for part in person.parts if part.name == name)
+    vertices = person.fitted(name, person.rest)
+    assert part.faces.max() == len(vertices) - 1
+    assert part.face_uv.max() < len(part.uv)
+
+
+@needs_assets
+def test_jaw_open_lowers_the_chin(person: Person) -> None:
+    moved = person.expression({"jawOpen": 1.0}) - person.rest
+    lowest = moved[:, 1].min()
+    chin = person.rest[moved[:, 1].argmin()]
+    assert -0.06 < lowest < -0.01
+    assert abs(chin[0]) < 0.03
+    assert chin[1] < person.fitted("eyes", person.rest)[:, 1].mean()
+
+
+@needs_assets
+def test_unknown_face_target_is_named(person: Person) -> None:
+    with pytest.raises(KeyError, match="earWiggle"):
+        person.expression({"earWiggle": 1.0})
+
+
+@needs_assets
+def test_bone_weights_sum_to_one(person: Person) -> None:
+    total = person.body_weights.sum(axis=1)
+    assert np.all((np.abs(total - 1) < 1e-9) | (total == 0))
+
+
+@needs_assets
+def test_solved_wrists_reach_their_places(person: Person) -> None:
+    rig, wanted = Rig(person), pose(-0.1, 0.7)
+    placed = person.bone_matrices(rig.solve(wanted))
+    centre = (
+        sum(transform(placed["Spine2"], person.bones[f"{side}Arm"].head) for side in ("Left", "Right")) / 2
+    )
+    for number, side in enumerate(("Left", "Right")):
+        wrist = transform(placed[f"{side}Hand"], person.bones[f"{side}Hand"].head)
+        np.testing.assert_allclose((wrist - centre) / rig.shoulder_width, wanted.wrist[number], atol=0.02)
+
+
+@needs_assets
+def test_solved_rotations_are_rotations_and_turn_the_face_left(person: Person) -> None:
+    rotations = Rig(person).solve(pose(-0.1, 0.7))
+    for name, matrix in rotations.items():
+        np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-9, err_msg=name)
+        assert np.linalg.det(matrix) == pytest.approx(1.0)
+    assert (rotations["Head"] @ [0.0, 0.0, 1.0])[0] == pytest.approx(np.sin(0.5))
+
+
+@needs_assets
+def test_raised_palm_faces_the_camera(person: Person) -> None:
+    rig = Rig(person)
+    rotations = rig.solve(pose(-0.1, 0.7))
+    for number, side in enumerate(("Left", "Right")):
+        forward, palm, _third = (rotations[f"{side}Hand"] @ rig.rest_hand_axes(number)).T
+        assert forward[1] > 0.8
+        assert palm[2] > 0.7
