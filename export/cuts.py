@@ -18,7 +18,7 @@ Image = NDArray[np.uint8]
 
 _THUMBNAIL_PX = 48
 # Mean change of a thumbnail (0..255) between frames. Gesturing people stay below 6.5, and a fast movement is
-# fast in the neighbouring frames too; clips of converted frame rate skip a frame now and then (up to 2.9 times
+# fast in the neighbouring frames too; clips of converted frame rate skip a frame here and there (2.9 times
 # the neighbours at 8 levels). Jump cuts within one take measured 6.9 to 11.6, 3.4 to 16 times the neighbours.
 _CHANGE, _CHANGE_RATIO = 6.5, 3.1
 _LARGE_CHANGE, _LARGE_RATIO = 10.0, 2.2  # with a blended frame at the cut
