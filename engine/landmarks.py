@@ -38,6 +38,8 @@ class Landmarks:
     pose_confidence: FloatArray = field(default_factory=lambda: _zeros(POSE_POINTS))  # (33,) 0..1
     hands: FloatArray = field(default_factory=lambda: _zeros(2, HAND_POINTS, 3))  # (2, 21, 3) px, left then right
     hand_confidence: FloatArray = field(default_factory=lambda: _zeros(2))  # (2,) 0..1
+    chest: FloatArray = field(default_factory=lambda: _zeros(2))  # (2,) px, shift since the tracker's reference picture
+    chest_confidence: float = 0.0  # 0..1
 
     def transformed(self, scale: float, shift_x: float, shift_y: float, width: int, height: int) -> Landmarks:
         """The same landmarks in another image: xy -> xy * scale + shift, z -> z * scale."""
@@ -49,25 +51,5 @@ class Landmarks:
             face=self.face * np.float32(scale) + shift,
             pose=self.pose * np.float32(scale) + shift,
             hands=self.hands * np.float32(scale) + shift,
-        )
-
-    def mirrored(self) -> Landmarks:
-        """As seen in a mirror is *not* this: these are the landmarks of the horizontally flipped image.
-
-        The person's left becomes right, so sided points change places.
-        """
-        from engine.topology import FACE_MIRROR, POSE_MIRROR  # tables only needed here
-
-        def flip(points: FloatArray) -> FloatArray:
-            flipped = points.copy()
-            flipped[..., 0] = self.width - flipped[..., 0]
-            return flipped
-
-        return replace(
-            self,
-            face=flip(self.face)[FACE_MIRROR],
-            pose=flip(self.pose)[POSE_MIRROR],
-            pose_confidence=self.pose_confidence[POSE_MIRROR],
-            hands=flip(self.hands)[::-1].copy(),
-            hand_confidence=self.hand_confidence[::-1].copy(),
+            chest=self.chest * np.float32(scale),
         )

@@ -1,0 +1,117 @@
+"""The denoiser: a small U-Net in pixel space that predicts the clean picture.
+
+Given a noised picture, the noise level, a warped prior and guidance maps it returns the clean picture directly
+(x0-prediction, Salimans and Ho, arXiv:2202.00512), as a correction of the prior. The only engine module besides
+`runner_torch` that needs torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from engine.errors import SettingsError
+from engine.guidance import GUIDANCE_CHANNELS
+
+GRID = 64  # cells across the canvas at the U-Net's finest level, at every canvas size
+_LEVEL_FREQUENCIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class DenoiserConfig:
+    """Shape of the U-Net. The default takes about 1.3 GMAC at 256 px."""
+
+    size: int = 256  # px of the square canvas, multiple of 64 (pixel-unshuffle down to 64 cells)
+    widths: tuple[int, int, int] = (48, 96, 160)  # channels at 64, 32 and 16 cells
+    middle_blocks: int = 3
+
+    def __post_init__(self) -> None:
+        if self.size % GRID or self.size < 2 * GRID:
+            raise SettingsError(f"size={self.size}: must be a multiple of {GRID} and at least {2 * GRID}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for storing."""
+        return {**asdict(self), "widths": list(self.widths)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DenoiserConfig:
+        """Inverse of `to_dict`. Raises TypeError for unknown names."""
+        return cls(**{**values, "widths": tuple(values["widths"])})
+
+
+class ModulatedBlock(nn.Module):
+    """Two convolutions around a residual, modulated by the noise level (FiLM, Perez et al., arXiv:1709.07871).
+
+    No normalisation: the last convolution starts at zero, which trains as well at this depth and is cheaper.
+    """
+
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.last = nn.Conv2d(width, width, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * width)
+        for zeroed in (self.last, self.modulation):
+            nn.init.zeros_(zeroed.weight)
+            nn.init.zeros_(zeroed.bias)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
+        hidden = self.first(_activate(x)) * (1 + scale) + shift
+        return x + self.last(_activate(hidden))
+
+
+class Denoiser(nn.Module):
+    """See the module. Called with tensors as `engine.runner.denoiser_inputs` says, any batch size; returns "clean"."""
+
+    def __init__(self, config: DenoiserConfig) -> None:
+        super().__init__()
+        self.config = config
+        fine, middle, coarse = config.widths
+        embedding = 64
+        self.factor = config.size // GRID
+        self.embed = nn.Sequential(nn.Linear(2 * _LEVEL_FREQUENCIES, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        channels = 2 * 3 * self.factor**2 + GUIDANCE_CHANNELS * (self.factor // 2) ** 2
+        self.stem = nn.Conv2d(channels, fine, 1)
+        self.fine_in = ModulatedBlock(fine, embedding)
+        self.down_middle = nn.Conv2d(fine, middle, 3, stride=2, padding=1)
+        self.middle_in = ModulatedBlock(middle, embedding)
+        self.down_coarse = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
+        self.coarse = nn.ModuleList(ModulatedBlock(coarse, embedding) for _ in range(config.middle_blocks))
+        self.up_middle = nn.Conv2d(coarse, middle, 1)
+        self.middle_out = nn.ModuleList(ModulatedBlock(middle, embedding) for _ in range(2))
+        self.up_fine = nn.Conv2d(middle, fine, 1)
+        self.fine_out = ModulatedBlock(fine, embedding)
+        self.head = nn.Conv2d(fine, 3 * self.factor**2, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.bias)
+        octaves = torch.arange(_LEVEL_FREQUENCIES, dtype=torch.float32)
+        self.register_buffer("frequencies", torch.pi * 2.0 ** (octaves / 2.0), persistent=False)
+
+    def forward(self, noisy: Tensor, prior: Tensor, guidance: Tensor, noise_level: Tensor) -> Tensor:
+        phase = noise_level[:, None] * self.frequencies
+        embedding = self.embed(torch.cat([phase.sin(), phase.cos()], dim=1))
+        cells = [
+            F.pixel_unshuffle(noisy, self.factor),
+            F.pixel_unshuffle(prior, self.factor),
+            F.pixel_unshuffle(guidance * 2.0 - 1.0, self.factor // 2),
+        ]
+        fine = self.fine_in(self.stem(torch.cat(cells, dim=1)), embedding)
+        middle = self.middle_in(self.down_middle(fine), embedding)
+        x = self.down_coarse(middle)
+        for block in self.coarse:
+            x = block(x, embedding)
+        x = F.interpolate(self.up_middle(x), scale_factor=2.0, mode="nearest") + middle
+        for block in self.middle_out:
+            x = block(x, embedding)
+        x = F.interpolate(self.up_fine(x), scale_factor=2.0, mode="nearest") + fine
+        correction = F.pixel_shuffle(self.head(_activate(self.fine_out(x, embedding))), self.factor)
+        return prior + correction
+
+
+def _activate(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.1)

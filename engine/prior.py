@@ -1,0 +1,143 @@
+"""The prior: real key frames, warped region by region onto the target pose, over the background plate.
+
+It gives the denoiser true texture in about the right place. Knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import topology as topo
+from engine.keyframes import HAND_SIDES, KeyFrameChooser
+from engine.landmarks import Landmarks
+from engine.motion import Neutral
+from engine.warp import ControlPoints, FlowSolver, body_flow, control_points, hand_flow, sample
+
+FloatArray = NDArray[np.float32]
+U8Image = NDArray[np.uint8]
+
+CELL_PX = 5  # flow grid of the whole canvas at 256 px
+PATCH_CELL_PX = 4
+MATTE_LOW, MATTE_HIGH = 20.0, 220.0  # the matte's soft ends are cut: a half-transparent person shows the plate through
+
+
+@dataclass(frozen=True, slots=True)
+class KeyImage:
+    """One key frame of the bank. rgba: (S, S, 4) uint8, alpha 255 is the person."""
+
+    rgba: U8Image
+    landmarks: Landmarks
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """rgb: (S, S, 3) uint8; matte: (S, S) float32, 0..1, 1 is the person. Both are fresh arrays."""
+
+    rgb: U8Image
+    matte: FloatArray
+
+
+class PriorBuilder:
+    """Builds the prior of one avatar at its canvas size."""
+
+    def __init__(
+        self, bank: Sequence[KeyImage], neutral: Neutral, plate: U8Image, per_region: bool = True
+    ) -> None:
+        self.size = int(plate.shape[0])
+        self._bank = list(bank)
+        self._plate = plate.astype(np.float32)
+        self._points = [control_points(key.landmarks) for key in bank]
+        self.chooser = KeyFrameChooser([key.landmarks for key in bank], neutral, per_region)
+        canvas = (0, 0, self.size, self.size)
+        self._solver = FlowSolver(canvas, max(2, CELL_PX * self.size // 256), self.size)
+
+    def build(self, target: Landmarks, forbidden: NDArray[np.bool_] | None = None) -> Prior:
+        """The prior for the target landmarks. forbidden: (K,) bool, key frames not to be used (training)."""
+        choice = self.chooser.choose(target, forbidden)
+        points = control_points(target)
+        layers = self._warped(choice["torso"], points).astype(np.float32)
+        if choice["head"] != choice["torso"]:
+            head = self._warped(choice["head"], points)
+            _blend(layers, head, self._head_mask(target))
+        for region in ("mouth", "eye_left", "eye_right", "hand_left", "hand_right"):
+            if region in choice:
+                self._patch(layers, region, choice[region], points, target)
+        matte = np.clip((layers[..., 3] - MATTE_LOW) * (1.0 / (MATTE_HIGH - MATTE_LOW)), 0.0, 1.0)
+        rgb = self._plate + (layers[..., :3] - self._plate) * matte[..., None]
+        return Prior(rgb.astype(np.uint8), matte)
+
+    def flow_between(self, source: Landmarks, target: Landmarks) -> FloatArray:
+        """(S, S, 2) px: where each pixel of `target` was in `source`."""
+        return body_flow(self._solver, control_points(target), control_points(source))
+
+    def _warped(self, key: int, points: ControlPoints) -> U8Image:
+        return sample(self._bank[key].rgba, body_flow(self._solver, points, self._points[key]))
+
+    def _head_mask(self, target: Landmarks) -> FloatArray:
+        """(S, S) float32: 1 on face and hair, fading on the neck."""
+        face = target.face[topo.FACE_OVAL, :2]
+        grown = face + 0.75 * (face - face.mean(0)) * (face[:, 1:] < face[:, 1:].mean()) + 0.12 * (face - face.mean(0))
+        mask = np.zeros((self.size, self.size), np.float32)
+        cv2.fillConvexPoly(mask, cv2.convexHull(grown.astype(np.int32)), 1.0)
+        soft = max(3, self.size // 20) | 1
+        return np.asarray(cv2.blur(mask, (soft, soft)))
+
+    def _patch(
+        self,
+        layers: FloatArray,
+        region: str,
+        key: int,
+        points: ControlPoints,
+        target: Landmarks,
+    ) -> None:
+        """Lays one region of a key frame over the layers, within a soft ellipse."""
+        box = self._box(region, target)
+        if box is None:
+            return
+        x0, y0, x1, y1 = box
+        inside = (max(x0, 0), max(y0, 0), min(x1, self.size), min(y1, self.size))
+        if inside[2] - inside[0] < 8 or inside[3] - inside[1] < 8:
+            return
+        solver = FlowSolver(inside, PATCH_CELL_PX, self.size)
+        source = self._points[key]
+        if region in HAND_SIDES:
+            flow = hand_flow(solver, points, source, region)
+        else:
+            flow = body_flow(solver, points, source)
+        patch = sample(self._bank[key].rgba, flow)
+        mask = _ellipse(x1 - x0, y1 - y0)[inside[1] - y0 : inside[3] - y0, inside[0] - x0 : inside[2] - x0]
+        _blend(layers[inside[1] : inside[3], inside[0] : inside[2]], patch, mask)
+
+    def _box(self, region: str, target: Landmarks) -> tuple[int, int, int, int] | None:
+        """x0, y0, x1, y1 px of a region's patch; it may reach over the canvas."""
+        if region == "mouth":
+            points, grow = target.face[topo.LIPS_OUTER, :2], (1.5, 2.0)
+        elif region == "eye_left":
+            points, grow = target.face[np.concatenate([topo.EYE_LEFT, topo.BROWS[1]]), :2], (1.35, 1.5)
+        elif region == "eye_right":
+            points, grow = target.face[np.concatenate([topo.EYE_RIGHT, topo.BROWS[3]]), :2], (1.35, 1.5)
+        else:
+            points, grow = target.hands[HAND_SIDES[region], :, :2], (1.5, 1.5)
+        low, high = points.min(0), points.max(0)
+        centre, half = (low + high) / 2, np.maximum((high - low) / 2, 4.0) * np.array(grow, np.float32)
+        if not (np.isfinite(centre).all() and (half < self.size).all()):
+            return None
+        x0, y0 = np.floor(centre - half).astype(int)
+        x1, y1 = np.ceil(centre + half).astype(int)
+        return int(x0), int(y0), int(x1), int(y1)
+
+
+def _blend(below: FloatArray, above: U8Image, mask: FloatArray) -> None:
+    below += (above - below) * mask[..., None]
+
+
+def _ellipse(width: int, height: int) -> FloatArray:
+    """(height, width) float32: 1 in the middle, falling softly to 0 at the ellipse that touches the box."""
+    x = (np.arange(width, dtype=np.float32) + 0.5) * (2.0 / width) - 1.0
+    y = (np.arange(height, dtype=np.float32) + 0.5) * (2.0 / height) - 1.0
+    return np.clip((1.0 - np.sqrt(x * x + y[:, None] * y[:, None])) * 3.0, 0.0, 1.0)

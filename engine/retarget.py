@@ -1,0 +1,204 @@
+"""Retargeting: the driver's motion on the avatar's own face and bones.
+
+The result is landmarks of the avatar's shape on its canvas, so that the denoiser always sees what it was trained on.
+A motion retargeted onto the neutral it was measured against gives back the landmarks it came from, save the shoulders:
+those follow the tracked chest and the learnt torso model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import topology as topo
+from engine.geometry import euler_deg_to_rotation, rotation_to_euler_deg
+from engine.landmarks import Landmarks
+from engine.motion import VISIBLE, Motion, Neutral, lid_gaps, lip_gap
+from engine.torso import TorsoModel
+
+FloatArray = NDArray[np.float32]
+
+SUPPORT_PERCENTILE = 1.0  # the extreme hundredth of the footage is as likely a tracking error as a pose
+BEYOND = 0.35  # how far past the footage a pose may go, as a share of the footage's own range
+MIN_MARGIN = np.array([3.0, 3.0, 3.0, 0.04, 0.04, 0.02], np.float32)  # degrees x3, head units x2, scale ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """The poses that the footage shows, relative to the neutral; beyond them the avatar is held back."""
+
+    low: FloatArray  # (6,) yaw, pitch, roll in degrees; x, y in head units; scale ratio
+    high: FloatArray  # (6,)
+    hand_seen: FloatArray  # (2,) share of the frames that show the left and the right hand
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """Name to array, for storing; names start with `support_`."""
+        return {f"support_{field.name}": getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Support:
+        """Inverse of `arrays`; other keys are ignored. Raises KeyError for a missing one."""
+        return cls(**{field.name: np.asarray(arrays[f"support_{field.name}"], np.float32) for field in fields(cls)})
+
+    def held(self, pose: FloatArray) -> FloatArray:
+        """pose: (6,) as in `low`. Inside the footage's range unchanged, beyond it eased to a stop."""
+        margin = np.maximum(BEYOND * (self.high - self.low), MIN_MARGIN)
+        over, under = np.maximum(pose - self.high, 0.0), np.maximum(self.low - pose, 0.0)
+        inside = np.clip(pose, self.low, self.high)
+        return np.asarray(inside + margin * np.tanh(over / margin) - margin * np.tanh(under / margin), np.float32)
+
+
+def head_pose(motion: Motion, neutral: Neutral) -> FloatArray:
+    """(6,) yaw, pitch, roll in degrees; x, y in head units; scale ratio; all relative to the neutral."""
+    angles = rotation_to_euler_deg(motion.rotation @ neutral.rotation.T)
+    shift = (motion.centre - neutral.centre) / neutral.scale
+    return np.concatenate([angles, shift, [motion.scale / float(neutral.scale)]]).astype(np.float32)
+
+
+def shoulder_shift(motion: Motion, neutral: Neutral) -> FloatArray:
+    """(2,) how far the middle of the tracked shoulders is from its neutral place, in shoulder distances."""
+    moved = motion.shoulders[:, :2].mean(0) - neutral.shoulders[:, :2].mean(0)
+    return np.clip(moved / neutral.body_scale, -0.5, 0.5).astype(np.float32)
+
+
+def chest_shift(motion: Motion, neutral: Neutral) -> FloatArray:
+    """(2,) how far the tracked chest is from its neutral place, in shoulder distances."""
+    return np.asarray((motion.chest - neutral.chest) / neutral.body_scale, np.float32)
+
+
+def support_of(motions: Sequence[Motion], neutral: Neutral) -> Support:
+    """What the footage supports, from the motion of its frames (at least one with a face)."""
+    poses = np.stack([head_pose(motion, neutral) for motion in motions if motion.face_confidence > 0])
+    low, high = np.percentile(poses, [SUPPORT_PERCENTILE, 100.0 - SUPPORT_PERCENTILE], axis=0)
+    hands = np.stack([motion.hand_confidence > VISIBLE for motion in motions])
+    return Support(low.astype(np.float32), high.astype(np.float32), hands.mean(0).astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Gains:
+    """How strongly the avatar follows; 1 is as the driver does."""
+
+    head: float = 1.0
+    expression: float = 1.0
+    body: float = 1.0
+
+
+class Retargeter:
+    """Carries motion from a driver to one avatar. `driver` may be replaced at any time (calibration)."""
+
+    def __init__(
+        self, avatar: Neutral, support: Support, torso: TorsoModel, canvas_px: int, gains: Gains | None = None
+    ) -> None:
+        self.avatar = avatar
+        self.support = support
+        self.torso = torso
+        self.canvas_px = canvas_px
+        self.gains = gains or Gains()
+        self.driver = avatar
+
+    def target(self, motion: Motion) -> Landmarks:
+        """The avatar's landmarks, in canvas pixels, for the driver's motion."""
+        pose = head_pose(motion, self.driver)
+        pose[:5] *= self.gains.head
+        pose = self.support.held(pose)
+        centre = self.avatar.centre + pose[3:5] * self.avatar.scale
+        scale = float(self.avatar.scale * pose[5])
+        rotation = euler_deg_to_rotation(pose[:3]) @ self.avatar.rotation
+        face = scale * self._face(motion) @ rotation.T
+        face[:, :2] += centre
+        points, confidence = self._body(motion, pose)
+        hands, hand_confidence = self._hands(motion, points)
+        return Landmarks(
+            width=self.canvas_px,
+            height=self.canvas_px,
+            face=face.astype(np.float32),
+            face_confidence=1.0,
+            pose=points,
+            pose_confidence=confidence,
+            hands=hands,
+            hand_confidence=hand_confidence,
+        )
+
+    def _face(self, motion: Motion) -> FloatArray:
+        """(478, 3) head units: the avatar's face with the driver's expression, lips and lids as open as the driver's."""
+        avatar, driver = self.avatar, self.driver
+        face = avatar.face + self.gains.expression * motion.expression
+        # Offsets alone leave a shut mouth ajar when the two neutrals differ; what is shut must be shut.
+        mouth = _width(avatar.face, topo.MOUTH_CORNERS) / _width(driver.face, topo.MOUTH_CORNERS)
+        wanted = float(avatar.lip_closed) + (motion.lip_gap - float(driver.lip_closed)) * mouth
+        _shift_lips(face, max(wanted, float(avatar.lip_closed)) - lip_gap(face))
+        openness = (motion.lid_gap - driver.lid_closed) / np.maximum(driver.lid_open - driver.lid_closed, 1e-3)
+        lids = avatar.lid_closed + openness * (avatar.lid_open - avatar.lid_closed)
+        for eye, change in enumerate(np.maximum(lids, 0.0) - lid_gaps(face)):
+            face[topo.LID_UPPER[eye], 1] -= 0.8 * change  # the upper lid does most of the work
+            face[topo.LID_LOWER[eye], 1] += 0.2 * change
+        return np.asarray(face, np.float32)
+
+    def _body(self, motion: Motion, held_pose: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Pose points (33, 3) px with shoulders, elbows and wrists set, and their confidence (33,)."""
+        avatar, driver = self.avatar, self.driver
+        ratio = float(avatar.body_scale / driver.body_scale) * self.gains.body
+        seen = motion.shoulder_confidence
+        shoulders = avatar.shoulders.copy()
+        shoulders[:, :2] += self._chest_shift(motion, held_pose) * avatar.body_scale
+        elbow_seen = motion.elbow_confidence * (seen > VISIBLE)
+        wrist_seen = np.minimum(motion.wrist_confidence, elbow_seen)
+        elbows = shoulders + ratio * _bone_ratio(avatar, driver, 0) * motion.elbows
+        wrists = elbows + ratio * _bone_ratio(avatar, driver, 1) * motion.wrists
+        # An arm that is lost sinks to where it rests; it is never left hanging in the air.
+        known = np.clip(wrist_seen / VISIBLE, 0.0, 1.0)[:, None]
+        wrists = known * wrists + (1.0 - known) * (avatar.rest_wrists + shoulders - avatar.shoulders)
+        points, confidence = np.zeros((33, 3), np.float32), np.zeros(33, np.float32)
+        for rows, value in ((topo.SHOULDERS, shoulders), (topo.ELBOWS, elbows), (topo.WRISTS, wrists)):
+            points[rows] = value
+        confidence[topo.SHOULDERS] = 1.0
+        confidence[topo.ELBOWS] = elbow_seen
+        confidence[topo.WRISTS] = wrist_seen
+        return points, confidence
+
+    def _chest_shift(self, motion: Motion, held_pose: FloatArray) -> FloatArray:
+        """(2,) shoulder distances: as tracked, but no further from where the head pulls it than the footage shows."""
+        shoulders = shoulder_shift(motion, self.driver) if motion.shoulder_confidence > VISIBLE else None
+        expected = self.torso.shift(held_pose, shoulders)
+        tracked = chest_shift(motion, self.driver) * self.gains.body
+        beyond = np.clip(tracked - expected, -self.torso.slack, self.torso.slack)
+        return np.asarray(expected + motion.chest_confidence * beyond, np.float32)
+
+    def _hands(self, motion: Motion, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Hands (2, 21, 3) px on the retargeted wrists; a hand that the footage never shows stays hidden."""
+        avatar, driver = self.avatar, self.driver
+        known = (avatar.hand_size > 0) & (driver.hand_size > 0)
+        size = np.where(known, avatar.hand_size / np.maximum(driver.hand_size, 1e-6), 1.0)
+        ratio = (size * float(avatar.body_scale / driver.body_scale)).astype(np.float32)
+        hands = points[topo.WRISTS][:, None] + ratio[:, None, None] * motion.hands
+        # The pose's depth is measured from the hips, the hand's from its own wrist: keep the hand's.
+        hands[..., 2] = ratio[:, None] * motion.hands[..., 2]
+        shown = np.where(avatar.hand_size > 0, motion.hand_confidence, 0.0)
+        return hands.astype(np.float32), shown.astype(np.float32)
+
+
+def _width(face: FloatArray, ends: NDArray[np.intp]) -> float:
+    return float(np.linalg.norm(face[ends[0]] - face[ends[1]]))
+
+
+def _shift_lips(face: FloatArray, change: float) -> None:
+    """Opens the inner lips by `change` head units, the outer ones along with them; the corners stay."""
+    for inner, outer, share in (
+        (topo.LIPS_UPPER_INNER, _LIPS_UPPER_OUTER, -0.35),
+        (topo.LIPS_LOWER_INNER, _LIPS_LOWER_OUTER, 0.65),
+    ):
+        face[inner, 1] += share * change
+        face[outer, 1] += share * change
+
+
+_LIPS_UPPER_OUTER = np.array([39, 37, 0, 267, 269], np.intp)
+_LIPS_LOWER_OUTER = np.array([181, 84, 17, 314, 405], np.intp)
+
+
+def _bone_ratio(avatar: Neutral, driver: Neutral, bone: int) -> FloatArray:
+    """(2, 1) avatar's bone over driver's, 1 where either was never seen."""
+    a, d = avatar.arm_bones[:, bone], driver.arm_bones[:, bone]
+    return np.where((a > 0) & (d > 0), a / np.maximum(d, 1e-6), 1.0).astype(np.float32)[:, None]

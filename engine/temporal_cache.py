@@ -1,0 +1,109 @@
+"""What the avatar remembers from frame to frame: its last picture, a fixed noise field, and whether anything moved.
+
+Each part can be switched off. Knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.landmarks import Landmarks
+from engine.motion import VISIBLE
+from engine.prior import PriorBuilder
+from engine.warp import sample
+
+FloatArray = NDArray[np.float32]
+U8Image = NDArray[np.uint8]
+
+PREVIOUS_WEIGHT = 0.5  # share of the previous output in the warm start
+GATE_PX = 0.3  # at 256 px: when no landmark moved further, the last picture is sent again
+REFRESH_FRAMES = 10  # but never for longer than this
+JUMP = 0.08  # share of the canvas: when the head moved further between two frames, nothing is carried over
+NOISE_SEED = 20_240_229
+
+
+@dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """Parts of the temporal cache; all on by default."""
+
+    keyframes_per_region: bool = True
+    previous_output: bool = True
+    advected_noise: bool = True
+    pose_gate: bool = True
+
+
+class TemporalCache:
+    """State carried between the frames of one session."""
+
+    def __init__(self, config: CacheConfig, builder: PriorBuilder) -> None:
+        self.config = config
+        self._builder = builder
+        size = builder.size
+        self._gate_px = GATE_PX * size / 256
+        self._rng = np.random.default_rng(NOISE_SEED)
+        self._field = self._rng.standard_normal((size, size, 3)).astype(np.float32)
+        self._anchor: Landmarks | None = None  # where the noise field is undistorted
+        self._last: U8Image = np.zeros((size, size, 3), np.uint8)
+        self._target: Landmarks | None = None
+        self._sent_again = 0
+
+    def forget(self) -> None:
+        """Starts afresh, as after a cut."""
+        self._target = None
+        self._anchor = None
+        self._builder.chooser.forget()
+
+    def still(self, target: Landmarks) -> bool:
+        """True when the last picture may be sent again; counts how often it was."""
+        if not self.config.pose_gate or self._target is None or self._sent_again >= REFRESH_FRAMES:
+            self._sent_again = 0
+            return False
+        moved = _largest_move(self._target, target)
+        self._sent_again = self._sent_again + 1 if moved <= self._gate_px else 0
+        return moved <= self._gate_px
+
+    def previous(self, target: Landmarks) -> U8Image | None:
+        """The last picture (S, S, 3) uint8 warped to the target; None at a start, after a jump, or switched off."""
+        if self._target is None or not self.config.previous_output or self.jumped(target):
+            return None
+        return sample(self._last, self._builder.flow_between(self._target, target))
+
+    def jumped(self, target: Landmarks) -> bool:
+        """True where there is no last frame, or the head is not where it was."""
+        if self._target is None:
+            return True
+        moved = np.linalg.norm((target.face[:, :2] - self._target.face[:, :2]).mean(0))
+        return bool(moved > JUMP * self._builder.size)
+
+    def noise(self, target: Landmarks) -> FloatArray:
+        """Noise (1, 3, S, S), unit variance: one field that moves with the person instead of flickering."""
+        if not self.config.advected_noise:
+            field = self._rng.standard_normal(self._field.shape).astype(np.float32)
+        elif self._anchor is None:
+            self._anchor, field = target, self._field
+        else:
+            flow = self._builder.flow_between(self._anchor, target)
+            # Nearest neighbour keeps the variance; interpolating would smooth the noise away.
+            field = cv2.remap(self._field, flow, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
+        return np.ascontiguousarray(field.transpose(2, 0, 1))[None]
+
+    def keep(self, target: Landmarks, rgb: U8Image) -> None:
+        """Remembers the picture just made; rgb: (S, S, 3) uint8, copied."""
+        np.copyto(self._last, rgb)
+        self._target = target
+
+
+def _largest_move(before: Landmarks, after: Landmarks) -> float:
+    """Largest shift in px of any landmark that shows in either frame."""
+    moved = float(np.abs(after.face[:, :2] - before.face[:, :2]).max())
+    body = (before.pose_confidence > VISIBLE) | (after.pose_confidence > VISIBLE)
+    if body.any():
+        moved = max(moved, float(np.abs(after.pose[body, :2] - before.pose[body, :2]).max()))
+    for side in (0, 1):
+        if max(before.hand_confidence[side], after.hand_confidence[side]) > VISIBLE:
+            moved = max(moved, float(np.abs(after.hands[side, :, :2] - before.hands[side, :, :2]).max()))
+    return moved

@@ -1,0 +1,166 @@
+"""Warping a key frame onto a target pose by the correspondence of landmarks.
+
+The flow is moving least squares with affine maps (Schaefer, McPhail, Warren, SIGGRAPH 2006), solved on a coarse grid for
+all cells at once. Knows nothing of networks or of which key frame is the right one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import topology as topo
+from engine.landmarks import HAND_POINTS, Landmarks
+from engine.motion import VISIBLE
+
+FloatArray = NDArray[np.float32]
+
+SOFTNESS = 0.03  # share of the canvas: nearer than this, a control point no longer gains weight
+RIDGE = 1e-3  # pulls ill-posed affine maps towards a plain shift
+_FACE_ROWS = np.unique(
+    np.concatenate(
+        [
+            topo.FACE_OVAL,
+            topo.LIPS_OUTER,
+            topo.LIPS_INNER,
+            *topo.EYES,
+            *topo.BROWS,
+            *(iris[:1] for iris in topo.IRISES),
+            topo.NOSE_BRIDGE,
+            topo.NOSE_BASE,
+            topo.CHEEKS,
+        ]
+    )
+)
+_OVAL_TOP = np.array([127, 162, 21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251, 389, 356], np.intp)
+_HAIR_REACH = 0.55  # hair and skull: this much of the way from the face's centre past the oval
+# The face has many more points than the chest; without these weights it drags the collar along.
+_FACE_WEIGHT, _HAIR_WEIGHT, _TORSO_WEIGHT, _LIMB_WEIGHT, _HAND_WEIGHT = 0.05, 0.3, 4.0, 2.0, 0.1
+LIMB_REACH = 0.10  # share of the canvas: a limb that moved further is not dragged along, it would tear the torso
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPoints:
+    """Points that carry the warp; every frame has the same ones in the same order."""
+
+    places: FloatArray  # (N, 2) px
+    weights: FloatArray  # (N,) 0 where unknown
+
+
+@cache
+def _rows() -> dict[str, slice]:
+    """Which points belong to which part."""
+    hair = len(_FACE_ROWS)
+    torso = hair + len(_OVAL_TOP)
+    limbs = torso + 9
+    hands = limbs + 4
+    return {
+        "limbs": slice(limbs, None),
+        "hand_left": slice(hands, hands + HAND_POINTS),
+        "hand_right": slice(hands + HAND_POINTS, hands + 2 * HAND_POINTS),
+    }
+
+
+def control_points(landmarks: Landmarks) -> ControlPoints:
+    """The control points of one frame."""
+    face = landmarks.face[:, :2]
+    centre = face[topo.RIGID].mean(0)
+    hair = face[_OVAL_TOP] + _HAIR_REACH * (face[_OVAL_TOP] - centre)
+    shoulders = landmarks.pose[topo.SHOULDERS, :2]
+    middle, across = shoulders.mean(0), shoulders[0] - shoulders[1]
+    down = np.array([-across[1], across[0]], np.float32)
+    torso = [middle + along * across + below * down for along in (-0.5, 0.0, 0.5) for below in (0.0, 0.4, 0.9)]
+    limb_rows = np.concatenate([topo.ELBOWS, topo.WRISTS])
+    places = np.concatenate(
+        [face[_FACE_ROWS], hair, torso, landmarks.pose[limb_rows, :2], landmarks.hands[..., :2].reshape(-1, 2)]
+    )
+    face_seen = float(landmarks.face_confidence > 0)
+    weights = np.concatenate(
+        [
+            np.full(len(_FACE_ROWS), _FACE_WEIGHT * face_seen),
+            np.full(len(hair), _HAIR_WEIGHT * face_seen),
+            np.full(len(torso), _TORSO_WEIGHT * (landmarks.pose_confidence[topo.SHOULDERS].min() > VISIBLE)),
+            _LIMB_WEIGHT * (landmarks.pose_confidence[limb_rows] > VISIBLE),
+            np.repeat(_HAND_WEIGHT * (landmarks.hand_confidence > VISIBLE), HAND_POINTS),
+        ]
+    )
+    return ControlPoints(places.astype(np.float32), weights.astype(np.float32))
+
+
+def body_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints) -> FloatArray:
+    """Flow of the whole person. Limbs that moved far lose their say: they are other pictures' business."""
+    weights = np.minimum(target.weights, source.weights)
+    limbs = _rows()["limbs"]
+    moved = np.linalg.norm(target.places[limbs] - source.places[limbs], axis=1) / (LIMB_REACH * solver.canvas_px)
+    weights[limbs] *= np.exp(-moved * moved)
+    return solver.solve(target.places, source.places, weights)
+
+
+def hand_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints, hand: str) -> FloatArray:
+    """Flow carried by one hand alone, "hand_left" or "hand_right"; both frames must show it."""
+    rows = _rows()[hand]
+    return solver.solve(target.places[rows], source.places[rows], np.minimum(target.weights, source.weights)[rows])
+
+
+class FlowSolver:
+    """Solves flows on one fixed grid over a box of the canvas; its buffers are reused."""
+
+    def __init__(self, box: tuple[int, int, int, int], cell_px: int, canvas_px: int) -> None:
+        self.x0, self.y0, self.x1, self.y1 = box
+        self.canvas_px = canvas_px
+        self.width, self.height = self.x1 - self.x0, self.y1 - self.y0
+        columns, rows = max(2, self.width // cell_px), max(2, self.height // cell_px)
+        # Cell centres laid so that a plain bilinear resize of the grid meets the pixel centres.
+        xs = self.x0 + (np.arange(columns, dtype=np.float32) + 0.5) * self.width / columns
+        ys = self.y0 + (np.arange(rows, dtype=np.float32) + 0.5) * self.height / rows
+        self.shape = (rows, columns)
+        self._nodes = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.float32) / canvas_px
+
+    def solve(self, target: FloatArray, source: FloatArray, weights: FloatArray) -> FloatArray:
+        """Where each pixel of the box comes from, (height, width, 2) float32 px in pixel-index coordinates.
+
+        target, source: (N, 2) px; weights: (N,) >= 0, some above 0. What is at `target` in the result is fetched
+        from `source`.
+        """
+        used = weights > 1e-3
+        target, source, weights = target[used], source[used], weights[used]
+        scale = np.float32(1.0 / self.canvas_px)
+        middle = target.mean(0)
+        p = (target - middle) * scale
+        shift = (source - target) * scale  # the shift, not the place, keeps float32 exact
+        v = self._nodes - middle * scale
+        weight = (v * v).sum(1)[:, None] - 2.0 * (v @ p.T) + (p * p).sum(1) + np.float32(SOFTNESS**2)
+        np.maximum(weight, np.float32(SOFTNESS**2), out=weight)
+        np.multiply(weight, weight, out=weight)
+        np.reciprocal(weight, out=weight)
+        px, py = p[:, 0], p[:, 1]
+        sx, sy = shift[:, 0], shift[:, 1]
+        one = np.ones_like(px)
+        features = np.stack([one, px, py, px * px, px * py, py * py, sx, sy, px * sx, px * sy, py * sx, py * sy], 1)
+        total = weight @ (features * weights[:, None])
+        moments = total[:, 1:] / total[:, :1]
+        mx, my, mxx, mxy, myy, msx, msy, mxsx, mxsy, mysx, mysy = moments.T
+        cxx, cxy, cyy = mxx - mx * mx + RIDGE, mxy - mx * my, myy - my * my + RIDGE
+        determinant = cxx * cyy - cxy * cxy
+        dx, dy = v[:, 0] - mx, v[:, 1] - my
+        result = np.empty((len(v), 2), np.float32)
+        sides = ((msx, mxsx - mx * msx, mysx - my * msx), (msy, mxsy - mx * msy, mysy - my * msy))
+        for axis, (mean, bx, by) in enumerate(sides):
+            slope_x = (cyy * bx - cxy * by) / determinant
+            slope_y = (cxx * by - cxy * bx) / determinant
+            result[:, axis] = mean + slope_x * dx + slope_y * dy
+        grid = result.reshape(*self.shape, 2) * self.canvas_px
+        flow = cv2.resize(grid, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+        flow[..., 0] += np.arange(self.x0, self.x1, dtype=np.float32)
+        flow[..., 1] += np.arange(self.y0, self.y1, dtype=np.float32)[:, None]
+        return flow
+
+
+def sample(image: NDArray[np.uint8] | FloatArray, flow: FloatArray, nearest: bool = False) -> NDArray[np.uint8]:
+    """image fetched at `flow` (h, w, 2) px; edges are repeated."""
+    how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    return np.asarray(cv2.remap(image, flow, None, how, borderMode=cv2.BORDER_REPLICATE))

@@ -1,0 +1,141 @@
+"""Prepared footage: everything training needs, with no video file and no tracker any more.
+
+A prepared file may be carried to another machine and trained there. Knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import topology as topo
+from engine.errors import FootageError
+from engine.keyframes import BANK_SIZE, select_bank
+from engine.landmarks import Landmarks
+from engine.motion import VISIBLE, Neutral, build_neutral, motion_of
+from engine.prior import KeyImage
+from engine.retarget import Retargeter, Support, chest_shift, head_pose, shoulder_shift, support_of
+from engine.torso import TorsoModel, fit_torso
+
+U8Image = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
+
+HELD_OUT = 0.2  # share of the footage, at its end, that training never sees
+HANDS_SHOWN = 0.03  # a hand in fewer frames than this is a tracking error or no use
+_PERSON_GONE = 25  # matte below which a pixel surely shows background
+_PLATE_FRAMES = 120  # enough for a median
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Footage cut to the canvas and tracked."""
+
+    fps: float
+    rgb: U8Image  # (N, S, S, 3) uint8
+    matte: U8Image  # (N, S, S) uint8, 255 is the person
+    landmarks: Sequence[Landmarks]  # N, canvas px
+    shot: NDArray[np.int32]  # (N,) which uncut stretch a frame belongs to
+
+    @property
+    def size(self) -> int:
+        """Canvas size in px."""
+        return int(self.rgb.shape[1])
+
+    @property
+    def tail_start(self) -> int:
+        """Index of the first held-out frame."""
+        return round(len(self.rgb) * (1.0 - HELD_OUT))
+
+    def save(self, path: Path) -> None:
+        """Writes one .npz; replaces the file only once it is whole."""
+        columns = {name: np.stack([getattr(frame, name) for frame in self.landmarks]) for name in _LANDMARK_FIELDS}
+        unfinished = path.with_suffix(".partial.npz")
+        np.savez(unfinished, fps=self.fps, rgb=self.rgb, matte=self.matte, shot=self.shot, **columns)
+        unfinished.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Prepared:
+        """Inverse of `save`. Raises FootageError when the file is not one of ours."""
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                arrays = {name: data[name] for name in ("fps", "rgb", "matte", "shot", *_LANDMARK_FIELDS)}
+        except (OSError, ValueError, KeyError) as error:
+            raise FootageError(f"{path}: not prepared footage ({error}); make it with enroll --prepare-only") from None
+        size = int(arrays["rgb"].shape[1])
+        landmarks = [
+            Landmarks(size, size, **{n: arrays[n][i] for n in _LANDMARK_FIELDS}) for i in range(len(arrays["rgb"]))
+        ]
+        return cls(float(arrays["fps"]), arrays["rgb"], arrays["matte"], landmarks, arrays["shot"])
+
+
+_LANDMARK_FIELDS = ("face", "face_confidence", "pose", "pose_confidence", "hands", "hand_confidence", "chest", "chest_confidence")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an avatar knows of its person besides the network: all learnt from the training part of the footage."""
+
+    neutral: Neutral
+    support: Support
+    torso: TorsoModel
+    bank: tuple[int, ...]  # frame indices of the key frames
+    keys: tuple[KeyImage, ...]
+    plate: U8Image  # (S, S, 3) uint8, the background without the person
+
+    def retargeter(self) -> Retargeter:
+        """Drives this person by their own motion until another driver is set."""
+        return Retargeter(self.neutral, self.support, self.torso, int(self.plate.shape[0]))
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """Neutral, support and torso model, for storing."""
+        return {**self.neutral.arrays(), **self.support.arrays(), **self.torso.arrays()}
+
+
+def learn_identity(prepared: Prepared, bank_size: int = BANK_SIZE) -> Identity:
+    """Learns the person from the frames before the held-out tail."""
+    end = prepared.tail_start
+    frames = list(prepared.landmarks[:end])
+    neutral = build_neutral(frames)
+    support = support_of([motion_of(frame, neutral) for frame in frames], neutral)
+    neutral.hand_size[support.hand_seen < HANDS_SHOWN] = 0.0
+    motions = [motion_of(frame, neutral) for frame in frames]
+    shifts = np.stack([chest_shift(m, neutral) * (m.chest_confidence > VISIBLE) for m in motions])
+    seen = np.array([m.face_confidence > 0 for m in motions])
+    torso = fit_torso(
+        np.stack([head_pose(m, neutral) for m in motions])[seen],
+        np.stack([shoulder_shift(m, neutral) for m in motions])[seen],
+        np.array([m.shoulder_confidence > VISIBLE for m in motions])[seen],
+        shifts[seen],
+    )
+    measured = [_with_chest(frame, neutral, shift) for frame, shift in zip(frames, shifts, strict=True)]
+    bank = select_bank(measured, neutral, bank_size)
+    keys = tuple(KeyImage(np.dstack([prepared.rgb[i], prepared.matte[i]]), measured[i]) for i in bank)
+    return Identity(neutral, support, torso, tuple(bank), keys, background_plate(prepared.rgb[:end], prepared.matte[:end]))
+
+
+def _with_chest(frame: Landmarks, neutral: Neutral, shift: FloatArray) -> Landmarks:
+    """The frame's landmarks with the shoulders where the chest was measured, so that key frames are registered by it."""
+    pose = frame.pose.copy()
+    pose[topo.SHOULDERS] = neutral.shoulders
+    pose[topo.SHOULDERS, :2] += shift * neutral.body_scale
+    seen = frame.pose_confidence.copy()
+    seen[topo.SHOULDERS] = 1.0
+    return replace(frame, pose=pose, pose_confidence=seen)
+
+
+def background_plate(rgb: U8Image, matte: U8Image) -> U8Image:
+    """The background (S, S, 3) uint8: the median of what is seen past the person, the rest filled in from around."""
+    step = max(1, len(rgb) // _PLATE_FRAMES)
+    grow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
+    total = np.ma.masked_array(
+        rgb[::step],
+        np.repeat(np.stack([cv2.dilate(m, grow) for m in matte[::step]])[..., None] >= _PERSON_GONE, 3, axis=3),
+    )
+    seen = (~total.mask[..., 0]).sum(0) >= 3
+    plate = np.ma.median(total, axis=0).filled(0).astype(np.uint8)
+    return np.asarray(cv2.inpaint(plate, (~seen).astype(np.uint8), 5, cv2.INPAINT_TELEA), np.uint8)

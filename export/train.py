@@ -1,0 +1,189 @@
+"""Fits a denoiser to one person within a time budget; can be stopped and resumed.
+
+Needs torch, but neither a tracker nor a video file. Knows nothing of packages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engine.denoiser import Denoiser, DenoiserConfig
+from engine.errors import SettingsError
+from export.training_set import Batch, TrainingSet
+
+EDGE_WEIGHT = 0.5  # of the gradient term against the colour term
+CHARBONNIER = 1e-3  # about a quarter of a grey level
+AVERAGE_DECAY = 0.998  # of the weights' moving average, which is what is exported
+CHECKPOINT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How to train. Time is what the user gives, so time is what ends it."""
+
+    budget_s: float  # seconds of training, over all runs of an interrupted training
+    batch: int = 8
+    learning_rate: float = 1.2e-3
+    warm_up: float = 0.03  # share of the budget
+    seed: int = 7
+    device: str = "auto"  # auto, cpu or cuda
+
+    def __post_init__(self) -> None:
+        if self.budget_s <= 0:
+            raise SettingsError(f"budget_s={self.budget_s}: must be above 0")
+        if self.batch < 1:
+            raise SettingsError(f"batch={self.batch}: must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where training stands."""
+
+    steps: int
+    elapsed_s: float
+    budget_s: float
+    loss: float  # moving average
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRecord:
+    """What the manifest keeps of a training."""
+
+    steps: int
+    seconds: float
+    device: str
+    parameters: int
+    final_loss: float
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` takes a GPU when torch sees one. Raises SettingsError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("device=cuda: torch sees no CUDA GPU here; use --device cpu, or install torch with CUDA")
+    if name not in ("cpu", "cuda"):
+        raise SettingsError(f"device={name}: must be auto, cpu or cuda")
+    return torch.device(name)
+
+
+def restoration_loss(output: Tensor, clean: Tensor, weight: Tensor) -> Tensor:
+    """Charbonnier on colours and on their gradients, weighted per pixel.
+
+    output, clean: (B, 3, S, S); weight: (B, 1, S, S). Charbonnier et al., ICIP 1994.
+    """
+    difference = output - clean
+    colour = (torch.sqrt(difference**2 + CHARBONNIER**2) * weight).mean()
+    across, down = difference.diff(dim=3), difference.diff(dim=2)
+    edges = (across.abs() * weight[..., 1:]).mean() + (down.abs() * weight[..., 1:, :]).mean()
+    return colour + EDGE_WEIGHT * edges
+
+
+class Trainer:
+    """Holds the network, its averaged weights and the optimiser; `run` trains until the budget is spent."""
+
+    def __init__(self, config: TrainConfig, shape: DenoiserConfig, checkpoint: Path) -> None:
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.device = pick_device(config.device)
+        self.network = Denoiser(shape).to(self.device, memory_format=torch.channels_last)
+        self.averaged = torch.optim.swa_utils.AveragedModel(
+            self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE_DECAY)
+        )
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=config.learning_rate, weight_decay=1e-3)
+        self._checkpoint = checkpoint
+        self._steps, self._elapsed_s, self._loss = 0, 0.0, math.nan
+        self._resume()
+
+    def run(self, data: TrainingSet, report: Callable[[Progress], None]) -> TrainRecord:
+        """Trains; on KeyboardInterrupt the state is saved before it goes on to the caller."""
+        started, before = perf_counter(), self._elapsed_s
+        saved = started
+        try:
+            while self._elapsed_s < self.config.budget_s:
+                self._step(data)
+                now = perf_counter()
+                self._elapsed_s = before + now - started
+                report(Progress(self._steps, self._elapsed_s, self.config.budget_s, self._loss))
+                if now - saved > CHECKPOINT_S:
+                    self._save()
+                    saved = now
+        finally:
+            self._save()
+        parameters = sum(p.numel() for p in self.network.parameters())
+        return TrainRecord(self._steps, self._elapsed_s, str(self.device), parameters, self._loss)
+
+    def result(self) -> Denoiser:
+        """The averaged network, on the CPU, ready for export."""
+        module = self.averaged.module
+        assert isinstance(module, Denoiser)
+        return module.cpu().eval()
+
+    def _step(self, data: TrainingSet) -> None:
+        batch = data.draw(self.config.batch)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.learning_rate * self._schedule()
+        mixed = self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            output = self.network(*self._inputs(batch)).float()
+        loss = restoration_loss(output, self._tensor(batch.clean), self._tensor(batch.weight))
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        self.averaged.update_parameters(self.network)
+        data.remember(batch.frames, output.detach().cpu().numpy())
+        value = float(loss.detach())
+        self._loss = value if math.isnan(self._loss) else 0.98 * self._loss + 0.02 * value
+        self._steps += 1
+
+    def _schedule(self) -> float:
+        """Learning rate factor: a short rise, then a cosine to 2 % at the end of the budget."""
+        done = min(self._elapsed_s / self.config.budget_s, 1.0)
+        if done < self.config.warm_up:
+            return max(done / self.config.warm_up, 0.02)
+        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (done - self.config.warm_up) / (1 - self.config.warm_up)))
+
+    def _inputs(self, batch: Batch) -> tuple[Tensor, ...]:
+        return tuple(self._tensor(array) for array in (batch.noisy, batch.prior, batch.guidance, batch.level))
+
+    def _tensor(self, array: Any) -> Tensor:
+        tensor = torch.from_numpy(array)
+        if tensor.dim() == 4:
+            tensor = tensor.contiguous(memory_format=torch.channels_last)
+        return tensor.to(self.device, non_blocking=True)
+
+    def _save(self) -> None:
+        unfinished = self._checkpoint.with_suffix(".partial")
+        state = {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "progress": [self._steps, self._elapsed_s, self._loss],
+            "shape": self.network.config.to_dict(),
+            "config": asdict(self.config),
+        }
+        torch.save(state, unfinished)
+        unfinished.replace(self._checkpoint)
+
+    def _resume(self) -> None:
+        if not self._checkpoint.exists():
+            return
+        state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
+        if state["shape"] != self.network.config.to_dict():
+            raise SettingsError(
+                f"{self._checkpoint}: a training of another shape {state['shape']}; "
+                f"wanted {self.network.config.to_dict()}: remove that folder to start afresh"
+            )
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self._steps, self._elapsed_s, self._loss = state["progress"]
