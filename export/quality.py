@@ -26,7 +26,7 @@ MIN_FACE_SHARE = 0.6  # of the frames; below, the person is mostly elsewhere
 MAX_CROWD_SHARE = 0.15  # of the frames looked at; a passer-by is forgiven, a second sitter is not
 SECOND_FACE = 0.4  # of the first one's width, from which a face is a person and not a picture on a wall
 MIN_FACE_PX, GOOD_FACE_PX = 64.0, 110.0  # width; head and shoulders at 256 px want about 100 px of face
-# Mean grey of the face. Well-exposed dark skin measured 90; 50 is a face that is hardly lit, of whatever skin.
+# Mean grey of the face. Well-exposed dark skin measured 90; 50 is a face hardly lit, of whatever skin.
 MIN_LUMA, GOOD_LUMA = 28.0, 50.0
 # Laplacian variance over grey variance, face scaled to 96 px: see `sharpness`. Footage that trained well
 # measured 0.15 and more, a cheap webcam 0.11, good footage blurred by 2 % of the face's width about 0.02.
@@ -132,7 +132,7 @@ def _alone(stats: Sequence[FrameStats]) -> None:
 def _size(width_px: float) -> str:
     if width_px < MIN_FACE_PX:
         raise FootageError(
-            f"the face is {width_px:.0f} px wide, wanted {GOOD_FACE_PX:.0f}: come closer or film in more pixels"
+            f"the face is {width_px:.0f} px wide, wanted {GOOD_FACE_PX:.0f}: come closer or film larger"
         )
     if width_px < GOOD_FACE_PX:
         return (
