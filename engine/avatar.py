@@ -263,6 +263,8 @@ def _landmark_shapes(count: int) -> dict[str, tuple[int, ...]]:
         "pose_confidence": (count, POSE_POINTS),
         "hands": (count, 2, HAND_POINTS, 3),
         "hand_confidence": (count, 2),
+        "chest": (count, 2),
+        "chest_confidence": (count,),
     }
 
 
@@ -287,6 +289,8 @@ def _unstack(source: Path, arrays: dict[str, FloatArray], count: int, size: int)
             pose_confidence=arrays["pose_confidence"][index],
             hands=arrays["hands"][index],
             hand_confidence=arrays["hand_confidence"][index],
+            chest=arrays["chest"][index],
+            chest_confidence=float(arrays["chest_confidence"][index]),
         )
         for index in range(count)
     ]

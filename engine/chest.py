@@ -33,18 +33,19 @@ class ChestTracker:
         """Takes a new reference from the next picture with a face."""
         self._reference = None
 
-    def update(self, rgb: U8Image, face: FloatArray, face_seen: bool) -> tuple[FloatArray, float]:
+    def update(self, rgb: U8Image, face: FloatArray | None) -> tuple[FloatArray, float]:
         """Shift (2,) px and confidence 0..1; (0, 0) with confidence 0 before any face and where no chest is shown.
 
-        rgb: (H, W, 3) uint8; face: (478, 3) px of the same picture.
+        rgb: (H, W, 3) uint8; face: (478, 3) px of the same picture, None where it is lost.
         """
         scale = WORK_PX / max(rgb.shape[:2])
         small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
         if self._reference is None or self._reference.shape != grey.shape:
-            if face_seen:
-                self._reference, self._chest = grey, _chest_pixels(grey, face * np.float32(scale))
-            return np.zeros(2, np.float32), float(face_seen and self._chest.sum() >= _MIN_PIXELS)
+            if face is None:
+                return np.zeros(2, np.float32), 0.0
+            self._reference, self._chest = grey, _chest_pixels(grey, face * np.float32(scale))
+            return np.zeros(2, np.float32), float(self._chest.sum() >= _MIN_PIXELS)
         if self._chest.sum() < _MIN_PIXELS:
             return np.zeros(2, np.float32), 0.0
         flow = self._flow.calc(self._reference, grey, None)[self._chest]

@@ -73,7 +73,9 @@ class Denoiser(nn.Module):
         fine, middle, coarse = config.widths
         embedding = 64
         self.factor = config.size // GRID
-        self.embed = nn.Sequential(nn.Linear(2 * _LEVEL_FREQUENCIES, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        self.embed = nn.Sequential(
+            nn.Linear(2 * _LEVEL_FREQUENCIES, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+        )
         channels = 2 * 3 * self.factor**2 + GUIDANCE_CHANNELS * (self.factor // 2) ** 2
         self.stem = nn.Conv2d(channels, fine, 1)
         self.fine_in = ModulatedBlock(fine, embedding)

@@ -1,12 +1,12 @@
 """Errors a user can meet. Each message states the value found, the value wanted and the cure, in one line.
 
-    AvatarcastError
-    |-- FootageError      footage that cannot become an avatar (too short, no face, several people, ...)
-    |-- VideoError        a file that cannot be read or written as video
-    |-- PackageError      a `.avatar` that is truncated, tampered with, or of another format version
-    |-- RunnerError       a backend that cannot start, or tensors that do not fit the network
-    |-- SettingsError     an option or a configuration value out of its range
-    `-- BusyError         no room: session limit reached, port taken
+AvatarcastError
+|-- FootageError      footage that cannot become an avatar (too short, no face, several people, ...)
+|-- VideoError        a file that cannot be read or written as video
+|-- PackageError      a `.avatar` that is truncated, tampered with, or of another format version
+|-- RunnerError       a backend that cannot start, or tensors that do not fit the network
+|-- SettingsError     an option or a configuration value out of its range
+`-- BusyError         no room: session limit reached, port taken
 """
 
 from __future__ import annotations

@@ -42,7 +42,14 @@ def rotation_to_euler_deg(rotation: FloatArray) -> FloatArray:
 def euler_deg_to_rotation(angles: FloatArray) -> FloatArray:
     """Inverse of `rotation_to_euler_deg`. angles: (3,) yaw, pitch, roll in degrees. Returns (3, 3) float32."""
     yaw, pitch, roll = np.radians(np.asarray(angles, np.float64))
-    cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
+    cy, sy, cp, sp, cr, sr = (
+        np.cos(yaw),
+        np.sin(yaw),
+        np.cos(pitch),
+        np.sin(pitch),
+        np.cos(roll),
+        np.sin(roll),
+    )
     turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
     nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])

@@ -35,21 +35,31 @@ def region_features(landmarks: Landmarks, neutral: Neutral) -> dict[str, FloatAr
     place = (centre[:2] - neutral.centre) / neutral.scale
     turned = angles / 25.0
     features = {
-        "head": np.concatenate([angles / 10.0, 1.5 * place, [8.0 * np.log(max(scale, 1e-3) / float(neutral.scale))]]),
-        "mouth": np.concatenate([_shape(face, neutral, topo.LIPS_OUTER), _shape(face, neutral, topo.LIPS_INNER), turned]),
+        "head": np.concatenate(
+            [angles / 10.0, 1.5 * place, [8.0 * np.log(max(scale, 1e-3) / float(neutral.scale))]]
+        ),
+        "mouth": np.concatenate(
+            [_shape(face, neutral, topo.LIPS_OUTER), _shape(face, neutral, topo.LIPS_INNER), turned]
+        ),
         "torso": np.concatenate([_torso(landmarks, neutral), angles / 15.0, 2.0 * place]),
     }
     for name, lids, iris in zip(("eye_left", "eye_right"), topo.EYES, topo.IRISES, strict=True):
-        features[name] = np.concatenate([1.5 * _shape(face, neutral, np.concatenate([lids, iris[:1]])), turned])
+        features[name] = np.concatenate(
+            [1.5 * _shape(face, neutral, np.concatenate([lids, iris[:1]])), turned]
+        )
     for name, side in HAND_SIDES.items():
         hand = landmarks.hands[side, :, :2]
         size = max(float(neutral.hand_size[side] * neutral.body_scale), 1.0)
-        features[name] = np.append((hand - hand[0]).ravel() / (3.0 * size), 0.5 * hand[0] / neutral.body_scale)
+        features[name] = np.append(
+            (hand - hand[0]).ravel() / (3.0 * size), 0.5 * hand[0] / neutral.body_scale
+        )
     return {name: value.astype(np.float32) for name, value in features.items()}
 
 
 def _shape(face: FloatArray, neutral: Neutral, rows: NDArray[np.intp]) -> FloatArray:
-    return np.asarray((face[rows, :2] - neutral.face[rows, :2]).ravel() * (8.0 / np.sqrt(len(rows))), np.float32)
+    return np.asarray(
+        (face[rows, :2] - neutral.face[rows, :2]).ravel() * (8.0 / np.sqrt(len(rows))), np.float32
+    )
 
 
 def _torso(landmarks: Landmarks, neutral: Neutral) -> FloatArray:
@@ -78,7 +88,9 @@ class KeyFrameChooser:
         self._per_region = per_region
         features = [region_features(landmarks, neutral) for landmarks in bank]
         self._table = {region: np.stack([f[region] for f in features]) for region in REGIONS}
-        self._penalty = {r: np.array([0 if _usable(m, r) else _UNUSABLE for m in bank], np.float32) for r in REGIONS}
+        self._penalty = {
+            r: np.array([0 if _usable(m, r) else _UNUSABLE for m in bank], np.float32) for r in REGIONS
+        }
         self._last: dict[str, int] = {}
 
     def forget(self) -> None:
@@ -89,7 +101,10 @@ class KeyFrameChooser:
         """Region to key-frame index; hands only where the target shows them. forbidden: (K,) bool, for training."""
         features = region_features(target, self._neutral)
         if not self._per_region:
-            whole = sum(self._distances(region, features, forbidden) for region in ("head", "mouth", "eye_left", "torso"))
+            whole = sum(
+                self._distances(region, features, forbidden)
+                for region in ("head", "mouth", "eye_left", "torso")
+            )
             index = self._keep("head", np.asarray(whole, np.float32))
             return {"head": index, "torso": index}
         choice = {}
@@ -145,7 +160,9 @@ def select_bank(frames: Sequence[Landmarks], neutral: Neutral, size: int = BANK_
     chosen = [first]
     served = [table[:, first].copy() for table in tables]
     while len(chosen) < min(size, len(candidates)):
-        gain = sum(np.maximum(near[:, None] - table, 0).sum(0) for near, table in zip(served, tables, strict=True))
+        gain = sum(
+            np.maximum(near[:, None] - table, 0).sum(0) for near, table in zip(served, tables, strict=True)
+        )
         best = int(np.argmax(gain))
         if best in chosen:
             break

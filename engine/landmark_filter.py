@@ -26,13 +26,14 @@ class LandmarkFilter:
         # Tuned on a still picture with camera noise (jitter) and on fast head turns (lag).
         self._face = OneEuroFilter(min_cutoff_hz=1.0, beta=30.0, derivative_cutoff_hz=3.0)
         self._pose = OneEuroFilter(min_cutoff_hz=0.8, beta=12.0, derivative_cutoff_hz=2.0)
+        self._chest = OneEuroFilter(min_cutoff_hz=1.0, beta=20.0, derivative_cutoff_hz=3.0)
         self._hands = [
             OneEuroFilter(min_cutoff_hz=1.5, beta=12.0, derivative_cutoff_hz=3.0) for _ in range(2)
         ]
 
     def reset(self) -> None:
         """Forget the past."""
-        for part in (self._face, self._pose, *self._hands):
+        for part in (self._face, self._pose, self._chest, *self._hands):
             part.reset()
 
     def __call__(self, raw: Landmarks, time_ns: int) -> Landmarks:
@@ -53,4 +54,5 @@ class LandmarkFilter:
                 hands[side] = smooth(hands[side], time_ns, hand_size_px(hands[side]))
             else:
                 smooth.reset()
-        return replace(raw, face=face, pose=pose, hands=hands)
+        chest = self._chest(raw.chest, time_ns, face_px)
+        return replace(raw, face=face, pose=pose, hands=hands, chest=chest)

@@ -36,9 +36,13 @@ class Landmarks:
     face_confidence: float = 0.0  # 0..1
     pose: FloatArray = field(default_factory=lambda: _zeros(POSE_POINTS, 3))  # (33, 3) px
     pose_confidence: FloatArray = field(default_factory=lambda: _zeros(POSE_POINTS))  # (33,) 0..1
-    hands: FloatArray = field(default_factory=lambda: _zeros(2, HAND_POINTS, 3))  # (2, 21, 3) px, left then right
+    hands: FloatArray = field(
+        default_factory=lambda: _zeros(2, HAND_POINTS, 3)
+    )  # (2, 21, 3) px, left then right
     hand_confidence: FloatArray = field(default_factory=lambda: _zeros(2))  # (2,) 0..1
-    chest: FloatArray = field(default_factory=lambda: _zeros(2))  # (2,) px, shift since the tracker's reference picture
+    chest: FloatArray = field(
+        default_factory=lambda: _zeros(2)
+    )  # (2,) px, shift since the tracker's reference picture
     chest_confidence: float = 0.0  # 0..1
 
     def transformed(self, scale: float, shift_x: float, shift_y: float, width: int, height: int) -> Landmarks:

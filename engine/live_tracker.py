@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.chest import ChestTracker
 from engine.errors import SettingsError
 from engine.face_finder import FaceFinder
 from engine.hand_sides import HandFound, HandSides, PoseFound, hand_size_px
@@ -168,6 +169,7 @@ class LiveTracker:
         self._hands_worker: NewestWorker[list[HandFound]] = _worker("hands", self._parts[1])
         self._pose_turn = _Turn(config.pose_hz, config.pose_moving_hz)
         self._hands_turn = _Turn(config.hands_hz, config.hands_moving_hz)
+        self._chest = ChestTracker()
         self._sides = HandSides()
         self._filter = LandmarkFilter()
         self._predictors = [Predictor(config.predict_ms) for _ in range(3)]  # pose, left hand, right hand
@@ -201,6 +203,7 @@ class LiveTracker:
             face = self._face.find_near(rgb, self._pose)
         if face is not None:
             self._last_face = face
+        chest, chest_confidence = self._chest.update(rgb, face)
         for part, goal in enumerate((self._pose_goal, self._hands_goal)):
             if time_ns - self._heard_ns[part] > _SILENT_NS:
                 goal[:] = 0.0
@@ -215,6 +218,8 @@ class LiveTracker:
             pose_confidence=self._faders[1].toward(self._pose_goal, time_ns),
             hands=np.stack([nothing if palm is None else palm for palm in palms]),
             hand_confidence=self._faders[2].toward(self._hands_goal, time_ns),
+            chest=chest,
+            chest_confidence=chest_confidence,
         )
         return self._filter(found, time_ns)
 
@@ -251,7 +256,14 @@ class LiveTracker:
     def reset(self) -> None:
         """Forget the person: for a cut or another source."""
         pace: list[_Forgetful] = [self._pose_worker, self._hands_worker, self._pose_turn, self._hands_turn]
-        memory: list[_Forgetful] = [self._face, self._sides, self._filter, *self._predictors, *self._faders]
+        memory: list[_Forgetful] = [
+            self._face,
+            self._chest,
+            self._sides,
+            self._filter,
+            *self._predictors,
+            *self._faders,
+        ]
         for part in pace + memory:
             part.reset()
         self._forget()

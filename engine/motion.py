@@ -20,7 +20,9 @@ from engine.landmarks import Landmarks
 FloatArray = NDArray[np.float32]
 
 VISIBLE = 0.5  # confidence above which a body point is believed
-DEFAULT_SHOULDERS = np.array([[1.9, 2.6, 0.3], [-1.9, 2.6, 0.3]], np.float32)  # head units, seen from the head's centre
+DEFAULT_SHOULDERS = np.array(
+    [[1.9, 2.6, 0.3], [-1.9, 2.6, 0.3]], np.float32
+)  # head units, seen from the head's centre
 NEUTRAL_SHARE = 0.1  # the calmest tenth of the frames makes the neutral
 
 
@@ -82,7 +84,9 @@ def lip_gap(face: FloatArray) -> float:
 
 def lid_gaps(face: FloatArray) -> FloatArray:
     """Mean gap between the lids of the left and the right eye, (2,); face as in `lip_gap`."""
-    gaps = [(face[low, 1] - face[up, 1]).mean() for up, low in zip(topo.LID_UPPER, topo.LID_LOWER, strict=True)]
+    gaps = [
+        (face[low, 1] - face[up, 1]).mean() for up, low in zip(topo.LID_UPPER, topo.LID_LOWER, strict=True)
+    ]
     return np.array(gaps, np.float32)
 
 
@@ -113,7 +117,9 @@ def build_neutral(frames: Sequence[Landmarks]) -> Neutral:
     """
     seen = [frame for frame in frames if frame.face_confidence > 0]
     if not seen:
-        raise FootageError(f"no face in any of {len(frames)} frames: sit facing the camera with light on the face")
+        raise FootageError(
+            f"no face in any of {len(frames)} frames: sit facing the camera with light on the face"
+        )
     reference = canonical_reference()
     posed = [in_head_axes(frame.face, reference) for frame in seen]
     calm = _calmest([face for face, *_ in posed], [rotation for _, rotation, *_ in posed])
@@ -222,5 +228,3 @@ def motion_of(frame: Landmarks, neutral: Neutral) -> Motion:
         wrist_confidence=wrist_confidence.astype(np.float32),
         hand_confidence=frame.hand_confidence,
     )
-
-

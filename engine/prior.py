@@ -23,7 +23,10 @@ U8Image = NDArray[np.uint8]
 
 CELL_PX = 5  # flow grid of the whole canvas at 256 px
 PATCH_CELL_PX = 4
-MATTE_LOW, MATTE_HIGH = 20.0, 220.0  # the matte's soft ends are cut: a half-transparent person shows the plate through
+MATTE_LOW, MATTE_HIGH = (
+    20.0,
+    220.0,
+)  # the matte's soft ends are cut: a half-transparent person shows the plate through
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,11 @@ class PriorBuilder:
     def _head_mask(self, target: Landmarks) -> FloatArray:
         """(S, S) float32: 1 on face and hair, fading on the neck."""
         face = target.face[topo.FACE_OVAL, :2]
-        grown = face + 0.75 * (face - face.mean(0)) * (face[:, 1:] < face[:, 1:].mean()) + 0.12 * (face - face.mean(0))
+        grown = (
+            face
+            + 0.75 * (face - face.mean(0)) * (face[:, 1:] < face[:, 1:].mean())
+            + 0.12 * (face - face.mean(0))
+        )
         mask = np.zeros((self.size, self.size), np.float32)
         cv2.fillConvexPoly(mask, cv2.convexHull(grown.astype(np.int32)), 1.0)
         soft = max(3, self.size // 20) | 1

@@ -41,14 +41,18 @@ class Support:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Support:
         """Inverse of `arrays`; other keys are ignored. Raises KeyError for a missing one."""
-        return cls(**{field.name: np.asarray(arrays[f"support_{field.name}"], np.float32) for field in fields(cls)})
+        return cls(
+            **{field.name: np.asarray(arrays[f"support_{field.name}"], np.float32) for field in fields(cls)}
+        )
 
     def held(self, pose: FloatArray) -> FloatArray:
         """pose: (6,) as in `low`. Inside the footage's range unchanged, beyond it eased to a stop."""
         margin = np.maximum(BEYOND * (self.high - self.low), MIN_MARGIN)
         over, under = np.maximum(pose - self.high, 0.0), np.maximum(self.low - pose, 0.0)
         inside = np.clip(pose, self.low, self.high)
-        return np.asarray(inside + margin * np.tanh(over / margin) - margin * np.tanh(under / margin), np.float32)
+        return np.asarray(
+            inside + margin * np.tanh(over / margin) - margin * np.tanh(under / margin), np.float32
+        )
 
 
 def head_pose(motion: Motion, neutral: Neutral) -> FloatArray:
@@ -130,7 +134,9 @@ class Retargeter:
         mouth = _width(avatar.face, topo.MOUTH_CORNERS) / _width(driver.face, topo.MOUTH_CORNERS)
         wanted = float(avatar.lip_closed) + (motion.lip_gap - float(driver.lip_closed)) * mouth
         _shift_lips(face, max(wanted, float(avatar.lip_closed)) - lip_gap(face))
-        openness = (motion.lid_gap - driver.lid_closed) / np.maximum(driver.lid_open - driver.lid_closed, 1e-3)
+        openness = (motion.lid_gap - driver.lid_closed) / np.maximum(
+            driver.lid_open - driver.lid_closed, 1e-3
+        )
         lids = avatar.lid_closed + openness * (avatar.lid_open - avatar.lid_closed)
         for eye, change in enumerate(np.maximum(lids, 0.0) - lid_gaps(face)):
             face[topo.LID_UPPER[eye], 1] -= 0.8 * change  # the upper lid does most of the work

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
-_HEAD_UNITS = np.array([10.0, 10.0, 10.0, 1.0, 1.0, 0.1], np.float32)  # one unit of each is a large, ordinary change
+_HEAD_UNITS = np.array(
+    [10.0, 10.0, 10.0, 1.0, 1.0, 0.1], np.float32
+)  # one unit of each is a large, ordinary change
 _SHOULDER_UNIT = 0.1  # shoulder distances
 RIDGE = 3.0
 SLACK = 2.0  # times what the footage shows
@@ -37,7 +39,9 @@ class TorsoModel:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> TorsoModel:
         """Inverse of `arrays`; other keys are ignored. Raises KeyError for a missing one."""
-        return cls(**{field.name: np.asarray(arrays[f"torso_{field.name}"], np.float32) for field in fields(cls)})
+        return cls(
+            **{field.name: np.asarray(arrays[f"torso_{field.name}"], np.float32) for field in fields(cls)}
+        )
 
     def shift(self, head_pose: FloatArray, shoulders: FloatArray | None) -> FloatArray:
         """Chest shift (2,) in shoulder distances. head_pose: (6,) of `retarget.head_pose`; shoulders: (2,) mean shift
@@ -47,7 +51,9 @@ class TorsoModel:
         return np.asarray(_features(head_pose[None], shoulders[None])[0] @ self.from_both, np.float32)
 
 
-def fit_torso(head_poses: FloatArray, shoulders: FloatArray, seen: NDArray[np.bool_], shifts: FloatArray) -> TorsoModel:
+def fit_torso(
+    head_poses: FloatArray, shoulders: FloatArray, seen: NDArray[np.bool_], shifts: FloatArray
+) -> TorsoModel:
     """Ridge regression. head_poses (N, 6); shoulders (N, 2) and seen (N,); shifts (N, 2) measured, shoulder distances."""
     from_head = _ridge(_features(head_poses, None), shifts)
     missed = np.abs(shifts - _features(head_poses, None) @ from_head)

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.chest import ChestTracker
 from engine.face_finder import FaceFinder
 from engine.hand_sides import HandSides
 from engine.landmark_filter import LandmarkFilter
@@ -43,6 +44,7 @@ class EveryFrameTracker:
         self._face = FaceFinder()
         self._pose = PosePart()
         self._hands = HandsPart()
+        self._chest = ChestTracker()
         self._sides = HandSides()
         self._filter = LandmarkFilter() if filtered else None
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="avatarcast-track")
@@ -56,6 +58,7 @@ class EveryFrameTracker:
         pose = body.result()
         if face is None:
             face = self._face.find_near(rgb, pose)
+        chest, chest_confidence = self._chest.update(rgb, face)
         hands, hand_confidence = self._sides.assign(palms.result(), pose, time_ns)
         found = Landmarks(
             width=rgb.shape[1],
@@ -66,12 +69,14 @@ class EveryFrameTracker:
             pose_confidence=np.zeros(POSE_POINTS, np.float32) if pose is None else pose.visibility,
             hands=hands,
             hand_confidence=hand_confidence,
+            chest=chest,
+            chest_confidence=chest_confidence,
         )
         return self._filter(found, time_ns) if self._filter else found
 
     def reset(self) -> None:
         """Forget the person: for a cut or another source."""
-        for part in (self._face, self._pose, self._hands):
+        for part in (self._face, self._pose, self._hands, self._chest):
             part.reset()
         self._sides.reset()
         if self._filter:

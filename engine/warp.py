@@ -40,7 +40,9 @@ _OVAL_TOP = np.array([127, 162, 21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 25
 _HAIR_REACH = 0.55  # hair and skull: this much of the way from the face's centre past the oval
 # The face has many more points than the chest; without these weights it drags the collar along.
 _FACE_WEIGHT, _HAIR_WEIGHT, _TORSO_WEIGHT, _LIMB_WEIGHT, _HAND_WEIGHT = 0.05, 0.3, 4.0, 2.0, 0.1
-LIMB_REACH = 0.10  # share of the canvas: a limb that moved further is not dragged along, it would tear the torso
+LIMB_REACH = (
+    0.10  # share of the canvas: a limb that moved further is not dragged along, it would tear the torso
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,18 @@ def control_points(landmarks: Landmarks) -> ControlPoints:
     shoulders = landmarks.pose[topo.SHOULDERS, :2]
     middle, across = shoulders.mean(0), shoulders[0] - shoulders[1]
     down = np.array([-across[1], across[0]], np.float32)
-    torso = [middle + along * across + below * down for along in (-0.5, 0.0, 0.5) for below in (0.0, 0.4, 0.9)]
+    torso = [
+        middle + along * across + below * down for along in (-0.5, 0.0, 0.5) for below in (0.0, 0.4, 0.9)
+    ]
     limb_rows = np.concatenate([topo.ELBOWS, topo.WRISTS])
     places = np.concatenate(
-        [face[_FACE_ROWS], hair, torso, landmarks.pose[limb_rows, :2], landmarks.hands[..., :2].reshape(-1, 2)]
+        [
+            face[_FACE_ROWS],
+            hair,
+            torso,
+            landmarks.pose[limb_rows, :2],
+            landmarks.hands[..., :2].reshape(-1, 2),
+        ]
     )
     face_seen = float(landmarks.face_confidence > 0)
     weights = np.concatenate(
@@ -95,7 +105,9 @@ def body_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints) 
     """Flow of the whole person. Limbs that moved far lose their say: they are other pictures' business."""
     weights = np.minimum(target.weights, source.weights)
     limbs = _rows()["limbs"]
-    moved = np.linalg.norm(target.places[limbs] - source.places[limbs], axis=1) / (LIMB_REACH * solver.canvas_px)
+    moved = np.linalg.norm(target.places[limbs] - source.places[limbs], axis=1) / (
+        LIMB_REACH * solver.canvas_px
+    )
     weights[limbs] *= np.exp(-moved * moved)
     return solver.solve(target.places, source.places, weights)
 
@@ -103,7 +115,9 @@ def body_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints) 
 def hand_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints, hand: str) -> FloatArray:
     """Flow carried by one hand alone, "hand_left" or "hand_right"; both frames must show it."""
     rows = _rows()[hand]
-    return solver.solve(target.places[rows], source.places[rows], np.minimum(target.weights, source.weights)[rows])
+    return solver.solve(
+        target.places[rows], source.places[rows], np.minimum(target.weights, source.weights)[rows]
+    )
 
 
 class FlowSolver:
@@ -140,7 +154,9 @@ class FlowSolver:
         px, py = p[:, 0], p[:, 1]
         sx, sy = shift[:, 0], shift[:, 1]
         one = np.ones_like(px)
-        features = np.stack([one, px, py, px * px, px * py, py * py, sx, sy, px * sx, px * sy, py * sx, py * sy], 1)
+        features = np.stack(
+            [one, px, py, px * px, px * py, py * py, sx, sy, px * sx, px * sy, py * sx, py * sy], 1
+        )
         total = weight @ (features * weights[:, None])
         moments = total[:, 1:] / total[:, :1]
         mx, my, mxx, mxy, myy, msx, msy, mxsx, mxsy, mysx, mysy = moments.T
@@ -160,7 +176,9 @@ class FlowSolver:
         return flow
 
 
-def sample(image: NDArray[np.uint8] | FloatArray, flow: FloatArray, nearest: bool = False) -> NDArray[np.uint8]:
+def sample(
+    image: NDArray[np.uint8] | FloatArray, flow: FloatArray, nearest: bool = False
+) -> NDArray[np.uint8]:
     """image fetched at `flow` (h, w, 2) px; edges are repeated."""
     how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
     return np.asarray(cv2.remap(image, flow, None, how, borderMode=cv2.BORDER_REPLICATE))

@@ -53,7 +53,9 @@ class Prepared:
 
     def save(self, path: Path) -> None:
         """Writes one .npz; replaces the file only once it is whole."""
-        columns = {name: np.stack([getattr(frame, name) for frame in self.landmarks]) for name in _LANDMARK_FIELDS}
+        columns = {
+            name: np.stack([getattr(frame, name) for frame in self.landmarks]) for name in _LANDMARK_FIELDS
+        }
         unfinished = path.with_suffix(".partial.npz")
         np.savez(unfinished, fps=self.fps, rgb=self.rgb, matte=self.matte, shot=self.shot, **columns)
         unfinished.replace(path)
@@ -65,15 +67,27 @@ class Prepared:
             with np.load(path, allow_pickle=False) as data:
                 arrays = {name: data[name] for name in ("fps", "rgb", "matte", "shot", *_LANDMARK_FIELDS)}
         except (OSError, ValueError, KeyError) as error:
-            raise FootageError(f"{path}: not prepared footage ({error}); make it with enroll --prepare-only") from None
+            raise FootageError(
+                f"{path}: not prepared footage ({error}); make it with enroll --prepare-only"
+            ) from None
         size = int(arrays["rgb"].shape[1])
         landmarks = [
-            Landmarks(size, size, **{n: arrays[n][i] for n in _LANDMARK_FIELDS}) for i in range(len(arrays["rgb"]))
+            Landmarks(size, size, **{n: arrays[n][i] for n in _LANDMARK_FIELDS})
+            for i in range(len(arrays["rgb"]))
         ]
         return cls(float(arrays["fps"]), arrays["rgb"], arrays["matte"], landmarks, arrays["shot"])
 
 
-_LANDMARK_FIELDS = ("face", "face_confidence", "pose", "pose_confidence", "hands", "hand_confidence", "chest", "chest_confidence")
+_LANDMARK_FIELDS = (
+    "face",
+    "face_confidence",
+    "pose",
+    "pose_confidence",
+    "hands",
+    "hand_confidence",
+    "chest",
+    "chest_confidence",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +129,9 @@ def learn_identity(prepared: Prepared, bank_size: int = BANK_SIZE) -> Identity:
     measured = [_with_chest(frame, neutral, shift) for frame, shift in zip(frames, shifts, strict=True)]
     bank = select_bank(measured, neutral, bank_size)
     keys = tuple(KeyImage(np.dstack([prepared.rgb[i], prepared.matte[i]]), measured[i]) for i in bank)
-    return Identity(neutral, support, torso, tuple(bank), keys, background_plate(prepared.rgb[:end], prepared.matte[:end]))
+    return Identity(
+        neutral, support, torso, tuple(bank), keys, background_plate(prepared.rgb[:end], prepared.matte[:end])
+    )
 
 
 def _with_chest(frame: Landmarks, neutral: Neutral, shift: FloatArray) -> Landmarks:
@@ -134,7 +150,9 @@ def background_plate(rgb: U8Image, matte: U8Image) -> U8Image:
     grow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
     total = np.ma.masked_array(
         rgb[::step],
-        np.repeat(np.stack([cv2.dilate(m, grow) for m in matte[::step]])[..., None] >= _PERSON_GONE, 3, axis=3),
+        np.repeat(
+            np.stack([cv2.dilate(m, grow) for m in matte[::step]])[..., None] >= _PERSON_GONE, 3, axis=3
+        ),
     )
     seen = (~total.mask[..., 0]).sum(0) >= 3
     plate = np.ma.median(total, axis=0).filled(0).astype(np.uint8)

@@ -31,7 +31,7 @@ class TrainConfig:
 
     budget_s: float  # seconds of training, over all runs of an interrupted training
     batch: int = 8
-    learning_rate: float = 1.2e-3
+    learning_rate: float = 5e-4
     warm_up: float = 0.03  # share of the budget
     seed: int = 7
     device: str = "auto"  # auto, cpu or cuda
@@ -69,7 +69,9 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("device=cuda: torch sees no CUDA GPU here; use --device cpu, or install torch with CUDA")
+        raise SettingsError(
+            "device=cuda: torch sees no CUDA GPU here; use --device cpu, or install torch with CUDA"
+        )
     if name not in ("cpu", "cuda"):
         raise SettingsError(f"device={name}: must be auto, cpu or cuda")
     return torch.device(name)
@@ -98,7 +100,9 @@ class Trainer:
         self.averaged = torch.optim.swa_utils.AveragedModel(
             self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE_DECAY)
         )
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=config.learning_rate, weight_decay=1e-3)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=1e-3
+        )
         self._checkpoint = checkpoint
         self._steps, self._elapsed_s, self._loss = 0, 0.0, math.nan
         self._resume()
@@ -150,7 +154,9 @@ class Trainer:
         done = min(self._elapsed_s / self.config.budget_s, 1.0)
         if done < self.config.warm_up:
             return max(done / self.config.warm_up, 0.02)
-        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (done - self.config.warm_up) / (1 - self.config.warm_up)))
+        return 0.02 + 0.98 * 0.5 * (
+            1 + math.cos(math.pi * (done - self.config.warm_up) / (1 - self.config.warm_up))
+        )
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         return tuple(self._tensor(array) for array in (batch.noisy, batch.prior, batch.guidance, batch.level))

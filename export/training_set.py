@@ -51,13 +51,19 @@ class TrainingSet:
     """Draws batches from the frames before the held-out tail."""
 
     def __init__(
-        self, prepared: Prepared, identity: Identity, seed: int, progress: Callable[[float], None] | None = None
+        self,
+        prepared: Prepared,
+        identity: Identity,
+        seed: int,
+        progress: Callable[[float], None] | None = None,
     ) -> None:
         """progress is called with 0..1 while priors and guidance are made."""
         self._rng = np.random.default_rng(seed)
         end = prepared.tail_start
         retargeter = identity.retargeter()
-        self.targets = [retargeter.target(motion_of(frame, identity.neutral)) for frame in prepared.landmarks[:end]]
+        self.targets = [
+            retargeter.target(motion_of(frame, identity.neutral)) for frame in prepared.landmarks[:end]
+        ]
         self._builder = PriorBuilder(identity.keys, identity.neutral, identity.plate)
         painter = GuidancePainter(prepared.size)
         self._clean = prepared.rgb[:end]
@@ -98,7 +104,8 @@ class TrainingSet:
             frames=frames,
             noisy=np.stack(noisy),
             prior=np.stack(prior),
-            guidance=np.ascontiguousarray(self._guidance[frames].transpose(0, 3, 1, 2), np.float32) / np.float32(255),
+            guidance=np.ascontiguousarray(self._guidance[frames].transpose(0, 3, 1, 2), np.float32)
+            / np.float32(255),
             level=np.array(level, np.float32),
             clean=_planes(self._clean[frames]),
             weight=np.stack([self._weight(self.targets[frame]) for frame in frames])[:, None],
@@ -148,7 +155,9 @@ class TrainingSet:
         side = self._clean.shape[1]
         weight = np.ones((side, side), np.float32)
         parts = [target.face[topo.LIPS_OUTER], *(target.face[eye] for eye in topo.EYES)]
-        parts += [hand for hand, seen in zip(target.hands, target.hand_confidence, strict=True) if seen > VISIBLE]
+        parts += [
+            hand for hand, seen in zip(target.hands, target.hand_confidence, strict=True) if seen > VISIBLE
+        ]
         for points in parts:
             low, high = points[:, :2].min(0), points[:, :2].max(0)
             pad = 0.2 * (high - low) + 2
@@ -160,13 +169,17 @@ class TrainingSet:
 
 def _planes(pictures: U8Image) -> FloatArray:
     """(B, S, S, 3) uint8 to (B, 3, S, S) float32, [-1, 1]."""
-    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32) / np.float32(127.5) - np.float32(1)
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32) / np.float32(127.5) - np.float32(
+        1
+    )
 
 
 def _rarity(targets: list[Landmarks], usable: NDArray[np.intp], identity: Identity) -> FloatArray:
     """Chance (len(usable),) of drawing each frame: the emptier its neighbourhood, the likelier; at most six to one."""
     features = [region_features(targets[index], identity.neutral) for index in usable]
-    table = np.stack([np.concatenate([f["head"], f["mouth"], f["eye_left"], f["eye_right"]]) for f in features])
+    table = np.stack(
+        [np.concatenate([f["head"], f["mouth"], f["eye_left"], f["eye_right"]]) for f in features]
+    )
     squares = (table**2).sum(1)
     distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * table @ table.T, 0))
     nearest = np.sort(distances, axis=1)[:, 1 : _NEIGHBOURS + 1].mean(1)

@@ -1,0 +1,241 @@
+"""One frame in, one frame out: track, retarget, draw guidance, warp the prior, denoise, compose.
+
+`build_pipeline` is the visible start-up list. Knows nothing of sockets, codecs or files; time comes in as an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.avatar import Avatar
+from engine.guidance import GUIDANCE_CHANNELS, GuidancePainter
+from engine.landmarks import Landmarks
+from engine.live_tracker import LiveTracker
+from engine.motion import Neutral, build_neutral, motion_of
+from engine.prior import KeyImage, PriorBuilder
+from engine.retarget import Retargeter, Support
+from engine.runner import Runner
+from engine.runners import choose_runner
+from engine.sampler import noise_levels, sample
+from engine.temporal_cache import PREVIOUS_WEIGHT, CacheConfig, TemporalCache
+from engine.torso import TorsoModel
+from engine.tracking import EveryFrameTracker, Tracker
+
+FloatArray = NDArray[np.float32]
+U8Image = NDArray[np.uint8]
+
+STAGES = ("track", "retarget", "guidance", "warp", "denoise", "compose")
+CALIBRATION_NS = 700_000_000  # of frames with a face; people hold still that long
+FACE_FOUND = 0.5  # confidence
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineConfig:
+    """How to run an avatar."""
+
+    runner: str = "auto"  # see engine.runners
+    steps: int = 1  # denoising steps of a steady frame, 1..3
+    threads: int = 0  # of the CPU for the network, 0 = chosen from the cores
+    live: bool = True  # slow trackers in threads of their own; False looks at every part on every frame
+    cache: CacheConfig = field(default_factory=CacheConfig)
+
+    def __post_init__(self) -> None:
+        noise_levels(self.steps, fresh=False)  # refuses steps out of range
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One frame of the avatar."""
+
+    rgb: U8Image  # (S, S, 3) RGB; the buffer is reused: copy what must outlive the next call
+    face_found: bool
+    calibrating: bool
+    reused: bool  # nothing moved, or no face: the last picture again
+    stage_ms: dict[str, float]  # by name of STAGES; a stage that did not run is missing
+    landmarks: Landmarks  # the driver's, in px of their frame
+    target: Landmarks | None  # the avatar's, in canvas px; None while there has been no face
+
+
+def build_pipeline(avatar: Avatar, config: PipelineConfig | None = None) -> Pipeline:
+    """Loads, chooses, allocates, warms up. Raises RunnerError when the runner asked for cannot start."""
+    config = config or PipelineConfig()
+    runner, reason = choose_runner(config.runner, avatar, config.threads)
+    tracker: Tracker = LiveTracker() if config.live else EveryFrameTracker(filtered=True)
+    pipeline = Pipeline(avatar, config, tracker, runner, reason)
+    pipeline.warm_up()
+    return pipeline
+
+
+class Pipeline:
+    """Drives one avatar. Not thread-safe: one caller."""
+
+    def __init__(
+        self, avatar: Avatar, config: PipelineConfig, tracker: Tracker, runner: Runner, runner_reason: str
+    ) -> None:
+        self.size = avatar.size
+        self.runner_reason = runner_reason
+        self._config = config
+        self._tracker = tracker
+        self._runner = runner
+        neutral = Neutral.from_arrays(avatar.neutral)
+        support, torso = Support.from_arrays(avatar.neutral), TorsoModel.from_arrays(avatar.neutral)
+        self._retargeter = Retargeter(neutral, support, torso, avatar.size)
+        keys = [KeyImage(np.dstack([key.rgb, key.matte]), key.landmarks) for key in avatar.keyframes]
+        self._prior = PriorBuilder(keys, neutral, avatar.plate, config.cache.keyframes_per_region)
+        self._cache = TemporalCache(config.cache, self._prior)
+        self._painter = GuidancePainter(avatar.size)
+        self._plate = avatar.plate
+        self._feed = {
+            "noisy": np.zeros((1, 3, avatar.size, avatar.size), np.float32),
+            "prior": np.zeros((1, 3, avatar.size, avatar.size), np.float32),
+            "guidance": np.zeros((1, GUIDANCE_CHANNELS, avatar.size // 2, avatar.size // 2), np.float32),
+            "noise_level": np.zeros(1, np.float32),
+        }
+        self._picture = keys[0].rgba[..., :3].copy()
+        self._target: Landmarks | None = None
+        self._mirror = False
+        self._calibration: list[tuple[int, Landmarks]] = []
+        self._calibrating = True
+
+    def warm_up(self) -> None:
+        """Runs the network once, so that the first real frame is not the slow one."""
+        self._runner.run(self._feed)
+
+    def process(self, rgb: U8Image, time_ns: int, landmarks: Landmarks | None = None) -> Rendered:
+        """Renders the avatar for one frame of the driver.
+
+        rgb: (H, W, 3) uint8 RGB, not mirrored. time_ns only grows between resets. landmarks: the driver's, where they
+        are known already; the frame is then not tracked.
+        """
+        clock = _StageClock()
+        if landmarks is None:
+            picture = np.ascontiguousarray(rgb[:, ::-1]) if self._mirror else rgb
+            landmarks = self._tracker.track(picture, time_ns)
+        clock.end("track")
+        if landmarks.face_confidence <= 0:
+            return self._again(landmarks, clock)
+        if self._calibrating:
+            self._calibrate_with(landmarks, time_ns)
+        target = self._retargeter.target(motion_of(landmarks, self._retargeter.driver))
+        clock.end("retarget")
+        if self._cache.still(target):
+            return self._again(landmarks, clock)
+        self._draw(target, clock)
+        return self._rendered(landmarks, clock, reused=False)
+
+    def calibrate(self) -> None:
+        """Takes the driver's neutral anew from the next 0.7 s with a face: look at the camera, mouth shut."""
+        self._calibration.clear()
+        self._calibrating = True
+
+    def calibrate_from(self, frames: Sequence[Landmarks]) -> None:
+        """Takes the driver's neutral from frames at hand. Raises FootageError when none has a face."""
+        self.drive_by(build_neutral(frames))
+
+    def drive_by(self, neutral: Neutral) -> None:
+        """Sets the driver's neutral."""
+        self._retargeter.driver = neutral
+        self._calibrating = False
+
+    def set_mirror(self, on: bool) -> None:
+        """The avatar moves as in a mirror: the driver's left is its right."""
+        if on != self._mirror:
+            self._mirror = on
+            self._tracker.reset()
+            self.calibrate()
+
+    def reset(self) -> None:
+        """As new: for the next driver."""
+        self._tracker.reset()
+        self._cache.forget()
+        self._mirror = False
+        self._target = None
+        np.copyto(self._picture, self._plate)
+        self.calibrate()
+
+    def close(self) -> None:
+        """Releases tracker and runner; a second call does nothing."""
+        self._tracker.close()
+        self._runner.close()
+
+    def _calibrate_with(self, landmarks: Landmarks, time_ns: int) -> None:
+        """Collects frames; until there are enough the first ones serve, so that the picture starts at once."""
+        self._calibration.append((time_ns, landmarks))
+        lasted_ns = time_ns - self._calibration[0][0]
+        if len(self._calibration) == 1 or lasted_ns >= CALIBRATION_NS:
+            self._retargeter.driver = build_neutral([frame for _, frame in self._calibration])
+        if lasted_ns >= CALIBRATION_NS:
+            self._calibrating = False
+            self._calibration.clear()
+
+    def _draw(self, target: Landmarks, clock: _StageClock) -> None:
+        """Renders the target into the picture buffer."""
+        guidance = self._painter.draw(target)
+        np.multiply(guidance.transpose(2, 0, 1), np.float32(1 / 255), out=self._feed["guidance"][0])
+        clock.end("guidance")
+        prior = self._prior.build(target)
+        previous = self._cache.previous(target)
+        fresh = self._cache.jumped(target)
+        warm = (
+            prior.rgb
+            if previous is None
+            else cv2.addWeighted(prior.rgb, 1 - PREVIOUS_WEIGHT, previous, PREVIOUS_WEIGHT, 0)
+        )
+        noise = self._cache.noise(target)
+        _to_planes(prior.rgb, self._feed["prior"])
+        start = np.empty_like(noise)
+        _to_planes(np.asarray(warm, np.uint8), start)
+        clock.end("warp")
+        clean = sample(self._denoise, start, noise, noise_levels(self._config.steps, fresh))
+        clock.end("denoise")
+        self._compose(clean, prior.matte)
+        self._cache.keep(target, self._picture)
+        self._target = target
+        clock.end("compose")
+
+    def _denoise(self, noisy: FloatArray, level: float) -> FloatArray:
+        np.copyto(self._feed["noisy"], noisy)
+        self._feed["noise_level"][0] = level
+        return np.asarray(self._runner.run(self._feed)["clean"], np.float32)
+
+    def _compose(self, clean: FloatArray, matte: FloatArray) -> None:
+        """Lays the person over the avatar's own background; away from the person the plate is used as it is."""
+        picture = np.clip(clean[0].transpose(1, 2, 0) * np.float32(127.5) + np.float32(127.5), 0, 255)
+        reach = max(3, self.size // 16) | 1
+        near = np.minimum(cv2.blur(matte, (reach, reach)) * np.float32(4), 1)[..., None]
+        picture = self._plate + (picture - self._plate) * near
+        np.copyto(self._picture, picture + np.float32(0.5), casting="unsafe")
+
+    def _again(self, landmarks: Landmarks, clock: _StageClock) -> Rendered:
+        return self._rendered(landmarks, clock, reused=True)
+
+    def _rendered(self, landmarks: Landmarks, clock: _StageClock, reused: bool) -> Rendered:
+        found = landmarks.face_confidence > FACE_FOUND
+        return Rendered(
+            self._picture, found, self._calibrating, reused, clock.stage_ms, landmarks, self._target
+        )
+
+
+class _StageClock:
+    """Wall time of each stage, in ms."""
+
+    def __init__(self) -> None:
+        self.stage_ms: dict[str, float] = {}
+        self._since = perf_counter()
+
+    def end(self, stage: str) -> None:
+        now = perf_counter()
+        self.stage_ms[stage] = (now - self._since) * 1e3
+        self._since = now
+
+
+def _to_planes(rgb: U8Image, planes: FloatArray) -> None:
+    """(S, S, 3) uint8 into (1, 3, S, S) float32, [-1, 1]."""
+    np.multiply(rgb.transpose(2, 0, 1), np.float32(1 / 127.5), out=planes[0])
+    planes -= np.float32(1)
