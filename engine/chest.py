@@ -1,7 +1,8 @@
 """Follows the chest through the video by optical flow.
 
-Pose trackers guess shoulders that the picture does not show: in a head-and-shoulders clip they explained a tenth to a
-third of the chest's true motion, and a prior registered by this flow instead gained 4 dB. Knows nothing of avatars.
+Pose trackers guess shoulders that the picture does not show: in a head-and-shoulders clip they explained a
+tenth to a third of the chest's true motion, and a prior registered by this flow instead gained 4 dB. Knows
+nothing of avatars.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class ChestTracker:
     """Shift of the chest since a reference picture, which is the first one with a face. One caller."""
 
     def __init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._reference: U8Image | None = None
         self._chest = np.zeros((1, 1), bool)
 
@@ -34,7 +35,7 @@ class ChestTracker:
         self._reference = None
 
     def update(self, rgb: U8Image, face: FloatArray | None) -> tuple[FloatArray, float]:
-        """Shift (2,) px and confidence 0..1; (0, 0) with confidence 0 before any face and where no chest is shown.
+        """Shift (2,) px and confidence 0..1; zeros before any face and where no chest shows.
 
         rgb: (H, W, 3) uint8; face: (478, 3) px of the same picture, None where it is lost.
         """

@@ -1,8 +1,8 @@
 """The denoiser: a small U-Net in pixel space that predicts the clean picture.
 
-Given a noised picture, the noise level, a warped prior and guidance maps it returns the clean picture directly
-(x0-prediction, Salimans and Ho, arXiv:2202.00512), as a correction of the prior. The only engine module besides
-`runner_torch` that needs torch.
+Given a noised picture, the noise level, a warped prior and guidance maps it returns the clean picture
+directly (x0-prediction, Salimans and Ho, arXiv:2202.00512), as a correction of the prior. The only engine
+module besides `runner_torch` that needs torch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class DenoiserConfig:
 
 
 class ModulatedBlock(nn.Module):
-    """Two convolutions around a residual, modulated by the noise level (FiLM, Perez et al., arXiv:1709.07871).
+    """Two convolutions in a residual, modulated by the noise level (FiLM, Perez et al., arXiv:1709.07871).
 
     No normalisation: the last convolution starts at zero, which trains as well at this depth and is cheaper.
     """
@@ -54,18 +54,20 @@ class ModulatedBlock(nn.Module):
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.last = nn.Conv2d(width, width, 3, padding=1)
         self.modulation = nn.Linear(embedding, 2 * width)
-        for zeroed in (self.last, self.modulation):
-            nn.init.zeros_(zeroed.weight)
-            nn.init.zeros_(zeroed.bias)
+        for parameter in (*self.last.parameters(), *self.modulation.parameters()):
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
         hidden = self.first(_activate(x)) * (1 + scale) + shift
-        return x + self.last(_activate(hidden))
+        change: Tensor = self.last(_activate(hidden))
+        return x + change
 
 
 class Denoiser(nn.Module):
-    """See the module. Called with tensors as `engine.runner.denoiser_inputs` says, any batch size; returns "clean"."""
+    """See the module. Takes what `engine.runner.denoiser_inputs` says, any batch size; gives "clean"."""
+
+    frequencies: Tensor
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
@@ -88,9 +90,8 @@ class Denoiser(nn.Module):
         self.up_fine = nn.Conv2d(middle, fine, 1)
         self.fine_out = ModulatedBlock(fine, embedding)
         self.head = nn.Conv2d(fine, 3 * self.factor**2, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        assert self.head.bias is not None
-        nn.init.zeros_(self.head.bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
         octaves = torch.arange(_LEVEL_FREQUENCIES, dtype=torch.float32)
         self.register_buffer("frequencies", torch.pi * 2.0 ** (octaves / 2.0), persistent=False)
 

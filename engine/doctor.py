@@ -1,7 +1,7 @@
 """What this machine can run: versions, devices, runners, codecs, and for what is missing, how to get it.
 
-Exit status 0 if this machine can serve. Works when any package is missing: it is what tells. Every line is one
-check: the packages are really imported, since an installed one may still not load.
+Exit status 0 if this machine can serve. Works when any package is missing: it is what tells. Every line is
+one check: the packages are really imported, since an installed one may still not load.
 """
 
 from __future__ import annotations

@@ -26,10 +26,10 @@ def similarity_fit(source: FloatArray, target: FloatArray) -> tuple[FloatArray, 
 
 
 def rotation_to_euler_deg(rotation: FloatArray) -> FloatArray:
-    """Yaw, pitch, roll in degrees, (3,) float32, of a head whose axes are x right, y down, z away from the camera.
+    """Yaw, pitch, roll in degrees, (3,) float32; axes are x right, y down, z away from the camera.
 
-    Applied in the order roll, pitch, yaw. Positive yaw turns the nose towards image right, positive pitch down,
-    positive roll tilts clockwise as seen in the image.
+    Applied in the order roll, pitch, yaw. Positive yaw turns the nose towards image right, positive pitch
+    down, positive roll tilts clockwise as seen in the image.
     """
     forward = -rotation[:, 2]  # the way the nose points
     yaw = np.arctan2(forward[0], -forward[2])
@@ -40,7 +40,7 @@ def rotation_to_euler_deg(rotation: FloatArray) -> FloatArray:
 
 
 def euler_deg_to_rotation(angles: FloatArray) -> FloatArray:
-    """Inverse of `rotation_to_euler_deg`. angles: (3,) yaw, pitch, roll in degrees. Returns (3, 3) float32."""
+    """Inverse of `rotation_to_euler_deg`. angles: (3,) yaw, pitch, roll in degrees. Gives (3, 3) float32."""
     yaw, pitch, roll = np.radians(np.asarray(angles, np.float64))
     cy, sy, cp, sp, cr, sr = (
         np.cos(yaw),

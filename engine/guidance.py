@@ -1,8 +1,8 @@
 """Guidance: landmarks drawn as the maps that the denoiser reads its structure from.
 
-2D structure says where contours, lips, lids, irises, arms and fingers are and how open lips and lids are; 3D structure
-is the face mesh coloured by its canonical coordinates. Maps have half the canvas size: what they lack in pixels the
-anti-aliased, sub-pixel strokes keep. Knows nothing of networks.
+2D structure says where contours, lips, lids, irises, arms and fingers are and how open lips and lids are; 3D
+structure is the face mesh coloured by its canonical coordinates. Maps have half the canvas size: what they
+lack in pixels the anti-aliased, sub-pixel strokes keep. Knows nothing of networks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class GuidancePainter:
         self._colour_list = [(int(r), int(g), int(b), 0) for r, g, b in self._colours]
 
     def draw(self, landmarks: Landmarks) -> NDArray[np.uint8]:
-        """(size, size, 8) uint8, size = canvas / 2. The buffer is reused: copy what must outlive the next call."""
+        """(size, size, 8) uint8, size = canvas / 2. The buffer is reused: copy what must outlive the next."""
         self._structure[:] = 0
         self._surface[:] = 0
         half = landmarks.face.copy()
@@ -128,6 +128,6 @@ class GuidancePainter:
 
 
 def _fixed(points: NDArray[np.float32]) -> NDArray[np.int32]:
-    """xy of points (..., 2 or 3) px as OpenCV fixed-point coordinates (..., 2) int32; pixel centres are integers."""
+    """xy of points (..., 2 or 3) px in OpenCV's fixed point, (..., 2) int32; pixel centres are integers."""
     limited = np.clip(points[..., :2] - 0.5, -2000.0, 4000.0)
     return np.ascontiguousarray(np.round(limited * _ONE)).astype(np.int32)

@@ -1,7 +1,7 @@
 """Choosing key frames: which real frame knows best how each region of the face and body looks right now.
 
-Every region (head, mouth, each eye, torso, each hand) chooses for itself, so that a shut mouth does not have to come
-with shut eyes. Knows nothing of warping or of pictures.
+Every region (head, mouth, each eye, torso, each hand) chooses for itself, so that a shut mouth need not
+come with shut eyes. Knows nothing of warping or of pictures.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _usable(landmarks: Landmarks, region: str) -> bool:
 
 
 class KeyFrameChooser:
-    """Says for every region which key frame to use. Remembers its last choice, to keep it while it is good enough."""
+    """Says for every region which key frame to use; keeps to its last choice while that is good enough."""
 
     def __init__(self, bank: Sequence[Landmarks], neutral: Neutral, per_region: bool = True) -> None:
         self._neutral = neutral
@@ -98,7 +98,10 @@ class KeyFrameChooser:
         self._last.clear()
 
     def choose(self, target: Landmarks, forbidden: NDArray[np.bool_] | None = None) -> dict[str, int]:
-        """Region to key-frame index; hands only where the target shows them. forbidden: (K,) bool, for training."""
+        """Region to key-frame index; hands only where the target shows them.
+
+        forbidden: (K,) bool, for training.
+        """
         features = region_features(target, self._neutral)
         if not self._per_region:
             whole = sum(
@@ -138,8 +141,8 @@ class KeyFrameChooser:
 def select_bank(frames: Sequence[Landmarks], neutral: Neutral, size: int = BANK_SIZE) -> list[int]:
     """Indices of the `size` frames that together stand nearest to all frames, over all regions.
 
-    Greedy facility location (Nemhauser, Wolsey, Fisher, Math. Programming 1978). The first is the frame nearest to the
-    neutral. Frames without a face are never chosen.
+    Greedy facility location (Nemhauser, Wolsey, Fisher, Math. Programming 1978). The first is the frame
+    nearest to the neutral. Frames without a face are never chosen.
     """
     usable = [index for index, frame in enumerate(frames) if frame.face_confidence > 0]
     step = max(1, len(usable) // 320)  # distances are all-to-all
@@ -152,7 +155,7 @@ def select_bank(frames: Sequence[Landmarks], neutral: Neutral, size: int = BANK_
             continue
         points = np.stack([f[region] for f in features])
         distances = np.linalg.norm(points[:, None] - points[None], axis=2)
-        # Rows are the frames to serve, columns the candidates; who does not show a region neither asks nor serves.
+        # Rows: frames to serve; columns: candidates. Who does not show the region neither asks nor serves.
         distances[:, ~shown] = distances.max()
         distances[~shown] = 0.0
         tables.append(distances / max(float(distances[shown].mean()), 1e-6))

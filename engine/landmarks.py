@@ -26,8 +26,8 @@ def _zeros(*shape: int) -> FloatArray:
 class Landmarks:
     """Where a person's parts are, in pixels of the image they were found in.
 
-    A part with confidence 0 is lost, and its coordinates mean nothing. z has the scale of x, grows away from the
-    camera, and is relative: to the head's centre (face), the hips (pose), the wrist (hands).
+    A part with confidence 0 is lost, and its coordinates mean nothing. z has the scale of x, grows away from
+    the camera, and is relative: to the head's centre (face), the hips (pose), the wrist (hands).
     """
 
     width: int  # px, of the image

@@ -1,7 +1,7 @@
 """Motion: what a person does, apart from who they are.
 
-`Neutral` holds who they are (their face at rest, where they sit, how long their bones are); `Motion` holds what they
-do, measured against their own neutral. Knows nothing of trackers, pictures or networks.
+`Neutral` holds who they are (their face at rest, where they sit, how long their bones are); `Motion` holds
+what they do, measured against their own neutral. Knows nothing of trackers, pictures or networks.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def lid_gaps(face: FloatArray) -> FloatArray:
 
 
 def in_head_axes(face: FloatArray, reference: FloatArray) -> tuple[FloatArray, FloatArray, float, FloatArray]:
-    """Undoes the head's pose. face: (478, 3) px; reference: (>=468, 3) neutral or canonical face in head units.
+    """Undoes the head's pose. face: (478, 3) px; reference: (>=468, 3) neutral or canonical, head units.
 
     Returns the face in head units and axes (478, 3), rotation (3, 3), scale (px per unit) and centre (3,) px.
     """
@@ -107,11 +107,11 @@ def canonical_reference() -> FloatArray:
 def _normalised(face: FloatArray) -> FloatArray:
     left, right = topo.EYE_CORNERS[0][1], topo.EYE_CORNERS[1][1]
     unit = float(np.linalg.norm(face[left] - face[right]))
-    return ((face - face[topo.RIGID].mean(0)) / unit).astype(np.float32)
+    return np.asarray((face - face[topo.RIGID].mean(0)) / unit, np.float32)
 
 
 def build_neutral(frames: Sequence[Landmarks]) -> Neutral:
-    """The person's neutral from many frames: the calmest ones decide (mouth shut, eyes open, usual head pose).
+    """The person's neutral from many frames: the calmest decide (mouth shut, eyes open, usual head pose).
 
     Raises FootageError when no frame shows a face.
     """
@@ -134,8 +134,8 @@ def build_neutral(frames: Sequence[Landmarks]) -> Neutral:
         face=own,
         rotation=posed[rest][1],
         centre=np.median([posed[i][3][:2] for i in calm], axis=0).astype(np.float32),
-        scale=np.float32(np.median([posed[i][2] for i in calm])),  # type: ignore[arg-type]
-        lip_closed=np.float32(min(np.percentile(lips, 2), lip_gap(own))),  # type: ignore[arg-type]
+        scale=np.array(np.median([posed[i][2] for i in calm]), np.float32),
+        lip_closed=np.array(min(np.percentile(lips, 2), lip_gap(own)), np.float32),
         lid_open=lid_gaps(own),
         lid_closed=np.minimum(np.percentile(lids, 1, axis=0), 0.35 * lid_gaps(own)).astype(np.float32),
         chest=np.median([seen[i].chest for i in calm], axis=0).astype(np.float32),
@@ -182,7 +182,7 @@ def _body_at_rest(frames: Sequence[Landmarks], face: FloatArray) -> dict[str, Fl
             rest_wrists[side] = np.median([f.pose[topo.WRISTS[side]] for f in wrist_frames], axis=0)
     return {
         "shoulders": shoulders,
-        "body_scale": np.float32(body_scale),  # type: ignore[dict-item]
+        "body_scale": np.array(body_scale, np.float32),
         "arm_bones": bones,
         "hand_size": hand_size,
         "rest_wrists": rest_wrists.astype(np.float32),

@@ -1,6 +1,7 @@
 """One frame in, one frame out: track, retarget, draw guidance, warp the prior, denoise, compose.
 
-`build_pipeline` is the visible start-up list. Knows nothing of sockets, codecs or files; time comes in as an argument.
+`build_pipeline` is the visible start-up list. Knows nothing of sockets, codecs or files; time comes in as an
+argument.
 """
 
 from __future__ import annotations
@@ -110,8 +111,8 @@ class Pipeline:
     def process(self, rgb: U8Image, time_ns: int, landmarks: Landmarks | None = None) -> Rendered:
         """Renders the avatar for one frame of the driver.
 
-        rgb: (H, W, 3) uint8 RGB, not mirrored. time_ns only grows between resets. landmarks: the driver's, where they
-        are known already; the frame is then not tracked.
+        rgb: (H, W, 3) uint8 RGB, not mirrored. time_ns only grows between resets. landmarks: the driver's,
+        where they are known already; the frame is then not tracked.
         """
         clock = _StageClock()
         if landmarks is None:
@@ -165,7 +166,7 @@ class Pipeline:
         self._runner.close()
 
     def _calibrate_with(self, landmarks: Landmarks, time_ns: int) -> None:
-        """Collects frames; until there are enough the first ones serve, so that the picture starts at once."""
+        """Collects frames; until there are enough the first serves, so that the picture starts at once."""
         self._calibration.append((time_ns, landmarks))
         lasted_ns = time_ns - self._calibration[0][0]
         if len(self._calibration) == 1 or lasted_ns >= CALIBRATION_NS:
@@ -205,7 +206,7 @@ class Pipeline:
         return np.asarray(self._runner.run(self._feed)["clean"], np.float32)
 
     def _compose(self, clean: FloatArray, matte: FloatArray) -> None:
-        """Lays the person over the avatar's own background; away from the person the plate is used as it is."""
+        """Lays the person over the avatar's own background; away from the person the plate stays as it is."""
         picture = np.clip(clean[0].transpose(1, 2, 0) * np.float32(127.5) + np.float32(127.5), 0, 255)
         reach = max(3, self.size // 16) | 1
         near = np.minimum(cv2.blur(matte, (reach, reach)) * np.float32(4), 1)[..., None]

@@ -1,8 +1,8 @@
 """Retargeting: the driver's motion on the avatar's own face and bones.
 
-The result is landmarks of the avatar's shape on its canvas, so that the denoiser always sees what it was trained on.
-A motion retargeted onto the neutral it was measured against gives back the landmarks it came from, save the shoulders:
-those follow the tracked chest and the learnt torso model.
+The result is landmarks of the avatar's shape on its canvas, so that the denoiser always sees what it was
+trained on. A motion retargeted onto the neutral it was measured against gives back the landmarks it came
+from, save the shoulders: those follow the tracked chest and the learnt torso model.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def head_pose(motion: Motion, neutral: Neutral) -> FloatArray:
 def shoulder_shift(motion: Motion, neutral: Neutral) -> FloatArray:
     """(2,) how far the middle of the tracked shoulders is from its neutral place, in shoulder distances."""
     moved = motion.shoulders[:, :2].mean(0) - neutral.shoulders[:, :2].mean(0)
-    return np.clip(moved / neutral.body_scale, -0.5, 0.5).astype(np.float32)
+    return np.asarray(np.clip(moved / neutral.body_scale, -0.5, 0.5), np.float32)
 
 
 def chest_shift(motion: Motion, neutral: Neutral) -> FloatArray:
@@ -127,7 +127,7 @@ class Retargeter:
         )
 
     def _face(self, motion: Motion) -> FloatArray:
-        """(478, 3) head units: the avatar's face with the driver's expression, lips and lids as open as the driver's."""
+        """(478, 3) head units: the avatar's face with the driver's expression and as open lips and lids."""
         avatar, driver = self.avatar, self.driver
         face = avatar.face + self.gains.expression * motion.expression
         # Offsets alone leave a shut mouth ajar when the two neutrals differ; what is shut must be shut.
@@ -166,7 +166,7 @@ class Retargeter:
         return points, confidence
 
     def _chest_shift(self, motion: Motion, held_pose: FloatArray) -> FloatArray:
-        """(2,) shoulder distances: as tracked, but no further from where the head pulls it than the footage shows."""
+        """(2,) shoulder distances: as tracked, but no further from the head's pull than the footage shows."""
         shoulders = shoulder_shift(motion, self.driver) if motion.shoulder_confidence > VISIBLE else None
         expected = self.torso.shift(held_pose, shoulders)
         tracked = chest_shift(motion, self.driver) * self.gains.body

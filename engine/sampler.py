@@ -42,7 +42,7 @@ def noised(clean: FloatArray, noise: FloatArray, level: float) -> FloatArray:
 
 
 def sample(denoise: Denoise, start: FloatArray, noise: FloatArray, levels: Sequence[float]) -> FloatArray:
-    """Noises `start` to each level in turn and denoises it; every step starts from the last one's clean picture.
+    """Noises `start` to each level in turn and denoises it; each starts from the last one's clean picture.
 
     start: (1, 3, S, S) float32, [-1, 1]; noise: the same shape, unit variance. Returns the clean picture.
     """

@@ -1,4 +1,4 @@
-"""What the avatar remembers from frame to frame: its last picture, a fixed noise field, and whether anything moved.
+"""What the avatar remembers between frames: the last picture, a fixed noise field, whether anything moved.
 
 Each part can be switched off. Knows nothing of networks.
 """
@@ -67,7 +67,7 @@ class TemporalCache:
         return moved <= self._gate_px
 
     def previous(self, target: Landmarks) -> U8Image | None:
-        """The last picture (S, S, 3) uint8 warped to the target; None at a start, after a jump, or switched off."""
+        """The last picture (S, S, 3) uint8 warped to the target; None at a start, after a jump, or if off."""
         if self._target is None or not self.config.previous_output or self.jumped(target):
             return None
         return sample(self._last, self._builder.flow_between(self._target, target))

@@ -1,8 +1,8 @@
-"""How a person's torso follows their head: learnt from the footage, used in place of guesses about the shoulders.
+"""How a person's torso follows their head: learnt from the footage, in place of guesses about the shoulders.
 
-Pose trackers place shoulders poorly in close-ups: on a talking-head clip the tracked shoulders explained a tenth to a
-third of the true motion of the chest, the head's pose two thirds. The model stands in where the chest itself cannot be
-tracked, and holds it back where it can. Knows nothing of pictures.
+Pose trackers place shoulders poorly in close-ups: on a talking-head clip the tracked shoulders explained a
+tenth to a third of the true motion of the chest, the head's pose two thirds. The model stands in where the
+chest itself cannot be tracked, and holds it back where it can. Knows nothing of pictures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MIN_SLACK = 0.05  # shoulder distances
 
 @dataclass(frozen=True, slots=True)
 class TorsoModel:
-    """Linear map from the head's pose, and the tracked shoulders where they are seen, to the chest's shift."""
+    """Linear map from the head's pose, and from the tracked shoulders where seen, to the chest's shift."""
 
     from_head: FloatArray  # (7, 2) shoulder distances per head feature, last row the constant
     from_both: FloatArray  # (9, 2) the same with the shoulders' shift before the constant
@@ -44,8 +44,11 @@ class TorsoModel:
         )
 
     def shift(self, head_pose: FloatArray, shoulders: FloatArray | None) -> FloatArray:
-        """Chest shift (2,) in shoulder distances. head_pose: (6,) of `retarget.head_pose`; shoulders: (2,) mean shift
-        of the tracked shoulders in shoulder distances, None where unseen."""
+        """Chest shift (2,) in shoulder distances.
+
+        head_pose: (6,) of `retarget.head_pose`; shoulders: (2,) mean shift of the tracked shoulders in
+        shoulder distances, None where unseen.
+        """
         if shoulders is None:
             return np.asarray(_features(head_pose[None], None)[0] @ self.from_head, np.float32)
         return np.asarray(_features(head_pose[None], shoulders[None])[0] @ self.from_both, np.float32)
@@ -54,7 +57,7 @@ class TorsoModel:
 def fit_torso(
     head_poses: FloatArray, shoulders: FloatArray, seen: NDArray[np.bool_], shifts: FloatArray
 ) -> TorsoModel:
-    """Ridge regression. head_poses (N, 6); shoulders (N, 2) and seen (N,); shifts (N, 2) measured, shoulder distances."""
+    """Ridge regression. head_poses (N, 6); shoulders (N, 2), seen (N,); shifts (N, 2), shoulder distances."""
     from_head = _ridge(_features(head_poses, None), shifts)
     missed = np.abs(shifts - _features(head_poses, None) @ from_head)
     slack = np.maximum(SLACK * np.percentile(missed, 98, axis=0), MIN_SLACK).astype(np.float32)
@@ -68,7 +71,8 @@ def _features(head_poses: FloatArray, shoulders: FloatArray | None) -> FloatArra
     columns = [level / _HEAD_UNITS]
     if shoulders is not None:
         columns.append(shoulders / _SHOULDER_UNIT)
-    return np.concatenate([*columns, np.ones((len(head_poses), 1), np.float32)], axis=1).astype(np.float32)
+    ones = np.ones((len(head_poses), 1), np.float32)
+    return np.asarray(np.concatenate([*columns, ones], axis=1), np.float32)
 
 
 def _ridge(features: FloatArray, targets: FloatArray) -> FloatArray:

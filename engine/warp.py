@@ -1,7 +1,7 @@
 """Warping a key frame onto a target pose by the correspondence of landmarks.
 
-The flow is moving least squares with affine maps (Schaefer, McPhail, Warren, SIGGRAPH 2006), solved on a coarse grid for
-all cells at once. Knows nothing of networks or of which key frame is the right one.
+The flow is moving least squares with affine maps (Schaefer, McPhail, Warren, SIGGRAPH 2006), solved on a
+coarse grid for all cells at once. Knows nothing of networks or of which key frame is the right one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.motion import VISIBLE
 
 FloatArray = NDArray[np.float32]
 
-SOFTNESS = 0.03  # share of the canvas: nearer than this, a control point no longer gains weight
+SOFTNESS = 0.015  # share of the canvas: nearer than this, a control point no longer gains weight
 RIDGE = 1e-3  # pulls ill-posed affine maps towards a plain shift
 _FACE_ROWS = np.unique(
     np.concatenate(
@@ -123,7 +123,10 @@ def hand_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints, 
 class FlowSolver:
     """Solves flows on one fixed grid over a box of the canvas; its buffers are reused."""
 
-    def __init__(self, box: tuple[int, int, int, int], cell_px: int, canvas_px: int) -> None:
+    def __init__(
+        self, box: tuple[int, int, int, int], cell_px: int, canvas_px: int, softness: float = SOFTNESS
+    ) -> None:
+        self._softness = np.float32(softness**2)
         self.x0, self.y0, self.x1, self.y1 = box
         self.canvas_px = canvas_px
         self.width, self.height = self.x1 - self.x0, self.y1 - self.y0
@@ -137,8 +140,8 @@ class FlowSolver:
     def solve(self, target: FloatArray, source: FloatArray, weights: FloatArray) -> FloatArray:
         """Where each pixel of the box comes from, (height, width, 2) float32 px in pixel-index coordinates.
 
-        target, source: (N, 2) px; weights: (N,) >= 0, some above 0. What is at `target` in the result is fetched
-        from `source`.
+        target, source: (N, 2) px; weights: (N,) >= 0, some above 0. What is at `target` in the result is
+        fetched from `source`.
         """
         used = weights > 1e-3
         target, source, weights = target[used], source[used], weights[used]
@@ -147,8 +150,8 @@ class FlowSolver:
         p = (target - middle) * scale
         shift = (source - target) * scale  # the shift, not the place, keeps float32 exact
         v = self._nodes - middle * scale
-        weight = (v * v).sum(1)[:, None] - 2.0 * (v @ p.T) + (p * p).sum(1) + np.float32(SOFTNESS**2)
-        np.maximum(weight, np.float32(SOFTNESS**2), out=weight)
+        weight = (v * v).sum(1)[:, None] - 2.0 * (v @ p.T) + (p * p).sum(1) + self._softness
+        np.maximum(weight, self._softness, out=weight)
         np.multiply(weight, weight, out=weight)
         np.reciprocal(weight, out=weight)
         px, py = p[:, 0], p[:, 1]
@@ -173,7 +176,7 @@ class FlowSolver:
         flow = cv2.resize(grid, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
         flow[..., 0] += np.arange(self.x0, self.x1, dtype=np.float32)
         flow[..., 1] += np.arange(self.y0, self.y1, dtype=np.float32)[:, None]
-        return flow
+        return np.asarray(flow, np.float32)
 
 
 def sample(

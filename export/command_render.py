@@ -1,7 +1,7 @@
 """Drive an avatar with a video file: same length, same frame count, same sound.
 
-The pipeline is the one of a live call, but the whole clip is tracked first: so the driver's neutral face comes
-from all of it, and nothing has to be calibrated by hand.
+The pipeline is the one of a live call, but the whole clip is tracked first: so the driver's neutral face
+comes from all of it, and nothing has to be calibrated by hand.
 """
 
 from __future__ import annotations

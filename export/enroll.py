@@ -55,7 +55,8 @@ class EnrollOptions:
     def __post_init__(self) -> None:
         if not self.statement.strip():
             raise SettingsError(
-                '--consent is empty: say who agreed and to what, such as "Ada Lovelace, to an avatar for her talks"'
+                "--consent is empty: say who agreed and to what, "
+                'such as "Ada Lovelace, to an avatar for her talks"'
             )
         if self.minutes <= 0:
             raise SettingsError(
@@ -140,7 +141,7 @@ class WorkFolder:
         self._write()
 
     def training_budget_s(self, budget_s: float, spent_s: float) -> float:
-        """Seconds for training: what tracking and report leave of the budget; fixed when training first starts."""
+        """Seconds for training: what tracking and report leave of the budget; fixed at the first start."""
         if "training_s" not in self.settings:
             left_s = budget_s - spent_s - min(REPORT_S, 0.2 * budget_s)
             self.keep(training_s=max(left_s, MIN_TRAINING_SHARE * budget_s))

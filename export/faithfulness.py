@@ -58,7 +58,7 @@ def _signals(frames: Sequence[Landmarks], neutral: Neutral) -> dict[str, FloatAr
 
 
 def _agreement(driver: FloatArray, output: FloatArray) -> dict[str, float] | None:
-    """Correlation and least-squares gain over all columns (each about its own mean); None when too little is seen."""
+    """Correlation and least-squares gain over all columns, each about its mean; None if too little shows."""
     both = np.isfinite(driver) & np.isfinite(output)
     needed = max(MIN_FRAMES, int(MIN_SHARE * len(driver)))
     columns = [column for column in range(driver.shape[1]) if both[:, column].sum() >= needed]

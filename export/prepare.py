@@ -20,7 +20,7 @@ MAX_FRAMES = 1500  # about a minute at 25 fps; longer footage is thinned, since 
 
 
 def frame_footage(footage: Footage, mode: str | Framing) -> tuple[Framing, ...]:
-    """The square of each clip; clips of one picture size share theirs, so that the person keeps their scale."""
+    """The square of each clip; clips of one picture size share it, so that the person keeps their scale."""
     by_size: dict[tuple[int, int], list[Landmarks]] = {}
     for clip in footage.clips:
         by_size.setdefault((clip.info.width, clip.info.height), []).extend(clip.landmarks)

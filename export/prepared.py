@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -92,7 +93,7 @@ _LANDMARK_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What an avatar knows of its person besides the network: all learnt from the training part of the footage."""
+    """What an avatar knows of its person besides the network, learnt from the training part of it."""
 
     neutral: Neutral
     support: Support
@@ -135,7 +136,7 @@ def learn_identity(prepared: Prepared, bank_size: int = BANK_SIZE) -> Identity:
 
 
 def _with_chest(frame: Landmarks, neutral: Neutral, shift: FloatArray) -> Landmarks:
-    """The frame's landmarks with the shoulders where the chest was measured, so that key frames are registered by it."""
+    """The landmarks with the shoulders where the chest was measured, so that it registers the key frames."""
     pose = frame.pose.copy()
     pose[topo.SHOULDERS] = neutral.shoulders
     pose[topo.SHOULDERS, :2] += shift * neutral.body_scale
@@ -145,15 +146,15 @@ def _with_chest(frame: Landmarks, neutral: Neutral, shift: FloatArray) -> Landma
 
 
 def background_plate(rgb: U8Image, matte: U8Image) -> U8Image:
-    """The background (S, S, 3) uint8: the median of what is seen past the person, the rest filled in from around."""
+    """The background (S, S, 3) uint8: the median of what shows past the person, the rest filled in."""
     step = max(1, len(rgb) // _PLATE_FRAMES)
     grow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
-    total = np.ma.masked_array(
+    total: np.ma.MaskedArray[Any, np.dtype[np.uint8]] = np.ma.masked_array(  # type: ignore[no-untyped-call]
         rgb[::step],
         np.repeat(
             np.stack([cv2.dilate(m, grow) for m in matte[::step]])[..., None] >= _PERSON_GONE, 3, axis=3
         ),
     )
     seen = (~total.mask[..., 0]).sum(0) >= 3
-    plate = np.ma.median(total, axis=0).filled(0).astype(np.uint8)
+    plate = np.ma.median(total, axis=0).filled(0).astype(np.uint8)  # type: ignore[no-untyped-call]
     return np.asarray(cv2.inpaint(plate, (~seen).astype(np.uint8), 5, cv2.INPAINT_TELEA), np.uint8)

@@ -96,9 +96,11 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config = config
         self.device = pick_device(config.device)
-        self.network = Denoiser(shape).to(self.device, memory_format=torch.channels_last)
+        self.network = Denoiser(shape).to(self.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = torch.optim.swa_utils.AveragedModel(
-            self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE_DECAY)
+            self.network,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE_DECAY),  # type: ignore[no-untyped-call]
         )
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=1e-3

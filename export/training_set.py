@@ -1,7 +1,7 @@
 """Training batches: what the network will see live, built from prepared footage.
 
-The previous output that a batch is given is the network's own earlier output for that frame, kept in a store: a
-roll-out on its own pictures that costs no extra pass. Knows nothing of optimisers.
+The previous output that a batch is given is the network's own earlier output for that frame, kept in a store:
+a roll-out on its own pictures that costs no extra pass. Knows nothing of optimisers.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _NEIGHBOURS = 10
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """noisy, prior, clean: (B, 3, S, S); guidance: (B, 8, S/2, S/2); level: (B,); weight: (B, 1, S, S). float32."""
+    """B samples, float32; pictures are in [-1, 1]."""
 
-    frames: NDArray[np.intp]
-    noisy: FloatArray
-    prior: FloatArray
-    guidance: FloatArray
-    level: FloatArray
-    clean: FloatArray
-    weight: FloatArray
+    frames: NDArray[np.intp]  # (B,)
+    noisy: FloatArray  # (B, 3, S, S)
+    prior: FloatArray  # (B, 3, S, S)
+    guidance: FloatArray  # (B, 8, S/2, S/2), 0..1
+    level: FloatArray  # (B,) 0..1
+    clean: FloatArray  # (B, 3, S, S)
+    weight: FloatArray  # (B, 1, S, S)
 
 
 class TrainingSet:
@@ -130,11 +130,11 @@ class TrainingSet:
         return clean + np.float32(level) * (noise - clean), _planes(prior[None])[0], level
 
     def _previous(self, frame: int) -> U8Image:
-        """The network's own picture of an earlier frame, warped here; sometimes stale, blurred or off colour."""
+        """The network's own picture of an earlier frame, warped; sometimes stale, blurred or off colour."""
         back = 1 if self._rng.random() < 0.8 else int(self._rng.integers(2, 8))
         earlier = frame - back
         if earlier < 0 or self._shot[earlier] != self._shot[frame] or self._rng.random() < 0.1:
-            return self._priors[0, frame]
+            return np.asarray(self._priors[0, frame])
         flow = self._builder.flow_between(self.targets[earlier], self.targets[frame])
         picture = fetch(self._own_output[earlier], flow)
         return self._damaged(picture) if self._rng.random() < 0.2 else picture
@@ -175,7 +175,7 @@ def _planes(pictures: U8Image) -> FloatArray:
 
 
 def _rarity(targets: list[Landmarks], usable: NDArray[np.intp], identity: Identity) -> FloatArray:
-    """Chance (len(usable),) of drawing each frame: the emptier its neighbourhood, the likelier; at most six to one."""
+    """Chance (len(usable),) of drawing each frame: the emptier around it, the likelier, at most six to 1."""
     features = [region_features(targets[index], identity.neutral) for index in usable]
     table = np.stack(
         [np.concatenate([f["head"], f["mouth"], f["eye_left"], f["eye_right"]]) for f in features]
