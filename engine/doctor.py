@@ -7,6 +7,7 @@ one check: the packages are really imported, since an installed one may still no
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -132,7 +133,8 @@ def _package(package: str, extra: str, needed: bool = False, cure: str = "") -> 
 
     def check() -> tuple[bool, str]:
         try:
-            module = importlib.import_module(package)
+            with contextlib.redirect_stdout(sys.stderr):  # some print advice there, and --json is one line
+                module = importlib.import_module(package)
         except ModuleNotFoundError as error:
             install = f"pip install 'avatarcast[{extra}]'" if extra else "run `make setup`"
             return False, f"not installed ({error}): {install}"

@@ -1,0 +1,136 @@
+"""What must hold for the repository as a whole: names, sizes, import edges, words that must not appear."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OWN_PACKAGES = ("engine", "export", "stream")
+MAX_LINES = 400
+# Longer files, each with its reason.
+LONGER: dict[str, str] = {}
+SOURCES = (".py", ".js", ".sh")
+# Paths of somebody's machine: in a repository they are wrong on every other one.
+MACHINE_PATHS = re.compile(r"(?<![\w.~$}/<-])/(?:home|Users|work|root|mnt|opt|data)/\w+")
+
+
+def tracked() -> list[Path]:
+    """Every file git knows, as it is now."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def text_of(path: Path) -> str | None:
+    """None for a binary file."""
+    data = path.read_bytes()
+    return None if b"\0" in data else data.decode()
+
+
+@pytest.fixture(scope="module")
+def files() -> list[Path]:
+    found = tracked()
+    assert len(found) > 20
+    return found
+
+
+@pytest.mark.parametrize("name", OWN_PACKAGES)
+def test_nobody_else_owns_the_import_names(name: str) -> None:
+    owners = set(metadata.packages_distributions().get(name, ["avatarcast"]))
+    assert owners == {"avatarcast"}
+    module = importlib.import_module(name)
+    assert module.__file__ is not None
+    assert Path(module.__file__).parent == ROOT / name
+
+
+def test_files_stay_short(files: list[Path]) -> None:
+    lines = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in files
+        if path.suffix in SOURCES
+    }
+    too_long = {name: count for name, count in lines.items() if count > MAX_LINES and name not in LONGER}
+    assert not too_long
+    assert set(LONGER) <= set(lines), "an exception for a file that is gone"
+
+
+def test_no_machine_paths(files: list[Path]) -> None:
+    found = []
+    for path in files:
+        text = text_of(path)
+        if text is None or path == Path(__file__):
+            continue
+        found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in MACHINE_PATHS.finditer(text)]
+    assert not found
+
+
+def test_nothing_is_pickled(files: list[Path]) -> None:
+    pickling = re.compile(
+        r"^\s*(?:import|from) (?:pickle|dill|shelve|joblib|marshal)\b|allow_pickle=True|weights_only=False",
+        re.MULTILINE,
+    )
+    for path in files:
+        if path.suffix == ".py" and path.is_relative_to(ROOT) and path.parts[len(ROOT.parts)] in OWN_PACKAGES:
+            assert not pickling.search(path.read_text(encoding="utf-8")), path
+
+
+def test_tests_are_no_package(files: list[Path]) -> None:
+    """A tests/engine/__init__.py would hide our engine."""
+    assert not [path for path in files if path.name == "__init__.py" and path.is_relative_to(ROOT / "tests")]
+
+
+@pytest.mark.parametrize(
+    ("module", "without"),
+    [
+        ("stream.server", ("torch", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "pyvirtualcam")),
+        ("stream.command", ("torch", "onnx", "onnxscript")),
+        ("engine.pipeline", ("torch", "onnx", "onnxscript", "aiortc")),
+        ("engine.runners", ("torch", "onnxruntime", "tensorrt", "mediapipe", "aiortc")),
+        ("engine.avatar", ("torch", "onnxruntime", "mediapipe", "aiortc", "av")),
+        ("engine.cli", ("torch", "onnxruntime", "mediapipe", "aiortc", "numpy", "cv2")),
+        ("engine.doctor", ("torch", "onnxruntime", "mediapipe", "aiortc", "numpy", "cv2", "av")),
+        ("engine.denoiser", ("mediapipe", "aiortc", "onnxruntime", "onnx")),
+        ("export.train", ("mediapipe", "aiortc", "onnxruntime")),
+        ("export.onnx_export", ("mediapipe", "aiortc")),
+    ],
+)
+def test_imports_without(module: str, without: tuple[str, ...]) -> None:
+    """Serving needs no torch, training neither MediaPipe nor aiortc: heavy imports stay where they belong."""
+    blocked = "\n".join(f"sys.modules[{name!r}] = None" for name in without)
+    code = f"import importlib, sys\n{blocked}\nimportlib.import_module({module!r})"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_command_of_the_package_is_there() -> None:
+    entries = {entry.name: entry for entry in metadata.entry_points(group="avatarcast.commands")}
+    assert set(entries) == {"serve", "enroll", "render", "evaluate", "doctor"}
+    for entry in entries.values():
+        module = entry.load()
+        assert callable(module.add_arguments)
+        assert callable(module.run)
+        assert (module.__doc__ or "").strip()
+
+
+def test_readme_names_only_make_targets_that_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = re.findall(r"```.*?```|`[^`\n]+`", readme, re.DOTALL)
+    named = {name for block in code for name in re.findall(r"\bmake ([a-z][a-z-]*)", block)}
+    assert {"run", "test"} <= named
+    assert named <= targets
+
+
+def test_the_distribution_is_private() -> None:
+    assert "Private :: Do Not Upload" in metadata.metadata("avatarcast").get_all("Classifier", [])

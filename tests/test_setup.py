@@ -1,0 +1,149 @@
+"""`make` and the set-up script on machines that lack something, with a Python that only pretends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Answers what the set-up script asks; each knob is an environment variable.
+FAKE_PYTHON = """#!/bin/sh
+case "$*" in
+    *version_info*) echo "${FAKE_VERSION:-3.11.9}" ;;
+    *"import ensurepip, venv"*) [ -z "${FAKE_NO_VENV:-}" ] ;;
+    *"-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo made >> calls ;;
+    *"-m pip --version"*) exit 0 ;;
+    *"-m pip install"*) echo "$*" >> calls; [ -z "${FAKE_NO_NETWORK:-}" ] ;;
+    *"import cv2"*)
+        [ -z "${FAKE_NO_GL:-}" ] || { echo "ImportError: libGL.so.1: no such file" >&2; exit 1; } ;;
+    *) echo "run: $*" >> calls ;;
+esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The files of the set-up in an otherwise empty folder, and a `bin` with no Python in it."""
+    folder = tmp_path / "check out"  # a space, as in people's folders
+    (folder / ".ci").mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", folder)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    shutil.copy(ROOT / ".ci/setup.sh", folder / ".ci")
+    (tmp_path / "bin").mkdir()
+    for tool in ("sh", "dirname", "mkdir", "cp", "tail", "touch", "make"):
+        found = shutil.which(tool)
+        assert found, f"this machine lacks {tool}"
+        (tmp_path / "bin" / tool).symlink_to(found)
+    return folder
+
+
+def put_python(checkout: Path, name: str = "python3", body: str = FAKE_PYTHON) -> Path:
+    path = checkout.parent / "bin" / name
+    path.write_text(body)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def make(
+    checkout: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": str(checkout.parent / "bin"), "HOME": str(checkout.parent), **(env or {})}
+    return subprocess.run(
+        ["make", *arguments],
+        executable=shutil.which("make", path=os.environ["PATH"]),
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
+
+
+def complaint(result: subprocess.CompletedProcess[str]) -> str:
+    """The one line the set-up says; make adds one of its own."""
+    assert result.returncode != 0
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("make: ***")]
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+def test_no_python(checkout: Path) -> None:
+    line = complaint(make(checkout, "setup"))
+    assert "found no working Python; wanted Python 3.10, 3.11 or 3.12" in line
+    assert "make setup PYTHON=" in line
+    assert not (checkout / ".venv").exists()
+
+
+def test_only_unsuitable_pythons(checkout: Path) -> None:
+    put_python(checkout, "python3", "#!/bin/sh\necho 3.13.0\n")
+    put_python(checkout, "python", "#!/bin/sh\necho 3.9.2\n")
+    put_python(checkout, "python3.12", "#!/bin/sh\nexit 127\n")  # a version manager's empty shim
+    line = complaint(make(checkout, "run"))
+    assert "found python3 is 3.13.0, python is 3.9.2; wanted" in line
+    assert not (checkout / ".venv").exists()
+
+
+def test_a_named_python_is_the_only_one_tried(checkout: Path) -> None:
+    put_python(checkout)
+    other = put_python(checkout, "other", "#!/bin/sh\necho 3.13.0\n")
+    assert f"{other} is 3.13.0 (PYTHON={other})" in complaint(make(checkout, "setup", f"PYTHON={other}"))
+    good = put_python(checkout, "good")
+    assert make(checkout, "setup", f"PYTHON={good}").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("knob", "said"),
+    [
+        ("FAKE_NO_VENV", "apt-get install python3.11-venv"),
+        ("FAKE_NO_NETWORK", "pip could not install avatarcast[cpu]"),
+        (
+            "FAKE_NO_GL",
+            "(ImportError: libGL.so.1: no such file); on Debian/Ubuntu: apt-get install libgl1",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_and_setup_is_not_taken_as_done(checkout: Path, knob: str, said: str) -> None:
+    put_python(checkout)
+    assert said in complaint(make(checkout, "setup", env={knob: "1"}))
+    assert make(checkout, "setup").returncode == 0  # cured, the same command goes on
+
+
+def test_run_sets_up_once_and_again_when_the_dependencies_change(checkout: Path) -> None:
+    put_python(checkout)
+    arguments = ("run", "PORT=9000", "AVATAR=my one.avatar")
+    assert make(checkout, *arguments).returncode == 0
+    assert make(checkout, *arguments).returncode == 0
+    serve = "run: -m engine.cli serve --avatar my one.avatar --port 9000"
+    install = "-m pip install --disable-pip-version-check --editable .[cpu]"
+    assert (checkout / "calls").read_text().splitlines() == ["made", install, serve, serve]
+    later = (checkout / "pyproject.toml").stat().st_mtime + 10
+    os.utime(checkout / "pyproject.toml", (later, later))
+    assert make(checkout, "run").returncode == 0
+    calls = (checkout / "calls").read_text().splitlines()
+    assert calls[4:] == [install, "run: -m engine.cli serve"]  # the same environment, brought up to date
+
+
+def test_an_environment_of_another_python_is_rebuilt(checkout: Path) -> None:
+    put_python(checkout)
+    put_python(checkout, "python3.9", "#!/bin/sh\necho 3.9.1\n")
+    (checkout / ".venv/bin").mkdir(parents=True)
+    shutil.copy(checkout.parent / "bin/python3.9", checkout / ".venv/bin/python")
+    assert make(checkout, "setup").returncode == 0
+    assert (checkout / "calls").read_text().splitlines()[0] == "made"
+
+
+def test_the_development_setup_covers_serving_too(checkout: Path) -> None:
+    put_python(checkout)
+    assert make(checkout, "setup-dev").returncode == 0
+    assert make(checkout, "setup").returncode == 0
+    calls = (checkout / "calls").read_text().splitlines()
+    assert calls == ["made", "-m pip install --disable-pip-version-check --editable .[cpu,train,dev]"]
