@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from engine.avatar import KeyFrame, save_avatar
 from engine.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
 
 SIZE_PX = 64
+
+settings.register_profile("busy", deadline=None)  # a machine that renders beside the tests is no failure
+settings.load_profile("busy")
 
 
 def _landmarks(rng: np.random.Generator) -> Landmarks:
