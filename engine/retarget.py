@@ -152,10 +152,14 @@ class Retargeter:
         shoulders[:, :2] += self._chest_shift(motion, held_pose) * avatar.body_scale
         elbow_seen = motion.elbow_confidence * (seen > VISIBLE)
         wrist_seen = np.minimum(motion.wrist_confidence, elbow_seen)
-        elbows = shoulders + ratio * _bone_ratio(avatar, driver, 0) * motion.elbows
+        # Arms were measured from the tracked shoulders; hung from there, the shoulders' error cancels.
+        hung = avatar.shoulders + ratio * (motion.shoulders - driver.shoulders)
+        elbows = hung + ratio * _bone_ratio(avatar, driver, 0) * motion.elbows
         wrists = elbows + ratio * _bone_ratio(avatar, driver, 1) * motion.wrists
-        # An arm that is lost sinks to where it rests; it is never left hanging in the air.
-        known = np.clip(wrist_seen / VISIBLE, 0.0, 1.0)[:, None]
+        # An arm that is lost sinks to where it rests; it is never left hanging in the air. A hand that shows
+        # says where its wrist is, even with the elbow out of the picture.
+        placed = np.maximum(wrist_seen, motion.hand_confidence)
+        known = np.clip(placed / VISIBLE, 0.0, 1.0)[:, None]
         wrists = known * wrists + (1.0 - known) * (avatar.rest_wrists + shoulders - avatar.shoulders)
         points, confidence = np.zeros((33, 3), np.float32), np.zeros(33, np.float32)
         for rows, value in ((topo.SHOULDERS, shoulders), (topo.ELBOWS, elbows), (topo.WRISTS, wrists)):
