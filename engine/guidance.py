@@ -16,6 +16,7 @@ from engine.landmarks import Landmarks
 from engine.motion import VISIBLE
 
 GUIDANCE_CHANNELS = 8  # contours, mouth, eyes, body | mesh x, mesh y, mesh z, hands
+SHUT, SQUINT = 0.05, 0.12  # gap of the lids over the width of the eye; at rest it is about 0.2
 _SHIFT = 4  # fractional bits of OpenCV's coordinates: strokes are placed to 1/16 px
 _ONE = 1 << _SHIFT
 
@@ -84,7 +85,7 @@ class GuidancePainter:
         radius = np.linalg.norm((iris[1:] - iris[0]).astype(np.float32), axis=1).mean()
         centre = (int(iris[0, 0] - offset[0]), int(iris[0, 1] - offset[1]))
         cv2.circle(disc, centre, max(int(radius), 1), 135, -1, cv2.LINE_AA, _SHIFT)
-        visible = np.minimum(disc, (opening * np.float32(135 / 120)).astype(np.uint8))
+        visible = np.minimum(disc, (opening * np.float32(135 / 120 * _openness(lids))).astype(np.uint8))
         patch = self._structure[y0:y1, x0:x1, 2]
         np.maximum(patch, opening + visible, out=patch)
         rim = np.ascontiguousarray(patch)
@@ -125,6 +126,16 @@ class GuidancePainter:
     ) -> None:
         a, b = (int(start[0]), int(start[1])), (int(end[0]), int(end[1]))
         cv2.line(maps, a, b, value, width, cv2.LINE_AA, _SHIFT)
+
+
+def _openness(lids: NDArray[np.int32]) -> float:
+    """0 for a shut eye, 1 from a squint on. A stroke is a pixel wide, so the area alone never says "shut".
+
+    lids: (16, 2), from the outer corner along the lower lid to the inner corner and back along the upper one.
+    """
+    gap = np.linalg.norm((lids[1:8] - lids[:8:-1]).astype(np.float32), axis=1).mean()
+    width = np.linalg.norm((lids[8] - lids[0]).astype(np.float32))
+    return float(np.clip((gap / max(width, 1.0) - SHUT) / (SQUINT - SHUT), 0.0, 1.0))
 
 
 def _fixed(points: NDArray[np.float32]) -> NDArray[np.int32]:
