@@ -2,6 +2,7 @@
 # Builds .venv in the repository from a suitable Python.
 # usage: setup.sh serve|dev    serve: what `avatarcast serve` needs (no torch); dev: training, tests and checks too
 # PYTHON names the interpreter; without it the usual names are tried.
+# On Linux torch brings CUDA along (dev takes 6 GB); a CPU wheel in a folder named by PIP_FIND_LINKS avoids that.
 set -eu
 cd "$(dirname "$0")/.."
 
