@@ -1,0 +1,155 @@
+"""The prior: a real person warped over a background that stays where it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.puppet import Pose, Puppet, lively
+from engine.landmarks import Landmarks
+from engine.motion import Neutral, build_neutral
+from engine.prior import KeyImage, PriorBuilder
+
+SIZE = 128
+PUPPET = Puppet(SIZE)
+BANK = (
+    Pose(),
+    Pose(mouth=0.25),
+    Pose(yaw_deg=18),
+    Pose(lids=(0.0, 0.0)),
+    Pose(hands=((1.5, 1.7), (-1.5, 1.7))),
+)
+
+U8Image = NDArray[np.uint8]
+
+
+def key(pose: Pose) -> KeyImage:
+    landmarks = PUPPET.landmarks(pose)
+    rgb, matte = PUPPET.picture(landmarks)
+    return KeyImage(np.dstack([rgb, matte]), landmarks)
+
+
+@pytest.fixture(scope="module")
+def neutral() -> Neutral:
+    return build_neutral([PUPPET.landmarks(pose) for pose in lively(60, hands=True)])
+
+
+@pytest.fixture
+def builder(neutral: Neutral) -> PriorBuilder:
+    return PriorBuilder([key(pose) for pose in BANK], neutral, PUPPET.wall)
+
+
+def psnr_db(a: U8Image, b: U8Image, where: NDArray[np.bool_] | None = None) -> float:
+    error = (a.astype(np.float64) - b) ** 2
+    return float(
+        10 * np.log10(255**2 / max(error[where].mean() if where is not None else error.mean(), 1e-6))
+    )
+
+
+@pytest.mark.parametrize("pose", BANK, ids=["rest", "mouth", "turned", "blink", "hands"])
+def test_a_key_frame_gives_itself(builder: PriorBuilder, pose: Pose) -> None:
+    landmarks = PUPPET.landmarks(pose)
+    rgb, matte = PUPPET.picture(landmarks)
+    prior = builder.build(landmarks)
+    assert prior.rgb.dtype == np.uint8
+    assert prior.rgb.shape == (SIZE, SIZE, 3)
+    assert prior.matte.shape == (SIZE, SIZE)
+    assert 0.0 <= prior.matte.min() <= prior.matte.max() <= 1.0
+    assert psnr_db(prior.rgb, rgb) > 28
+    assert np.abs(prior.matte - matte / 255).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    "pose", [Pose(x=0.3), Pose(yaw_deg=-15), Pose(roll_deg=10), Pose(y=0.2)], ids=["x", "yaw", "roll", "y"]
+)
+def test_the_background_does_not_move_with_the_head(builder: PriorBuilder, pose: Pose) -> None:
+    """The window frame behind once bent with the head."""
+    prior = builder.build(PUPPET.landmarks(pose))
+    assert np.array_equal(prior.rgb[prior.matte == 0], PUPPET.wall[prior.matte == 0])
+    away = prior.matte == 0
+    assert away[:, :10].all()
+    assert away[:, -10:].all()
+    assert away.mean() > 0.4
+
+
+@pytest.mark.parametrize(
+    "pose",
+    [Pose(x=0.15, yaw_deg=6), Pose(mouth=0.2, roll_deg=4), Pose(lids=(0.0, 1.0)), Pose(sway=(0.15, 0.05))],
+    ids=["head", "mouth", "wink", "sway"],
+)
+def test_a_pose_between_key_frames_beats_the_best_key_frame(builder: PriorBuilder, pose: Pose) -> None:
+    landmarks = PUPPET.landmarks(pose)
+    truth, matte = PUPPET.picture(landmarks)
+    person = matte > 127
+    found = psnr_db(builder.build(landmarks).rgb, truth, person)
+    unwarped = max(psnr_db(PUPPET.picture(PUPPET.landmarks(other))[0], truth, person) for other in BANK)
+    assert found > unwarped + 1.0
+
+
+def test_regions_come_from_different_frames(neutral: Neutral) -> None:
+    """An open mouth and shut eyes, which no key frame shows together."""
+    keys = [key(pose) for pose in BANK]
+    target = PUPPET.landmarks(Pose(mouth=0.25, lids=(0.0, 0.0)))
+    truth, _ = PUPPET.picture(target)
+    eyes, mouth = (slice(46, 56), slice(50, 80)), (slice(64, 77), slice(56, 72))
+    by_region = PriorBuilder(keys, neutral, PUPPET.wall).build(target).rgb
+    whole = PriorBuilder(keys, neutral, PUPPET.wall, per_region=False).build(target).rgb
+    shut_mouth = PriorBuilder([keys[0], keys[3]], neutral, PUPPET.wall).build(target).rgb
+    assert psnr_db(by_region[eyes], truth[eyes]) > psnr_db(whole[eyes], truth[eyes]) + 3.0
+    assert psnr_db(by_region[mouth], truth[mouth]) > psnr_db(shut_mouth[mouth], truth[mouth]) + 1.0
+
+
+def test_hands_absent_hands_not_drawn(builder: PriorBuilder) -> None:
+    shown = builder.build(PUPPET.landmarks(Pose(hands=((1.5, 1.6), (-1.5, 1.6)))))
+    builder.chooser.forget()
+    absent = builder.build(PUPPET.landmarks())
+    wrist = PUPPET.landmarks(Pose(hands=((1.5, 1.6), None))).hands[0, 9, :2].astype(int)
+    assert shown.matte[wrist[1], wrist[0]] > 0.9
+    assert absent.matte[wrist[1], wrist[0]] == 0
+
+
+@pytest.mark.parametrize("shift", [(-64, 0), (64, 0), (0, -60), (0, 60), (-50, -50), (400, 400), (-1e5, 1e5)])
+def test_a_person_at_or_past_the_border_is_fine(builder: PriorBuilder, shift: tuple[float, float]) -> None:
+    target = PUPPET.landmarks(BANK[4]).transformed(1.0, *shift, SIZE, SIZE)
+    prior = builder.build(target)
+    assert np.isfinite(prior.matte).all()
+    assert np.array_equal(prior.rgb[prior.matte == 0], PUPPET.wall[prior.matte == 0])
+
+
+def test_the_prior_belongs_to_the_caller(builder: PriorBuilder) -> None:
+    first = builder.build(PUPPET.landmarks())
+    kept = first.rgb.copy(), first.matte.copy()
+    builder.build(PUPPET.landmarks(Pose(x=0.3)))
+    assert np.array_equal(first.rgb, kept[0])
+    assert np.array_equal(first.matte, kept[1])
+
+
+def test_forbidden_key_frames_leave_no_trace(neutral: Neutral) -> None:
+    """Training forbids the frames around the one asked for: they would hand over the answer."""
+    keys = [key(pose) for pose in BANK]
+    green = keys[2].rgba.copy()
+    green[..., :3] = (0, 255, 0)
+    keys[2] = KeyImage(green, keys[2].landmarks)
+    builder = PriorBuilder(keys, neutral, PUPPET.wall)
+    target = PUPPET.landmarks(Pose(yaw_deg=18))
+    forbidden = np.arange(len(keys)) == 2
+    greens = [
+        int((prior.rgb[..., 1].astype(int) - prior.rgb[..., 0] > 150).sum())
+        for prior in (builder.build(target), builder.build(target, forbidden))
+    ]
+    assert greens[0] > 100
+    assert greens[1] == 0
+
+
+def test_flow_between_two_poses_brings_the_picture_along(builder: PriorBuilder) -> None:
+    before, after = PUPPET.landmarks(), PUPPET.landmarks(Pose(x=0.15))
+    flow = builder.flow_between(before, after)
+    x, y = np.round(after.face[1, :2]).astype(int)
+    assert np.linalg.norm(flow[y, x] - before.face[1, :2]) < 1.5
+
+
+def test_without_hands_in_the_bank_a_raised_hand_does_no_harm(neutral: Neutral) -> None:
+    builder = PriorBuilder([key(Pose())], neutral, PUPPET.wall)
+    target: Landmarks = PUPPET.landmarks(Pose(hands=((1.5, 1.7), None)))
+    assert psnr_db(builder.build(target).rgb, PUPPET.picture(PUPPET.landmarks())[0]) > 25
