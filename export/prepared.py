@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -65,9 +66,10 @@ class Prepared:
     def load(cls, path: Path) -> Prepared:
         """Inverse of `save`. Raises FootageError when the file is not one of ours."""
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with path.open("rb") as stream:
+                data = np.load(stream, allow_pickle=False)
                 arrays = {name: data[name] for name in ("fps", "rgb", "matte", "shot", *_LANDMARK_FIELDS)}
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, LookupError, EOFError, BadZipFile) as error:
             raise FootageError(
                 f"{path}: not prepared footage ({error}); make it with enroll --prepare-only"
             ) from None

@@ -78,7 +78,7 @@ class TrainingSet:
             self._guidance[index] = painter.draw(target)
             near = np.abs(bank - index) < AWAY_FRAMES
             sparse = near | (self._rng.random(len(bank)) < 0.5)
-            for variant, forbidden in enumerate((near, sparse)):
+            for variant, forbidden in enumerate((near, near if sparse.all() else sparse)):
                 self._builder.chooser.forget()
                 allowed = None if forbidden.all() else forbidden
                 self._priors[variant, index] = self._builder.build(target, allowed).rgb

@@ -1,0 +1,420 @@
+"""Prepared footage, what is learnt from it, training batches, and a few steps of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.puppet import Pose, Puppet, lively
+from engine import topology as topo
+from engine.errors import FootageError, SettingsError
+from engine.landmarks import LEFT, RIGHT, Landmarks
+from engine.motion import motion_of
+from engine.prior import KeyImage
+from export.prepared import Identity, Prepared, background_plate, learn_identity
+
+pytest.importorskip("torch", reason="needs torch")
+import torch
+
+from engine.denoiser import DenoiserConfig
+from export.train import Progress, TrainConfig, Trainer, pick_device, restoration_loss
+from export.training_set import AWAY_FRAMES, Batch, TrainingSet
+
+SIZE = 128
+TINY = DenoiserConfig(SIZE, (8, 8, 8), 1)
+TRAINED = 60  # frames of the fixture before its held-out tail
+
+FloatArray = NDArray[np.float32]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def built(prepared: Prepared, identity: Identity) -> TrainingSet:
+    return TrainingSet(prepared, identity, seed=1)
+
+
+@pytest.fixture
+def data(prepared: Prepared, identity: Identity) -> TrainingSet:
+    return TrainingSet(prepared, identity, seed=1)
+
+
+# Prepared footage
+
+
+def test_prepared_footage_survives_storing(prepared: Prepared, tmp_path: Path) -> None:
+    path = tmp_path / "prepared.npz"
+    prepared.save(path)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    again = Prepared.load(path)
+    assert again.fps == prepared.fps
+    for name in ("rgb", "matte", "shot"):
+        assert np.array_equal(getattr(again, name), getattr(prepared, name)), name
+    for one, other in zip(again.landmarks, prepared.landmarks, strict=True):
+        assert (one.width, one.height) == (other.width, other.height)
+        for name in ("face", "pose", "pose_confidence", "hands", "hand_confidence", "chest"):
+            assert np.array_equal(getattr(one, name), getattr(other, name)), name
+        assert float(one.face_confidence) == float(other.face_confidence)
+        assert float(one.chest_confidence) == float(other.chest_confidence)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def garbled(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(64)
+    path.write_bytes(content)
+
+
+def text(path: Path) -> None:
+    path.write_text("no arrays here")
+
+
+def other_arrays(path: Path) -> None:
+    np.savez(path, something=np.zeros(3))
+
+
+def pickled(path: Path) -> None:
+    np.save(path, np.array([{"not": "numbers"}], object))
+    path.with_suffix(".npz.npy").replace(path)
+
+
+def one_array(path: Path) -> None:
+    np.save(path, np.zeros(3))
+    path.with_suffix(".npz.npy").replace(path)
+
+
+def missing(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [truncated, garbled, text, other_arrays, one_array, pickled, missing])
+def test_a_damaged_prepared_file_is_named(
+    prepared: Prepared, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "prepared.npz"
+    few = replace(
+        prepared,
+        rgb=prepared.rgb[:4],
+        matte=prepared.matte[:4],
+        landmarks=prepared.landmarks[:4],
+        shot=prepared.shot[:4],
+    )
+    few.save(path)
+    damage(path)
+    with pytest.raises(FootageError, match=r"prepared\.npz: not prepared footage") as caught:
+        Prepared.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_tail_is_held_out(prepared: Prepared, identity: Identity) -> None:
+    assert prepared.tail_start == TRAINED
+    assert max(identity.bank) < TRAINED
+    changed = replace(prepared, rgb=prepared.rgb.copy(), landmarks=list(prepared.landmarks))
+    changed.rgb[TRAINED:] = 0
+    changed.landmarks[TRAINED:] = [Landmarks(SIZE, SIZE)] * 15  # type: ignore[index]
+    again = learn_identity(changed, bank_size=6)
+    assert again.bank == identity.bank
+    assert np.array_equal(again.plate, identity.plate)
+    for name, array in identity.arrays().items():
+        assert np.array_equal(again.arrays()[name], array), name
+
+
+# Identity
+
+
+def test_a_hand_hardly_ever_seen_is_left_out(identity: Identity) -> None:
+    """The puppet's footage shows the right hand only."""
+    assert identity.neutral.hand_size[LEFT] == 0
+    assert identity.neutral.hand_size[RIGHT] > 0
+
+
+def test_key_frames_are_real_frames_with_the_chest_as_measured(
+    prepared: Prepared, identity: Identity
+) -> None:
+    for index, key in zip(identity.bank, identity.keys, strict=True):
+        assert np.array_equal(key.rgba[..., :3], prepared.rgb[index])
+        assert np.array_equal(key.rgba[..., 3], prepared.matte[index])
+        assert np.array_equal(key.landmarks.face, prepared.landmarks[index].face)
+    sways = np.array([prepared.landmarks[index].chest[0] for index in identity.bank])
+    shoulders = np.array([key.landmarks.pose[topo.SHOULDERS, 0].mean() for key in identity.keys])
+    assert np.ptp(sways) > 0.4
+    assert shoulders - shoulders.mean() == pytest.approx(sways - sways.mean(), abs=0.1)
+
+
+def test_own_motion_reaches_the_learnt_person(prepared: Prepared, identity: Identity) -> None:
+    retargeter = identity.retargeter()
+    frame = prepared.landmarks[30]
+    target = retargeter.target(motion_of(frame, identity.neutral))
+    assert np.abs(target.face[:, :2] - frame.face[:, :2]).max() < 0.5
+
+
+def test_the_plate_is_the_wall_behind() -> None:
+    puppet = Puppet(SIZE)
+    rgb, matte, _ = puppet.film([Pose(x=x, sway=(x, 0.0)) for x in np.linspace(-1.2, 1.2, 41)])
+    plate = background_plate(rgb, matte)
+    error = np.abs(plate.astype(int) - puppet.wall).max(axis=2)
+    shown = (matte < 25).sum(0) >= 20
+    assert error[shown].mean() < 2.0
+    assert np.percentile(error[shown], 99) < 12
+    assert shown.mean() > 0.6
+
+
+def test_footage_without_a_face_is_refused(prepared: Prepared) -> None:
+    empty = replace(prepared, landmarks=[Landmarks(SIZE, SIZE)] * 75)
+    with pytest.raises(FootageError, match="no face"):
+        learn_identity(empty)
+
+
+# Batches
+
+
+def test_a_batch_is_what_the_network_takes(prepared: Prepared, built: TrainingSet) -> None:
+    batch = built.draw(6)
+    for name, shape in {
+        "noisy": (6, 3, SIZE, SIZE),
+        "prior": (6, 3, SIZE, SIZE),
+        "clean": (6, 3, SIZE, SIZE),
+        "guidance": (6, 8, SIZE // 2, SIZE // 2),
+        "level": (6,),
+        "weight": (6, 1, SIZE, SIZE),
+    }.items():
+        array = getattr(batch, name)
+        assert array.shape == shape, name
+        assert array.dtype == np.float32, name
+        assert np.isfinite(array).all(), name
+    for pictures in (batch.prior, batch.clean):
+        assert -1.0 <= pictures.min() < pictures.max() <= 1.0
+    assert 0.0 <= batch.guidance.min() < batch.guidance.max() <= 1.0
+    for index, frame in enumerate(batch.frames):
+        truth = prepared.rgb[frame].transpose(2, 0, 1) / 127.5 - 1.0
+        assert batch.clean[index] == pytest.approx(truth, abs=1e-5)
+
+
+def test_batches_hold_every_frame_but_none_of_the_tail(built: TrainingSet) -> None:
+    frames = np.concatenate([built.draw(50).frames for _ in range(12)])
+    assert frames.max() < TRAINED
+    assert len(np.unique(frames)) > 0.9 * TRAINED
+
+
+def test_all_kinds_of_levels_are_drawn(built: TrainingSet) -> None:
+    levels = np.concatenate([built.draw(50).level for _ in range(8)])
+    assert 0.0 < levels.min() < 0.1
+    assert 0.9 < levels.max() <= 1.0
+    assert 0.2 < np.mean((levels > 0.21) & (levels < 0.6)) < 0.9
+
+
+def test_at_level_one_the_picture_is_noise(built: TrainingSet) -> None:
+    batch = built.draw(200)
+    late = batch.level > 0.9
+    assert late.any()
+    for noisy, clean in zip(batch.noisy[late], batch.clean[late], strict=True):
+        assert float(noisy.var()) > 0.7
+        assert abs(np.corrcoef(noisy.ravel(), clean.ravel())[0, 1]) < 0.2
+
+
+def test_refining_starts_from_the_networks_own_output(data: TrainingSet) -> None:
+    """All frames are said to have come out white: small levels must start from white."""
+    for frame in range(TRAINED):
+        data.remember(np.array([frame]), np.ones((1, 3, SIZE, SIZE), np.float32))
+    batch = data.draw(60)
+    small = batch.level < 0.15
+    assert small.any()
+    expected = 1.0 - batch.level[small]
+    assert batch.noisy[small].mean(axis=(1, 2, 3)) == pytest.approx(expected, abs=0.03)
+
+
+def test_mouth_eyes_and_hands_weigh_more(prepared: Prepared, built: TrainingSet) -> None:
+    batch = built.draw(20)
+    for frame, weight in zip(batch.frames, batch.weight[:, 0], strict=True):
+        landmarks = prepared.landmarks[frame]
+        assert weight[2, 2] == 1.0
+        for rows in (topo.LIPS_OUTER, *topo.EYES):
+            x, y = np.round(landmarks.face[rows, :2].mean(0)).astype(int)
+            assert weight[y, x] > 1.0
+        if landmarks.hand_confidence[RIGHT] > 0:
+            x, y = np.round(landmarks.hands[RIGHT, 9, :2]).astype(int)
+            if 0 <= x < SIZE and 0 <= y < SIZE:
+                assert weight[y, x] > 1.0
+
+
+def test_the_prior_of_a_frame_never_comes_from_around_it(prepared: Prepared, identity: Identity) -> None:
+    """One key frame is painted green; no frame near it in time may show green."""
+    bank = np.array(identity.bank)
+    painted = int(np.argmin(bank))
+    rgba = identity.keys[painted].rgba.copy()
+    rgba[..., :3] = (0, 255, 0)
+    keys = list(identity.keys)
+    keys[painted] = KeyImage(rgba, keys[painted].landmarks)
+    data = TrainingSet(prepared, replace(identity, keys=tuple(keys)), seed=2)
+    far = [f for f in range(TRAINED) if (np.abs(bank - f) >= AWAY_FRAMES).any()]
+    near = [f for f in far if abs(int(bank[painted]) - f) < AWAY_FRAMES]
+    greens = {"near": 0, "elsewhere": 0}
+    for _ in range(8):
+        batch = data.draw(40)
+        for frame, prior in zip(batch.frames.tolist(), batch.prior, strict=True):
+            green = bool((prior[1] - prior[0] > 1.5).sum() > 20)
+            if frame in near:
+                greens["near"] += green
+            elif abs(int(bank[painted]) - frame) >= AWAY_FRAMES:
+                greens["elsewhere"] += green
+    assert near
+    assert greens["near"] == 0
+    assert greens["elsewhere"] > 0
+
+
+def test_one_seed_one_sequence(prepared: Prepared, identity: Identity) -> None:
+    one, other = (TrainingSet(prepared, identity, seed=5).draw(4) for _ in range(2))
+    assert np.array_equal(one.frames, other.frames)
+    assert np.array_equal(one.noisy, other.noisy)
+
+
+def test_rare_poses_are_drawn_more_often() -> None:
+    """The mouth is open in 4 of 80 training frames; drawn evenly that would be 5 %."""
+    poses = [Pose(yaw_deg=0.1 * np.sin(i), mouth=0.2 if i % 20 == 10 else 0.0) for i in range(100)]
+    rgb, matte, landmarks = Puppet(SIZE).film(poses)
+    prepared = Prepared(25.0, rgb, matte, landmarks, np.zeros(100, np.int32))
+    data = TrainingSet(prepared, learn_identity(prepared, bank_size=4), seed=0)
+    frames = np.concatenate([data.draw(40).frames for _ in range(10)])
+    assert np.mean(frames % 20 == 10) > 0.08
+
+
+def test_faceless_frames_are_not_drawn() -> None:
+    rgb, matte, landmarks = Puppet(SIZE).film(lively(40))
+    landmarks[10:20] = [Landmarks(SIZE, SIZE)] * 10
+    prepared = Prepared(25.0, rgb, matte, landmarks, np.zeros(40, np.int32))
+    heard: list[float] = []
+    data = TrainingSet(prepared, learn_identity(prepared, bank_size=4), seed=0, progress=heard.append)
+    assert len(data) == 22
+    assert not np.isin(data.draw(200).frames, range(10, 20)).any()
+    assert heard == sorted(heard)
+    assert 0 <= heard[0] <= heard[-1] <= 1
+
+
+# Training
+
+
+def interrupt_at(step: int, heard: list[Progress]) -> Callable[[Progress], None]:
+    def report(progress: Progress) -> None:
+        heard.append(progress)
+        if progress.steps == step:
+            raise KeyboardInterrupt
+
+    return report
+
+
+def trainer(checkpoint: Path, shape: DenoiserConfig = TINY, budget_s: float = 300.0) -> Trainer:
+    return Trainer(
+        TrainConfig(budget_s, batch=4, learning_rate=4e-3, warm_up=0.0, device="cpu"), shape, checkpoint
+    )
+
+
+def loss_of(network: torch.nn.Module, batch: Batch) -> float:
+    inputs = [torch.from_numpy(a) for a in (batch.noisy, batch.prior, batch.guidance, batch.level)]
+    with torch.inference_mode():
+        output = network.eval()(*inputs)
+    return float(restoration_loss(output, torch.from_numpy(batch.clean), torch.from_numpy(batch.weight)))
+
+
+def test_forty_steps_lower_the_loss(data: TrainingSet, tmp_path: Path) -> None:
+    judged = data.draw(24)
+    one = trainer(tmp_path / "checkpoint.pt")
+    before = loss_of(one.network, judged)
+    with pytest.raises(KeyboardInterrupt):
+        one.run(data, interrupt_at(40, []))
+    assert loss_of(one.network, judged) < 0.97 * before
+
+
+def test_an_interrupted_training_goes_on(data: TrainingSet, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    first = trainer(checkpoint)
+    with pytest.raises(KeyboardInterrupt):
+        first.run(data, interrupt_at(6, []))
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+    again = trainer(checkpoint)
+    for name, weight in first.network.state_dict().items():
+        assert torch.equal(weight, again.network.state_dict()[name]), name
+    heard: list[Progress] = []
+    with pytest.raises(KeyboardInterrupt):
+        again.run(data, interrupt_at(9, heard))
+    assert [progress.steps for progress in heard] == [7, 8, 9]
+    assert heard[0].elapsed_s > 0
+    assert again.optimiser.state_dict()["state"][0]["step"] == 9
+
+
+def test_the_budget_ends_training(data: TrainingSet, tmp_path: Path) -> None:
+    heard: list[Progress] = []
+    one = trainer(tmp_path / "checkpoint.pt", budget_s=2.0)
+    record = one.run(data, heard.append)
+    assert 2.0 <= record.seconds < 5.0
+    assert record.steps == len(heard) > 3
+    assert record.device == "cpu"
+    assert record.parameters == sum(p.numel() for p in one.network.parameters())
+    assert np.isfinite(record.final_loss)
+    assert heard[-2].elapsed_s < 2.0
+    # Run again, nothing is left to do.
+    assert trainer(tmp_path / "checkpoint.pt", budget_s=2.0).run(data, heard.append).steps == record.steps
+
+
+def test_the_result_is_the_average_of_the_weights(data: TrainingSet, tmp_path: Path) -> None:
+    one = trainer(tmp_path / "checkpoint.pt")
+    with pytest.raises(KeyboardInterrupt):
+        one.run(data, interrupt_at(5, []))
+    result = one.result()
+    assert not result.training
+    differences = [
+        float((a - b).detach().abs().max())
+        for a, b in zip(result.parameters(), one.network.parameters(), strict=True)
+    ]
+    assert max(differences) > 0
+    assert next(result.parameters()).device.type == "cpu"
+
+
+def test_a_checkpoint_of_another_shape_is_refused(data: TrainingSet, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(KeyboardInterrupt):
+        trainer(checkpoint).run(data, interrupt_at(1, []))
+    with pytest.raises(SettingsError, match="another shape"):
+        trainer(checkpoint, DenoiserConfig(SIZE, (16, 8, 8), 1))
+
+
+def test_the_loss_is_least_for_the_truth_and_weighs_pixels() -> None:
+    clean = torch.rand(1, 3, 16, 16)
+    weight = torch.ones(1, 1, 16, 16)
+    weight[..., :8, :] = 3.0
+    above, below = clean.clone(), clean.clone()
+    above[..., 2:6, 4:12] += 0.2
+    below[..., 10:14, 4:12] += 0.2
+    exact, heavy, light = (float(restoration_loss(x, clean, weight)) for x in (clean, above, below))
+    assert exact < 0.01
+    assert exact < light < heavy
+
+
+@pytest.mark.parametrize(("field", "value"), [("budget_s", 0.0), ("budget_s", -1.0), ("batch", 0)], ids=str)
+def test_settings_out_of_range_are_refused(field: str, value: float) -> None:
+    with pytest.raises(SettingsError, match=f"{field}={value}"):
+        TrainConfig(**{"budget_s": 1.0, field: value})  # type: ignore[arg-type]
+
+
+def test_devices() -> None:
+    assert pick_device("cpu").type == "cpu"
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(SettingsError, match="device=tpu"):
+        pick_device("tpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_not_replaced_silently() -> None:
+    with pytest.raises(SettingsError, match="no CUDA GPU"):
+        pick_device("cuda")
