@@ -211,7 +211,8 @@ class VideoWriter:
             with suppress(av.FFmpegError, OSError):  # a half-written file may refuse its trailer
                 self._container.close()
             self._container = None
-        self._temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # never created, or its folder is none
+            self._temporary.unlink()
 
     def __enter__(self) -> VideoWriter:
         return self
