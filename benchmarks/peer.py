@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any
@@ -21,6 +21,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import VIDEO_CLOCK_RATE, VIDEO_TIME_BASE, MediaStreamError, MediaStreamTrack
 from numpy.typing import NDArray
 
+from benchmarks.glass_statistics import Arrival
 from engine.frame_code import NUMBER_MODULUS, code_size_px, read, stamp
 from stream.aiortc_tuning import gather_on_loopback, receive_promptly
 from stream.negotiation import prefer_vp8
@@ -38,7 +39,7 @@ class StampedCamera(MediaStreamTrack):
 
     def __init__(self, picture: Callable[[float], Planes], fps: float) -> None:
         super().__init__()
-        self.sent_ns: dict[int, int] = {}  # number -> when it was handed to the encoder
+        self.sent_ns: dict[int, list[int]] = {}  # number -> when it was handed to the encoder
         self.sent = 0
         self._picture = picture
         self._fps = fps
@@ -59,7 +60,7 @@ class StampedCamera(MediaStreamTrack):
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts, frame.time_base = round(due_s * VIDEO_CLOCK_RATE), VIDEO_TIME_BASE
         self.sent += 1
-        self.sent_ns[number] = perf_counter_ns()
+        self.sent_ns.setdefault(number, []).append(perf_counter_ns())
         return frame
 
 
@@ -72,14 +73,6 @@ def without_colour_in_the_corner(planes: Planes) -> Planes:
         plane = planes[height:].reshape(2, height // 2, width // 2)[first]
         plane[:code_height, :code_width] = 128
     return planes
-
-
-@dataclass
-class Arrival:
-    """One picture of the avatar. number: None where no intact code was found."""
-
-    at_ns: int
-    number: int | None
 
 
 @dataclass
@@ -162,8 +155,3 @@ class AiortcPeer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def numbers(arrivals: Sequence[Arrival]) -> list[int]:
-    """The readable numbers in order of arrival."""
-    return [arrival.number for arrival in arrivals if arrival.number is not None]

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from engine.errors import AvatarcastError
-from stream.aiortc_tuning import gather_on_loopback, set_vp8_bitrate
+from stream.aiortc_tuning import gather_on_loopback
 from stream.negotiation import RequestRefused, read_offer, without_foreign_candidates
 from stream.pipeline_pool import PipelinePool
 from stream.render_loop import FramePipeline
@@ -34,7 +34,6 @@ from stream.session import Session
 logger = logging.getLogger(__name__)
 
 BODY_LIMIT_BYTES = 128 * 1024  # a browser's offer is 3 to 10 KB
-VP8_BITRATE_BPS = (400_000, 900_000, 2_000_000)  # least, start, most: sharp at 256 px, still sound at 512
 _PAGE_FILES = {
     "/": ("index.html", "text/html"),
     "/page.js": ("page.js", "text/javascript"),
@@ -91,7 +90,6 @@ class LiveServer:
 
     def app(self) -> web.Application:
         """The aiohttp application; its shutdown closes every session and the pool."""
-        set_vp8_bitrate(*VP8_BITRATE_BPS)
         gather_on_loopback()
         app = web.Application(middlewares=[self._guard], client_max_size=BODY_LIMIT_BYTES)
         for path in _PAGE_FILES:

@@ -21,7 +21,7 @@ from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessi
 from aiortc.exceptions import InvalidStateError
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from stream.aiortc_tuning import receive_promptly
+from stream.aiortc_tuning import encode_cleanly, receive_promptly
 from stream.metrics import SessionMetrics
 from stream.negotiation import Offer, accept_offer, make_answer, prefer_vp8
 from stream.pipeline_pool import PipelinePool
@@ -72,6 +72,7 @@ class Session:
         self._connection.on("datachannel", self._on_channel)
         await accept_offer(self._connection, sdp)
         receive_promptly(transceiver.receiver)
+        encode_cleanly(transceiver)
         camera = transceiver.receiver.track
         for other in self._connection.getTransceivers():
             if other.kind == "audio" and other.receiver.track is not None:

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import aioice.ice
-import aiortc.codecs.vpx as vpx
+import av
+import numpy as np
 import pytest
 from aiortc import RTCPeerConnection
-from aiortc.codecs.vpx import Vp8Encoder
-from aiortc.jitterbuffer import JitterBuffer
+from aiortc.codecs.vpx import Vp8Decoder, vp8_depayload
+from aiortc.jitterbuffer import JitterBuffer, JitterFrame
+from aiortc.mediastreams import VIDEO_TIME_BASE
 from aiortc.rtp import RtpPacket
 
+from engine.frame_code import read, stamp
 from stream.aiortc_tuning import (
+    LEAST_BPS,
+    MOST_BPS,
+    START_BPS,
     PromptJitterBuffer,
+    RenderedVp8Encoder,
+    encode_cleanly,
     gather_on_loopback,
     receive_promptly,
-    set_vp8_bitrate,
 )
+from stream.tracks import i420_from_rgb, rgb_from_frame
+
+
+def picture(index: int) -> av.VideoFrame:
+    """A numbered picture, 256 px, in which little else moves."""
+    rgb = np.full((256, 256, 3), (90, 120, 140), np.uint8)
+    rgb[100:180, 80 + index % 7 : 170] = (200, 160, 140)
+    stamp(rgb, index)
+    frame = av.VideoFrame.from_ndarray(i420_from_rgb(rgb), format="yuv420p")
+    frame.pts, frame.time_base = index * 3_000, VIDEO_TIME_BASE
+    return frame
 
 
 def packet(sequence_number: int, timestamp: int, marker: bool) -> RtpPacket:
@@ -72,16 +90,45 @@ async def test_a_receiver_takes_the_buffer() -> None:
     await connection.close()
 
 
-def test_bitrate_reaches_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MIN_BITRATE", "DEFAULT_BITRATE", "MAX_BITRATE"):
-        monkeypatch.setattr(vpx, name, getattr(vpx, name))  # restored afterwards
-    set_vp8_bitrate(300_000, 700_000, 1_100_000)
-    encoder = Vp8Encoder()
-    assert encoder.target_bitrate == 700_000
-    encoder.target_bitrate = 5_000_000
-    assert encoder.target_bitrate == 1_100_000
+def test_bitrate_stays_within_bounds_and_reaches_the_encoder() -> None:
+    encoder = RenderedVp8Encoder()
+    encoder.encode(picture(0))
+    assert encoder.codec is not None
+    assert encoder.codec.bit_rate == START_BPS
+    encoder.target_bitrate = 50_000_000
+    encoder.encode(picture(1))
+    assert encoder.codec.bit_rate == MOST_BPS
+    encoder.target_bitrate = round(0.95 * MOST_BPS)  # too little for the key frame that a change costs
+    encoder.encode(picture(2))
+    assert encoder.codec.bit_rate == MOST_BPS
     encoder.target_bitrate = 1
-    assert encoder.target_bitrate == 300_000
+    assert encoder.target_bitrate == LEAST_BPS
+
+
+def test_changed_blocks_are_never_left_standing() -> None:
+    """aiortc's webcam set-up (denoiser, static threshold) damaged 13 % of the codes over a talking head."""
+    encoder, decoder = RenderedVp8Encoder(), Vp8Decoder()
+    for index in range(90):
+        payloads, ticks = encoder.encode(picture(index))
+        assert ticks == index * 3_000
+        data = b"".join(vp8_depayload(payload) for payload in payloads)
+        (frame,) = decoder.decode(JitterFrame(data, ticks))
+        assert isinstance(frame, av.VideoFrame)
+        assert read(rgb_from_frame(frame)) == index
+
+
+async def test_a_sender_takes_the_encoder() -> None:
+    caller, callee = RTCPeerConnection(), RTCPeerConnection()
+    caller.addTransceiver("video")
+    await caller.setLocalDescription()
+    transceiver = callee.addTransceiver("video")
+    await callee.setRemoteDescription(caller.localDescription)
+    encode_cleanly(transceiver)
+    assert isinstance(transceiver.sender.__dict__["_RTCRtpSender__encoder"], RenderedVp8Encoder)
+    with pytest.raises(RuntimeError, match="already"):
+        encode_cleanly(transceiver)
+    await caller.close()
+    await callee.close()
 
 
 def test_loopback_is_gathered_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,107 @@
+"""The instruments themselves: what they count, on arrivals made by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.driver_pictures import fit
+from benchmarks.glass_statistics import Arrival, slope_per_minute, summarise
+from benchmarks.machine import cpu_seconds, describe_machine, resident_mb
+
+MS = 1_000_000
+
+
+def test_an_even_stream() -> None:
+    sent = {number: [number * 40 * MS] for number in range(101)}
+    arrivals = [Arrival(number * 40 * MS + 70 * MS, number) for number in range(101)]
+    figures = summarise(sent, arrivals, start_ns=0)
+    assert figures["fps_delivered"] == 25.0
+    assert figures["motion_to_photon_ms"] == {"p50": 70.0, "p95": 70.0, "p99": 70.0}
+    counts = (figures["dropped"], figures["frozen"], figures["stale"], figures["unreadable"])
+    assert counts == (0, 0, 0, 0)
+    assert figures["duration_s"] == 4.0
+
+
+def test_drops_freezes_repeats_and_warm_up() -> None:
+    arrivals = [
+        Arrival(0, 5),  # in the warm-up
+        Arrival(100 * MS, 10),
+        Arrival(150 * MS, 12),  # 11 was dropped
+        Arrival(160 * MS, 12),  # a repeat
+        Arrival(170 * MS, 11),  # came late: no news
+        Arrival(180 * MS, None),  # no code
+        Arrival(500 * MS, 13),  # 350 ms after the last new one
+    ]
+    sent = {number: [0] for number in range(20)}
+    figures = summarise(sent, arrivals, start_ns=50 * MS)
+    assert figures["dropped"] == 1
+    assert figures["dropped_share"] == 0.25
+    assert figures["frozen"] == 1
+    assert figures["longest_gap_ms"] == 350.0
+    assert figures["stale"] == 2
+    assert figures["unreadable"] == 1
+    assert figures["delivered"] == 3
+
+
+def test_numbers_that_come_round_again() -> None:
+    """A loop of 10 numbers: the latest sending before the arrival counts, and 9 -> 0 is no drop."""
+    sent = {number: [number * 100 * MS, (number + 10) * 100 * MS] for number in range(10)}
+    arrivals = [Arrival(index * 100 * MS + 30 * MS, index % 10) for index in range(20)]
+    figures = summarise(sent, arrivals, start_ns=0, modulus=10)
+    assert figures["dropped"] == 0
+    assert figures["delivered"] == 20
+    assert figures["motion_to_photon_ms"]["p99"] == 30.0
+
+
+def test_nothing_arrived() -> None:
+    figures = summarise({}, [], start_ns=0)
+    assert figures["fps_delivered"] == 0.0
+    assert figures["motion_to_photon_ms"]["p50"] is None
+    assert json.loads(json.dumps(figures)) == figures
+
+
+def test_slope() -> None:
+    samples = [(second * 1_000 * MS, 100 + second * 0.5) for second in range(60)]
+    assert slope_per_minute(samples) == pytest.approx(30.0)
+    assert slope_per_minute(samples[:2]) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_process_figures() -> None:
+    memory, cpu = resident_mb(os.getpid()), cpu_seconds(os.getpid())
+    assert memory is not None
+    assert 10 < memory < 100_000
+    assert cpu is not None
+    assert cpu > 0
+    machine = describe_machine()
+    assert machine["cores"] >= 1
+    assert machine["versions"]["aiortc"]
+
+
+def test_driver_fits_the_camera_whole() -> None:
+    portrait = np.full((720, 360, 3), 200, np.uint8)
+    picture = fit(portrait, 640, 480)
+    assert picture.shape == (480, 640, 3)
+    assert (picture[:, 200:440] == 200).all()
+    assert (picture[:, :199] == 96).all()
+
+
+def test_the_benchmark_runs_and_ends_with_one_json_line() -> None:
+    """A short real call through a real server process; the figures are sane, the names are the agreed ones."""
+    command = [sys.executable, "-m", "benchmarks.glass_to_glass", "--pipeline", "echo", "--seconds", "3"]
+    command += ["--warm-up", "1", "--size", "320x240", "--fps", "20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    names = {"fps_delivered", "motion_to_photon_ms", "dropped", "frozen", "duration_s", "machine", "commit"}
+    assert names <= set(figures)
+    assert 5 < figures["fps_delivered"] <= 21
+    assert 1 < figures["motion_to_photon_ms"]["p50"] < 500
+    assert figures["latency_samples"] > 20
