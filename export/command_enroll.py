@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """Enrol, then print the held-out table."""
     framing = parse_framing(args.framing)
     try:
-        from export.enroll import EnrollOptions, WorkFolder, enroll  # torch, only when really training
+        from export.enroll import EnrollOptions, enroll, work_path  # torch, only when really training
     except ModuleNotFoundError as error:
         raise AvatarcastError(f"enroll needs {error.name}: pip install 'avatarcast[train]'") from error
     from export.report_text import held_out_table
@@ -71,10 +71,9 @@ def run(args: argparse.Namespace) -> int:
             avatar = enroll(options, bars)
         except KeyboardInterrupt:
             bars.close()
-            print(
-                f"avatarcast: stopped; the same command goes on from {WorkFolder(options).path}",
-                file=sys.stderr,
-            )
+            kept = work_path(options.out)
+            if kept.exists():
+                print(f"avatarcast: stopped; the same command goes on from {kept}", file=sys.stderr)
             raise
     if args.json:
         print(json.dumps({**avatar.report, "out": str(args.out), "training": avatar.manifest["training"]}))

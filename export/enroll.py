@@ -30,7 +30,7 @@ from export.held_out import held_out_report
 from export.onnx_export import export_onnx, parity
 from export.prepare import frame_footage, prepare
 from export.prepared import Identity, Prepared, learn_identity
-from export.train import Progress, TrainConfig, Trainer, TrainRecord
+from export.train import Progress, TrainConfig, Trainer, TrainRecord, pick_device
 from export.training_set import TrainingSet
 
 MODEL_NAME = "denoiser-fp32.onnx"
@@ -67,6 +67,7 @@ class EnrollOptions:
         if not self.out.parent.is_dir():
             raise SettingsError(f"--out {self.out}: there is no folder {self.out.parent}; make it first")
         DenoiserConfig(size=self.size)  # refuses odd sizes
+        pick_device(self.device)  # now, not after minutes of tracking
 
 
 class Listener(Protocol):
@@ -88,6 +89,8 @@ def enroll(options: EnrollOptions, listener: Listener) -> Avatar:
     Raises VideoError or FootageError for footage that will not do, SettingsError for contradictory settings.
     """
     started = perf_counter()
+    if options.out.exists():
+        raise SettingsError(f"--out {options.out}: exists already; choose another name, or remove it first")
     work = WorkFolder(options)
     prepared, framings = _prepared(options, work, listener)
     identity = learn_identity(prepared)
@@ -109,11 +112,16 @@ def _tell(listener: Listener, progress: Progress) -> None:
     listener.advance(progress.elapsed_s, f"{progress.steps} steps, loss {progress.loss:.4f}")
 
 
+def work_path(out: Path) -> Path:
+    """`NAME.avatar.work` beside the result."""
+    return out.with_name(out.name + ".work")
+
+
 class WorkFolder:
-    """`NAME.avatar.work` beside the result: what an interrupted enrolment needs to go on."""
+    """What an interrupted enrolment needs to go on. It appears when there is something to keep."""
 
     def __init__(self, options: EnrollOptions) -> None:
-        self.path = options.out.with_name(options.out.name + ".work")
+        self.path = work_path(options.out)
         self.prepared = self.path / "prepared.npz"
         self.checkpoint = self.path / "checkpoint.pt"
         self._settings_file = self.path / "settings.json"
@@ -131,14 +139,12 @@ class WorkFolder:
                     "repeat that command to finish it, or remove the folder"
                 )
             self.settings = kept
-        else:
-            self.path.mkdir(exist_ok=True)
-            self._write()
 
     def keep(self, **values: Any) -> None:
-        """Adds to the settings."""
+        """Adds to the settings and writes them."""
         self.settings |= values
-        self._write()
+        self.path.mkdir(exist_ok=True)
+        self._settings_file.write_text(json.dumps(self.settings, indent=1))
 
     def training_budget_s(self, budget_s: float, spent_s: float) -> float:
         """Seconds for training: what tracking and report leave of the budget; fixed at the first start."""
@@ -150,9 +156,6 @@ class WorkFolder:
     def remove(self) -> None:
         """Nothing is left to resume."""
         shutil.rmtree(self.path)
-
-    def _write(self) -> None:
-        self._settings_file.write_text(json.dumps(self.settings, indent=1))
 
 
 def _sha256(path: Path) -> str:
