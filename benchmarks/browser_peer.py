@@ -91,9 +91,8 @@ async def call(url: str, camera_file: Path, seconds: float) -> BrowserCall:
 
 
 async def _first_picture(page: Page) -> None:
-    while not await page.evaluate(
-        "window.glass.remote.length"
-    ):  # wait_for_function is against the page's CSP
+    # polled, as wait_for_function is against the page's CSP
+    while not await page.evaluate("window.glass.remote.length"):  # noqa: ASYNC110
         await asyncio.sleep(0.1)
 
 

@@ -83,6 +83,7 @@ class AiortcPeer:
     camera: MediaStreamTrack
     microphone: MediaStreamTrack | None = None
     measure: bool = True
+    on_picture: Callable[[NDArray[np.uint8]], None] | None = None  # gets the luma, (H, W)
     arrivals: list[Arrival] = field(default_factory=list)
     audio_arrivals: list[tuple[int, av.AudioFrame]] = field(default_factory=list)
     stats: list[tuple[int, dict[str, Any]]] = field(default_factory=list)  # (receive time ns, message)
@@ -134,6 +135,8 @@ class AiortcPeer:
                 assert isinstance(frame, av.VideoFrame)
                 luma = frame.to_ndarray()[: frame.height]
                 self.arrivals.append(Arrival(at_ns, read(np.asarray(luma, np.uint8))))
+                if self.on_picture is not None:
+                    self.on_picture(np.asarray(luma, np.uint8))
         except MediaStreamError:
             pass  # the call has ended
 

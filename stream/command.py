@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
     max_sessions = _number("--max-sessions", args.max_sessions, 1, MAX_SESSIONS_LIMIT)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with listen(args.host, port, args.allow_remote) as listener:  # first: a taken port fails at once
-        from engine.pipeline import PipelineConfig, build_pipeline
-
         from engine.avatar import load_avatar  # heavy, and not needed for --help
+        from engine.disclosure import wants_mark
+        from engine.pipeline import PipelineConfig, build_pipeline
         from stream.server import ServerFacts, is_loopback
 
         avatar = load_avatar(args.avatar)
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
             max_sessions=max_sessions,
             loopback_only=is_loopback(args.host),
             preview_jpeg=avatar.preview_jpeg,
+            mark_pictures=wants_mark(avatar.consent),
         )
         return serve(listener, facts, lambda: build_pipeline(avatar, config), as_json=args.json)
 

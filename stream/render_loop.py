@@ -19,6 +19,7 @@ import numpy as np
 from aiortc.mediastreams import VIDEO_CLOCK_RATE
 from numpy.typing import NDArray
 
+from engine.disclosure import mark
 from engine.frame_code import read, stamp
 from stream.latest_slot import ThreadLatestSlot
 from stream.metrics import RenderReport
@@ -92,6 +93,7 @@ class RenderThread(threading.Thread):
         failed: Callable[[], None],
         broken: Callable[[], None],
         measure: bool,
+        mark_pictures: bool,
         name: str,
     ) -> None:
         super().__init__(name=name, daemon=True)
@@ -102,6 +104,7 @@ class RenderThread(threading.Thread):
         self._failed = failed
         self._broken = broken
         self._measure = measure
+        self._mark_pictures = mark_pictures
         self._requests: queue.SimpleQueue[Callable[[FramePipeline], None]] = queue.SimpleQueue()
         self._failures = 0
 
@@ -143,7 +146,7 @@ class RenderThread(threading.Thread):
         rgb = rgb_from_frame(frame)
         number = read(rgb) if self._measure else None
         rendered = self._pipeline.process(rgb, ticks * _NS // VIDEO_CLOCK_RATE)
-        picture = rendered.rgb
+        picture = mark(rendered.rgb) if self._mark_pictures else rendered.rgb
         if number is not None:
             picture = picture.copy()  # the pipeline may keep its buffer as the previous output
             stamp(picture, number)

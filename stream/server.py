@@ -65,6 +65,7 @@ class ServerFacts:
     max_sessions: int = 2
     loopback_only: bool = True  # refuse other Host names, and send no packet off this machine
     preview_jpeg: bytes = b""
+    mark_pictures: bool = False  # write "AI-generated" into every picture, where the person is a real one
 
 
 def is_loopback(host: str) -> bool:
@@ -163,7 +164,7 @@ class LiveServer:
                 503,
                 f"all {limit} sessions are in use: end one, or start the server with a higher --max-sessions",
             )
-        session = Session(self.pool, offer, on_end=self._forget)
+        session = Session(self.pool, offer, self.facts.mark_pictures, on_end=self._forget)
         self.sessions[session.id] = session  # counts from here on, before anything is awaited
         sdp = without_foreign_candidates(offer.sdp) if self.facts.loopback_only else offer.sdp
         try:

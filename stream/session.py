@@ -39,13 +39,16 @@ STATS_LABEL = "stats"
 class Session:
     """Made for one offer, used on the event loop's thread only."""
 
-    def __init__(self, pool: PipelinePool, offer: Offer, on_end: Callable[[Session], None]) -> None:
+    def __init__(
+        self, pool: PipelinePool, offer: Offer, mark_pictures: bool, on_end: Callable[[Session], None]
+    ) -> None:
         self.id = secrets.token_urlsafe(16)  # whoever knows it may steer the session
         self.metrics = SessionMetrics()
         self.end_reason: str | None = None
         self.runner_reason = ""
         self._pool = pool
         self._offer = offer
+        self._mark_pictures = mark_pictures
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._started_ns = perf_counter_ns()
@@ -89,6 +92,7 @@ class Session:
                 self.end, "the renderer failed on every frame, see the server's log"
             ),
             measure=self._offer.measure,
+            mark_pictures=self._mark_pictures,
             name=f"render-{self.id[:6]}",
         )
         answer = await make_answer(self._connection)

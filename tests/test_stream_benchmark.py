@@ -94,7 +94,7 @@ def test_driver_fits_the_camera_whole() -> None:
 
 
 def test_the_benchmark_runs_and_ends_with_one_json_line() -> None:
-    """A short real call through a real server process; the figures are sane, the names are the agreed ones."""
+    """A short real call through a real server process: sane figures under the agreed names."""
     command = [sys.executable, "-m", "benchmarks.glass_to_glass", "--pipeline", "echo", "--seconds", "3"]
     command += ["--warm-up", "1", "--size", "320x240", "--fps", "20"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)

@@ -105,6 +105,13 @@ class SilentCamera(MediaStreamTrack):
         raise AssertionError("never")
 
 
+class FlatCamera(StampedCamera):
+    """An evenly grey wall."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: np.full((360, 320), 128, np.uint8), FPS)
+
+
 def camera() -> StampedCamera:
     coarse = np.random.default_rng(1).integers(0, 256, (6, 8, 3), np.uint8)
     rgb = cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC)
@@ -114,10 +121,11 @@ def camera() -> StampedCamera:
 
 @asynccontextmanager
 async def running(
-    factory: Callable[[], FramePipeline], max_sessions: int = 2
+    factory: Callable[[], FramePipeline], max_sessions: int = 2, mark_pictures: bool = False
 ) -> AsyncIterator[tuple[LiveServer, str]]:
     """A server in this process and its address."""
-    server = LiveServer(ServerFacts("echo", "echo", max_sessions=max_sessions), factory)
+    facts = ServerFacts("echo", "echo", max_sessions=max_sessions, mark_pictures=mark_pictures)
+    server = LiveServer(facts, factory)
     await server.pool.warm()
     http = TestServer(server.app())
     await http.start_server()
@@ -313,3 +321,18 @@ async def test_a_runner_that_cannot_start_is_a_clear_refusal() -> None:
             await second.connect()
         await second.close()
         assert len(server.sessions) == 1
+
+
+async def test_a_real_person_is_marked_in_the_picture_itself() -> None:
+    """The plate in the bottom left corner reaches the viewer; without it that corner is the flat ground."""
+    dark = {}
+    for mark_pictures in (False, True):
+        peer = AiortcPeer("", FlatCamera())
+        seen: list[NDArray[np.uint8]] = []
+        async with running(EchoPipeline, mark_pictures=mark_pictures) as (_, url):
+            peer.url, peer.on_picture = url, seen.append
+            async with calling(peer):
+                await until(lambda: len(seen) >= 10)  # noqa: B023  used within this turn only
+        dark[mark_pictures] = float((seen[-1][-14:, 4:80] < 90).mean())
+    assert dark[False] == 0.0
+    assert dark[True] > 0.3
