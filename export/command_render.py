@@ -50,7 +50,6 @@ class OfflinePipeline(Protocol):
     def size(self) -> int: ...
     @property
     def runner_reason(self) -> str: ...
-    def set_mirror(self, on: bool) -> None: ...
     def calibrate_from(self, landmarks: Sequence[Landmarks]) -> None: ...
     def process(self, rgb: Image, time_ns: int, landmarks: Landmarks | None = None) -> RenderedFrame: ...
     def close(self) -> None: ...
@@ -122,12 +121,11 @@ def render(
     """Track the whole clip, then render it to `out`; returns the machine-readable result."""
     begun_ns = time.perf_counter_ns()
     stage_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    landmarks, times_s = _track(tracker, driver, info, stage_ms["track"])
+    landmarks, times_s = _track(tracker, driver, info, options.mirror, stage_ms["track"])
     if not any(frame.face_confidence > 0 for frame in landmarks):
         raise FootageError(
             f"{driver}: no face in any of {len(landmarks)} frames; give a clip that faces the camera"
         )
-    pipeline.set_mirror(options.mirror)
     pipeline.calibrate_from(landmarks)
     fps = _frame_rate(times_s, info)
     width, height = _output_size(pipeline.size, info, options)
@@ -138,14 +136,14 @@ def render(
         _bar("rendering", len(landmarks)) as bar,
     ):
         for frame, found in zip(read_frames(driver), landmarks, strict=True):
-            result = pipeline.process(frame.rgb, int(frame.time_s * 1e9), landmarks=found)
+            seen = _seen(frame.rgb, options.mirror)
+            result = pipeline.process(seen, int(frame.time_s * 1e9), landmarks=found)
             for stage in STAGES[1:]:
-                stage_ms[stage].append(result.stage_ms.get(stage, 0.0))
+                if stage in result.stage_ms:  # a frame without a face, or a still one, skips most
+                    stage_ms[stage].append(result.stage_ms[stage])
             picture = mark(result.rgb) if options.mark else result.rgb
             if options.side_by_side:
-                picture = np.hstack(
-                    [_beside(frame.rgb, options.mirror, width - pipeline.size, height), picture]
-                )
+                picture = np.hstack([_beside(seen, width - pipeline.size, height), picture])
             writer.write(picture, frame.time_s)
             rendered += 1
             bar.update()
@@ -163,14 +161,15 @@ def render(
 
 
 def _track(
-    tracker: FrameTracker, driver: Path, info: VideoInfo, track_ms: list[float]
+    tracker: FrameTracker, driver: Path, info: VideoInfo, mirror: bool, track_ms: list[float]
 ) -> tuple[list[Landmarks], list[float]]:
     """Landmarks and time (s) of every frame."""
     landmarks, times_s = [], []
     with _bar("tracking", info.frames) as bar:
         for frame in read_frames(driver):
+            picture = _seen(frame.rgb, mirror)
             begun_ns = time.perf_counter_ns()
-            landmarks.append(tracker.track(frame.rgb, int(frame.time_s * 1e9)))
+            landmarks.append(tracker.track(picture, int(frame.time_s * 1e9)))
             track_ms.append((time.perf_counter_ns() - begun_ns) * 1e-6)
             times_s.append(frame.time_s)
             bar.update()
@@ -212,20 +211,27 @@ def _output_size(size: int, info: VideoInfo, options: RenderOptions) -> tuple[in
     return size + beside, size
 
 
-def _beside(rgb: Image, mirror: bool, width: int, height: int) -> Image:
-    """The driver's frame at the avatar's height, flipped if the avatar moves as in a mirror."""
-    small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(small[:, ::-1] if mirror else small, np.uint8)
+def _seen(rgb: Image, mirror: bool) -> Image:
+    """The driver's frame, flipped if the avatar shall move as in a mirror."""
+    return np.ascontiguousarray(rgb[:, ::-1]) if mirror else rgb
 
 
-def _percentiles(values: Sequence[float]) -> dict[str, float]:
+def _beside(rgb: Image, width: int, height: int) -> Image:
+    """The driver's frame at the avatar's height."""
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
+    if not values:
+        return None  # a stage that never ran
     p50, p95, p99 = np.percentile(values, [50, 95, 99])
     return {"p50": round(float(p50), 3), "p95": round(float(p95), 3), "p99": round(float(p99), 3)}
 
 
 def _summary(result: Mapping[str, Any]) -> str:
     """Two lines for people."""
-    stages = ", ".join(f"{stage} {times['p50']:.1f}" for stage, times in result["stage_ms"].items())
+    ran = {stage: times for stage, times in result["stage_ms"].items() if times}
+    stages = ", ".join(f"{stage} {times['p50']:.1f}" for stage, times in ran.items())
     return (
         f"{result['out']}: {result['frames_out']} frames, {result['duration_s']:.1f} s, "
         f"made at {result['fps']:.1f} frames/s on {result['runner']}\n  ms per frame (median): {stages}"
