@@ -44,14 +44,17 @@ def find_chromium() -> str | None:
     return next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
 
 
-def write_camera_file(path: Path, pictures: DriverPictures, width: int, height: int, fps: int) -> int:
-    """A stamped .y4m for Chromium's fake camera; returns how many pictures it loops over."""
+def write_camera_file(
+    path: Path, pictures: DriverPictures, width: int, height: int, fps: int, numbered: bool = True
+) -> int:
+    """A .y4m for Chromium's fake camera; returns how many pictures it loops over."""
     count = round(min(pictures.loop_s, LOOP_LIMIT_S) * fps)
     with path.open("wb") as file:
         file.write(f"YUV4MPEG2 W{width} H{height} F{fps}:1 Ip A1:1 C420jpeg\n".encode())
         for number in range(count):
             planes = pictures.at(number / fps).copy()
-            stamp(planes[:height], number)
+            if numbered:
+                stamp(planes[:height], number)
             file.write(b"FRAME\n")
             file.write(planes.tobytes())
     return count
