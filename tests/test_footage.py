@@ -1,0 +1,433 @@
+"""Footage: cuts, the quality gate, the canvas square. Exact landmarks come from a drawn puppet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.puppet import Pose, Puppet
+from engine.errors import FootageError, SettingsError, VideoError
+from engine.landmarks import LEFT, RIGHT, Landmarks
+from engine.video import VideoWriter, read_frames
+from export.cuts import face_jumps, find_cuts, thumbnail
+from export.framing import Framing, choose_framing, crop_resize, parse_framing, to_canvas
+from export.quality import FrameStats, judge, sharpness
+
+Image = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
+SIZE = 480
+PUPPET = Puppet(SIZE)
+PRESENTER = Path(__file__).parent / "data" / "presenter_driver.mp4"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+FRAMES = 250
+
+
+def performance(count: int = FRAMES, **changes: Any) -> list[Pose]:
+    """A good take: looks about, closes the mouth now and then, blinks, shows both hands."""
+    poses = []
+    for index in range(count):
+        pose = Pose(
+            yaw_deg=14 * float(np.sin(index / 20)),
+            mouth=0.2 if index % 10 < 6 else 0.0,
+            lids=(0.0, 0.0) if index % 60 in (30, 31, 32) else (1.0, 1.0),
+            hands=((0.6, 1.2), (-0.6, 1.2)) if index % 50 < 20 else (None, None),
+        )
+        poses.append(replace(pose, **changes))
+    return poses
+
+
+def tracked(poses: Sequence[Pose], puppet: Puppet = PUPPET) -> list[Landmarks]:
+    return [puppet.landmarks(pose) for pose in poses]
+
+
+def stats(count: int = FRAMES, **changes: Any) -> list[FrameStats]:
+    """What good pictures say of themselves."""
+    good = FrameStats(time_s=0.0, change=1.0, luma=120.0, sharpness=0.25, second_face=0.0)
+    return [replace(good, **changes) for _ in range(count)]
+
+
+class TestGate:
+    FRAME_S = 0.1  # 250 frames are 25 s
+
+    def test_a_good_take_passes_without_a_word(self) -> None:
+        assert judge(stats(), tracked(performance()), self.FRAME_S) == ()
+
+    @pytest.mark.parametrize(
+        ("frame_s", "message"), [(0.02, r"5\.0 s of usable footage, wanted 8 s"), (0.0319, "film longer")]
+    )
+    def test_too_short_is_an_error(self, frame_s: float, message: str) -> None:
+        with pytest.raises(FootageError, match=message):
+            judge(stats(), tracked(performance()), frame_s)
+
+    def test_short_is_a_warning(self) -> None:
+        (warning,) = judge(stats(), tracked(performance()), 0.05)
+        assert warning.startswith("only 12 s of usable footage")
+
+    @pytest.mark.parametrize("lost", [250, 110])
+    def test_a_face_that_is_seldom_there_is_an_error(self, lost: int) -> None:
+        found = tracked(performance())
+        for index in range(lost):
+            found[index] = replace(found[index], face_confidence=0.0)
+        with pytest.raises(FootageError, match=r"a face is in .* % of the frames, wanted 60 %"):
+            judge(stats(), found, self.FRAME_S)
+
+    def test_a_second_person_is_an_error_and_a_passer_by_is_not(self) -> None:
+        crowd = [
+            replace(one, second_face=0.8 if index % 4 == 0 else 0.0) for index, one in enumerate(stats())
+        ]
+        with pytest.raises(FootageError, match="a second person is in 25 %"):
+            judge(crowd, tracked(performance()), self.FRAME_S)
+        passing = [replace(one, second_face=0.8 if index < 20 else 0.0) for index, one in enumerate(stats())]
+        assert judge(passing, tracked(performance()), self.FRAME_S) == ()
+        poster = stats(second_face=0.2)
+        assert judge(poster, tracked(performance()), self.FRAME_S) == ()
+
+    def test_frames_not_looked_at_do_not_count_as_alone(self) -> None:
+        sampled = [
+            replace(one, second_face=0.9 if index % 10 == 0 else None) for index, one in enumerate(stats())
+        ]
+        with pytest.raises(FootageError, match="a second person is in 100 %"):
+            judge(sampled, tracked(performance()), self.FRAME_S)
+
+    @pytest.mark.parametrize(
+        ("changes", "error", "warning"),
+        [
+            ({"luma": 15.0}, "too dark .grey 15", ""),
+            ({"luma": 40.0}, "", "the face is dark"),
+            ({"sharpness": 0.005}, "the face is blurred", ""),
+            ({"sharpness": 0.07}, "", "the face is soft"),
+        ],
+    )
+    def test_light_and_focus(self, changes: dict[str, Any], error: str, warning: str) -> None:
+        if error:
+            with pytest.raises(FootageError, match=error):
+                judge(stats(**changes), tracked(performance()), self.FRAME_S)
+        else:
+            (said,) = judge(stats(**changes), tracked(performance()), self.FRAME_S)
+            assert said.startswith(warning)
+
+    @pytest.mark.parametrize(("zoom", "error"), [(0.3, True), (0.55, False)])
+    def test_a_small_face(self, zoom: float, error: bool) -> None:
+        found = tracked(performance(zoom=zoom))
+        if error:
+            with pytest.raises(FootageError, match=r"the face is \d+ px wide, wanted 110"):
+                judge(stats(), found, self.FRAME_S)
+        else:
+            (warning,) = judge(stats(), found, self.FRAME_S)
+            assert warning.startswith("the face is only")
+
+    @pytest.mark.parametrize(
+        ("changes", "missing"),
+        [
+            ({"mouth": 0.25}, "the mouth is closed in 0 %"),
+            ({"lids": (1.0, 1.0)}, "0 blinks were seen"),
+            ({"yaw_deg": 0.0}, "the head turns by 0 degrees"),
+            ({"hands": (None, None)}, "the hands are hardly ever seen"),
+            ({"hands": ((0.6, 1.2), None)}, "the right hand is hardly ever seen"),
+            ({"hands": (None, (-0.6, 1.2))}, "the left hand is hardly ever seen"),
+        ],
+    )
+    def test_what_was_not_filmed_is_named(self, changes: dict[str, Any], missing: str) -> None:
+        (warning,) = judge(stats(), tracked(performance(**changes)), self.FRAME_S)
+        assert warning.startswith(missing)
+        assert ":" in warning  # and what to do about it
+
+    def test_messages_are_one_line(self) -> None:
+        said = judge(
+            stats(luma=40, sharpness=0.07),
+            tracked(performance(mouth=0.25, lids=(1.0, 1.0), yaw_deg=0.0, hands=(None, None), zoom=0.55)),
+            0.05,
+        )
+        assert len(said) == 8
+        assert all("\n" not in warning for warning in said)
+
+
+def test_sharpness_tells_blur_and_ignores_size_and_light() -> None:
+    face = np.random.default_rng(0).integers(0, 200, (24, 24)).astype(np.uint8)
+    face = cv2.resize(face, (192, 192), interpolation=cv2.INTER_CUBIC)
+    sharp = sharpness(face)
+    assert sharpness(cv2.GaussianBlur(face, (0, 0), 8)) < 0.2 * sharp
+    assert sharpness((face // 2 + 40).astype(np.uint8)) == pytest.approx(sharp, rel=0.1)
+    assert sharpness(cv2.resize(face, (384, 384), interpolation=cv2.INTER_CUBIC)) == pytest.approx(
+        sharp, rel=0.15
+    )
+
+
+class TestCuts:
+    def test_even_and_fast_motion_is_no_cut(self) -> None:
+        rng = np.random.default_rng(0)
+        assert find_cuts(rng.uniform(5.0, 9.0, 200).astype(np.float32), np.zeros(200, np.float32)) == []
+
+    def test_a_jump_within_one_take(self) -> None:
+        changes = np.full(100, 0.6, np.float32)
+        changes[40] = 9.0
+        assert find_cuts(changes, np.zeros(100, np.float32)) == [40]
+
+    def test_a_frame_skipped_by_rate_conversion_is_no_cut(self) -> None:
+        changes = np.full(100, 2.5, np.float32)
+        changes[::5] = 5.0
+        assert find_cuts(changes, np.zeros(100, np.float32)) == []
+
+    def test_another_scene_is_a_cut_even_amid_motion(self) -> None:
+        changes = np.full(100, 8.0, np.float32)
+        changes[60:62] = (70.0, 45.0)  # a flash, or two cuts in a row
+        assert find_cuts(changes, np.zeros(100, np.float32)) == [60, 61]
+
+    def test_a_face_that_jumps_before_a_plain_wall(self) -> None:
+        poses = [Pose(x=0.001 * index) for index in range(30)] + [Pose(x=0.5)] * 30
+        jumps = face_jumps(tracked(poses))
+        assert find_cuts(np.full(60, 0.5, np.float32), jumps) == [30]
+
+    def test_a_lost_face_is_no_jump(self) -> None:
+        found = tracked([Pose()] * 10)
+        found[5] = Landmarks(SIZE, SIZE)
+        assert not face_jumps(found).any()
+
+    def test_the_first_frame_is_never_a_cut(self) -> None:
+        changes = np.array([50.0, 9.0, 0.5, 0.5], np.float32)
+        assert find_cuts(changes, np.zeros(4, np.float32)) == [1]
+
+    def test_duplicated_frames_are_no_cuts(self) -> None:
+        """Webcams repeat frames: every other change is zero, the next one double."""
+        changes = np.tile(np.array([0.0, 4.0], np.float32), 50)
+        assert find_cuts(changes, np.zeros(100, np.float32)) == []
+
+
+def wide(found: Sequence[Landmarks], width: int, height: int, x: float, y: float) -> list[Landmarks]:
+    """The puppet's square placed in a larger picture."""
+    return [one.transformed(1.0, x, y, width, height) for one in found]
+
+
+class TestFraming:
+    def test_a_square_that_is_filled_stays_whole(self) -> None:
+        assert choose_framing(tracked(performance())) == Framing(0, 0, SIZE)
+
+    def test_head_and_shoulders_of_a_wide_picture(self) -> None:
+        found = wide(tracked(performance(hands=(None, None), zoom=0.6)), 1280, 720, 500, 100)
+        framing = choose_framing(found)
+        assert framing == choose_framing(found, "head")
+        assert_within(framing, 1280, 720)
+        face = np.concatenate([one.face[:, :2] for one in found])
+        assert_holds(framing, face)
+        assert framing.side < 720
+        assert face[:, 1].min() - framing.y > 0.1 * float(np.ptp(face[:, 1]))  # room for the hair
+
+    def test_hands_widen_the_view(self) -> None:
+        poses = performance(zoom=0.5, hands=((1.2, 1.6), (-1.2, 1.6)))
+        found = wide(tracked(poses), 1280, 720, 400, 50)
+        framing = choose_framing(found)
+        assert framing == choose_framing(found, "upper")
+        assert framing.side > choose_framing(found, "head").side
+        assert_holds(framing, np.concatenate([one.hands[..., :2].reshape(-1, 2) for one in found]))
+
+    def test_hands_seen_once_in_a_while_do_not(self) -> None:
+        shown = performance(zoom=0.5, hands=((1.2, 1.6), None))
+        hidden = performance(zoom=0.5, hands=(None, None))
+        poses = [
+            one if index % 10 == 0 else other
+            for index, (one, other) in enumerate(zip(shown, hidden, strict=True))
+        ]
+        found = wide(tracked(poses), 1280, 720, 400, 50)
+        assert choose_framing(found) == choose_framing(found, "head")
+
+    def test_a_person_at_the_border_keeps_the_square_inside(self) -> None:
+        for x, y in ((-200, -150), (900, 300)):
+            assert_within(choose_framing(wide(tracked(performance()), 1280, 720, x, y), "upper"), 1280, 720)
+
+    def test_full_is_as_large_as_the_picture_allows(self) -> None:
+        framing = choose_framing(wide(tracked(performance()), 1280, 720, 700, 0), "full")
+        assert framing.side == 720
+        assert_within(framing, 1280, 720)
+        assert framing.x > 280  # follows the person to the right
+
+    def test_no_face_is_an_error(self) -> None:
+        with pytest.raises(FootageError, match="no face in any of 3 frames"):
+            choose_framing([Landmarks(64, 64)] * 3)
+
+    def test_what_is_given_by_hand_is_taken(self) -> None:
+        framing = parse_framing("40,420,1000")
+        assert framing == Framing(40, 420, 1000)
+        found = wide(tracked(performance()), 1080, 1920, 300, 500)
+        assert choose_framing(found, framing) == framing
+        assert parse_framing("upper") == "upper"
+        assert str(framing) == "40,420,1000"
+
+    @pytest.mark.parametrize("text", ["nose", "1,2", "1,2,3,4", "a,b,c", "0,0,10", ""])
+    def test_nonsense_is_refused(self, text: str) -> None:
+        with pytest.raises(SettingsError, match="framing"):
+            parse_framing(text)
+
+    def test_a_square_beside_the_picture_is_refused(self) -> None:
+        with pytest.raises(SettingsError, match=f"outside the {SIZE}x{SIZE} picture"):
+            choose_framing(tracked(performance(5)), Framing(SIZE, 0, 100))
+
+    @pytest.mark.parametrize(
+        "framing", [Framing(100, 60, 200), Framing(-50, -20, 300), Framing(300, 350, 260)]
+    )
+    def test_pictures_and_landmarks_move_together(self, framing: Framing) -> None:
+        """A dot drawn at a landmark lies at the transformed landmark of the crop."""
+        found = tracked([Pose()])[0]
+        place = np.array([max(framing.x, 0) + 120, max(framing.y, 0) + 90], np.float32)
+        found.face[0, :2] = place + 0.5  # the middle of that pixel
+        rgb = np.zeros((SIZE, SIZE, 3), np.uint8)
+        cv2.circle(rgb, (int(place[0]), int(place[1])), 4, (255, 255, 255), -1)
+        crop = crop_resize(rgb, framing, 128)
+        moved = to_canvas(found, framing, 128)
+        assert crop.shape == (128, 128, 3)
+        assert (moved.width, moved.height) == (128, 128)
+        rows, columns = np.indices((128, 128))
+        weight = crop[..., 0].astype(float)
+        centre = [(weight * (axis + 0.5)).sum() / weight.sum() for axis in (columns, rows)]
+        np.testing.assert_allclose(centre, moved.face[0, :2], atol=0.3)
+
+    def test_beyond_the_picture_its_edge_goes_on(self) -> None:
+        rgb = np.full((100, 100, 3), 77, np.uint8)
+        assert (crop_resize(rgb, Framing(-40, -40, 180), 90) == 77).all()
+
+
+def assert_within(framing: Framing, width: int, height: int) -> None:
+    assert framing.x >= 0
+    assert framing.y >= 0
+    assert framing.x + framing.side <= width
+    assert framing.y + framing.side <= height
+
+
+def assert_holds(framing: Framing, points: FloatArray) -> None:
+    inside = (points >= [framing.x, framing.y]) & (
+        points <= [framing.x + framing.side, framing.y + framing.side]
+    )
+    assert inside.all(axis=1).mean() > 0.97
+
+
+class ScriptTracker:
+    """The landmarks of a script."""
+
+    def __init__(self, script: Sequence[Landmarks]) -> None:
+        self.script = list(script)
+        self.resets = 0
+
+    def track(self, rgb: Image, time_ns: int) -> Landmarks:
+        return self.script.pop(0)
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def close(self) -> None:
+        raise AssertionError("the caller's tracker is not ours to close")
+
+
+class TestLoading:
+    @pytest.fixture
+    def take(self, tmp_path: Path) -> Callable[..., tuple[Path, list[Landmarks]]]:
+        """A filmed puppet and its landmarks; at `cut` it and its wall change."""
+
+        def film(name: str, count: int, cut: int = 0) -> tuple[Path, list[Landmarks]]:
+            rgb, _, landmarks = Puppet(256).film(performance(count))
+            if cut:
+                rgb[cut:] = 255 - rgb[cut:]
+            path = tmp_path / name
+            with VideoWriter(path, 256, 256, Fraction(10)) as writer:
+                for picture in rgb:
+                    writer.write(picture)
+            return path, landmarks
+
+        return film
+
+    def test_clips_become_tracked_shots(self, take: Callable[..., tuple[Path, list[Landmarks]]]) -> None:
+        footage_module = pytest.importorskip("export.footage", reason="needs mediapipe")
+        (one, first), (two, second) = take("one.mp4", 60, cut=25), take("two.mp4", 50)
+        progress: list[tuple[int, int]] = []
+        tracker = ScriptTracker(first + second)
+        footage = footage_module.load_footage(
+            [one, two], tracker, lambda done, total: progress.append((done, total))
+        )
+        assert [[(shot.start, shot.stop) for shot in clip.shots] for clip in footage.clips] == [
+            [(0, 25), (25, 60)],
+            [(0, 50)],
+        ]
+        assert tracker.resets == 2
+        assert progress[0] == (1, 110)
+        assert progress[-1] == (110, 110)
+        assert footage.duration_s == pytest.approx(11.0)
+        assert footage.fps == pytest.approx(10)
+        assert any("only 11 s" in warning for warning in footage.warnings)
+        frames = list(footage.frames())
+        assert [(f.clip, f.shot, f.index) for f in frames[23:27]] == [
+            (0, 0, 23),
+            (0, 0, 24),
+            (0, 1, 25),
+            (0, 1, 26),
+        ]
+        assert len(frames) == 110
+        assert all(frame.landmarks is given for frame, given in zip(frames, first + second, strict=True))
+
+    def test_a_bad_file_is_told_before_any_tracking(
+        self, take: Callable[..., tuple[Path, list[Landmarks]]], tmp_path: Path
+    ) -> None:
+        footage_module = pytest.importorskip("export.footage", reason="needs mediapipe")
+        good, _ = take("good.mp4", 5)
+        (tmp_path / "bad.mp4").write_text("no video")
+        with pytest.raises(VideoError, match=r"bad\.mp4"):
+            footage_module.load_footage([good, tmp_path / "bad.mp4"], ScriptTracker([]))
+
+    def test_nothing_given(self) -> None:
+        footage_module = pytest.importorskip("export.footage", reason="needs mediapipe")
+        with pytest.raises(FootageError, match="no footage given"):
+            footage_module.load_footage([])
+
+
+@pytest.mark.skipif(not PRESENTER.exists(), reason="the presenter clip is not there")
+def test_the_presenter_clip_is_too_short_to_enrol() -> None:
+    footage_module = pytest.importorskip("export.footage", reason="needs mediapipe")
+    with pytest.raises(FootageError, match=r"of usable footage, wanted 8 s"):
+        footage_module.load_footage([PRESENTER])
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("footage/man_tshirt_hands_20s.mp4", 271),
+        ("footage/man_sweater_hands_20s.mp4", 67),
+        ("footage/weekly_address_20s.mp4", None),
+        ("footage/video_call_62s/blend_kaminoke.mp4", None),
+    ],
+)
+def test_known_cuts_of_real_clips(name: str, near: int | None) -> None:
+    """By the picture alone, over the 12 s around the known cut."""
+    changes, before = [], None
+    for frame in read_frames(SHARED / name):
+        small = thumbnail(frame.rgb)
+        changes.append(0.0 if before is None else float(np.abs(small - before).mean()))
+        before = small
+        if frame.index >= 300:
+            break
+    cuts = find_cuts(np.array(changes, np.float32), np.zeros(len(changes), np.float32))
+    assert cuts == ([] if near is None else [near])
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
+def test_real_footage_with_hands_is_framed_as_we_know_it() -> None:
+    """One frame in four of the clip whose good crop is known: x=40, y=420, side 1000."""
+    tracking = pytest.importorskip("engine.tracking", reason="needs mediapipe")
+    with tracking.EveryFrameTracker() as tracker:
+        found = [
+            tracker.track(frame.rgb, int(frame.time_s * 1e9))
+            for frame in read_frames(SHARED / "footage" / "man_tshirt_hands_20s.mp4")
+            if frame.index % 4 == 0
+        ]
+    framing = choose_framing(found)
+    known = Framing(40, 420, 1000)
+    overlap = max(0, min(framing.x + framing.side, 1040) - max(framing.x, 40)) * max(
+        0, min(framing.y + framing.side, 1420) - max(framing.y, 420)
+    )
+    assert overlap / (framing.side**2 + known.side**2 - overlap) > 0.75
+    assert (np.mean([one.hand_confidence[[LEFT, RIGHT]] > 0.5 for one in found], axis=0) > 0.6).all()
