@@ -173,6 +173,17 @@ async def test_a_missing_camera_is_told_in_words(url: str) -> None:
         await until_text(page, "#notice", "No camera was found.")
 
 
+@pytest.mark.skipif(
+    not BUNDLED.exists(), reason="the echo that stands in for the bundled avatar sees no faces"
+)
+async def test_no_face_is_told_in_words(url: str) -> None:
+    async with page_with(*CAMERA_FLAGS) as page:  # the browser's own test picture
+        await page.goto(url)
+        await page.click("#start")
+        await until_text(page, "#notice", "No face is seen.")
+        await page.click("#start")
+
+
 async def test_a_full_server_is_told_in_words(url: str) -> None:
     async with page_with(*CAMERA_FLAGS) as page:
         await page.route(
@@ -184,3 +195,19 @@ async def test_a_full_server_is_told_in_words(url: str) -> None:
         await page.goto(url)
         await page.click("#start")
         await until_text(page, "#notice", "The server has no room: all 2 sessions are in use")
+
+
+async def test_a_stopped_server_is_told_in_words() -> None:
+    command = [sys.executable, "-m", "benchmarks.echo_server"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())["url"]
+        async with page_with(*CAMERA_FLAGS) as page:
+            await page.goto(address)
+            await page.click("#start")
+            await until_text(page, "#pill-text", "Live")
+            process.terminate()
+            await until_text(page, "#notice", "The server ended the")
+            await page.click("#start")
+            await until_text(page, "#notice", "The server does not answer.")
+        assert process.wait(20) == 0

@@ -104,8 +104,12 @@ async function connect(stream) {
   for (const track of stream.getAudioTracks()) {
     connection.addTransceiver(track, { direction: "sendrecv", streams: [stream] });
   }
-  connection.createDataChannel("stats").addEventListener("message", (event) => {
+  const channel = connection.createDataChannel("stats");
+  channel.addEventListener("message", (event) => {
     if (call === current) onServerStats(JSON.parse(event.data));
+  });
+  channel.addEventListener("close", () => {
+    if (call === current) stop("trouble", "Lost", "The server ended the connection. Press Start to connect again.");
   });
 
   const incoming = new MediaStream();
