@@ -22,6 +22,9 @@ FloatArray = NDArray[np.float32]
 U8Image = NDArray[np.uint8]
 
 LIP_GAP = 0.012  # head units, mouth shut
+EYES_FROM_CENTRE = np.array(
+    [0.0, 0.191, -0.083], np.float32
+)  # head units, from the point the head turns about
 IRIS_RADIUS = 0.055  # head units
 SHOULDERS = np.array([[1.6, 2.5, 0.3], [-1.6, 2.5, 0.3]], np.float32)  # head units from the head's centre
 UPPER_ARM, FOREARM, PALM = 1.9, 1.5, 0.7  # head units
@@ -244,7 +247,8 @@ def _rest_face(seed: int) -> FloatArray:
         centre = face[lids].mean(0)
         rim = IRIS_RADIUS * np.array([[0, 0, 0], [1, 0, 0], [0, -1, 0], [-1, 0, 0], [0, 1, 0]], np.float32)
         face[iris] = centre + rim
-    return np.asarray(face - face[topo.RIGID].mean(0), np.float32)
+    outer = face[[topo.EYE_CORNERS[0][1], topo.EYE_CORNERS[1][1]]].mean(0)
+    return np.asarray(face - outer + EYES_FROM_CENTRE, np.float32)
 
 
 def _elbow(shoulder: FloatArray, wrist: FloatArray) -> FloatArray:
