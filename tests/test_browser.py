@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from engine.motion import canonical_reference, in_head_axes, lip_gap
 ROOT = Path(__file__).parent.parent
 DRIVER = ROOT / "tests" / "data" / "presenter_driver.mp4"
 BUNDLED = ROOT / "engine" / "assets" / "bundled.avatar"
+ECHO = ("-m", "benchmarks.echo_server")
 CHROMIUM = find_chromium()
 START_LIMIT_S = 60.0
 WATCH_S = 12.0
@@ -69,16 +70,21 @@ class Motion:
     mouth: Signal  # gap of the lips, in head units
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    command = [sys.executable, "-m", "benchmarks.echo_server"]
-    if BUNDLED.exists():
-        command = [sys.executable, "-m", "engine.cli", "serve", "--port", "0", "--json"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+@contextmanager
+def server(*command: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server process and its address; it must end cleanly."""
+    with subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield str(json.loads(process.stdout.readline())["url"])
+        yield str(json.loads(process.stdout.readline())["url"]), process
         process.terminate()
         assert process.wait(20) == 0
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    bundled = ("-m", "engine.cli", "serve", "--port", "0", "--json")
+    with server(*(bundled if BUNDLED.exists() else ECHO)) as (address, _):
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -198,10 +204,7 @@ async def test_a_full_server_is_told_in_words(url: str) -> None:
 
 
 async def test_a_stopped_server_is_told_in_words() -> None:
-    command = [sys.executable, "-m", "benchmarks.echo_server"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        address = json.loads(process.stdout.readline())["url"]
+    with server(*ECHO) as (address, process):
         async with page_with(*CAMERA_FLAGS) as page:
             await page.goto(address)
             await page.click("#start")
@@ -210,4 +213,3 @@ async def test_a_stopped_server_is_told_in_words() -> None:
             await until_text(page, "#notice", "The server ended the")
             await page.click("#start")
             await until_text(page, "#notice", "The server does not answer.")
-        assert process.wait(20) == 0
