@@ -104,7 +104,7 @@ class PriorBuilder:
         points: ControlPoints,
         target: Landmarks,
     ) -> None:
-        """Lays one region of a key frame over the layers, within a soft ellipse, hands along their outline."""
+        """Lays one region of a key frame on the layers, within a soft ellipse; hands along their outline."""
         box = self._box(region, target)
         if box is None:
             return
@@ -120,7 +120,8 @@ class PriorBuilder:
             mask = _hand_mask(target.hands[HAND_SIDES[region], :, :2], inside)
         else:
             flow = body_flow(solver, points, source)
-            mask = _ellipse(x1 - x0, y1 - y0)[inside[1] - y0 : inside[3] - y0, inside[0] - x0 : inside[2] - x0]
+            rows, columns = slice(inside[1] - y0, inside[3] - y0), slice(inside[0] - x0, inside[2] - x0)
+            mask = _ellipse(x1 - x0, y1 - y0)[rows, columns]
         patch = sample(self._bank[key].rgba, flow)
         _blend(layers[inside[1] : inside[3], inside[0] : inside[2]], patch, mask)
 
