@@ -83,7 +83,8 @@ def restoration_loss(output: Tensor, clean: Tensor, weight: Tensor) -> Tensor:
     """Squared error plus Charbonnier on colours and on their gradients, weighted per pixel.
 
     output, clean: (B, 3, S, S); weight: (B, 1, S, S). The prior is right in most pixels, and absolute errors
-    alone leave it as it is: 300 steps gained nothing, with the squared term they took 12 % off the squared error.
+    alone leave it as it is: 300 steps gained nothing, with the squared term they took 12 % off the squared
+    error.
     """
     difference = output - clean
     squared = (difference**2 * weight).mean()
