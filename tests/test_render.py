@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from benchmarks.puppet import Pose, Puppet
 from engine import avatar as avatar_module
 from engine import pipeline as pipeline_module
+from engine.avatar import Avatar
 from engine.disclosure import COMMENT, mark, wants_mark
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.landmarks import Landmarks
@@ -328,3 +329,24 @@ def test_the_presenters_sound_is_kept(rendered: Callable[..., Any]) -> None:
     with av.open(str(PRESENTER)) as old, av.open(str(out)) as new:
         first = [bytes(packet) for packet in old.demux(audio=0) if packet.size][:50]
         assert [bytes(packet) for packet in new.demux(audio=0) if packet.size][:50] == first
+
+
+@pytest.mark.skipif(not PRESENTER.exists(), reason="the presenter clip is not there")
+def test_the_real_pipeline_renders_the_presenter(
+    monkeypatch: pytest.MonkeyPatch, puppet_avatar: Avatar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everything but the network, which the null runner stands in for."""
+    pytest.importorskip("mediapipe", reason="needs mediapipe")
+    monkeypatch.setattr(avatar_module, "load_avatar", lambda path: puppet_avatar)
+    parser = argparse.ArgumentParser()
+    command_render.add_arguments(parser)
+    out = tmp_path / "puppet.mp4"
+    given = ["--driver", str(PRESENTER), "--out", str(out), "--runner", "null", "--json", "--side-by-side"]
+    assert command_render.run(parser.parse_args(given)) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    result = json.loads(said.out)
+    assert result["frames_in"] == result["frames_out"] == 105
+    assert all(times["p50"] >= 0 for times in result["stage_ms"].values())
+    assert result["stage_ms"]["track"]["p50"] > 1.0  # tracked here, not in the pipeline
+    assert (probe(out).width, probe(out).height) == (2 * puppet_avatar.size, puppet_avatar.size)
