@@ -39,6 +39,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def built(prepared: Prepared, identity: Identity) -> TrainingSet:
+    """For tests that at most change what the network is said to have made."""
     return TrainingSet(prepared, identity, seed=1)
 
 
@@ -327,36 +328,36 @@ def loss_of(network: torch.nn.Module, batch: Batch) -> float:
     return float(restoration_loss(output, torch.from_numpy(batch.clean), torch.from_numpy(batch.weight)))
 
 
-def test_forty_steps_lower_the_loss(data: TrainingSet, tmp_path: Path) -> None:
-    judged = data.draw(24)
+def test_forty_steps_lower_the_loss(built: TrainingSet, tmp_path: Path) -> None:
+    judged = built.draw(24)
     one = trainer(tmp_path / "checkpoint.pt")
     before = loss_of(one.network, judged)
     with pytest.raises(KeyboardInterrupt):
-        one.run(data, interrupt_at(40, []))
+        one.run(built, interrupt_at(40, []))
     assert loss_of(one.network, judged) < 0.97 * before
 
 
-def test_an_interrupted_training_goes_on(data: TrainingSet, tmp_path: Path) -> None:
+def test_an_interrupted_training_goes_on(built: TrainingSet, tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     first = trainer(checkpoint)
     with pytest.raises(KeyboardInterrupt):
-        first.run(data, interrupt_at(6, []))
+        first.run(built, interrupt_at(6, []))
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
     again = trainer(checkpoint)
     for name, weight in first.network.state_dict().items():
         assert torch.equal(weight, again.network.state_dict()[name]), name
     heard: list[Progress] = []
     with pytest.raises(KeyboardInterrupt):
-        again.run(data, interrupt_at(9, heard))
+        again.run(built, interrupt_at(9, heard))
     assert [progress.steps for progress in heard] == [7, 8, 9]
     assert heard[0].elapsed_s > 0
     assert again.optimiser.state_dict()["state"][0]["step"] == 9
 
 
-def test_the_budget_ends_training(data: TrainingSet, tmp_path: Path) -> None:
+def test_the_budget_ends_training(built: TrainingSet, tmp_path: Path) -> None:
     heard: list[Progress] = []
     one = trainer(tmp_path / "checkpoint.pt", budget_s=2.0)
-    record = one.run(data, heard.append)
+    record = one.run(built, heard.append)
     assert 2.0 <= record.seconds < 5.0
     assert record.steps == len(heard) > 3
     assert record.device == "cpu"
@@ -364,13 +365,13 @@ def test_the_budget_ends_training(data: TrainingSet, tmp_path: Path) -> None:
     assert np.isfinite(record.final_loss)
     assert heard[-2].elapsed_s < 2.0
     # Run again, nothing is left to do.
-    assert trainer(tmp_path / "checkpoint.pt", budget_s=2.0).run(data, heard.append).steps == record.steps
+    assert trainer(tmp_path / "checkpoint.pt", budget_s=2.0).run(built, heard.append).steps == record.steps
 
 
-def test_the_result_is_the_average_of_the_weights(data: TrainingSet, tmp_path: Path) -> None:
+def test_the_result_is_the_average_of_the_weights(built: TrainingSet, tmp_path: Path) -> None:
     one = trainer(tmp_path / "checkpoint.pt")
     with pytest.raises(KeyboardInterrupt):
-        one.run(data, interrupt_at(5, []))
+        one.run(built, interrupt_at(5, []))
     result = one.result()
     assert not result.training
     differences = [
@@ -381,10 +382,10 @@ def test_the_result_is_the_average_of_the_weights(data: TrainingSet, tmp_path: P
     assert next(result.parameters()).device.type == "cpu"
 
 
-def test_a_checkpoint_of_another_shape_is_refused(data: TrainingSet, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_shape_is_refused(built: TrainingSet, tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     with pytest.raises(KeyboardInterrupt):
-        trainer(checkpoint).run(data, interrupt_at(1, []))
+        trainer(checkpoint).run(built, interrupt_at(1, []))
     with pytest.raises(SettingsError, match="another shape"):
         trainer(checkpoint, DenoiserConfig(SIZE, (16, 8, 8), 1))
 
