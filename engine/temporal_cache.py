@@ -19,7 +19,7 @@ from engine.warp import sample
 FloatArray = NDArray[np.float32]
 U8Image = NDArray[np.uint8]
 
-PREVIOUS_WEIGHT = 0.5  # share of the previous output in the warm start
+PREVIOUS_WEIGHT = 0.35  # share of the previous output in the warm start; more lags, less flickers
 GATE_PX = 0.3  # at 256 px: when no landmark moved further, the last picture is sent again
 REFRESH_FRAMES = 10  # but never for longer than this
 JUMP = 0.08  # share of the canvas: when the head moved further between two frames, nothing is carried over

@@ -44,10 +44,11 @@ FACE_OVAL = _table(
     148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )
 CHEEKS = _table(50, 101, 205, 187, 280, 330, 425, 411, 118, 347, 123, 352, 207, 427, 192, 416)
-# Points that neither jaw, lips, lids nor brows move.
+# Points that the face's expression moves little; the basis that MediaPipe's own face geometry aligns by. The
+# nose stands out of the face's plane, which is what fixes yaw and pitch.
 RIGID = _table(
-    10, 109, 338, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356, 234, 454, 168, 6, 197, 195, 5,
-    33, 133, 362, 263,
+    4, 6, 10, 33, 54, 67, 117, 119, 121, 127, 129, 132, 133, 136, 143, 147, 198, 205, 263, 284, 297, 346, 348,
+    350, 356, 358, 361, 362, 365, 372, 376, 420, 425,
 )
 
 SHOULDERS = _table(11, 12)  # left, right

@@ -91,7 +91,7 @@ def follow(avatar: Avatar, driver: Path, config: PipelineConfig) -> dict[str, An
     ours: list[Landmarks] = []
     try:
         pipeline.calibrate_from(theirs)
-        with EveryFrameTracker() as tracker, _bar("rendering") as bar:
+        with EveryFrameTracker(filtered=True) as tracker, _bar("rendering") as bar:
             for frame, landmarks in zip(read_frames(driver), theirs, strict=True):
                 time_ns = int(frame.time_s * 1e9)
                 ours.append(

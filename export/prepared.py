@@ -71,7 +71,7 @@ class Prepared:
                 arrays = {name: data[name] for name in ("fps", "rgb", "matte", "shot", *_LANDMARK_FIELDS)}
         except (OSError, ValueError, LookupError, EOFError, BadZipFile) as error:
             raise FootageError(
-                f"{path}: not prepared footage ({error}); make it with enroll --prepare-only"
+                f"{path}: not prepared footage ({error}); remove it, and enroll makes it anew"
             ) from None
         size = int(arrays["rgb"].shape[1])
         landmarks = [

@@ -94,6 +94,12 @@ def restoration_loss(output: Tensor, clean: Tensor, weight: Tensor) -> Tensor:
     return SQUARED_WEIGHT * squared + colour + EDGE_WEIGHT * edges
 
 
+def _averaged(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+    """Moving average that forgets the untrained start."""
+    done = float(steps)
+    return torch.lerp(current, average, min(AVERAGE_DECAY, (1.0 + done) / (10.0 + done)))
+
+
 class Trainer:
     """Holds the network, its averaged weights and the optimiser; `run` trains until the budget is spent."""
 
@@ -103,10 +109,7 @@ class Trainer:
         self.device = pick_device(config.device)
         self.network = Denoiser(shape).to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = torch.optim.swa_utils.AveragedModel(
-            self.network,
-            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE_DECAY),  # type: ignore[no-untyped-call]
-        )
+        self.averaged = torch.optim.swa_utils.AveragedModel(self.network, avg_fn=_averaged)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=1e-3
         )

@@ -1,0 +1,57 @@
+"""Runs an avatarcast command and records its JSON, with the machine and the commit, under benchmarks/results/.
+
+    python -m benchmarks.record NAME evaluate bundled --driver clip.mp4
+
+Adds --json by itself. Paths are recorded as file names only: where a clip lay is nobody's business.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+
+from benchmarks.machine import commit, describe_machine
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Exit status of the command; nothing is written unless it succeeded."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", help="results/NAME.json is written")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="an avatarcast command with its options")
+    args = parser.parse_args()
+    begun = perf_counter()
+    finished = subprocess.run(
+        [sys.executable, "-m", "engine.cli", *args.command, "--json"], stdout=subprocess.PIPE, text=True
+    )
+    if finished.returncode:
+        return finished.returncode
+    record = {
+        "command": ["avatarcast", *(Path(word).name if "/" in word else word for word in args.command)],
+        "seconds": round(perf_counter() - begun, 1),
+        "commit": commit(),
+        "machine": describe_machine(),
+        "result": _without_folders(json.loads(finished.stdout.splitlines()[-1])),
+    }
+    path = RESULTS / f"{args.name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(path)
+    return 0
+
+
+def _without_folders(result: dict[str, object]) -> dict[str, object]:
+    return {
+        key: Path(value).name if isinstance(value, str) and "/" in value and " " not in value else value
+        for key, value in result.items()
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
