@@ -138,7 +138,8 @@ async function connect(stream) {
   if (call !== current) return hangUp(current); // stopped meanwhile
   await connection.setRemoteDescription({ sdp: answer.sdp, type: answer.type });
   byId("avatar-name").textContent = answer.avatar;
-  byId("runner").textContent = `Runner: ${answer.runner_reason}`;
+  byId("runner").textContent = `Runner: ${answer.runner_reason.split(";")[0]}`;
+  byId("runner").title = answer.runner_reason; // with what was passed over, and why
   current.timer = setInterval(() => onBrowserStats(current), 1000);
 }
 
