@@ -1,8 +1,8 @@
 """Makes the README's picture: frames of a driver beside what the avatar makes of them.
 
-    python -m benchmarks.picture --driver clip.mp4 [--driver other.mkv] --out benchmarks/results/driver_and_avatar.jpg
+    python -m benchmarks.picture --driver clip.mp4 [--driver other.mkv] --out driver_and_avatar.jpg
 
-One row per driver: pairs of driver and avatar, evenly spread over the clip. Uses the product's own offline pipeline.
+One row per driver: pairs of driver and avatar, evenly spread over the clip, rendered offline.
 Only pictures of synthetic people, or of people who agreed to be shown, belong into documentation.
 """
 

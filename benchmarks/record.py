@@ -1,4 +1,4 @@
-"""Runs an avatarcast command and records its JSON, with the machine and the commit, under benchmarks/results/.
+"""Runs an avatarcast command and records its JSON, machine and commit under benchmarks/results/.
 
     python -m benchmarks.record NAME evaluate bundled --driver clip.mp4
 
