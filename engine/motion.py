@@ -23,6 +23,7 @@ VISIBLE = 0.5  # confidence above which a body point is believed
 DEFAULT_SHOULDERS = np.array(
     [[1.9, 2.6, 0.3], [-1.9, 2.6, 0.3]], np.float32
 )  # head units, seen from the head's centre
+SHUT_LIDS = 0.15  # of the open gap, where no blink was seen; blinks measured 0.0 to 0.2
 NEUTRAL_SHARE = 0.1  # the calmest tenth of the frames makes the neutral
 
 
@@ -137,7 +138,7 @@ def build_neutral(frames: Sequence[Landmarks]) -> Neutral:
         scale=np.array(np.median([posed[i][2] for i in calm]), np.float32),
         lip_closed=np.array(min(np.percentile(lips, 2), lip_gap(own)), np.float32),
         lid_open=lid_gaps(own),
-        lid_closed=np.minimum(np.percentile(lids, 1, axis=0), 0.35 * lid_gaps(own)).astype(np.float32),
+        lid_closed=np.minimum(np.percentile(lids, 1, axis=0), SHUT_LIDS * lid_gaps(own)).astype(np.float32),
         chest=np.median([seen[i].chest for i in calm], axis=0).astype(np.float32),
         **_body_at_rest(seen, own),
     )

@@ -68,6 +68,11 @@ class TestHandSides:
         _, confidence = HandSides().assign(found, None, 0)
         assert sorted(confidence.tolist()) == pytest.approx([0.0, 0.9])
 
+    @pytest.mark.parametrize(("visible", "kept"), [(1.0, True), (0.1, False)])
+    def test_a_hand_over_the_face_needs_a_wrist_that_the_body_sees(self, visible: float, kept: bool) -> None:
+        _, confidence = HandSides().assign([hand(120, 70, left=0.9)], body(135, 50, visible), 0)
+        assert (confidence[LEFT] > 0) == kept
+
     def test_a_find_that_the_body_contradicts_is_dropped(self) -> None:
         """Ears and collars were taken for hands in a clip that never showed one."""
         ear = [hand(100, -200, left=0.95)]
