@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from benchmarks.puppet import Puppet, lively
+from benchmarks.puppet import Pose, Puppet, lively
+from benchmarks.puppet_stage import Make, Stage
 from engine.avatar import Avatar, KeyFrame, save_avatar
 from engine.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
+from engine.pipeline import PipelineConfig
+from engine.runner import Runner
 from export.prepared import Identity, Prepared, learn_identity
 
 SIZE_PX = 64
@@ -110,6 +113,16 @@ def puppet_avatar(identity: Identity) -> Avatar:
         report={},
         preview_jpeg=b"",
     )
+
+
+@pytest.fixture
+def make(puppet_avatar: Avatar) -> Make:
+    """Makes a pipeline of the puppet that a script of poses drives."""
+
+    def stage(poses: Sequence[Pose], config: PipelineConfig | None = None, **rest: Runner) -> Stage:
+        return Stage(puppet_avatar, poses, config or PipelineConfig(), **rest)
+
+    return stage
 
 
 @pytest.fixture

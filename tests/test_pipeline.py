@@ -4,89 +4,22 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks.puppet import Pose, Puppet, lively
+from benchmarks.puppet_stage import DRIVER, FRAME_NS, Make, no_gate
 from engine.avatar import Avatar
 from engine.errors import FootageError, RunnerError, SettingsError
 from engine.landmarks import LEFT, RIGHT, Landmarks
-from engine.motion import build_neutral
-from engine.pipeline import STAGES, Pipeline, PipelineConfig, Rendered, build_pipeline
-from engine.runner import NullRunner, Runner, denoiser_inputs, denoiser_outputs
-from engine.temporal_cache import CacheConfig
+from engine.pipeline import STAGES, PipelineConfig, build_pipeline
 from engine.video import read_frames
 
-U8Image = NDArray[np.uint8]
-
 SIZE = 128
-FRAME_NS = 40_000_000
 PUPPET = Puppet(SIZE)
-DRIVER = Puppet(240, shape_seed=4, unit=0.2)
 PRESENTER = Path(__file__).parent / "data" / "presenter_driver.mp4"
-
-
-class FakeTracker:
-    """Gives the landmarks of a script, whatever the picture; remembers what it was shown."""
-
-    def __init__(self, script: Sequence[Landmarks]) -> None:
-        self.script = list(script)
-        self.seen: list[U8Image] = []
-        self.resets = self.closes = 0
-
-    def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
-        self.seen.append(rgb.copy())
-        return self.script[min(len(self.seen) - 1, len(self.script) - 1)]
-
-    def reset(self) -> None:
-        self.resets += 1
-
-    def close(self) -> None:
-        self.closes += 1
-
-
-class Stage:
-    """A pipeline on a script of driver poses, fed at 25 frames per second."""
-
-    def __init__(
-        self, avatar: Avatar, poses: Sequence[Pose], config: PipelineConfig, runner: Runner | None = None
-    ) -> None:
-        self.tracker = FakeTracker([DRIVER.landmarks(pose) for pose in poses])
-        null = NullRunner(denoiser_inputs(avatar.size), denoiser_outputs(avatar.size))
-        self.pipeline = Pipeline(avatar, config, self.tracker, runner or null, "made for a test")
-        self.frames = 0
-
-    def calibrated(self) -> Stage:
-        self.pipeline.drive_by(build_neutral([DRIVER.landmarks()]))
-        return self
-
-    def next(self) -> Rendered:
-        """The next frame, its picture copied."""
-        picture = np.full((240, 240, 3), self.frames % 256, np.uint8)
-        picture[:, :120] = 255 - picture[:, :120]
-        rendered = self.pipeline.process(picture, self.frames * FRAME_NS)
-        self.frames += 1
-        return replace(rendered, rgb=rendered.rgb.copy())
-
-
-Make = Callable[..., Stage]
-
-
-@pytest.fixture
-def make(puppet_avatar: Avatar) -> Make:
-    def stage(poses: Sequence[Pose], config: PipelineConfig | None = None, **rest: Runner) -> Stage:
-        return Stage(puppet_avatar, poses, config or PipelineConfig(), **rest)
-
-    return stage
-
-
-def no_gate() -> PipelineConfig:
-    return PipelineConfig(cache=CacheConfig(pose_gate=False))
 
 
 # One frame in, one frame out
@@ -149,6 +82,16 @@ def test_two_pipelines_give_the_same_pictures(make: Make) -> None:
     one, other = make(lively(10)), make(lively(10))
     for _ in range(10):
         assert np.array_equal(one.next().rgb, other.next().rgb)
+
+
+def test_hands_follow_the_drivers_own_sides(make: Make) -> None:
+    """The footage shows the right hand alone: the driver's right hand is drawn, the left stays hidden."""
+    stage = make([Pose(hands=((1.4, 1.9), (-1.4, 1.9)))], no_gate())
+    stage.pipeline.calibrate_from([DRIVER.landmarks(Pose(hands=((1.4, 1.9), (-1.4, 1.9))))])
+    target = stage.next().target
+    assert target is not None
+    assert target.hand_confidence[RIGHT] == 1.0
+    assert target.hand_confidence[LEFT] == 0.0
 
 
 # Calibration and mirror
@@ -247,6 +190,11 @@ def test_a_moving_pose_is_never_sent_again(make: Make) -> None:
     assert not any(stage.next().reused for _ in range(20))
 
 
+def test_without_the_gate_nothing_is_sent_again(make: Make) -> None:
+    stage = make([Pose()] * 5, no_gate()).calibrated()
+    assert not any(stage.next().reused for _ in range(5))
+
+
 def test_reset_is_as_new(make: Make, puppet_avatar: Avatar) -> None:
     stage = make(lively(30)).calibrated()
     for _ in range(10):
@@ -284,34 +232,6 @@ def test_steps_out_of_range_are_refused(steps: int) -> None:
 def test_a_runner_that_cannot_start_says_so(puppet_avatar: Avatar) -> None:
     with pytest.raises(RunnerError, match="onnx-cpu wanted"):
         build_pipeline(puppet_avatar, PipelineConfig(runner="onnx-cpu", live=False))
-
-
-class CountingRunner(NullRunner):
-    """Remembers the noise levels it was asked for."""
-
-    def __init__(self) -> None:
-        super().__init__(denoiser_inputs(SIZE), denoiser_outputs(SIZE))
-        self.levels: list[float] = []
-
-    def run(self, feed):  # type: ignore[no-untyped-def]
-        self.levels.append(round(float(feed["noise_level"][0]), 2))
-        return super().run(feed)
-
-
-@pytest.mark.parametrize(("steps", "first", "later"), [(1, 2, 1), (2, 2, 2), (3, 3, 3)])
-def test_a_start_and_a_jump_take_at_least_two_steps(make: Make, steps: int, first: int, later: int) -> None:
-    runner = CountingRunner()
-    config = PipelineConfig(steps=steps, cache=CacheConfig(pose_gate=False))
-    stage = make([Pose(), Pose(yaw_deg=1), Pose(x=-0.2), Pose(x=0.4), Pose(x=0.4)], config, runner=runner)
-    stage.calibrated()
-    counts = []
-    for _ in range(2):
-        before = len(runner.levels)
-        stage.next()
-        counts.append(len(runner.levels) - before)
-    assert counts == [first, later]
-    assert runner.levels[0] == 1.0
-    assert runner.levels[first] == 0.3
 
 
 # Memory
@@ -366,67 +286,3 @@ def test_with_a_real_tracker(puppet_avatar: Avatar) -> None:
     finally:
         pipeline.close()
     pipeline.close()  # does nothing
-
-
-@pytest.fixture(scope="module")
-def runners(puppet_avatar: Avatar) -> Iterator[tuple[Runner, Runner]]:
-    """One tiny network of random weights, in ONNX Runtime and in torch."""
-    torch = pytest.importorskip("torch", reason="needs torch")
-    from engine.denoiser import Denoiser, DenoiserConfig
-    from engine.runner_onnx import OnnxRunner
-    from engine.runner_torch import TorchRunner
-    from export.onnx_export import export_onnx
-
-    torch.manual_seed(3)
-    torch.set_num_threads(1)
-    module = Denoiser(DenoiserConfig(SIZE, (8, 8, 8), 1))
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.03 * torch.randn(parameter.shape))
-    inputs = denoiser_inputs(SIZE)
-    model = export_onnx(module, {name: torch.rand(spec.shape) for name, spec in inputs.items()})
-    pair = OnnxRunner(model, threads=1), TorchRunner(module, inputs)
-    yield pair
-    for runner in pair:
-        runner.close()
-
-
-@pytest.mark.parametrize("steps", [1, 2])
-def test_onnx_and_torch_give_the_same_picture(make: Make, runners: tuple[Runner, Runner], steps: int) -> None:
-    onnx, torch_twin, null = (
-        make(lively(8, hands=True), PipelineConfig(steps=steps), runner=runner).calibrated()
-        for runner in (*runners, NullRunner(denoiser_inputs(SIZE), denoiser_outputs(SIZE)))
-    )
-    for _ in range(8):
-        one, other, without = onnx.next().rgb, torch_twin.next().rgb, null.next().rgb
-        difference = np.abs(one.astype(int) - other)
-        assert difference.max() <= 1, f"at most {difference.max()}, on average {difference.mean():.4f}"
-    assert np.abs(one.astype(int) - without).mean() > 1.0  # the network really takes part
-
-
-@pytest.mark.parametrize("part", ["keyframes_per_region", "previous_output", "advected_noise"])
-def test_each_part_of_the_cache_can_be_off(make: Make, runners: tuple[Runner, Runner], part: str) -> None:
-    """Off it gives other pictures of the same person, from the same number of frames."""
-    poses = lively(24, seed=2, hands=True)[::3]
-    whole, lacking = (
-        make(poses, PipelineConfig(cache=CacheConfig(pose_gate=False, **parts)), runner=runners[0])
-        for parts in ({}, {part: False})
-    )
-    differences = [np.abs(whole.next().rgb.astype(int) - lacking.next().rgb).mean() for _ in poses]
-    assert max(differences) > 0.05
-    assert max(differences) < 20.0
-
-
-def test_without_the_gate_nothing_is_sent_again(make: Make) -> None:
-    stage = make([Pose()] * 5, no_gate()).calibrated()
-    assert not any(stage.next().reused for _ in range(5))
-
-
-def test_hands_follow_the_drivers_own_sides(make: Make) -> None:
-    """The footage shows the right hand alone: the driver's right hand is drawn, the left stays hidden."""
-    stage = make([Pose(hands=((1.4, 1.9), (-1.4, 1.9)))], no_gate())
-    stage.pipeline.calibrate_from([DRIVER.landmarks(Pose(hands=((1.4, 1.9), (-1.4, 1.9))))])
-    target = stage.next().target
-    assert target is not None
-    assert target.hand_confidence[RIGHT] == 1.0
-    assert target.hand_confidence[LEFT] == 0.0
