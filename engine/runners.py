@@ -26,6 +26,7 @@ MODELS: Mapping[str, Sequence[str]] = {
     "onnx-cpu": ("denoiser-int8.onnx", "denoiser-fp32.onnx"),
     "onnx-cuda": ("denoiser-fp16.onnx", "denoiser-fp32.onnx"),
 }
+TORCH_SOURCE = "denoiser-fp32.onnx"  # torch reads its weights back from there
 MAX_THREADS = 8  # enough for networks this small
 
 
@@ -62,8 +63,8 @@ def choose_runner(
 ) -> tuple[Runner, str]:
     """The runner of that name for the avatar, and one line that says what it is and why.
 
-    threads: of the CPU; 0 = default_threads(). module: the denoiser for the torch runner, since an avatar
-    carries ONNX networks only.
+    threads: of the CPU; 0 = default_threads(). module: the denoiser for the torch runner; without it
+    the weights are read back from the avatar's ONNX network.
     """
     if name not in NAMES:
         raise RunnerError(f"runner is {name!r}; wanted one of {', '.join(NAMES)}")
@@ -111,14 +112,25 @@ def _start_onnx(name: str, avatar: Avatar, threads: int) -> tuple[Runner, str]:
 def _start_torch(avatar: Avatar, module: torch.nn.Module | None) -> tuple[Runner, str]:
     if reason := unavailable("torch"):
         raise RunnerError(reason)
-    if module is None:
-        raise RunnerError(
-            f"avatar {avatar.name} holds ONNX networks only; the torch runner wanted a torch module: "
-            "choose onnx-cpu or onnx-cuda, or pass module="
-        )
     import torch
 
     from engine.runner_torch import TorchRunner
 
+    module = module or _exported_denoiser(avatar)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TorchRunner(module, denoiser_inputs(avatar.size), device), f"torch {torch.__version__} on {device}"
+
+
+def _exported_denoiser(avatar: Avatar) -> torch.nn.Module:
+    if reason := _missing("onnx", "train"):
+        raise RunnerError(reason)
+    shape = avatar.manifest.get("training", {}).get("network")
+    model = avatar.models.get(TORCH_SOURCE)
+    if model is None or not isinstance(shape, dict):
+        raise RunnerError(
+            f"avatar {avatar.name} holds {', '.join(avatar.models) or 'no networks'}; the torch runner "
+            f"wanted {TORCH_SOURCE} and its shape in the manifest: choose onnx-cpu or onnx-cuda"
+        )
+    from engine.onnx_weights import denoiser_from_onnx
+
+    return denoiser_from_onnx(model, shape)

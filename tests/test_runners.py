@@ -17,7 +17,7 @@ from torch import nn
 
 from engine import runner_onnx, runners
 from engine.avatar import Avatar, load_avatar
-from engine.denoiser import Denoiser
+from engine.denoiser import Denoiser, DenoiserConfig
 from engine.errors import RunnerError
 from engine.runner import Array, NullRunner, Runner, TensorSpec, denoiser_inputs, denoiser_outputs
 from engine.runner_onnx import OnnxRunner
@@ -244,11 +244,36 @@ def test_the_quantised_network_goes_first_on_a_cpu(avatar: Avatar, model: bytes)
     assert "denoiser-int8.onnx" in choose_runner("onnx-cpu", both, threads=1)[1]
 
 
+def test_torch_reads_the_weights_back_from_onnx(avatar: Avatar) -> None:
+    shape = DenoiserConfig(128, (8, 8, 8), 1)
+    network = Denoiser(shape)
+    for parameter in network.parameters():  # as after training: the exporter merges tensors that are equal
+        torch.nn.init.normal_(parameter, std=0.1)
+    feed = {
+        name: np.random.default_rng(3).random(spec.shape, np.float32)
+        for name, spec in denoiser_inputs(128).items()
+    }
+    exported = export_onnx(network, {name: torch.from_numpy(array) for name, array in feed.items()})
+    packed = replace(
+        avatar,
+        size=128,
+        models={"denoiser-fp32.onnx": exported},
+        manifest={"training": {"network": shape.to_dict()}},
+    )
+    runner, reason = choose_runner("torch", packed)
+    assert reason.startswith("torch (asked for): torch ")
+    with torch.inference_mode():
+        wanted = network.eval()(*(torch.from_numpy(array) for array in feed.values())).numpy()
+    np.testing.assert_allclose(runner.run(feed)["clean"], wanted, atol=1e-6)
+    with pytest.raises(RunnerError, match="no denoiser of this version"):
+        choose_runner("torch", replace(packed, models={"denoiser-fp32.onnx": b"not a network"}))
+
+
 def test_choices_that_cannot_be(avatar: Avatar) -> None:
     for name, threads, complaint in [
         ("tpu", 0, "runner is 'tpu'; wanted one of auto, onnx-cpu"),
         ("onnx-cpu", -1, "threads is -1"),
-        ("torch", 0, "holds ONNX networks only"),
+        ("torch", 0, r"the torch runner wanted denoiser-fp32\.onnx and its shape"),
     ]:
         with pytest.raises(RunnerError, match=complaint):
             choose_runner(name, avatar, threads)
