@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from benchmarks.puppet import Pose, Puppet, lively
@@ -22,7 +22,8 @@ from export.prepared import Identity, Prepared, learn_identity
 
 SIZE_PX = 64
 
-settings.register_profile("busy", deadline=None)  # a machine that renders beside the tests is no failure
+# A machine that renders beside the tests is no failure.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
 

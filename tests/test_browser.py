@@ -35,8 +35,8 @@ BUNDLED = ROOT / "engine" / "assets" / "bundled.avatar"
 ECHO = ("-m", "benchmarks.echo_server")
 CHROMIUM = find_chromium()
 START_LIMIT_S = 60.0
-WATCH_S = 12.0
-MAX_LAG_S = 1.0
+WATCH_S = 14.0
+MAX_LAG_S = 2.0  # 0.15 on an idle machine
 Signal = NDArray[np.float64]
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
@@ -77,7 +77,7 @@ def server(*command: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         assert process.stdout is not None
         yield str(json.loads(process.stdout.readline())["url"]), process
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(START_LIMIT_S) == 0
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def motion_in(pictures: list[str]) -> Motion:
 
 
 def best_correlation(times_s: Signal, driver: Signal, avatar: Signal) -> tuple[float, float]:
-    """The highest correlation over lags of the avatar of 0..1 s, and that lag in s."""
+    """The highest correlation over lags of the avatar of 0..2 s, and that lag in s."""
     known = np.isfinite(driver)
     results = []
     for lag_s in np.arange(0.0, MAX_LAG_S, 0.02):

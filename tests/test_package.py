@@ -358,7 +358,7 @@ def test_values_that_json_cannot_hold(tmp_path: Path, avatar_fields: dict[str, A
         save_avatar(tmp_path / "x.avatar", **avatar_fields)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_damage_loads_the_same_or_is_refused(avatar_file: Path, data: st.DataObject) -> None:
     """Any flipped bytes, most in the zip's own structures: the same avatar, or PackageError."""
@@ -381,7 +381,7 @@ def test_damage_loads_the_same_or_is_refused(avatar_file: Path, data: st.DataObj
     assert_same(loaded, pristine)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_forged_payload_bytes_never_raise_anything_else(avatar_file: Path, data: st.DataObject) -> None:
     """The same one level down: damage inside a member whose hashes were made to agree."""

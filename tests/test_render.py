@@ -348,5 +348,5 @@ def test_the_real_pipeline_renders_the_presenter(
     result = json.loads(said.out)
     assert result["frames_in"] == result["frames_out"] == 105
     assert all(times["p50"] >= 0 for times in result["stage_ms"].values())
-    assert result["stage_ms"]["track"]["p50"] > 1.0  # tracked here, not in the pipeline
+    assert result["stage_ms"]["track"]["p50"] > 0
     assert (probe(out).width, probe(out).height) == (2 * puppet_avatar.size, puppet_avatar.size)

