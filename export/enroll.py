@@ -102,7 +102,9 @@ def enroll(options: EnrollOptions, listener: Listener) -> Avatar:
         TrainConfig(budget_s, device=options.device), DenoiserConfig(size=options.size), work.checkpoint
     )
     listener.stage("training", budget_s)
-    record = trainer.run(data, lambda progress: _tell(listener, progress))
+    record = trainer.run(
+        data, data.validation(prepared, identity), lambda progress: _tell(listener, progress)
+    )
     avatar = _package(options, prepared, identity, trainer.result(), record, framings, listener)
     work.remove()
     return avatar

@@ -25,6 +25,7 @@ CHARBONNIER = 1e-3  # about a quarter of a grey level
 AVERAGE_DECAY = 0.998  # of the weights' moving average, which is what is exported
 MAX_GRADIENT = 0.5  # norm; ten times the usual
 CHECKPOINT_S = 60.0
+VALIDATE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class TrainRecord:
     device: str
     parameters: int
     final_loss: float
+    best_step: int  # whose averaged weights were kept
+    best_mse: float  # on the held-out frames it was chosen by, of pictures on [-1, 1]
 
 
 def pick_device(name: str) -> torch.device:
@@ -100,6 +103,10 @@ def _averaged(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
     return torch.lerp(current, average, min(AVERAGE_DECAY, (1.0 + done) / (10.0 + done)))
 
 
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
+
+
 class Trainer:
     """Holds the network, its averaged weights and the optimiser; `run` trains until the budget is spent."""
 
@@ -115,31 +122,60 @@ class Trainer:
         )
         self._checkpoint = checkpoint
         self._steps, self._elapsed_s, self._loss = 0, 0.0, math.nan
+        self._best, self._best_step, self._best_mse = _copied(self.averaged.module), 0, math.inf
         self._resume()
 
-    def run(self, data: TrainingSet, report: Callable[[Progress], None]) -> TrainRecord:
-        """Trains; on KeyboardInterrupt the state is saved before it goes on to the caller."""
+    def run(self, data: TrainingSet, validation: Batch, report: Callable[[Progress], None]) -> TrainRecord:
+        """Trains, and keeps the averaged weights that were best on `validation`.
+
+        On KeyboardInterrupt the state is saved before it goes on to the caller.
+        """
         started, before = perf_counter(), self._elapsed_s
-        saved = started
+        saved = validated = started
         try:
             while self._elapsed_s < self.config.budget_s:
                 self._step(data)
                 now = perf_counter()
                 self._elapsed_s = before + now - started
                 report(Progress(self._steps, self._elapsed_s, self.config.budget_s, self._loss))
+                if now - validated > VALIDATE_S:
+                    self._validate(validation)
+                    validated = now
                 if now - saved > CHECKPOINT_S:
                     self._save()
                     saved = now
+            self._validate(validation)
         finally:
             self._save()
         parameters = sum(p.numel() for p in self.network.parameters())
-        return TrainRecord(self._steps, self._elapsed_s, str(self.device), parameters, self._loss)
+        return TrainRecord(
+            self._steps,
+            self._elapsed_s,
+            str(self.device),
+            parameters,
+            self._loss,
+            self._best_step,
+            self._best_mse,
+        )
 
     def result(self) -> Denoiser:
-        """The averaged network, on the CPU, ready for export."""
-        module = self.averaged.module
-        assert isinstance(module, Denoiser)
-        return module.cpu().eval()
+        """The network with the best averaged weights, on the CPU, ready for export."""
+        network = Denoiser(self.network.config)
+        network.load_state_dict(self._best)
+        return network.eval()
+
+    @torch.no_grad()
+    def _validate(self, validation: Batch) -> None:
+        """Keeps the averaged weights if they beat the best so far on squared error."""
+        clean, squared = self._tensor(validation.clean), 0.0
+        inputs = self._inputs(validation)
+        for index in range(len(clean)):  # one at a time: memory stays that of a small batch
+            output = self.averaged(*(tensor[index : index + 1] for tensor in inputs))
+            squared += float(((output.clamp(-1, 1) - clean[index]) ** 2).mean())
+        mse = squared / len(clean)
+        if mse < self._best_mse:
+            self._best_mse, self._best_step = mse, self._steps
+            self._best = _copied(self.averaged.module)
 
     def _step(self, data: TrainingSet) -> None:
         batch = data.draw(self.config.batch)
@@ -154,7 +190,8 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
         self.optimiser.step()
         self.averaged.update_parameters(self.network)
-        data.remember(batch.frames, output.detach().cpu().numpy())
+        own = ~batch.moved
+        data.remember(batch.frames[own], output.detach().cpu().numpy()[own])
         value = float(loss.detach())
         self._loss = value if math.isnan(self._loss) else 0.98 * self._loss + 0.02 * value
         self._steps += 1
@@ -184,6 +221,8 @@ class Trainer:
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "progress": [self._steps, self._elapsed_s, self._loss],
+            "best": self._best,
+            "best_progress": [self._best_step, self._best_mse],
             "shape": self.network.config.to_dict(),
             "config": asdict(self.config),
         }
@@ -203,3 +242,5 @@ class Trainer:
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self._steps, self._elapsed_s, self._loss = state["progress"]
+        self._best = state["best"]
+        self._best_step, self._best_mse = state["best_progress"]
