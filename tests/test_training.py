@@ -42,6 +42,11 @@ def built(prepared: Prepared, identity: Identity) -> TrainingSet:
     return TrainingSet(prepared, identity, seed=1)
 
 
+@pytest.fixture(scope="module")
+def validation(prepared: Prepared, identity: Identity, built: TrainingSet) -> Batch:
+    return built.validation(prepared, identity)
+
+
 @pytest.fixture
 def data(prepared: Prepared, identity: Identity) -> TrainingSet:
     return TrainingSet(prepared, identity, seed=1)
@@ -67,9 +72,25 @@ def test_a_batch_is_what_the_network_takes(prepared: Prepared, built: TrainingSe
     for pictures in (batch.prior, batch.clean):
         assert -1.0 <= pictures.min() < pictures.max() <= 1.0
     assert 0.0 <= batch.guidance.min() < batch.guidance.max() <= 1.0
-    for index, frame in enumerate(batch.frames):
+    for frame, moved, clean in zip(batch.frames, batch.moved, batch.clean, strict=True):
         truth = prepared.rgb[frame].transpose(2, 0, 1) / 127.5 - 1.0
-        assert batch.clean[index] == pytest.approx(truth, abs=1e-5)
+        assert np.allclose(clean, truth, atol=1e-5) != moved
+
+
+def test_a_moved_sample_moves_as_a_whole(built: TrainingSet) -> None:
+    """Guidance still lies on the picture: the drawn mouth is where the weight says the mouth is."""
+    batch = built.draw(40)
+    assert 0.3 < batch.moved.mean() < 0.9
+    for guidance, weight in zip(batch.guidance[batch.moved], batch.weight[batch.moved, 0], strict=True):
+        mouth = guidance[1].repeat(2, axis=0).repeat(2, axis=1) > 0.3
+        assert weight[mouth].mean() > 2.0
+
+
+def test_validation_is_the_tail_as_it_is(prepared: Prepared, validation: Batch) -> None:
+    assert validation.frames.min() >= prepared.tail_start
+    assert not validation.moved.any()
+    truth = prepared.rgb[validation.frames].transpose(0, 3, 1, 2) / 127.5 - 1.0
+    assert np.allclose(validation.clean, truth, atol=1e-5)
 
 
 def test_batches_hold_every_frame_but_none_of_the_tail(built: TrainingSet) -> None:
@@ -95,19 +116,26 @@ def test_at_level_one_the_picture_is_noise(built: TrainingSet) -> None:
 
 
 def test_refining_starts_from_the_networks_own_output(data: TrainingSet) -> None:
-    """All frames are said to have come out white: small levels must start from white."""
-    for frame in range(TRAINED):
-        data.remember(np.array([frame]), np.ones((1, 3, SIZE, SIZE), np.float32))
-    batch = data.draw(60)
-    small = batch.level < 0.15
-    assert small.any()
-    expected = 1.0 - batch.level[small]
-    assert batch.noisy[small].mean(axis=(1, 2, 3)) == pytest.approx(expected, abs=0.03)
+    """What small levels start from gets whiter when all frames are said to have come out white."""
+
+    def start_brightness(level: float) -> float:
+        batch = data.draw(100)
+        small = batch.level < 0.15
+        assert small.any()
+        white = np.ones((1, 3, SIZE, SIZE), np.float32) * level
+        for frame in range(TRAINED):
+            data.remember(np.array([frame]), white)
+        return float(batch.noisy[small].mean())
+
+    start_brightness(-1.0)
+    dark = start_brightness(1.0)
+    assert start_brightness(1.0) > dark + 0.5
 
 
 def test_mouth_eyes_and_hands_weigh_more(prepared: Prepared, built: TrainingSet) -> None:
     batch = built.draw(20)
-    for frame, weight in zip(batch.frames, batch.weight[:, 0], strict=True):
+    still = ~batch.moved
+    for frame, weight in zip(batch.frames[still], batch.weight[still, 0], strict=True):
         landmarks = prepared.landmarks[frame]
         assert weight[2, 2] == 1.0
         for rows in (topo.LIPS_OUTER, *topo.EYES):
@@ -197,36 +225,36 @@ def loss_of(network: torch.nn.Module, batch: Batch) -> float:
     return float(restoration_loss(output, torch.from_numpy(batch.clean), torch.from_numpy(batch.weight)))
 
 
-def test_forty_steps_lower_the_loss(built: TrainingSet, tmp_path: Path) -> None:
+def test_forty_steps_lower_the_loss(built: TrainingSet, validation: Batch, tmp_path: Path) -> None:
     judged = built.draw(24)
     one = trainer(tmp_path / "checkpoint.pt")
     before = loss_of(one.network, judged)
     with pytest.raises(KeyboardInterrupt):
-        one.run(built, interrupt_at(40, []))
+        one.run(built, validation, interrupt_at(40, []))
     assert loss_of(one.network, judged) < 0.97 * before
 
 
-def test_an_interrupted_training_goes_on(built: TrainingSet, tmp_path: Path) -> None:
+def test_an_interrupted_training_goes_on(built: TrainingSet, validation: Batch, tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     first = trainer(checkpoint)
     with pytest.raises(KeyboardInterrupt):
-        first.run(built, interrupt_at(6, []))
+        first.run(built, validation, interrupt_at(6, []))
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
     again = trainer(checkpoint)
     for name, weight in first.network.state_dict().items():
         assert torch.equal(weight, again.network.state_dict()[name]), name
     heard: list[Progress] = []
     with pytest.raises(KeyboardInterrupt):
-        again.run(built, interrupt_at(9, heard))
+        again.run(built, validation, interrupt_at(9, heard))
     assert [progress.steps for progress in heard] == [7, 8, 9]
     assert heard[0].elapsed_s > 0
     assert again.optimiser.state_dict()["state"][0]["step"] == 9
 
 
-def test_the_budget_ends_training(built: TrainingSet, tmp_path: Path) -> None:
+def test_the_budget_ends_training(built: TrainingSet, validation: Batch, tmp_path: Path) -> None:
     heard: list[Progress] = []
     one = trainer(tmp_path / "checkpoint.pt", budget_s=2.0)
-    record = one.run(built, heard.append)
+    record = one.run(built, validation, heard.append)
     assert record.seconds >= 2.0
     assert record.steps == len(heard) > 0
     assert record.device == "cpu"
@@ -234,27 +262,37 @@ def test_the_budget_ends_training(built: TrainingSet, tmp_path: Path) -> None:
     assert np.isfinite(record.final_loss)
     assert all(progress.elapsed_s < 2.0 for progress in heard[:-1])
     # Run again, nothing is left to do.
-    assert trainer(tmp_path / "checkpoint.pt", budget_s=2.0).run(built, heard.append).steps == record.steps
+    assert (
+        trainer(tmp_path / "checkpoint.pt", budget_s=2.0).run(built, validation, heard.append).steps
+        == record.steps
+    )
 
 
-def test_the_result_is_the_average_of_the_weights(built: TrainingSet, tmp_path: Path) -> None:
-    one = trainer(tmp_path / "checkpoint.pt")
-    with pytest.raises(KeyboardInterrupt):
-        one.run(built, interrupt_at(5, []))
+def test_the_result_is_the_best_average_of_the_weights(
+    built: TrainingSet, validation: Batch, tmp_path: Path
+) -> None:
+    one = trainer(tmp_path / "checkpoint.pt", budget_s=2.0)
+    record = one.run(built, validation, lambda progress: None)
     result = one.result()
     assert not result.training
-    differences = [
-        float((a - b).detach().abs().max())
-        for a, b in zip(result.parameters(), one.network.parameters(), strict=True)
-    ]
-    assert max(differences) > 0
-    assert next(result.parameters()).device.type == "cpu"
+    assert 0 < record.best_step <= record.steps
+    inputs = [torch.from_numpy(a) for a in (validation.noisy, validation.prior, validation.guidance)]
+    with torch.inference_mode():
+        output = result(*inputs, torch.from_numpy(validation.level)).clamp(-1, 1).numpy()
+    assert float(((output - validation.clean) ** 2).mean()) == pytest.approx(record.best_mse, rel=1e-3)
+    for worse in one.averaged.parameters():
+        worse.data.add_(1.0)
+    one._validate(validation)
+    kept = one.result().state_dict()
+    assert all(torch.equal(kept[name], weight) for name, weight in result.state_dict().items())
 
 
-def test_a_checkpoint_of_another_shape_is_refused(built: TrainingSet, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_shape_is_refused(
+    built: TrainingSet, validation: Batch, tmp_path: Path
+) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     with pytest.raises(KeyboardInterrupt):
-        trainer(checkpoint).run(built, interrupt_at(1, []))
+        trainer(checkpoint).run(built, validation, interrupt_at(1, []))
     with pytest.raises(SettingsError, match="another shape"):
         trainer(checkpoint, DenoiserConfig(SIZE, (16, 8, 8), 1))
 
