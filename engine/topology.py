@@ -44,11 +44,11 @@ FACE_OVAL = _table(
     148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )
 CHEEKS = _table(50, 101, 205, 187, 280, 330, 425, 411, 118, 347, 123, 352, 207, 427, 192, 416)
-# Points that the face's expression moves little; the basis that MediaPipe's own face geometry aligns by. The
-# nose stands out of the face's plane, which is what fixes yaw and pitch.
+# Points that jaw, cheeks, lips and lids move little: the basis of MediaPipe's own face geometry without its
+# jaw and cheeks, which read an open mouth as a nod, and with the whole nose, which stands out of the plane.
 RIGID = _table(
-    4, 6, 10, 33, 54, 67, 117, 119, 121, 127, 129, 132, 133, 136, 143, 147, 198, 205, 263, 284, 297, 346, 348,
-    350, 356, 358, 361, 362, 365, 372, 376, 420, 425,
+    4, 5, 6, 10, 33, 54, 67, 98, 117, 119, 121, 127, 129, 133, 143, 168, 195, 197, 198, 263, 284, 297,
+    327, 346, 348, 350, 356, 358, 362, 372, 420,
 )
 
 SHOULDERS = _table(11, 12)  # left, right
