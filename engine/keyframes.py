@@ -23,6 +23,7 @@ HAND_SIDES = {"hand_left": LEFT, "hand_right": RIGHT}
 BANK_SIZE = 40
 KEEP_UNLESS = 0.8  # a region changes its key frame only for one that is at least a fifth nearer: no flicker
 GHOST_HAND, MISSING_HAND = 3.0, 1.0  # cost of a hand that should not be there, and of one that should
+HANGING_ELBOW = 0.85  # shoulder distances below the shoulder: where elbows are that nobody sees
 SAME_PLACE = 0.35  # shoulder distances within which two hands are in the same place
 _UNUSABLE = np.float32(1e6)
 
@@ -69,10 +70,11 @@ def _torso(landmarks: Landmarks, neutral: Neutral) -> FloatArray:
     shoulders = landmarks.pose[topo.SHOULDERS, :2]
     elbow_seen = np.clip(landmarks.pose_confidence[topo.ELBOWS] / VISIBLE, 0.0, 1.0)[:, None]
     hand_seen = (landmarks.hand_confidence > VISIBLE)[:, None]
-    elbows = elbow_seen * landmarks.pose[topo.ELBOWS, :2] + (1.0 - elbow_seen) * neutral.shoulders[:, :2]
+    hanging = neutral.shoulders[:, :2] + np.array([0.0, HANGING_ELBOW * neutral.body_scale], np.float32)
+    elbows = elbow_seen * landmarks.pose[topo.ELBOWS, :2] + (1.0 - elbow_seen) * hanging
     wrists = np.where(hand_seen, landmarks.hands[:, 0, :2], neutral.rest_wrists[:, :2])
     moved = 2.0 * (shoulders - neutral.shoulders[:, :2])
-    limbs = [elbows - neutral.shoulders[:, :2], 1.5 * (wrists - neutral.rest_wrists[:, :2])]
+    limbs = [elbows - hanging, 1.5 * (wrists - neutral.rest_wrists[:, :2])]
     return np.asarray(np.concatenate([moved, *limbs]).ravel() / neutral.body_scale, np.float32)
 
 

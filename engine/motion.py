@@ -191,9 +191,10 @@ def _body_at_rest(frames: Sequence[Landmarks], face: FloatArray) -> dict[str, Fl
 
 
 def _bone(frames: Sequence[Landmarks], start: np.intp, end: np.intp) -> float:
+    """Length in px where the bone lies across the view; pose trackers' depth is too poor to measure with."""
     if not frames:
         return 0.0
-    return float(np.median([np.linalg.norm(f.pose[end] - f.pose[start]) for f in frames]))
+    return float(np.percentile([np.linalg.norm(f.pose[end, :2] - f.pose[start, :2]) for f in frames], 90))
 
 
 def motion_of(frame: Landmarks, neutral: Neutral) -> Motion:

@@ -25,6 +25,9 @@ SUPPORT_PERCENTILE = 1.0  # the extreme hundredth of the footage is as likely a 
 BEYOND = 0.35  # how far past the footage a pose may go, as a share of the footage's own range
 MIN_MARGIN = np.array([3.0, 3.0, 3.0, 0.04, 0.04, 0.02], np.float32)  # degrees x3, head units x2, scale ratio
 
+BONES_DIFFER = 1.25  # ratio; more is an arm that was never seen stretched
+HAND_INSIDE = 0.2  # share of a hand's points on the canvas; a hand of which less shows is out of the picture
+
 
 @dataclass(frozen=True, slots=True)
 class Support:
@@ -165,9 +168,14 @@ class Retargeter:
         for rows, value in ((topo.SHOULDERS, shoulders), (topo.ELBOWS, elbows), (topo.WRISTS, wrists)):
             points[rows] = value
         confidence[topo.SHOULDERS] = 1.0
-        confidence[topo.ELBOWS] = elbow_seen
-        confidence[topo.WRISTS] = wrist_seen
+        # Off the canvas no arm was ever seen in training: drawn as seen, it would call up hands at the edge.
+        confidence[topo.ELBOWS] = np.where(self._on_canvas(elbows), elbow_seen, 0.0)
+        confidence[topo.WRISTS] = np.where(self._on_canvas(wrists), wrist_seen, 0.0)
         return points, confidence
+
+    def _on_canvas(self, points: FloatArray) -> NDArray[np.bool_]:
+        """points: (..., 3) px."""
+        return np.asarray(((points[..., :2] >= 0) & (points[..., :2] < self.canvas_px)).all(axis=-1))
 
     def _chest_shift(self, motion: Motion, held_pose: FloatArray) -> FloatArray:
         """(2,) shoulder distances: as tracked, but no further from the head's pull than the footage shows."""
@@ -186,7 +194,8 @@ class Retargeter:
         hands = points[topo.WRISTS][:, None] + ratio[:, None, None] * motion.hands
         # The pose's depth is measured from the hips, the hand's from its own wrist: keep the hand's.
         hands[..., 2] = ratio[:, None] * motion.hands[..., 2]
-        shown = np.where(avatar.hand_size > 0, motion.hand_confidence, 0.0)
+        inside = self._on_canvas(hands).mean(axis=1)
+        shown = np.where((avatar.hand_size > 0) & (inside > HAND_INSIDE), motion.hand_confidence, 0.0)
         return hands.astype(np.float32), shown.astype(np.float32)
 
 
@@ -209,6 +218,7 @@ _LIPS_LOWER_OUTER = np.array([181, 84, 17, 314, 405], np.intp)
 
 
 def _bone_ratio(avatar: Neutral, driver: Neutral, bone: int) -> FloatArray:
-    """(2, 1) avatar's bone over driver's, 1 where either was never seen."""
+    """(2, 1) avatar's bone over driver's, 1 where either was never seen, within what people differ by."""
     a, d = avatar.arm_bones[:, bone], driver.arm_bones[:, bone]
-    return np.where((a > 0) & (d > 0), a / np.maximum(d, 1e-6), 1.0).astype(np.float32)[:, None]
+    ratio = np.where((a > 0) & (d > 0), a / np.maximum(d, 1e-6), 1.0)
+    return np.clip(ratio, 1 / BONES_DIFFER, BONES_DIFFER).astype(np.float32)[:, None]
