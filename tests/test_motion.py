@@ -348,3 +348,14 @@ def test_a_lost_face_gives_the_neutral_motion(avatar: Retargeter) -> None:
         avatar.target(replace(motion, face_confidence=1.0)).face
     )
     assert np.isfinite(avatar.target(motion).face).all()
+
+
+def test_arms_off_the_canvas_are_not_shown(driven: Retargeter, driver: Puppet) -> None:
+    """A driver filmed to the hips has their hands in the picture; the avatar's canvas ends at its chest."""
+    hanging = ((1.4, 9.0), (-1.4, 9.0))
+    frame = driver.landmarks(Pose(hands=hanging))
+    assert (frame.hand_confidence > 0).all()
+    target = driven.target(motion_of(frame, driven.driver))
+    assert (target.hands[:, 0, 1] > SIZE).all()
+    assert not target.hand_confidence.any()
+    assert not target.pose_confidence[topo.WRISTS].any()
