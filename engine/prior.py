@@ -25,10 +25,8 @@ CELL_PX = 5  # flow grid of the whole canvas at 256 px
 PATCH_CELL_PX = 4  # at 256 px
 PATCH_SOFTNESS = 0.006  # lips and lids are small: a soft flow would not close them
 HAND_SOFTNESS = 0.06  # fingers pass each other: a flow that follows each of them would fold
-MATTE_LOW, MATTE_HIGH = (
-    20.0,
-    220.0,
-)  # the matte's soft ends are cut: a half-transparent person shows the plate through
+# The matte's soft ends are cut: a half-transparent person shows the plate through.
+MATTE_LOW, MATTE_HIGH = 20.0, 220.0
 
 
 @dataclass(frozen=True, slots=True)
