@@ -31,7 +31,6 @@ from engine.tracking import EveryFrameTracker, Tracker
 FloatArray = NDArray[np.float32]
 U8Image = NDArray[np.uint8]
 
-STAGES = ("track", "retarget", "guidance", "warp", "denoise", "compose")
 CALIBRATION_NS = 700_000_000  # of frames with a face; people hold still that long
 FACE_FOUND = 0.5  # confidence
 
@@ -58,7 +57,7 @@ class Rendered:
     face_found: bool
     calibrating: bool
     reused: bool  # nothing moved, or no face: the last picture again
-    stage_ms: dict[str, float]  # by name of STAGES; a stage that did not run is missing
+    stage_ms: dict[str, float]  # by name of engine.stages.STAGES; a stage that did not run is missing
     landmarks: Landmarks  # the driver's, in px of their frame
     target: Landmarks | None  # the avatar's, in canvas px; None while there has been no face
 

@@ -25,11 +25,11 @@ from tqdm import tqdm
 from engine.disclosure import COMMENT, mark, wants_mark
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.landmarks import Landmarks
+from engine.stages import STAGES
 from engine.video import VideoInfo, VideoWriter, probe, read_frames
 
 Image = NDArray[np.uint8]
 
-STAGES = ("track", "retarget", "guidance", "warp", "denoise", "compose")
 _SUFFIXES = (".mp4", ".mkv", ".mov")
 _LATE = 0.5  # of a frame's time: from there on a clip's frame rate counts as variable
 

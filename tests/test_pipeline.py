@@ -14,7 +14,8 @@ from benchmarks.puppet_stage import DRIVER, FRAME_NS, Make, no_gate
 from engine.avatar import Avatar
 from engine.errors import FootageError, RunnerError, SettingsError
 from engine.landmarks import LEFT, RIGHT, Landmarks
-from engine.pipeline import STAGES, PipelineConfig, build_pipeline
+from engine.pipeline import PipelineConfig, build_pipeline
+from engine.stages import STAGES
 from engine.video import read_frames
 
 SIZE = 128

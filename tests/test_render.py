@@ -22,6 +22,7 @@ from engine.avatar import Avatar
 from engine.disclosure import COMMENT, mark, wants_mark
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.landmarks import Landmarks
+from engine.stages import STAGES
 from engine.video import VideoWriter, probe, read_frames
 from export import command_render
 from export.command_render import RenderOptions, render
@@ -59,7 +60,7 @@ class FakePipeline:
         if landmarks is None or landmarks.face_confidence <= 0:
             return Frame(self._picture, {"track": 0.0})
         self._picture[:] = round(float(rgb[:, : rgb.shape[1] // 2].mean()))
-        stages = dict.fromkeys(command_render.STAGES, 1.0)
+        stages = dict.fromkeys(STAGES, 1.0)
         return Frame(self._picture, stages | {"denoise": 20.0})
 
     def close(self) -> None:
