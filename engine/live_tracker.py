@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from engine.landmark_filter import LandmarkFilter
 from engine.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
 from engine.mediapipe_parts import HandsPart, PosePart
 from engine.prediction import Fader, Predictor
+from engine.stages import Clock, StageClock
 
 FloatArray = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -62,17 +64,25 @@ class _Forgetful(Protocol):
 
 
 class News(NamedTuple):
-    """What a part found, and in the frame of which time."""
+    """What a part found, in the frame of which time, and how long it looked."""
 
     found: Any
     time_ns: int
+    took_ms: float
 
 
 class NewestWorker(Generic[Result]):
     """A thread with a one-place inbox: a newer frame replaces one not yet begun and counts in `dropped`."""
 
-    def __init__(self, name: str, work: Callable[[Image], Result], restart: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[Image], Result],
+        restart: Callable[[], None],
+        clock: Clock = perf_counter,
+    ) -> None:
         self.dropped = 0
+        self._now = clock
         self._work, self._restart = work, restart
         self._condition = threading.Condition()
         self._job: tuple[Image, int] | None = None
@@ -123,10 +133,12 @@ class NewestWorker(Generic[Result]):
                     outdated, age = age != self._age, self._age
                 if outdated:
                     self._restart()
+                began = self._now()
                 found = self._work(rgb)
+                took_ms = (self._now() - began) * 1e3
                 with self._condition:
                     if age == self._age:
-                        self._news = News(found, time_ns)
+                        self._news = News(found, time_ns, took_ms)
         except BaseException as error:  # told to the caller's thread by `take`
             with self._condition:
                 self._error = error
@@ -160,13 +172,16 @@ class LiveTracker:
         face: FaceFinder | None = None,
         pose: _Part | None = None,
         hands: _Part | None = None,
+        clock: Clock = perf_counter,
     ) -> None:
-        """face, pose, hands: other finders than MediaPipe's, mainly for tests."""
+        """face, pose, hands: other finders than MediaPipe's, mainly for tests. clock: times the parts."""
         config = config or LiveConfig()
+        self.part_ms: dict[str, float] = {}  # of the last frame, by engine.stages.TRACK_PARTS
+        self._now = clock
         self._face = face or FaceFinder()
         self._parts: tuple[_Part, _Part] = (pose or PosePart(), hands or HandsPart(quick=True))
-        self._pose_worker: NewestWorker[PoseFound | None] = _worker("pose", self._parts[0])
-        self._hands_worker: NewestWorker[list[HandFound]] = _worker("hands", self._parts[1])
+        self._pose_worker: NewestWorker[PoseFound | None] = _worker("pose", self._parts[0], clock)
+        self._hands_worker: NewestWorker[list[HandFound]] = _worker("hands", self._parts[1], clock)
         self._pose_turn = _Turn(config.pose_hz, config.pose_moving_hz)
         self._hands_turn = _Turn(config.hands_hz, config.hands_moving_hz)
         self._chest = ChestTracker()
@@ -191,19 +206,25 @@ class LiveTracker:
         if self._time_ns is not None and time_ns < self._time_ns:
             self.reset()
         self._time_ns = time_ns
+        clock = StageClock(self._now)
+        self.part_ms = clock.stage_ms
         rgb = np.ascontiguousarray(rgb)
         if self._pose_turn.due(time_ns, self._moving[0]):
             self._pose_worker.put(rgb, time_ns)
         if self._hands_turn.due(time_ns, self._moving[1]):
             self._hands_worker.put(rgb, time_ns)
+        clock.end("hand_over")
         face = self._face.find(rgb)
+        clock.end("face")
         self._hear_pose()
         self._hear_hands()
         if face is None:
             face = self._face.find_near(rgb, self._pose)
         if face is not None:
             self._last_face = face
+        clock.end("body")
         chest, chest_confidence = self._chest.update(rgb, face)
+        clock.end("chest")
         for part, goal in enumerate((self._pose_goal, self._hands_goal)):
             if time_ns - self._heard_ns[part] > _SILENT_NS:
                 goal[:] = 0.0
@@ -221,13 +242,16 @@ class LiveTracker:
             chest=chest,
             chest_confidence=chest_confidence,
         )
-        return self._filter(found, time_ns)
+        clock.end("predict")
+        steady = self._filter(found, time_ns)
+        clock.end("filter")
+        return steady
 
     def _hear_pose(self) -> None:
         news = self._pose_worker.take()
         if news is None:
             return
-        self._heard_ns[0] = news.time_ns
+        self._heard_ns[0], self.part_ms["pose"] = news.time_ns, news.took_ms
         self._pose = news.found
         if news.found is None:
             self._pose_goal[:] = 0.0
@@ -243,7 +267,7 @@ class LiveTracker:
         news = self._hands_worker.take()
         if news is None:
             return
-        self._heard_ns[1] = news.time_ns
+        self._heard_ns[1], self.part_ms["hands"] = news.time_ns, news.took_ms
         points, confidence = self._sides.assign(news.found, self._pose, news.time_ns)
         self._moving[1] = False
         for side, predictor in enumerate(self._predictors[1:]):
@@ -285,5 +309,5 @@ class LiveTracker:
         self.close()
 
 
-def _worker(name: str, part: _Part) -> NewestWorker[Any]:
-    return NewestWorker(name, part.find, part.reset)
+def _worker(name: str, part: _Part, clock: Clock) -> NewestWorker[Any]:
+    return NewestWorker(name, part.find, part.reset, clock)

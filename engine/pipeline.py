@@ -24,6 +24,7 @@ from engine.retarget import Retargeter, Support
 from engine.runner import Runner
 from engine.runners import choose_runner
 from engine.sampler import noise_levels, sample
+from engine.stages import Clock, StageClock
 from engine.temporal_cache import PREVIOUS_WEIGHT, CacheConfig, TemporalCache
 from engine.torso import TorsoModel
 from engine.tracking import EveryFrameTracker, Tracker
@@ -62,12 +63,17 @@ class Rendered:
     target: Landmarks | None  # the avatar's, in canvas px; None while there has been no face
 
 
-def build_pipeline(avatar: Avatar, config: PipelineConfig | None = None) -> Pipeline:
-    """Loads, chooses, allocates, warms up. Raises RunnerError when the runner asked for cannot start."""
+def build_pipeline(
+    avatar: Avatar, config: PipelineConfig | None = None, clock: Clock = perf_counter
+) -> Pipeline:
+    """Loads, chooses, allocates, warms up. Raises RunnerError when the runner asked for cannot start.
+
+    clock: what the stages are timed with; measurements put a clock of CPU time here.
+    """
     config = config or PipelineConfig()
     runner, reason = choose_runner(config.runner, avatar, config.threads)
-    tracker: Tracker = LiveTracker() if config.live else EveryFrameTracker(filtered=True)
-    pipeline = Pipeline(avatar, config, tracker, runner, reason)
+    tracker: Tracker = LiveTracker(clock=clock) if config.live else EveryFrameTracker(filtered=True)
+    pipeline = Pipeline(avatar, config, tracker, runner, reason, clock)
     pipeline.warm_up()
     return pipeline
 
@@ -76,13 +82,20 @@ class Pipeline:
     """Drives one avatar. Not thread-safe: one caller."""
 
     def __init__(
-        self, avatar: Avatar, config: PipelineConfig, tracker: Tracker, runner: Runner, runner_reason: str
+        self,
+        avatar: Avatar,
+        config: PipelineConfig,
+        tracker: Tracker,
+        runner: Runner,
+        runner_reason: str,
+        clock: Clock = perf_counter,
     ) -> None:
         self.size = avatar.size
         self.runner_reason = runner_reason
         self._config = config
         self._tracker = tracker
         self._runner = runner
+        self._now = clock
         neutral = Neutral.from_arrays(avatar.neutral)
         support, torso = Support.from_arrays(avatar.neutral), TorsoModel.from_arrays(avatar.neutral)
         self._retargeter = Retargeter(neutral, support, torso, avatar.size)
@@ -113,7 +126,7 @@ class Pipeline:
         rgb: (H, W, 3) uint8 RGB, not mirrored. time_ns only grows between resets. landmarks: the driver's,
         where they are known already; the frame is then not tracked.
         """
-        clock = _StageClock()
+        clock = StageClock(self._now)
         if landmarks is None:
             picture = np.ascontiguousarray(rgb[:, ::-1]) if self._mirror else rgb
             landmarks = self._tracker.track(picture, time_ns)
@@ -174,7 +187,7 @@ class Pipeline:
             self._calibrating = False
             self._calibration.clear()
 
-    def _draw(self, target: Landmarks, clock: _StageClock) -> None:
+    def _draw(self, target: Landmarks, clock: StageClock) -> None:
         """Renders the target into the picture buffer."""
         guidance = self._painter.draw(target)
         np.multiply(guidance.transpose(2, 0, 1), np.float32(1 / 255), out=self._feed["guidance"][0])
@@ -212,27 +225,14 @@ class Pipeline:
         picture = self._plate + (picture - self._plate) * near
         np.copyto(self._picture, picture + np.float32(0.5), casting="unsafe")
 
-    def _again(self, landmarks: Landmarks, clock: _StageClock) -> Rendered:
+    def _again(self, landmarks: Landmarks, clock: StageClock) -> Rendered:
         return self._rendered(landmarks, clock, reused=True)
 
-    def _rendered(self, landmarks: Landmarks, clock: _StageClock, reused: bool) -> Rendered:
+    def _rendered(self, landmarks: Landmarks, clock: StageClock, reused: bool) -> Rendered:
         found = landmarks.face_confidence > FACE_FOUND
         return Rendered(
             self._picture, found, self._calibrating, reused, clock.stage_ms, landmarks, self._target
         )
-
-
-class _StageClock:
-    """Wall time of each stage, in ms."""
-
-    def __init__(self) -> None:
-        self.stage_ms: dict[str, float] = {}
-        self._since = perf_counter()
-
-    def end(self, stage: str) -> None:
-        now = perf_counter()
-        self.stage_ms[stage] = (now - self._since) * 1e3
-        self._since = now
 
 
 def _to_planes(rgb: U8Image, planes: FloatArray) -> None:
