@@ -1,4 +1,4 @@
-"""From a browser's offer to our answer: what is checked, what is refused, and with which words.
+"""From the offer of a browser, a WHIP or a WHEP client to our answer: what is checked, what is refused, how.
 
 An offer is text from outside. Nothing in it may raise anything but RequestRefused, and with a loopback server
 no address in it may make us send a packet to another machine. Knows nothing of HTTP servers, pipelines or
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 NEGOTIATION_LIMIT_S = 10.0
 _CANDIDATE = "a=candidate:"
+_VIEW_NAME = re.compile("[a-z0-9-]{1,40}")
 
 
 class RequestRefused(Exception):
@@ -33,16 +35,22 @@ class RequestRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class SessionRequest:
     """A checked request for a session."""
 
     sdp: str
     has_audio: bool
     measure: bool = False  # read the frame code of the camera frame and stamp it on the answer's picture
     mirror: bool = False
+    avatar: str | None = None  # None: the server's first
+    name: str | None = None  # under which viewers find it, besides its view id
+    receives: bool = True  # False: a WHIP publisher, which sends its camera and takes nothing back
 
 
-def read_offer(body: Any) -> Offer:
+Offer = SessionRequest
+
+
+def read_request(body: Any) -> SessionRequest:
     """Check a decoded JSON body. Raises RequestRefused (400) with one line."""
     if not isinstance(body, dict):
         raise RequestRefused(
@@ -54,26 +62,54 @@ def read_offer(body: Any) -> Offer:
     if kind != "offer":
         raise RequestRefused(400, f"type is {str(kind)[:40]!r}; 'offer' is needed")
     flags = {}
-    for name in ("measure", "mirror"):
-        value = body.get(name, False)
+    for flag in ("measure", "mirror"):
+        value = body.get(flag, False)
         if not isinstance(value, bool):
-            raise RequestRefused(400, f"{name} is {str(value)[:40]!r}; true or false is needed")
-        flags[name] = value
-    media = Counter(_media_kinds(sdp))
+            raise RequestRefused(400, f"{flag} is {str(value)[:40]!r}; true or false is needed")
+        flags[flag] = value
+    avatar, name = body.get("avatar"), body.get("name")
+    if not isinstance(avatar, str | None):
+        raise RequestRefused(400, f"avatar is {str(avatar)[:40]!r}; the name of one of /api/config is needed")
+    has_audio = _check_media(sdp, ("sendrecv",), "no video to send and receive; offer one camera as sendrecv")
+    return SessionRequest(sdp=sdp, has_audio=has_audio, avatar=avatar, name=_view_name(name), **flags)
+
+
+def read_publish_request(sdp: str, avatar: str | None, name: str | None) -> SessionRequest:
+    """Check a WHIP offer (RFC 9725 section 4.2). Raises RequestRefused (400) with one line."""
+    has_audio = _check_media(sdp, ("sendonly", "sendrecv"), "no video to send; offer one camera as sendonly")
+    return SessionRequest(sdp=sdp, has_audio=has_audio, avatar=avatar, name=_view_name(name), receives=False)
+
+
+def check_viewer_offer(sdp: str) -> None:
+    """Check a WHEP offer. Raises RequestRefused (400) with one line."""
+    _check_media(sdp, ("recvonly", "sendrecv"), "no video to receive; offer one video section as recvonly")
+
+
+def _view_name(name: Any) -> str | None:
+    if name is not None and not (isinstance(name, str) and _VIEW_NAME.fullmatch(name)):
+        raise RequestRefused(
+            400, f"name is {str(name)[:40]!r}; 1 to 40 of the letters a-z, digits and - are needed"
+        )
+    return name
+
+
+def _check_media(sdp: str, video_directions: tuple[str, ...], without_video: str) -> bool:
+    """Whether there is an audio section. Raises RequestRefused (400) unless the sections can be served."""
+    media = Counter(_media_kinds(sdp, video_directions))
     if not media["video"]:
-        raise RequestRefused(400, "the offer has no video to send and receive; offer one camera as sendrecv")
-    for name in media:
-        if name not in ("audio", "video", "application"):
+        raise RequestRefused(400, f"the offer has {without_video}")
+    for kind, count in media.items():
+        if kind not in ("audio", "video", "application"):
             raise RequestRefused(
-                400, f"the offer has a section {name[:40]!r}; audio, video and data are understood"
+                400, f"the offer has a section {kind[:40]!r}; audio, video and data are understood"
             )
-        if media[name] > 1:
-            raise RequestRefused(400, f"the offer has {media[name]} {name} sections; one is served")
-    return Offer(sdp=sdp, has_audio=bool(media["audio"]), **flags)
+        if count > 1:
+            raise RequestRefused(400, f"the offer has {count} {kind} sections; one is served")
+    return bool(media["audio"])
 
 
-def _media_kinds(sdp: str) -> list[str]:
-    """The kind of every media section; video only where it is to be sent and received."""
+def _media_kinds(sdp: str, video_directions: tuple[str, ...]) -> list[str]:
+    """The kind of every media section; video only where its direction is one of those wanted."""
     try:
         description = SessionDescription.parse(sdp)
         names = [section.rtp.muxId or "" for section in description.media]
@@ -81,7 +117,7 @@ def _media_kinds(sdp: str) -> list[str]:
         kinds = [
             section.kind
             for section in description.media
-            if section.kind != "video" or section.direction == "sendrecv"
+            if section.kind != "video" or section.direction in video_directions
         ]
     except Exception as error:  # the parser raises nearly anything on text that is no SDP; it touches nothing
         logger.info("an offer was refused", exc_info=True)

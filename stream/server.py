@@ -26,7 +26,7 @@ from aiohttp import web
 
 from engine.errors import AvatarcastError
 from stream.aiortc_tuning import gather_on_loopback
-from stream.negotiation import RequestRefused, read_offer, without_foreign_candidates
+from stream.negotiation import RequestRefused, read_request, without_foreign_candidates
 from stream.pipeline_pool import PipelinePool
 from stream.render_loop import FramePipeline
 from stream.session import Session
@@ -155,7 +155,7 @@ class LiveServer:
         )
 
     async def _create(self, request: web.Request) -> web.Response:
-        offer = read_offer(await _json_body(request))
+        offer = read_request(await _json_body(request))
         if self._stopping:
             raise RequestRefused(503, "the server is stopping; try again when it is back")
         limit = self.facts.max_sessions

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks.echo_server import EchoPipeline
 from benchmarks.peer import AiortcPeer
-from stream.negotiation import RequestRefused, read_offer, without_foreign_candidates
+from stream.negotiation import RequestRefused, read_request, without_foreign_candidates
 from stream.server import LiveServer, ServerFacts, is_loopback
 
 JSON = {"Content-Type": "application/json"}
@@ -183,7 +183,7 @@ async def test_offers_that_are_well_formed_but_not_usable(url: str) -> None:
 @settings(max_examples=150, deadline=None)
 def test_any_text_is_refused_in_words(text: str) -> None:
     with pytest.raises(RequestRefused) as refusal:
-        read_offer({"type": "offer", "sdp": text})
+        read_request({"type": "offer", "sdp": text})
     assert refusal.value.status == 400
 
 
@@ -192,7 +192,7 @@ def test_any_text_is_refused_in_words(text: str) -> None:
 def test_any_json_is_refused_in_words(value: Any) -> None:
     for body in (value, {"type": "offer", "sdp": value}, {"type": value, "sdp": "v=0"}):
         with pytest.raises(RequestRefused):
-            read_offer(body)
+            read_request(body)
 
 
 async def test_other_sites_are_refused(url: str) -> None:
