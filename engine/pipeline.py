@@ -63,23 +63,18 @@ class Rendered:
     target: Landmarks | None  # the avatar's, in canvas px; None while there has been no face
 
 
-def build_pipeline(
-    avatar: Avatar, config: PipelineConfig | None = None, clock: Clock = perf_counter
-) -> Pipeline:
-    """Loads, chooses, allocates, warms up. Raises RunnerError when the runner asked for cannot start.
-
-    clock: what the stages are timed with; measurements put a clock of CPU time here.
-    """
+def build_pipeline(avatar: Avatar, config: PipelineConfig | None = None) -> Pipeline:
+    """Loads, chooses, allocates, warms up. Raises RunnerError when the runner asked for cannot start."""
     config = config or PipelineConfig()
     runner, reason = choose_runner(config.runner, avatar, config.threads)
-    tracker: Tracker = LiveTracker(clock=clock) if config.live else EveryFrameTracker(filtered=True)
-    pipeline = Pipeline(avatar, config, tracker, runner, reason, clock)
+    tracker: Tracker = LiveTracker() if config.live else EveryFrameTracker(filtered=True)
+    pipeline = Pipeline(avatar, config, tracker, runner, reason)
     pipeline.warm_up()
     return pipeline
 
 
 class Pipeline:
-    """Drives one avatar. Not thread-safe: one caller."""
+    """Drives one avatar. Not thread-safe: one caller. clock: times the stages."""
 
     def __init__(
         self,
