@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.peer import Planes, without_colour_in_the_corner
 from engine.video import probe, read_frames
 
+DEFAULT_DRIVER = Path(__file__).parent.parent / "tests" / "data" / "presenter_driver.mp4"
 MAX_FRAMES = 300  # of the clip: 138 MB at 640x480
 
 
@@ -46,6 +47,10 @@ class DriverPictures:
     def loop_s(self) -> float:
         """How long there and back takes."""
         return max(1, 2 * (len(self._planes) - 1)) / self.fps
+
+    def once(self) -> list[Planes]:
+        """The pictures of there and back, each once."""
+        return [*self._planes, *self._planes[-2:0:-1]]
 
     def at(self, elapsed_s: float) -> Planes:
         """The picture to show at that time; shared, not to be changed."""

@@ -34,12 +34,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.driver_pictures import DriverPictures
+from benchmarks.driver_pictures import DEFAULT_DRIVER, DriverPictures
 from benchmarks.glass_statistics import Arrival, percentiles, slope_per_minute, summarise
 from benchmarks.machine import commit, cpu_seconds, describe_machine, resident_mb
 from benchmarks.peer import AiortcPeer, StampedCamera
 
-DEFAULT_DRIVER = Path(__file__).parent.parent / "tests" / "data" / "presenter_driver.mp4"
 FIRST_PICTURE_LIMIT_S = 60.0
 Samples = list[tuple[int, float]]
 

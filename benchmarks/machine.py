@@ -52,7 +52,16 @@ def commit() -> str | None:
 
 def resident_mb(pid: int) -> float | None:
     """Resident memory of a process; None where the system does not say."""
-    text = _field(Path(f"/proc/{pid}/status"), "VmRSS")
+    return _memory_mb(pid, "VmRSS")
+
+
+def peak_mb(pid: int) -> float | None:
+    """The most that its resident memory has ever been; None where the system does not say."""
+    return _memory_mb(pid, "VmHWM")
+
+
+def _memory_mb(pid: int, name: str) -> float | None:
+    text = _field(Path(f"/proc/{pid}/status"), name)
     return None if text is None else int(text.split()[0]) / 1024
 
 
