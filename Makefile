@@ -2,6 +2,7 @@
 #
 #   make run  [PORT=8080] [HOST=127.0.0.1] [AVATAR=me.avatar]    serve; open the address it prints
 #   make test                                                    every check and test
+#   make figures                                                 the README's tables, from benchmarks/results
 #   make setup [PYTHON=/path/to/python]                          what `run` needs, into .venv
 #   make setup-dev                                               what `test` needs, into .venv
 
@@ -11,7 +12,7 @@ STAMP_SERVE := $(VENV)/.ready-serve
 STAMP_DEV := $(VENV)/.ready-dev
 SETUP := .ci/setup.sh
 
-.PHONY: run test check static setup setup-dev doctor clean
+.PHONY: run test check static figures setup setup-dev doctor clean
 .DEFAULT_GOAL := run
 
 run: $(STAMP_SERVE)
@@ -31,6 +32,9 @@ static: $(STAMP_DEV)
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
+
+figures: $(STAMP_DEV)
+	$(PY) -m benchmarks.readme
 
 setup: $(STAMP_SERVE)
 

@@ -11,8 +11,10 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from benchmarks.machine import commit, describe_machine
 
@@ -28,22 +30,38 @@ def main() -> int:
     parser.add_argument("command", nargs=argparse.REMAINDER, help="an avatarcast command with its options")
     args = parser.parse_args()
     begun = perf_counter()
-    finished = subprocess.run(
-        [sys.executable, "-m", "engine.cli", *args.command, "--json"], stdout=subprocess.PIPE, text=True
-    )
-    if finished.returncode:
-        return finished.returncode
+    try:
+        result = result_of(args.command)
+    except subprocess.CalledProcessError as failed:
+        return failed.returncode
     record = {
-        "command": ["avatarcast", *(Path(word).name if "/" in word else word for word in args.command)],
+        "command": ["avatarcast", *map(file_name, args.command)],
         "seconds": round(perf_counter() - begun, 1),
         "commit": commit(),
         "machine": describe_machine(),
-        "result": _without_folders(json.loads(finished.stdout.splitlines()[-1])),
+        "result": _without_folders(result),
     }
     path = RESULTS / f"{args.name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     print(path)
     return 0
+
+
+def result_of(command: Sequence[str]) -> dict[str, Any]:
+    """What an avatarcast command gives with --json. Raises CalledProcessError when it fails."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "engine.cli", *command, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
+    return found
+
+
+def file_name(word: str) -> str:
+    """A path less its folders; another word as it is."""
+    return Path(word).name if "/" in word else word
 
 
 def _without_folders(result: dict[str, object]) -> dict[str, object]:

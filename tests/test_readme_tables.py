@@ -1,0 +1,130 @@
+"""The README's tables: drawn from records, and in step with those in the repository."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import readme, tables
+from benchmarks.tables import markdown, number, ranks
+from engine.errors import SettingsError
+
+LATENCY = {"p50": 64.12, "p95": 87.57, "p99": None}
+
+
+def block(name: str, text: str = "") -> str:
+    return f"<!-- figures:{name} -->\n{text}<!-- end -->"
+
+
+def write(results: Path, name: str, record: Any) -> None:
+    (results / f"{name}.json").write_text(json.dumps(record))
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for peer, fps in (("aiortc", 25.96), ("chromium", 21.3)):
+        write(tmp_path, f"glass_to_glass_{peer}", {"fps_delivered": fps, "motion_to_photon_ms": LATENCY})
+    return tmp_path
+
+
+def test_the_readme_says_what_the_records_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["readme", "--check"])
+    assert readme.main() == 0, capsys.readouterr().err
+
+
+def test_cells() -> None:
+    assert number(None) == "-"
+    assert number(2350.4) == "2,350"
+    assert number(0.126, 2) == "0.13"
+    assert ranks(LATENCY) == "64 / 88 / -"
+    assert markdown(("a", "b"), [("1", "2")]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+
+
+def test_a_table_is_drawn_between_its_marks_and_nothing_else_changes(results: Path) -> None:
+    old = f"before\n\n{block('live', 'an old table')}\n\nafter 26.0"
+    new, complaints = readme.rewrite(old, results)
+    assert complaints == []
+    assert new.startswith("before\n\n<!-- figures:live -->\n| viewer |")
+    assert new.endswith("<!-- end -->\n\nafter 26.0")
+    assert "| headless aiortc peer | 26.0 | 64 / 88 / - |" in new
+    assert "old table" not in new
+    assert readme.out_of_step(old, new) == ["live"]
+    assert readme.rewrite(new, results) == (new, [])
+
+
+def test_a_missing_record_leaves_out_its_table_only(results: Path) -> None:
+    new, complaints = readme.rewrite(f"{block('follow', 'old')}\n{block('live')}", results)
+    assert len(complaints) == 1
+    assert "figures:follow: no quality.json" in complaints[0]
+    assert block("follow") in new
+    assert "headless Chromium" in new
+
+
+def test_a_record_without_the_figure_is_named(results: Path) -> None:
+    write(results, "glass_to_glass_aiortc", {"fps": 3})
+    _, complaints = readme.rewrite(block("live"), results)
+    assert "figures:live" in complaints[0]
+    assert "fps_delivered" in complaints[0]
+
+
+@pytest.mark.parametrize(("record", "complaint"), [("[1]", "holds a JSON list"), ("{", "no readable JSON")])
+def test_a_record_that_is_none(results: Path, record: str, complaint: str) -> None:
+    (results / "glass_to_glass_aiortc.json").write_text(record)
+    _, complaints = readme.rewrite(block("live"), results)
+    assert complaint in complaints[0]
+
+
+def test_marks_without_an_end_are_refused(results: Path) -> None:
+    with pytest.raises(SettingsError, match="figures:live has no <!-- end -->"):
+        readme.rewrite(f"<!-- figures:live -->\n| a |\n\n{block('follow')}", results)
+    with pytest.raises(SettingsError, match="1 marks"):
+        readme.rewrite("<!-- figures:live -->\n| a |\n", results)
+
+
+def test_an_unknown_table_is_named(results: Path) -> None:
+    _, complaints = readme.rewrite(block("speed"), results)
+    assert "figures:speed is unknown; wanted one of" in complaints[0]
+
+
+def test_check_writes_nothing_and_fails_when_out_of_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], results: Path
+) -> None:
+    page = results / "README.md"
+    page.write_text(block("live", "old\n"))
+    monkeypatch.setattr(readme, "README", page)
+    monkeypatch.setattr(readme, "RESULTS", results)
+    monkeypatch.setattr(sys, "argv", ["readme", "--check"])
+    assert readme.main() == 1
+    assert "figures:live is not what its records say" in capsys.readouterr().err
+    assert page.read_text() == block("live", "old\n")
+    monkeypatch.setattr(sys, "argv", ["readme"])
+    assert readme.main() == 0
+    assert "headless Chromium" in page.read_text()
+    (results / "glass_to_glass_chromium.json").unlink()
+    assert readme.main() == 1
+    assert page.read_text() == block("live")
+
+
+def test_held_out_and_motion_of_several_avatars() -> None:
+    psnr = {"frame": 27.81, "face": 1.0}
+    report = {
+        "steps": {"1": psnr, "2": {"frame": 27.5}},
+        "baselines": {"warp_only": {"frame": 25.6}, "nearest_frame": {"frame": None}},
+    }
+    motion = {part: {"correlation": 0.915, "gain": 1.292} for part in tables.MOTIONS} | {"lid_aperture": None}
+    avatar = {"label": "one", **report, "drivers": [{"label": "selfie", "motion": motion}]}
+    both = {"avatars": [avatar, avatar | {"label": "two"}]}
+    text = tables.held_out(both, {"result": report})
+    assert text.splitlines()[2] == "| one | 27.8 | 27.5 | 25.6 | - |"
+    assert text.splitlines()[4].startswith("| talking head")
+    text = tables.follow(both)
+    assert text.splitlines()[3] == (
+        "| selfie, two | 0.92 / 1.29 | 0.92 / 1.29 | 0.92 / 1.29 | 0.92 / 1.29 | - |"
+    )
+    assert tables.follow({"avatars": [avatar]}).splitlines()[2].startswith("| selfie | ")
