@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.background import Background
 from stream.command import listen, serve
 from stream.server import ServerFacts
 
@@ -60,6 +61,9 @@ class EchoPipeline:
     def set_mirror(self, on: bool) -> None:
         """Flip the picture left to right, or not."""
         self._mirror = on
+
+    def set_background(self, background: Background) -> None:
+        """The picture fills the canvas: nothing is behind it."""
 
     def reset(self) -> None:
         """Back to the state of a new pipeline."""

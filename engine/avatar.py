@@ -46,7 +46,7 @@ PLATE, PREVIEW, REPORT = "keyframes/plate.png", "preview.jpg", "report.json"
 REQUIRED = (CONSENT, NEUTRAL, LANDMARKS, PLATE, PREVIEW, REPORT)
 _KEYFRAME = re.compile(r"keyframes/(\d\d)\.png")
 _MODEL = re.compile(r"models/([a-z0-9][a-z0-9._-]*\.onnx)")
-_IMAGE_ERRORS = (
+IMAGE_ERRORS = (
     OSError,  # includes PIL.UnidentifiedImageError
     SyntaxError,  # how PIL reports a broken PNG
     ValueError,
@@ -312,7 +312,7 @@ def _image(
             if image.mode != mode:
                 raise PackageError(f"{source}: member {member} has mode {image.mode}; wanted {mode}")
             return np.array(image, np.uint8)
-    except _IMAGE_ERRORS as error:
+    except IMAGE_ERRORS as error:
         raise PackageError(
             f"{source}: member {member} is not a readable {kind} ({error}): enrol again"
         ) from error

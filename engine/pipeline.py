@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.avatar import Avatar
+from engine.background import Background, replace_background
 from engine.guidance import GUIDANCE_CHANNELS, GuidancePainter
 from engine.landmarks import Landmarks
 from engine.live_tracker import LiveTracker
@@ -105,7 +106,10 @@ class Pipeline:
             "guidance": np.zeros((1, GUIDANCE_CHANNELS, avatar.size // 2, avatar.size // 2), np.float32),
             "noise_level": np.zeros(1, np.float32),
         }
-        self._picture = keys[0].rgba[..., :3].copy()
+        self._background: U8Image | None = None  # instead of the plate
+        self._drawn = keys[0].rgba[..., :3].copy()  # over the plate, as the network paints
+        self._matte = keys[0].rgba[..., 3].astype(np.float32) / 255
+        self._picture = self._drawn
         self._target: Landmarks | None = None
         self._mirror = False
         self._calibration: list[tuple[int, Landmarks]] = []
@@ -158,13 +162,20 @@ class Pipeline:
             self._tracker.reset()
             self.calibrate()
 
+    def set_background(self, background: Background) -> None:
+        """Shows the person before something else from the next picture on, also where nothing moves."""
+        self._background = background.fitted(self.size)
+        self._show()
+
     def reset(self) -> None:
         """As new: for the next driver."""
         self._tracker.reset()
         self._cache.forget()
         self._mirror = False
         self._target = None
-        np.copyto(self._picture, self._plate)
+        np.copyto(self._drawn, self._plate)
+        self._matte[:] = 0
+        self.set_background(Background.original())
         self.calibrate()
 
     def close(self) -> None:
@@ -203,7 +214,8 @@ class Pipeline:
         clean = sample(self._denoise, start, noise, noise_levels(self._config.steps, fresh))
         clock.end("denoise")
         self._compose(clean, prior.matte)
-        self._cache.keep(target, self._picture)
+        self._cache.keep(target, self._drawn)
+        self._show()
         self._target = target
         clock.end("compose")
 
@@ -218,7 +230,15 @@ class Pipeline:
         reach = max(3, self.size // 16) | 1
         near = np.minimum(cv2.blur(matte, (reach, reach)) * np.float32(4), 1)[..., None]
         picture = self._plate + (picture - self._plate) * near
-        np.copyto(self._picture, picture + np.float32(0.5), casting="unsafe")
+        np.copyto(self._drawn, picture + np.float32(0.5), casting="unsafe")
+        np.copyto(self._matte, matte)
+
+    def _show(self) -> None:
+        """Lays what is drawn over the chosen background."""
+        if self._background is None:
+            self._picture = self._drawn
+        else:
+            self._picture = replace_background(self._drawn, self._matte, self._plate, self._background)
 
     def _again(self, landmarks: Landmarks, clock: StageClock) -> Rendered:
         return self._rendered(landmarks, clock, reused=True)

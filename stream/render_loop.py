@@ -19,6 +19,7 @@ import numpy as np
 from aiortc.mediastreams import VIDEO_CLOCK_RATE
 from numpy.typing import NDArray
 
+from engine.background import Background
 from engine.disclosure import mark
 from engine.frame_code import read, stamp
 from stream.latest_slot import ThreadLatestSlot
@@ -60,6 +61,8 @@ class FramePipeline(Protocol):
     def calibrate(self) -> None: ...
 
     def set_mirror(self, on: bool) -> None: ...
+
+    def set_background(self, background: Background) -> None: ...
 
     def reset(self) -> None: ...
 

@@ -1,0 +1,126 @@
+"""What stands behind the person: the avatar's own background, a colour, or a picture.
+
+Knows nothing of how the person is drawn; takes the drawn picture, its matte and the plate it was drawn over.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from engine.avatar import IMAGE_ERRORS
+from engine.errors import SettingsError
+
+FloatArray = NDArray[np.float32]
+U8Image = NDArray[np.uint8]
+
+MAX_PICTURE_BYTES = 4 * 1024 * 1024
+MAX_PICTURE_PX = 4096  # of a side; checked before anything is decoded
+_PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
+# Of replace_background, tuned by eye on dark hair, cloth and skin over chroma green.
+MATTE_EDGE = (0.35, 0.95)  # of the smoothed matte: cut inwards, its outermost pixel is mostly background
+SPILL_PX = 4  # at 256 px: how far inside the outline the old background may shine
+COLOR_REACH_PX = 7  # at 256 px: over which the person's own colour near the outline is averaged
+_LEAST_CONTRAST = 100.0  # squared distance of colours below which person and plate cannot be told apart
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Background:
+    """A chosen background; make one with `original`, `color` or `picture`."""
+
+    rgb: U8Image | None  # (H, W, 3) uint8 RGB of any size; None: the avatar's own
+
+    @classmethod
+    def original(cls) -> Background:
+        """The background of the footage."""
+        return cls(None)
+
+    @classmethod
+    def color(cls, text: str) -> Background:
+        """One colour. text: "#rrggbb". Raises SettingsError for anything else."""
+        if not _COLOR.fullmatch(text):
+            raise SettingsError(f"background colour {text[:20]!r}: wanted #rrggbb, such as #00b140")
+        return cls(np.array([[list(bytes.fromhex(text[1:]))]], np.uint8))
+
+    @classmethod
+    def picture(cls, data: bytes) -> Background:
+        """A PNG or JPEG; where it is transparent it becomes black. Raises SettingsError."""
+        if len(data) > MAX_PICTURE_BYTES:
+            raise SettingsError(
+                f"background picture: {len(data)} bytes; wanted {MAX_PICTURE_BYTES} at most: make it smaller"
+            )
+        try:
+            with warnings.catch_warnings(), Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                if max(image.size) > MAX_PICTURE_PX:
+                    raise SettingsError(
+                        f"background picture: {image.width}x{image.height} px; "
+                        f"wanted {MAX_PICTURE_PX} px a side at most: make it smaller"
+                    )
+                if image.mode not in _PICTURE_MODES:
+                    raise SettingsError(
+                        f"background picture: pixels of kind {image.mode}; wanted 8 bits a channel: "
+                        "export it anew"
+                    )
+                upright = ImageOps.exif_transpose(image).convert("RGBA")
+        except IMAGE_ERRORS as error:
+            raise SettingsError(
+                f"background picture: not a readable PNG or JPEG ({error}): export it anew"
+            ) from error
+        black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
+        return cls(np.array(Image.alpha_composite(black, upright).convert("RGB"), np.uint8))
+
+    def fitted(self, size: int) -> U8Image | None:
+        """(size, size, 3) uint8 RGB, the picture cropped to fill the canvas; None for the avatar's own."""
+        if self.rgb is None:
+            return None
+        height, width = self.rgb.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = self.rgb[top : top + side, left : left + side]
+        smaller = side > size
+        return np.asarray(
+            cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR),
+            np.uint8,
+        )
+
+
+def replace_background(drawn: U8Image, matte: FloatArray, plate: U8Image, background: U8Image) -> U8Image:
+    """The person over another background, without a fringe of the old one.
+
+    drawn: (S, S, 3) uint8 RGB, the person over `plate`; matte: (S, S) float32, 0..1, 1 is the person;
+    plate, background: (S, S, 3) uint8 RGB. Near the outline the plate's share of each colour is taken out:
+    C = aF + (1 - a)B is solved for the person F, with B the plate and the first guess of F the mean of what
+    lies further inside (compare blur-fusion foreground estimation, Forte, ICIP 2021).
+    """
+    scale = plate.shape[0] / 256
+    low, high = MATTE_EDGE
+    alpha = np.clip((cv2.GaussianBlur(matte, (5, 5), 0) - low) / (high - low), 0, 1)
+    spill_px, reach_px = max(1, round(SPILL_PX * scale)), max(1, round(COLOR_REACH_PX * scale))
+    inner = np.clip(_mean(matte, spill_px) * 4 - 3, 0, 1)  # 1 where no outline is near
+    result = np.where(alpha[..., None] > 0, drawn, background)
+
+    edge = (alpha > 0) & (inner < 1)
+    weight = _mean(inner, reach_px)[edge, None]
+    inside = _mean(drawn * inner[..., None], reach_px)[edge] / np.maximum(weight, 1e-3)
+    colour, old, share = drawn[edge].astype(np.float32), plate[edge].astype(np.float32), alpha[edge, None]
+    inside = np.where(weight > 0.02, inside, colour)  # fine hair, a finger: nothing lies further inside
+    to_plate = old - inside
+    spill = ((colour - inside) * to_plate).sum(1) / np.maximum((to_plate**2).sum(1), _LEAST_CONTRAST)
+    spill = np.clip(spill, 0, 1) * (1 - inner[edge])
+    person = np.clip(colour - spill[:, None] * to_plate, 0, 255)
+    result[edge] = np.round(background[edge] + (person - background[edge]) * share)
+    return result
+
+
+def _mean(values: FloatArray, radius_px: int) -> FloatArray:
+    return np.asarray(cv2.blur(values, (2 * radius_px + 1,) * 2), np.float32)
