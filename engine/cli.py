@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from engine.errors import AvatarcastError
 
@@ -38,6 +39,8 @@ EXTRA_OF = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; the result is the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # NumPy's matrices are small here: BLAS threads that wait for a busy core cost more than they save.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         status = _dispatch(arguments)
         sys.stdout.flush()  # so that a closed pipe shows here, not while the interpreter shuts down
@@ -78,7 +81,7 @@ def _dispatch(arguments: list[str]) -> int:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name == wanted:  # only this one is imported: the others may need packages that are not here
-            module = entry.load()
+            module = _load(entry)
             module.add_arguments(command)
             run = module.run
     args = parser.parse_args(arguments)
@@ -99,10 +102,26 @@ def _commands() -> Mapping[str, metadata.EntryPoint]:
 
 def _docstring(module_name: str) -> str:
     """The module's docstring, read from its source: importing it could take seconds, or fail."""
-    spec = importlib.util.find_spec(module_name)
+    try:
+        spec = importlib.util.find_spec(module_name)
+    except ModuleNotFoundError:  # not even its package is here
+        spec = None
     if spec is None or spec.origin is None:
         return f"(not in this installation: {module_name})"
     return ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+
+
+def _load(entry: metadata.EntryPoint) -> Any:
+    """The command's module. Some are in the repository only, not in the wheel."""
+    try:
+        return entry.load()
+    except ModuleNotFoundError as error:
+        if f"{entry.value}.".startswith(f"{error.name}."):
+            raise AvatarcastError(
+                f"{entry.name}: found no module {entry.value} in this installation; wanted a checkout of the "
+                "repository: run `make setup-dev` in one, then its .venv/bin/avatarcast"
+            ) from error
+        raise
 
 
 def _cure(package: str) -> str:

@@ -16,7 +16,7 @@ import pytest
 from engine import cli, doctor
 from engine.errors import AvatarcastError, BusyError
 
-COMMANDS = ("doctor", "enroll", "evaluate", "render", "serve")
+COMMANDS = ("bench", "doctor", "enroll", "evaluate", "render", "serve")
 
 
 @pytest.fixture
@@ -126,6 +126,22 @@ def test_our_own_missing_module_is_a_bug(fake: Callable[..., None]) -> None:
     fake(lambda args: importlib.import_module("engine.nonsense"))
     with pytest.raises(ModuleNotFoundError):
         cli.main(["act"])
+
+
+@pytest.mark.parametrize("module", ["benchmarks_elsewhere.command", "benchmarks.command_elsewhere"])
+def test_a_command_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+    error_line: Callable[[], str],
+    capsys: pytest.CaptureFixture[str],
+    module: str,
+) -> None:
+    entry = metadata.EntryPoint("bench", module, cli.GROUP)
+    monkeypatch.setattr(cli, "_commands", lambda: {"bench": entry})
+    assert cli.main(["bench", "--help"]) == 1
+    assert f"bench: found no module {module} in this installation; wanted a checkout" in error_line()
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert f"not in this installation: {module}" in " ".join(capsys.readouterr().out.split())
 
 
 def test_interrupted(fake: Callable[..., None], error_line: Callable[[], str]) -> None:

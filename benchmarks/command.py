@@ -1,0 +1,47 @@
+"""Run one of the repository's measuring instruments; without a name, list them.
+
+Each instrument answers one question, and ends with one line of JSON: its figures, the machine, the commit.
+What follows the name goes to the instrument: `avatarcast bench NAME --help` explains it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+from engine.errors import SettingsError
+
+FOLDER = Path(__file__).parent
+
+
+def instruments() -> dict[str, str]:
+    """Name and question of each: the modules of this folder whose docstring starts with a question."""
+    found = {}
+    for path in sorted(FOLDER.glob("*.py")):
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        question = " ".join(text.partition("\n\n")[0].split())
+        if question.endswith("?"):
+            found[path.stem] = question
+    return found
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `avatarcast bench`."""
+    parser.add_argument("name", nargs="?", help="an instrument")
+    parser.add_argument("options", nargs=argparse.REMAINDER, help="its options")
+
+
+def run(args: argparse.Namespace) -> int:
+    """The exit status of the instrument, which runs in a process of its own."""
+    known = instruments()
+    if args.name is None:
+        width = max(map(len, known))
+        print("\n".join(f"{name:<{width}}  {question}" for name, question in known.items()))
+        return 0
+    if args.name not in known:
+        raise SettingsError(f"instrument is {args.name!r}; wanted one of {', '.join(known)}")
+    command = [sys.executable, "-m", f"benchmarks.{args.name}", *args.options]
+    return subprocess.run(command, check=False).returncode

@@ -1,0 +1,50 @@
+"""`avatarcast bench`: it finds the instruments by their question and hands on options and status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks import command
+from engine import cli
+
+INSTRUMENT = '''"""{docstring}"""
+print(sys.argv[1:])
+sys.exit(len(sys.argv))
+'''
+
+
+def test_every_instrument_is_listed_with_its_question(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    questions = {line.split()[0]: line for line in lines}
+    assert {"glass_to_glass", "quality", "readme"} <= set(questions)
+    assert all(line.endswith("?") for line in lines)
+    assert "machine" not in questions
+
+
+def test_an_instrument_begins_with_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "FOLDER", tmp_path)
+    (tmp_path / "speed.py").write_text(INSTRUMENT.format(docstring="How\nfast?\n\nVery."))
+    (tmp_path / "part.py").write_text(INSTRUMENT.format(docstring="A part.\n\nOf what?"))
+    (tmp_path / "bare.py").write_text("")
+    assert command.instruments() == {"speed": "How fast?"}
+
+
+def test_options_and_status_are_handed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").touch()
+    (tmp_path / "benchmarks" / "speed.py").write_text(INSTRUMENT.format(docstring="How fast?"))
+    monkeypatch.setattr(command, "FOLDER", tmp_path / "benchmarks")
+    monkeypatch.chdir(tmp_path)  # where `python -m` looks first
+    assert cli.main(["bench", "speed", "--seconds", "3", "--help"]) == 4
+    assert capfd.readouterr().out.strip() == "['--seconds', '3', '--help']"
+
+
+def test_an_unknown_instrument(error_line: Callable[[], str]) -> None:
+    assert cli.main(["bench", "speed"]) == 1
+    assert "instrument is 'speed'; wanted one of" in error_line()
