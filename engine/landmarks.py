@@ -22,7 +22,7 @@ def _zeros(*shape: int) -> FloatArray:
     return np.zeros(shape, np.float32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Landmarks:
     """Where a person's parts are, in pixels of the image they were found in.
 

@@ -7,7 +7,7 @@ coarse grid for all cells at once. Knows nothing of networks or of which key fra
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float32]
 
 SOFTNESS = 0.015  # share of the canvas: nearer than this, a control point no longer gains weight
 RIDGE = 1e-3  # pulls ill-posed affine maps towards a plain shift
+_ORIGIN = np.float32(0.5)  # coordinates are shares of the canvas, from its middle
 _FACE_ROWS = np.unique(
     np.concatenate(
         [
@@ -67,8 +68,9 @@ def _rows() -> dict[str, slice]:
     }
 
 
+@lru_cache(maxsize=32)
 def control_points(landmarks: Landmarks) -> ControlPoints:
-    """The control points of one frame."""
+    """The control points of one frame: the same object each time, so that solvers know it again."""
     face = landmarks.face[:, :2]
     centre = face[topo.RIGID].mean(0)
     hair = face[_OVAL_TOP] + _HAIR_REACH * (face[_OVAL_TOP] - centre)
@@ -121,7 +123,11 @@ def hand_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints, 
 
 
 class FlowSolver:
-    """Solves flows on one fixed grid over a box of the canvas; its buffers are reused."""
+    """Solves flows on one fixed grid over a box of the canvas.
+
+    How far each cell is from each target point is worked out once for a target array and kept for the next
+    source, so arrays that were given as `target` must not be changed.
+    """
 
     def __init__(
         self, box: tuple[int, int, int, int], cell_px: int, canvas_px: int, softness: float = SOFTNESS
@@ -135,7 +141,12 @@ class FlowSolver:
         xs = self.x0 + (np.arange(columns, dtype=np.float32) + 0.5) * self.width / columns
         ys = self.y0 + (np.arange(rows, dtype=np.float32) + 0.5) * self.height / rows
         self.shape = (rows, columns)
-        self._nodes = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.float32) / canvas_px
+        nodes = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
+        self._nodes = (nodes / canvas_px - _ORIGIN).astype(np.float32)
+        self._pixels = np.stack(np.meshgrid(np.arange(self.x0, self.x1), np.arange(self.y0, self.y1)), -1)
+        self._pixels = self._pixels.astype(np.float32)
+        self._target: FloatArray | None = None
+        self._nearness = self._powers = np.empty((0, 0), np.float32)
 
     def solve(self, target: FloatArray, source: FloatArray, weights: FloatArray) -> FloatArray:
         """Where each pixel of the box comes from, (height, width, 2) float32 px in pixel-index coordinates.
@@ -143,40 +154,36 @@ class FlowSolver:
         target, source: (N, 2) px; weights: (N,) >= 0, some above 0. What is at `target` in the result is
         fetched from `source`.
         """
-        used = weights > 1e-3
-        target, source, weights = target[used], source[used], weights[used]
-        scale = np.float32(1.0 / self.canvas_px)
-        middle = target.mean(0)
-        p = (target - middle) * scale
-        shift = (source - target) * scale  # the shift, not the place, keeps float32 exact
-        v = self._nodes - middle * scale
-        weight = (v * v).sum(1)[:, None] - 2.0 * (v @ p.T) + (p * p).sum(1) + self._softness
-        np.maximum(weight, self._softness, out=weight)
-        np.multiply(weight, weight, out=weight)
-        np.reciprocal(weight, out=weight)
-        px, py = p[:, 0], p[:, 1]
-        sx, sy = shift[:, 0], shift[:, 1]
-        one = np.ones_like(px)
-        features = np.stack(
-            [one, px, py, px * px, px * py, py * py, sx, sy, px * sx, px * sy, py * sx, py * sy], 1
-        )
-        total = weight @ (features * weights[:, None])
-        moments = total[:, 1:] / total[:, :1]
-        mx, my, mxx, mxy, myy, msx, msy, mxsx, mxsy, mysx, mysy = moments.T
+        if target is not self._target:
+            self._approach(target)
+        # The shift, not the place, keeps float32 exact.
+        shift = (source - target) * np.float32(1.0 / self.canvas_px)
+        by_x, by_y = self._powers[:, :3] * shift[:, :1], self._powers[:, :3] * shift[:, 1:]
+        total = (np.concatenate([self._powers, by_x, by_y], 1) * weights[:, None]).T @ self._nearness
+        moments = total[1:] / total[0]
+        mx, my, mxx, mxy, myy, msx, mxsx, mysx, msy, mxsy, mysy = moments
         cxx, cxy, cyy = mxx - mx * mx + RIDGE, mxy - mx * my, myy - my * my + RIDGE
         determinant = cxx * cyy - cxy * cxy
-        dx, dy = v[:, 0] - mx, v[:, 1] - my
-        result = np.empty((len(v), 2), np.float32)
-        sides = ((msx, mxsx - mx * msx, mysx - my * msx), (msy, mxsy - mx * msy, mysy - my * msy))
-        for axis, (mean, bx, by) in enumerate(sides):
-            slope_x = (cyy * bx - cxy * by) / determinant
-            slope_y = (cxx * by - cxy * bx) / determinant
-            result[:, axis] = mean + slope_x * dx + slope_y * dy
-        grid = result.reshape(*self.shape, 2) * self.canvas_px
+        dx, dy = self._nodes[:, 0] - mx, self._nodes[:, 1] - my
+        along_x, along_y = (cyy * dx - cxy * dy) / determinant, (cxx * dy - cxy * dx) / determinant
+        grid = np.empty((len(dx), 2), np.float32)
+        for axis, (mean, bx, by) in enumerate(((msx, mxsx, mysx), (msy, mxsy, mysy))):
+            grid[:, axis] = mean + along_x * (bx - mx * mean) + along_y * (by - my * mean)
+        grid = grid.reshape(*self.shape, 2) * self.canvas_px
         flow = cv2.resize(grid, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
-        flow[..., 0] += np.arange(self.x0, self.x1, dtype=np.float32)
-        flow[..., 1] += np.arange(self.y0, self.y1, dtype=np.float32)[:, None]
-        return np.asarray(flow, np.float32)
+        return np.asarray(cv2.add(flow, self._pixels), np.float32)
+
+    def _approach(self, target: FloatArray) -> None:
+        """Works out what every source shares: nearness (N, cells) and the powers of the points (N, 6)."""
+        p = target * np.float32(1.0 / self.canvas_px) - _ORIGIN
+        squares = (p * p).sum(1) + self._softness
+        distance = squares[:, None] + (self._nodes * self._nodes).sum(1) - 2.0 * (p @ self._nodes.T)
+        np.maximum(distance, self._softness, out=distance)
+        np.multiply(distance, distance, out=distance)
+        self._nearness = np.reciprocal(distance, out=distance)
+        px, py = p.T
+        self._powers = np.stack([np.ones_like(px), px, py, px * px, px * py, py * py], 1)
+        self._target = target
 
 
 def sample(
