@@ -9,6 +9,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -55,9 +56,7 @@ class Background:
     def picture(cls, data: bytes) -> Background:
         """A PNG or JPEG; where it is transparent it becomes black. Raises SettingsError."""
         if len(data) > MAX_PICTURE_BYTES:
-            raise SettingsError(
-                f"background picture: {len(data)} bytes; wanted {MAX_PICTURE_BYTES} at most: make it smaller"
-            )
+            raise SettingsError(f"background picture: more than {MAX_PICTURE_BYTES} bytes: make it smaller")
         try:
             with warnings.catch_warnings(), Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -78,6 +77,26 @@ class Background:
             ) from error
         black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
         return cls(np.array(Image.alpha_composite(black, upright).convert("RGB"), np.uint8))
+
+    @classmethod
+    def parse(cls, text: str) -> Background:
+        """As a command line names it: original, #rrggbb, or the path of a picture. Raises SettingsError."""
+        if text == "original":
+            return cls.original()
+        if text.startswith("#"):
+            return cls.color(text)
+        path = Path(text)
+        if not path.is_file():
+            raise SettingsError(
+                f"background {text}: no such picture; give original, a colour such as '#00b140', "
+                "or the path of a PNG or JPEG"
+            )
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_PICTURE_BYTES + 1)
+        except OSError as error:
+            raise SettingsError(f"background {text}: cannot be read ({error.strerror})") from error
+        return cls.picture(data)
 
     def fitted(self, size: int) -> U8Image | None:
         """(size, size, 3) uint8 RGB, the picture cropped to fill the canvas; None for the avatar's own."""

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from engine.background import Background
 from engine.disclosure import COMMENT, mark, wants_mark
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.landmarks import Landmarks
@@ -51,6 +52,7 @@ class OfflinePipeline(Protocol):
     @property
     def runner_reason(self) -> str: ...
     def calibrate_from(self, landmarks: Sequence[Landmarks]) -> None: ...
+    def set_background(self, background: Background) -> None: ...
     def process(self, rgb: Image, time_ns: int, landmarks: Landmarks | None = None) -> RenderedFrame: ...
     def close(self) -> None: ...
 
@@ -78,6 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runner", default="auto", help="auto (default), onnx-cpu, onnx-cuda, torch, null")
     parser.add_argument("--steps", type=int, default=1, help="denoising steps per frame (default 1)")
     parser.add_argument("--mirror", action="store_true", help="move as in a mirror")
+    parser.add_argument(
+        "--background",
+        default="original",
+        help="behind the person: original (default), a colour such as '#00b140', or a PNG or JPEG",
+    )
     parser.add_argument("--side-by-side", action="store_true", help="show the driver beside the avatar")
     parser.add_argument("--no-mark", action="store_true", help="leave off the visible 'AI-generated' mark")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
@@ -88,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     driver, out = Path(args.driver), _checked_out(Path(args.out), Path(args.driver))
     if args.steps < 1:
         raise SettingsError(f"--steps {args.steps}: give 1 or more")
+    background = Background.parse(args.background)
     info = probe(driver)  # before anything slow: a bad file fails at once
 
     from engine.avatar import load_avatar  # heavy, and not needed for --help
@@ -100,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
     options = RenderOptions(args.mirror, args.side_by_side, wants_mark(avatar.consent) and not args.no_mark)
     pipeline = build_pipeline(avatar, PipelineConfig(runner=args.runner, steps=args.steps, live=False))
     try:
+        pipeline.set_background(background)
         with EveryFrameTracker(filtered=True) as tracker:
             result = render(pipeline, tracker, driver, info, out, options)
         reason = pipeline.runner_reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,13 +83,27 @@ def test_transparency_becomes_black_and_photos_stand_upright() -> None:
         (encoded(Image.effect_noise((64, 64), 50))[:300], "not a readable PNG or JPEG"),
         (encoded(Image.new("1", (4097, 1))), "4097x1 px; wanted 4096"),
         (encoded(Image.new("I;16", (8, 8))), "kind I;16; wanted 8 bits"),
-        (bytes(MAX_PICTURE_BYTES + 1), "4194305 bytes; wanted 4194304 at most"),
+        (bytes(MAX_PICTURE_BYTES + 1), "more than 4194304 bytes"),
     ],
 )
 def test_bad_pictures_are_refused_in_one_line(data: bytes, reason: str) -> None:
     with pytest.raises(SettingsError, match=reason) as caught:
         Background.picture(data)
     assert "\n" not in str(caught.value)
+
+
+def test_a_command_line_names_a_background(tmp_path: Path) -> None:
+    path = tmp_path / "wall.png"
+    path.write_bytes(encoded(Image.new("RGB", (8, 8), (1, 2, 3))))
+    assert Background.parse("original").rgb is None
+    assert (canvas(Background.parse("#010203")) == (1, 2, 3)).all()
+    assert (canvas(Background.parse(str(path))) == (1, 2, 3)).all()
+    for wrong in ("#12", str(tmp_path), str(tmp_path / "absent.png"), "green"):
+        with pytest.raises(SettingsError, match="#00b140"):
+            Background.parse(wrong)
+    path.write_bytes(bytes(MAX_PICTURE_BYTES + 1))
+    with pytest.raises(SettingsError, match="more than"):
+        Background.parse(str(path))
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"]))

@@ -19,6 +19,7 @@ from benchmarks.puppet import Pose, Puppet
 from engine import avatar as avatar_module
 from engine import pipeline as pipeline_module
 from engine.avatar import Avatar
+from engine.background import Background
 from engine.disclosure import COMMENT, mark, wants_mark
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.landmarks import Landmarks
@@ -49,10 +50,14 @@ class FakePipeline:
     given: list[Landmarks | None] = field(default_factory=list)
     times_ns: list[int] = field(default_factory=list)
     closed: int = 0
+    background: Background | None = None
     _picture: Image = field(default_factory=lambda: np.zeros((SIZE, SIZE, 3), np.uint8))
 
     def calibrate_from(self, landmarks: Sequence[Landmarks]) -> None:
         self.neutral_from = list(landmarks)
+
+    def set_background(self, background: Background) -> None:
+        self.background = background
 
     def process(self, rgb: Image, time_ns: int, landmarks: Landmarks | None = None) -> Frame:
         self.given.append(landmarks)
@@ -302,6 +307,7 @@ def test_a_synthetic_person_needs_no_mark(
     [
         (["--out", "picture.png"], SettingsError, "ends in .mp4"),
         (["--steps", "0"], SettingsError, "--steps 0"),
+        (["--background", "green"], SettingsError, "original, a colour such as '#00b140', or the path"),
         (["--out", "/nowhere/at/all.mp4"], VideoError, "not a folder"),
         (["--driver", "absent.mp4"], VideoError, "no such file"),
     ],
@@ -343,7 +349,7 @@ def test_the_real_pipeline_renders_the_presenter(
     command_render.add_arguments(parser)
     out = tmp_path / "puppet.mp4"
     given = ["--driver", str(PRESENTER), "--out", str(out), "--runner", "null", "--json", "--side-by-side"]
-    assert command_render.run(parser.parse_args(given)) == 0
+    assert command_render.run(parser.parse_args([*given, "--background", "#00b140"])) == 0
     said = capsys.readouterr()
     assert said.err == ""
     result = json.loads(said.out)
@@ -351,3 +357,5 @@ def test_the_real_pipeline_renders_the_presenter(
     assert all(times["p50"] >= 0 for times in result["stage_ms"].values())
     assert result["stage_ms"]["track"]["p50"] > 0
     assert (probe(out).width, probe(out).height) == (2 * puppet_avatar.size, puppet_avatar.size)
+    corner = pictures(out)[50][:6, puppet_avatar.size : puppet_avatar.size + 6].reshape(-1, 3).mean(0)
+    assert corner == pytest.approx((0, 177, 64), abs=8)
