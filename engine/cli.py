@@ -26,6 +26,8 @@ EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 OWN_PACKAGES = ("engine", "export", "stream")
 # What a missing package is called where it is imported -> how to get it.
 EXTRA_OF = {
+    "diffusers": "bench",
+    "matplotlib": "bench",
     "onnx": "train",
     "onnxruntime": "cpu",
     "onnxscript": "train",

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from benchmarks import command
 from engine import cli
-
-INSTRUMENT = '''"""{docstring}"""
-print(sys.argv[1:])
-sys.exit(len(sys.argv))
-'''
 
 
 def test_every_instrument_is_listed_with_its_question(capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,22 +24,27 @@ def test_every_instrument_is_listed_with_its_question(capsys: pytest.CaptureFixt
 
 def test_an_instrument_begins_with_a_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "FOLDER", tmp_path)
-    (tmp_path / "speed.py").write_text(INSTRUMENT.format(docstring="How\nfast?\n\nVery."))
-    (tmp_path / "part.py").write_text(INSTRUMENT.format(docstring="A part.\n\nOf what?"))
+    (tmp_path / "speed.py").write_text('"""How\nfast?\n\nVery."""')
+    (tmp_path / "part.py").write_text('"""A part.\n\nOf what?"""')
     (tmp_path / "bare.py").write_text("")
     assert command.instruments() == {"speed": "How fast?"}
 
 
-def test_options_and_status_are_handed_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "benchmarks").mkdir()
-    (tmp_path / "benchmarks" / "__init__.py").touch()
-    (tmp_path / "benchmarks" / "speed.py").write_text(INSTRUMENT.format(docstring="How fast?"))
-    monkeypatch.setattr(command, "FOLDER", tmp_path / "benchmarks")
-    monkeypatch.chdir(tmp_path)  # where `python -m` looks first
+def test_options_and_status_are_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def main() -> int:
+        seen.append(sys.argv[1:])
+        return 4
+
+    module = ModuleType("benchmarks.speed")
+    module.__dict__["main"] = main
+    monkeypatch.setitem(sys.modules, "benchmarks.speed", module)
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    monkeypatch.setattr(command, "FOLDER", tmp_path)
+    (tmp_path / "speed.py").write_text('"""How fast?"""')
     assert cli.main(["bench", "speed", "--seconds", "3", "--help"]) == 4
-    assert capfd.readouterr().out.strip() == "['--seconds', '3', '--help']"
+    assert seen == [["--seconds", "3", "--help"]]
 
 
 def test_an_unknown_instrument(error_line: Callable[[], str]) -> None:
