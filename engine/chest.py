@@ -40,8 +40,8 @@ class ChestTracker:
         rgb: (H, W, 3) uint8; face: (478, 3) px of the same picture, None where it is lost.
         """
         scale = WORK_PX / max(rgb.shape[:2])
-        small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+        full = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        grey = np.asarray(cv2.resize(full, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
         if self._reference is None or self._reference.shape != grey.shape:
             if face is None:
                 return np.zeros(2, np.float32), 0.0
