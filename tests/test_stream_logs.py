@@ -1,0 +1,127 @@
+"""Lines of the log: JSON that parses, the session they are about, and no secret."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+import re
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from engine.errors import SettingsError
+from stream.logs import JsonLines, TextLines, about_session, configure_logging, without_secrets
+
+ID = "abcdefSECRETREST"
+
+
+def record(text: str, *arguments: object, failed: BaseException | None = None) -> logging.LogRecord:
+    info = None if failed is None else (type(failed), failed, failed.__traceback__)
+    made = logging.LogRecord("stream.session", logging.WARNING, "session.py", 1, text, arguments, info)
+    made.created = 1_700_000_000.25
+    return made
+
+
+def logged(text: str = "hello", *arguments: object, failed: BaseException | None = None) -> dict[str, Any]:
+    line = JsonLines().format(record(text, *arguments, failed=failed))
+    assert "\n" not in line
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def test_a_line_of_json() -> None:
+    assert logged('%d frames of "Noé"\nlost', 3) == {
+        "time": "2023-11-14T22:13:20.250Z",
+        "level": "warning",
+        "logger": "stream.session",
+        "message": '3 frames of "Noé"\nlost',
+    }
+
+
+def test_a_traceback_stays_in_its_line() -> None:
+    try:
+        raise ValueError("bad frame, token=hunter2")
+    except ValueError as error:
+        found = logged(failed=error)
+        text = TextLines().format(record("hello", failed=error))
+    assert "test_stream_logs.py" in found["exception"]
+    assert "ValueError: bad frame" in found["exception"]
+    assert "ValueError: bad frame" in text
+    assert "hunter2" not in found["exception"] + text
+
+
+def test_the_session_goes_with_tasks_and_copied_contexts() -> None:
+    """And with nothing else: the line after the session's own has none."""
+    seen: list[dict[str, Any]] = []
+
+    async def session(name: str) -> None:
+        with about_session(name):
+            task = asyncio.create_task(inside())
+            context = contextvars.copy_context()
+            thread = threading.Thread(target=context.run, args=(lambda: seen.append(logged("thread")),))
+        seen.append(logged("outside"))
+        await task
+        thread.start()
+        thread.join()
+
+    async def inside() -> None:
+        await asyncio.sleep(0)
+        seen.append(logged("task"))
+
+    asyncio.run(session(ID))
+    assert [(line["message"], line.get("session")) for line in seen] == [
+        ("outside", None),
+        ("task", "abcdef"),
+        ("thread", "abcdef"),
+    ]
+
+
+def test_text_names_the_session_too() -> None:
+    with about_session(ID):
+        line = TextLines().format(record("%s ended", "it"))
+    assert line == "WARNING stream.session [abcdef]: it ended"
+    assert TextLines().format(record("hello")) == "WARNING stream.session: hello"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET /view#token=hunter2&x=1",
+        "Authorization: Bearer hunter2",
+        "a=ice-pwd:hunter2\r\na=mid:0",
+        'turn {"credential": hunter2}'.replace('"', ""),
+    ],
+)
+def test_secrets_are_hidden(text: str) -> None:
+    hidden = without_secrets(text)
+    assert "hunter2" not in hidden
+    assert "(hidden)" in hidden
+    assert "hunter2" not in logged("%s", text)["message"]
+    assert re.sub(r"\W", "", without_secrets("a token of thanks")) == "atokenofthanks"
+
+
+def test_another_format_is_refused() -> None:
+    with pytest.raises(SettingsError, match="'xml': wanted text or json"):
+        configure_logging("xml")
+
+
+@pytest.mark.parametrize(("form", "lines"), [("json", 2), ("text", 1)])
+def test_a_process_logs_to_standard_error(form: str, lines: int) -> None:
+    """As JSON the server's own notices too; of libraries only warnings."""
+    code = (
+        "import logging; from stream.logs import configure_logging; "
+        f"configure_logging({form!r}); logging.getLogger('stream.session').info('began'); "
+        "logging.getLogger('aioice').info('chatter'); logging.getLogger('aioice').warning('lost')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == ""
+    said = done.stderr.splitlines()
+    assert len(said) == lines
+    assert "lost" in said[-1]
+    if form == "json":
+        assert [json.loads(line)["message"] for line in said] == ["began", "lost"]
