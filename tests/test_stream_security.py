@@ -1,4 +1,4 @@
-"""Who is let in: rates by a scripted clock, tokens, hosts, origins; and TURN credentials as coturn has them."""
+"""Who is let in: rates by a scripted clock, tokens, hosts, origins; TURN credentials as coturn has them."""
 
 from __future__ import annotations
 
