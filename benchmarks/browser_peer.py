@@ -9,15 +9,18 @@ installed Chromium.
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page, Route, async_playwright
 
 from benchmarks.driver_pictures import DriverPictures
 from benchmarks.glass_statistics import Arrival
+from benchmarks.shaped_link import ShapedRelay
 from engine.frame_code import stamp
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -70,8 +73,11 @@ class BrowserCall:
     local_frames: int = 0
 
 
-async def call(url: str, camera_file: Path, seconds: float) -> BrowserCall:
-    """Open the page, press Start, stay for `seconds` after the first picture, press Stop."""
+async def call(url: str, camera_file: Path, seconds: float, relay: ShapedRelay | None = None) -> BrowserCall:
+    """Open the page, press Start, stay for `seconds` after the first picture, press Stop.
+
+    relay: opened; the call goes through it.
+    """
     chromium = find_chromium()
     if chromium is None:
         raise FileNotFoundError(
@@ -82,6 +88,8 @@ async def call(url: str, camera_file: Path, seconds: float) -> BrowserCall:
         browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
         page = await browser.new_page()
         await page.add_init_script(path=READER_SCRIPT)
+        if relay is not None:
+            await page.route("**/api/sessions", partial(_through, relay))
         await page.goto(f"{url}/?measure")
         await page.evaluate("window.watchGlass()")
         await page.click("#start")
@@ -91,6 +99,16 @@ async def call(url: str, camera_file: Path, seconds: float) -> BrowserCall:
         await page.click("#start")
         await browser.close()
     return result
+
+
+async def _through(relay: ShapedRelay, route: Route) -> None:
+    """Hands offer and answer on, each with the relay's address in it."""
+    offer = json.loads(route.request.post_data or "")
+    response = await route.fetch(post_data=json.dumps({**offer, "sdp": relay.for_server(offer["sdp"])}))
+    answer = await response.json()
+    if response.ok:
+        answer["sdp"] = relay.for_caller(answer["sdp"])
+    await route.fulfill(response=response, json=answer)
 
 
 async def _first_picture(page: Page) -> None:

@@ -46,6 +46,32 @@ def slope_per_minute(samples: Sequence[tuple[int, float]]) -> float | None:
     return round(float(np.polyfit(minutes - minutes[0], values, 1)[0]), 3)
 
 
+def timeline(latencies: Sequence[tuple[int, float]], start_ns: int) -> list[dict[str, Any]]:
+    """(arrival ns, latency ms) second by second: delivered, p50, p95. A second without any has None."""
+    seconds: dict[int, list[float]] = {}
+    for at_ns, latency_ms in latencies:
+        seconds.setdefault((at_ns - start_ns) // 1_000_000_000, []).append(latency_ms)
+    rows: list[dict[str, Any]] = []
+    for second in range(max(seconds, default=-1) + 1):
+        values = seconds.get(second, [])
+        ranks = percentiles(values)
+        rows.append({"second": second, "delivered": len(values), "p50": ranks["p50"], "p95": ranks["p95"]})
+    return rows
+
+
+def jitter(gaps_ms: Sequence[float], latency_ms: Sequence[float]) -> dict[str, dict[str, float | None]]:
+    """How uneven pictures come, in ms.
+
+    interval: how far each gap between arrivals is from the middle one. latency: by how much each picture's
+    latency differs from that of the one before (|D| of RFC 3550 section 6.4.1).
+    """
+    middle = float(np.median(gaps_ms)) if gaps_ms else 0.0
+    return {
+        "interval": percentiles([abs(gap - middle) for gap in gaps_ms]),
+        "latency": percentiles([abs(after - before) for before, after in pairwise(latency_ms)]),
+    }
+
+
 def summarise(
     sent_ns: Mapping[int, Sequence[int]],
     arrivals: Sequence[Arrival],
@@ -58,8 +84,9 @@ def summarise(
     motion_to_photon_ms: receive time minus latest send time of the same number before it, new pictures only.
     dropped: numbers between the first and last that arrived, and did not. frozen: gaps of more than FREEZE_MS
     between new pictures. stale: pictures that were no news. unreadable: pictures without an intact code.
+    jitter_ms, timeline: see above. latency_slope_ms_per_min: drift; a backlog would show there.
     """
-    latency_ms: list[float] = []
+    latencies: list[tuple[int, float]] = []  # (arrival ns, ms)
     new_ns: list[int] = []
     last: int | None = None
     dropped = stale = unreadable = 0
@@ -79,13 +106,16 @@ def summarise(
         new_ns.append(arrival.at_ns)
         before = [at_ns for at_ns in sent_ns.get(arrival.number, ()) if at_ns <= arrival.at_ns]
         if before:
-            latency_ms.append((arrival.at_ns - before[-1]) / 1e6)
+            latencies.append((arrival.at_ns, (arrival.at_ns - before[-1]) / 1e6))
+    latency_ms = [latency for _, latency in latencies]
     gaps_ms = [(b - a) / 1e6 for a, b in pairwise(new_ns)]
     duration_s = (new_ns[-1] - new_ns[0]) / 1e9 if len(new_ns) > 1 else 0.0
     freezes_ms = [gap for gap in gaps_ms if gap > FREEZE_MS]
     return {
         "fps_delivered": round((len(new_ns) - 1) / duration_s, 2) if duration_s else 0.0,
         "motion_to_photon_ms": percentiles(latency_ms),
+        "jitter_ms": jitter(gaps_ms, latency_ms),
+        "latency_slope_ms_per_min": slope_per_minute(latencies),
         "dropped": dropped,
         "dropped_share": round(dropped / (dropped + len(new_ns)), 4) if new_ns else None,
         "frozen": len(freezes_ms),
@@ -95,4 +125,5 @@ def summarise(
         "delivered": len(new_ns),
         "latency_samples": len(latency_ms),
         "duration_s": round(duration_s, 2),
+        "timeline": timeline(latencies, start_ns),
     }

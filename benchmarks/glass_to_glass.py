@@ -1,6 +1,7 @@
 """How long from a presenter's picture to the avatar's picture of it, and how many reach the viewer?
 
-    python -m benchmarks.glass_to_glass --seconds 60 [--peer aiortc|chromium] [--pipeline echo]
+    python -m benchmarks.glass_to_glass --seconds 60 --transport-floor [--peer aiortc|chromium]
+    python -m benchmarks.glass_to_glass --loss 2 --delay 40 --jitter 5 --rate 2000
 
 Starts the real server in a process of its own and calls it over real WebRTC from the same machine. Each
 camera picture carries a number in its corner; the server stamps it onto the avatar's picture made from it.
@@ -10,113 +11,35 @@ Measured, by peer:
 - chromium: camera delivers a picture to the live page -> the page presents the avatar's picture made from it.
 Not in it: the camera's exposure and transfer, and the screen (for both together 30 to 80 ms is usual).
 
-What bounds it: both codecs, two network ways and their queues are the floor, which --pipeline echo shows
-alone; the renderer's stages lie on top, and one picture may wait for the one in hand: so the median is about
-floor + 1.5 x stages when the renderer is the bottleneck. Caller and server share this machine's cores; a
-caller elsewhere would leave the server more of them.
+What bounds it: both codecs, two network ways and their queues are the floor; the renderer's stages lie on
+top, and one picture may wait for the one in hand: so the median is about floor + 1.5 x stages when the
+renderer is the bottleneck. Caller and server share this machine's cores; a caller elsewhere would leave the
+server more of them. --transport-floor makes a second call of the same kind to a server that renders nothing
+(--pipeline echo makes that one alone); ours_ms is the difference of the two calls' percentiles, rank by rank.
 
 fps_delivered counts new pictures; dropped are camera pictures that were never answered, by design whatever
-the renderer has no time for; frozen are gaps of more than 200 ms between new pictures; stale are repeats.
-The first --warm-up seconds after the first answer are left out. The last line of stdout is one JSON object.
+the renderer has no time for; frozen are gaps of more than 200 ms between new pictures; stale are repeats;
+jitter_ms tells how uneven arrivals and latencies are; timeline is the call second by second, and
+latency_slope_ms_per_min its drift. The first --warm-up seconds after the first answer are left out.
+
+--loss, --delay, --jitter and --rate put a bad network between the two, both ways alike, in a relay of the
+caller's; its own forwarding adds about 0.1 ms. The last line of stdout is one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import json
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.driver_pictures import DEFAULT_DRIVER, DriverPictures
-from benchmarks.glass_statistics import Arrival, percentiles, slope_per_minute, summarise
-from benchmarks.machine import commit, cpu_seconds, describe_machine, resident_mb
-from benchmarks.peer import AiortcPeer, StampedCamera
-
-FIRST_PICTURE_LIMIT_S = 60.0
-Samples = list[tuple[int, float]]
-
-
-@contextlib.contextmanager
-def server_process(args: argparse.Namespace) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """The server and its start-up facts; stopped by SIGTERM as an operator would."""
-    if args.pipeline == "echo":
-        command = [sys.executable, "-m", "benchmarks.echo_server"]
-    else:
-        command = [
-            sys.executable,
-            "-m",
-            "engine.cli",
-            "serve",
-            "--avatar",
-            args.avatar,
-            "--runner",
-            args.runner,
-        ]
-        command += ["--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the server did not start: status {process.wait()}, see its message above")
-        try:
-            yield process, json.loads(line)
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-async def sample_server(pid: int, memory_mb: Samples, cpu_s: Samples) -> None:
-    """Once a second: what the server holds and has used."""
-    while True:
-        memory, cpu, now_ns = resident_mb(pid), cpu_seconds(pid), time.perf_counter_ns()
-        if memory is not None:
-            memory_mb.append((now_ns, memory))
-        if cpu is not None:
-            cpu_s.append((now_ns, cpu))
-        await asyncio.sleep(1)
-
-
-async def call_with_aiortc(url: str, args: argparse.Namespace) -> dict[str, Any]:
-    """One call by the headless caller."""
-    width, height = args.size
-    camera = StampedCamera(DriverPictures(args.driver, width, height).at, args.fps)
-    peer = AiortcPeer(url, camera)
-    await peer.connect()
-    end_s = time.perf_counter() + FIRST_PICTURE_LIMIT_S
-    while not peer.arrivals:
-        if time.perf_counter() > end_s:
-            raise SystemExit(
-                f"no picture came back in {FIRST_PICTURE_LIMIT_S:.0f} s; connection {peer.state}"
-            )
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(args.warm_up + args.seconds)
-    await peer.close()
-    return {"sent_ns": camera.sent_ns, "arrivals": peer.arrivals, "stats": peer.stats}
-
-
-async def call_with_chromium(url: str, args: argparse.Namespace) -> dict[str, Any]:
-    """One call by a real browser."""
-    from benchmarks.browser_peer import call, write_camera_file  # needs playwright, the other peer does not
-
-    width, height = args.size
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "camera.y4m"
-        loop = write_camera_file(file, DriverPictures(args.driver, width, height), width, height, args.fps)
-        seen = await call(url, file, args.warm_up + args.seconds)
-    return {
-        "sent_ns": seen.sent_ns,
-        "arrivals": seen.arrivals,
-        "stats": seen.stats,
-        "modulus": loop,
-        "local_frames": seen.local_frames,
-    }
+from benchmarks.driver_pictures import DEFAULT_DRIVER
+from benchmarks.glass_call import CallConfig, make_call
+from benchmarks.glass_statistics import percentiles, slope_per_minute, summarise
+from benchmarks.machine import describe_machine
+from benchmarks.report import add_out, finish, record
+from benchmarks.server_process import ServerWatch, Serving, server_process
+from benchmarks.shaped_link import LinkConfig
 
 
 def server_figures(stats: list[tuple[int, dict[str, Any]]], start_ns: int) -> dict[str, Any]:
@@ -146,47 +69,69 @@ def server_figures(stats: list[tuple[int, dict[str, Any]]], start_ns: int) -> di
     }
 
 
-async def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Start, call, sum up."""
-    machine = describe_machine()
-    with server_process(args) as (process, facts):
-        memory_mb: Samples = []
-        cpu_s: Samples = []
-        sampling = asyncio.create_task(sample_server(process.pid, memory_mb, cpu_s))
-        caller = call_with_aiortc if args.peer == "aiortc" else call_with_chromium
-        try:
-            seen = await caller(facts["url"], args)
-        finally:
-            sampling.cancel()
-    arrivals: list[Arrival] = seen["arrivals"]
-    start_ns = arrivals[0].at_ns + round(args.warm_up * 1e9)
-    extra = {"modulus": seen["modulus"]} if "modulus" in seen else {}
-    figures = summarise(seen["sent_ns"], arrivals, start_ns, **extra)
-    memory = memory_mb[round(args.warm_up) :]
-    cpu_used_s = cpu_s[-1][1] - cpu_s[0][1] if cpu_s else None
+async def one_call(serving: Serving, config: CallConfig) -> dict[str, Any]:
+    """Start a server, call it, sum up."""
+    with server_process(serving) as (pid, facts):
+        async with ServerWatch(pid) as watch:
+            seen = await make_call(facts["url"], config)
+    start_ns = seen.arrivals[0].at_ns + round(config.warm_up * 1e9)
+    memory = watch.memory_mb[round(config.warm_up) :]
+    cpu_used_s = watch.cpu_s[-1][1] - watch.cpu_s[0][1] if watch.cpu_s else None
     return {
-        **figures,
-        **server_figures(seen["stats"], start_ns),
+        **summarise(seen.sent_ns, seen.arrivals, start_ns, seen.modulus),
+        **server_figures(seen.stats, start_ns),
         "memory_mb": {
             "start": round(memory[0][1], 1) if memory else None,
             "end": round(memory[-1][1], 1) if memory else None,
             "slope_per_min": slope_per_minute(memory),
         },
-        "server_cpu_ms_per_picture": round(1e3 * cpu_used_s / len(arrivals), 2) if cpu_used_s else None,
-        "machine": machine,
-        "commit": commit(),
+        "server_cpu_ms_per_picture": round(1e3 * cpu_used_s / len(seen.arrivals), 2) if cpu_used_s else None,
+        "network": seen.network,
         "server": facts,
-        "config": {
-            "peer": args.peer,
-            "pipeline": args.pipeline,
-            "avatar": args.avatar if args.pipeline == "avatar" else None,
-            "driver": args.driver.name,
-            "size": list(args.size),
-            "fps": args.fps,
-            "seconds": args.seconds,
-            "warm_up": args.warm_up,
-        },
     }
+
+
+def above(total: dict[str, float | None], floor: dict[str, float | None]) -> dict[str, float | None]:
+    """Percentiles of one call less those of the other."""
+    difference: dict[str, float | None] = {}
+    for rank, value in total.items():
+        below = floor[rank]
+        difference[rank] = None if value is None or below is None else round(value - below, 2)
+    return difference
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """The call, and the one beneath it where it is asked for."""
+    machine = describe_machine()
+    serving = Serving(args.pipeline, args.avatar, args.runner)
+    config = CallConfig(
+        peer=args.peer,
+        driver=args.driver,
+        size=args.size,
+        fps=args.fps,
+        seconds=args.seconds,
+        warm_up=args.warm_up,
+        network=LinkConfig(args.loss, args.delay, args.jitter, args.rate),
+    )
+    figures = asyncio.run(one_call(serving, config))
+    figures["floor"] = figures["ours_ms"] = None
+    if args.transport_floor:
+        floor = asyncio.run(one_call(Serving("echo"), config))
+        kept = ("motion_to_photon_ms", "fps_delivered", "jitter_ms", "dropped", "frozen", "duration_s")
+        figures["floor"] = {name: floor[name] for name in kept}
+        figures["ours_ms"] = above(figures["motion_to_photon_ms"], floor["motion_to_photon_ms"])
+    told = {
+        "peer": args.peer,
+        "pipeline": args.pipeline,
+        "avatar": args.avatar if args.pipeline == "avatar" else None,
+        "runner": args.runner,
+        "driver": args.driver.name,
+        "size": list(args.size),
+        "fps": args.fps,
+        "seconds": args.seconds,
+        "warm_up": args.warm_up,
+    }
+    return record("glass_to_glass", figures, told, machine)
 
 
 def describe(figures: dict[str, Any]) -> str:
@@ -195,16 +140,26 @@ def describe(figures: dict[str, Any]) -> str:
     machine, server = figures["machine"], figures["server"]
     stages = ", ".join(f"{stage} {ms['p50']}" for stage, ms in figures["stage_ms"].items())
     age, growth = figures["queue_age_ms"]["p95"], figures["queue_age_slope_ms_per_min"]
+    uneven, change = figures["jitter_ms"]["interval"], figures["jitter_ms"]["latency"]
     lines = {
         "motion to photon": f"p50 {latency['p50']} ms, p95 {latency['p95']} ms, p99 {latency['p99']} ms",
+        "jitter": f"latency p50 {change['p50']} ms, p95 {change['p95']} ms; interval p95 {uneven['p95']} ms",
+        "drift": f"{figures['latency_slope_ms_per_min']} ms per minute",
         "delivered": f"{figures['fps_delivered']} new pictures a second, for {figures['duration_s']} s",
         "dropped": f"{figures['dropped']} camera pictures, {figures['dropped_share']} of all",
+        "stale": f"{figures['stale']} pictures, {figures['unreadable']} unreadable",
         "frozen": f"{figures['frozen']} times, longest gap {figures['longest_gap_ms']} ms",
         "server": f"{figures['server_ms']['p50']} ms per picture: {stages}",
         "queue age": f"p95 {age} ms, {growth} ms per minute",
         "server memory": f"{memory['start']} -> {memory['end']} MB, {memory['slope_per_min']} MB per minute",
         "server CPU": f"{figures['server_cpu_ms_per_picture']} ms per picture",
     }
+    if figures["floor"] is not None:
+        floor, ours = figures["floor"]["motion_to_photon_ms"], figures["ours_ms"]
+        lines["floor"] = f"p50 {floor['p50']} ms, p95 {floor['p95']} ms, p99 {floor['p99']} ms"
+        lines["ours"] = f"p50 {ours['p50']} ms, p95 {ours['p95']} ms, p99 {ours['p99']} ms"
+    if figures["network"] is not None:
+        lines["network"] = ", ".join(f"{name} {value}" for name, value in figures["network"].items())
     head = f"{server['avatar']} ({server['runner_reason']})\non {machine['cpu']}, {machine['cores']} cores, "
     head += f"peer {config['peer']}, {config['size'][0]}x{config['size'][1]} at {config['fps']} fps\n"
     return head + "\n".join(f"  {name:<18}{text}" for name, text in lines.items())
@@ -233,6 +188,9 @@ def main() -> int:
     parser.add_argument(
         "--pipeline", choices=("avatar", "echo"), default="avatar", help="echo: transport alone"
     )
+    parser.add_argument(
+        "--transport-floor", action="store_true", help="call an echo server too, and tell the difference"
+    )
     parser.add_argument("--avatar", default="bundled")
     parser.add_argument("--runner", default="auto")
     parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip that plays the presenter")
@@ -240,14 +198,15 @@ def main() -> int:
         "--size", type=picture_size, default=(640, 480), help="of the camera (default 640x480)"
     )
     parser.add_argument("--fps", type=int, default=30, help="of the camera (default 30)")
-    parser.add_argument("--out", type=Path, help="also write the JSON here")
+    network = parser.add_argument_group("a bad network, both ways alike")
+    network.add_argument("--loss", type=float, default=0.0, help="percent of the datagrams (default 0)")
+    network.add_argument("--delay", type=float, default=0.0, help="ms one way (default 0)")
+    network.add_argument("--jitter", type=float, default=0.0, help="ms, deviation of the delay (default 0)")
+    network.add_argument("--rate", type=float, help="kbit a second (default no limit)")
+    add_out(parser)
     args = parser.parse_args()
-    figures = asyncio.run(measure(args))
-    print(describe(figures))
-    line = json.dumps(figures)
-    if args.out is not None:
-        args.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    print(line)
+    figures = measure(args)
+    finish(figures, describe(figures), args.out)
     return 0
 
 

@@ -22,6 +22,7 @@ from aiortc.mediastreams import VIDEO_CLOCK_RATE, VIDEO_TIME_BASE, MediaStreamEr
 from numpy.typing import NDArray
 
 from benchmarks.glass_statistics import Arrival
+from benchmarks.shaped_link import ShapedRelay
 from engine.frame_code import NUMBER_MODULUS, code_size_px, read, stamp
 from stream.aiortc_tuning import gather_on_loopback, receive_promptly
 from stream.negotiation import prefer_vp8
@@ -83,6 +84,7 @@ class AiortcPeer:
     camera: MediaStreamTrack
     microphone: MediaStreamTrack | None = None
     measure: bool = True
+    relay: ShapedRelay | None = None  # the call goes through it; opened and closed by whoever made it
     on_picture: Callable[[NDArray[np.uint8]], None] | None = None  # gets the luma, (H, W)
     arrivals: list[Arrival] = field(default_factory=list)
     audio_arrivals: list[tuple[int, av.AudioFrame]] = field(default_factory=list)
@@ -114,11 +116,14 @@ class AiortcPeer:
     async def connect(self) -> None:
         """Call the server. Raises ConnectionError with the server's words where it refuses."""
         body = await self.offer()
+        if self.relay is not None:
+            body["sdp"] = self.relay.for_server(body["sdp"])
         async with aiohttp.ClientSession() as http, http.post(f"{self.url}/api/sessions", json=body) as reply:
             self.session = await reply.json()
             if reply.status != 200:
                 raise ConnectionError(f"status {reply.status}: {self.session.get('error')}")
-        answer = RTCSessionDescription(sdp=self.session["sdp"], type=self.session["type"])
+        sdp = self.session["sdp"] if self.relay is None else self.relay.for_caller(self.session["sdp"])
+        answer = RTCSessionDescription(sdp=sdp, type=self.session["type"])
         await self._connection.setRemoteDescription(answer)
         for transceiver in self._connection.getTransceivers():
             if transceiver.kind == "video":

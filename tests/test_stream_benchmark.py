@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from benchmarks.driver_pictures import fit
-from benchmarks.glass_statistics import Arrival, slope_per_minute, summarise
+from benchmarks.glass_statistics import Arrival, slope_per_minute, summarise, timeline
+from benchmarks.glass_to_glass import above
 from benchmarks.machine import cpu_seconds, describe_machine, resident_mb
 
 MS = 1_000_000
@@ -27,6 +28,35 @@ def test_an_even_stream() -> None:
     counts = (figures["dropped"], figures["frozen"], figures["stale"], figures["unreadable"])
     assert counts == (0, 0, 0, 0)
     assert figures["duration_s"] == 4.0
+    none = {"p50": 0.0, "p95": 0.0, "p99": 0.0}
+    assert figures["jitter_ms"] == {"interval": none, "latency": none}
+    assert figures["latency_slope_ms_per_min"] == pytest.approx(0.0, abs=1e-3)
+    rows = figures["timeline"]
+    assert [row["second"] for row in rows] == [0, 1, 2, 3, 4]
+    assert rows[1] == {"second": 1, "delivered": 25, "p50": 70.0, "p95": 70.0}
+
+
+def test_jitter_and_drift() -> None:
+    """Every second picture is 10 ms late, and the latency grows by 1 ms a second."""
+    late_ms = [10 * (number % 2) + number // 25 for number in range(100)]
+    sent = {number: [number * 40 * MS] for number in range(100)}
+    arrivals = [Arrival((number * 40 + 50 + late_ms[number]) * MS, number) for number in range(100)]
+    figures = summarise(sent, arrivals, start_ns=0)
+    assert figures["jitter_ms"]["latency"]["p50"] == 10.0
+    assert figures["jitter_ms"]["interval"]["p99"] == pytest.approx(20.0, abs=1.0)
+    assert 50 < figures["latency_slope_ms_per_min"] < 70
+
+
+def test_a_silent_second_stays_in_the_timeline() -> None:
+    rows = timeline([(100 * MS, 50.0), (200 * MS, 70.0), (2_500 * MS, 90.0)], start_ns=0)
+    assert [row["delivered"] for row in rows] == [2, 0, 1]
+    assert rows[0]["p50"] == 60.0
+    assert rows[1] == {"second": 1, "delivered": 0, "p50": None, "p95": None}
+    assert timeline([], start_ns=0) == []
+
+
+def test_the_difference_to_the_floor() -> None:
+    assert above({"p50": 60.0, "p95": 90.0}, {"p50": 7.5, "p95": None}) == {"p50": 52.5, "p95": None}
 
 
 def test_drops_freezes_repeats_and_warm_up() -> None:
@@ -93,15 +123,21 @@ def test_driver_fits_the_camera_whole() -> None:
     assert (picture[:, :199] == 96).all()
 
 
-def test_the_benchmark_runs_and_ends_with_one_json_line() -> None:
-    """A short real call through a real server process: figures under the agreed names."""
+def test_the_benchmark_runs_and_ends_with_one_json_line(tmp_path: Path) -> None:
+    """A short real call through a real server process, over a bad network: figures under the agreed names."""
     command = [sys.executable, "-m", "benchmarks.glass_to_glass", "--pipeline", "echo", "--seconds", "3"]
-    command += ["--warm-up", "1", "--size", "320x240", "--fps", "20"]
+    command += ["--warm-up", "1", "--size", "320x240", "--fps", "20", "--delay", "15", "--loss", "0.5"]
+    command += ["--transport-floor", "--out", str(tmp_path / "glass.json")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     names = {"fps_delivered", "motion_to_photon_ms", "dropped", "frozen", "duration_s", "machine", "commit"}
     assert names <= set(figures)
     assert figures["fps_delivered"] > 0
-    assert figures["motion_to_photon_ms"]["p50"] > 0
+    assert figures["motion_to_photon_ms"]["p50"] > 30  # there and back through the relay
+    assert figures["network"]["to_caller"]["passed"] > figures["delivered"]
+    assert figures["ours_ms"] == above(
+        figures["motion_to_photon_ms"], figures["floor"]["motion_to_photon_ms"]
+    )
+    assert json.loads((tmp_path / "glass.json").read_text()) == figures
     assert figures["latency_samples"] > 0

@@ -1,0 +1,108 @@
+"""The real server in a process of its own, and what the system says that process holds.
+
+Knows nothing of calls or pictures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import cpu_seconds, resident_mb
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How to start the server. pipeline: "avatar", or "echo" for transport alone."""
+
+    pipeline: str = "avatar"
+    avatar: str = "bundled"
+    runner: str = "auto"
+    max_sessions: int = 2
+
+    def command(self) -> list[str]:
+        """Its command line; any free port."""
+        if self.pipeline == "echo":
+            command = ["-m", "benchmarks.echo_server"]
+        else:
+            command = ["-m", "engine.cli", "serve", "--avatar", self.avatar, "--runner", self.runner]
+            command += ["--port", "0", "--json"]
+        return [sys.executable, *command, "--max-sessions", str(self.max_sessions)]
+
+
+@contextlib.contextmanager
+def server_process(serving: Serving) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The server's process id and start-up facts; stopped by SIGTERM as an operator would."""
+    with subprocess.Popen(serving.command(), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the server did not start: status {process.wait()}, see its message above")
+        try:
+            yield process.pid, json.loads(line)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a process holds: things that must not grow from call to call."""
+
+    resident_mb: float
+    threads: int
+    files: int  # descriptors that are no sockets
+    sockets: int
+
+    def as_json(self) -> dict[str, float]:
+        """By name, rounded."""
+        return {name: round(value, 1) for name, value in asdict(self).items()}
+
+
+def holding(pid: int) -> Holding:
+    """From Linux's /proc. Raises FileNotFoundError when the process is gone, or on another system."""
+    process = Path(f"/proc/{pid}")
+    targets = []
+    for descriptor in (process / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            targets.append(str(descriptor.readlink()))
+    sockets = sum(target.startswith("socket:") for target in targets)
+    return Holding(
+        resident_mb=resident_mb(pid) or 0.0,
+        threads=len(list((process / "task").iterdir())),
+        files=len(targets) - sockets,
+        sockets=sockets,
+    )
+
+
+class ServerWatch:
+    """Once a second: memory held and CPU time used. Use as an async context."""
+
+    def __init__(self, pid: int) -> None:
+        self.memory_mb: list[tuple[int, float]] = []  # (time ns, value)
+        self.cpu_s: list[tuple[int, float]] = []
+        self._pid = pid
+
+    async def __aenter__(self) -> ServerWatch:
+        self._task = asyncio.create_task(self._sample())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+
+    async def _sample(self) -> None:
+        while True:
+            memory, cpu, now_ns = resident_mb(self._pid), cpu_seconds(self._pid), time.perf_counter_ns()
+            if memory is not None:
+                self.memory_mb.append((now_ns, memory))
+            if cpu is not None:
+                self.cpu_s.append((now_ns, cpu))
+            await asyncio.sleep(1)
