@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from engine.errors import VideoError
 from engine.video_audio import AudioTrack
+from engine.xmp import XMP_SUFFIXES, append_source_type
 
 Image = NDArray[np.uint8]
 
@@ -135,12 +136,16 @@ class VideoWriter:
         audio_from: str | Path | None = None,
         variable: bool = False,
         comment: str = "",
+        source_type: str = "",
     ) -> None:
-        """variable: every frame brings its own time. comment: goes into the file's metadata."""
+        """variable: every frame brings its own time.
+
+        comment, source_type (a term of IPTC's list): go into the file's metadata.
+        """
         self._path = Path(path)
         self._temporary = self._path.with_name(f".{self._path.stem}.partial-{os.getpid()}{self._path.suffix}")
         self._size = (width, height)
-        self._fps, self._variable = fps, variable
+        self._fps, self._variable, self._source_type = fps, variable, source_type
         self._frames = 0
         self._end_s = 0.0
         self._audio: AudioTrack | None = None
@@ -150,6 +155,8 @@ class VideoWriter:
             self._container = av.open(str(self._temporary), "w")
             if comment:
                 self._container.metadata["comment"] = comment
+            if source_type:  # Matroska keeps it as a tag; the others want XMP, see close()
+                self._container.metadata["digital_source_type"] = source_type
             options = {"crf": _CRF, "preset": "medium"}
             self._stream = self._container.add_stream("libx264", rate=fps, options=options)
             self._stream.width, self._stream.height = width + width % 2, height + height % 2
@@ -198,6 +205,8 @@ class VideoWriter:
                 self._audio.finish(self._end_s)
             self._container.close()
             self._container = None
+            if self._source_type and self._path.suffix.lower() in XMP_SUFFIXES:
+                append_source_type(self._temporary, self._source_type)
             self._temporary.replace(self._path)
         except BaseException:
             self.abort()

@@ -23,7 +23,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from engine.background import Background
-from engine.disclosure import COMMENT, mark, wants_mark
+from engine.disclosure import (
+    COMMENT,
+    DEFAULT_MARK,
+    SOURCE_TYPE,
+    MarkStyle,
+    add_mark_arguments,
+    mark,
+    mark_style,
+    wants_mark,
+)
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.landmarks import Landmarks
 from engine.stages import STAGES
@@ -69,7 +78,7 @@ class RenderOptions:
 
     mirror: bool = False
     side_by_side: bool = False  # the driver to the left of the avatar
-    mark: bool = True
+    mark: MarkStyle | None = DEFAULT_MARK  # None: no visible mark
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="behind the person: original (default), a colour such as '#00b140', or a PNG or JPEG",
     )
     parser.add_argument("--side-by-side", action="store_true", help="show the driver beside the avatar")
+    add_mark_arguments(parser)
     parser.add_argument("--no-mark", action="store_true", help="leave off the visible 'AI-generated' mark")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
 
@@ -95,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     driver, out = Path(args.driver), _checked_out(Path(args.out), Path(args.driver))
     if args.steps < 1:
         raise SettingsError(f"--steps {args.steps}: give 1 or more")
-    background = Background.parse(args.background)
+    background, style = Background.parse(args.background), mark_style(args)
     info = probe(driver)  # before anything slow: a bad file fails at once
 
     from engine.avatar import load_avatar  # heavy, and not needed for --help
@@ -105,7 +115,8 @@ def run(args: argparse.Namespace) -> int:
     avatar = load_avatar(args.avatar)
     if args.no_mark and wants_mark(avatar.consent):
         print(f"avatarcast: no visible mark; the file's metadata still says '{COMMENT}'", file=sys.stderr)
-    options = RenderOptions(args.mirror, args.side_by_side, wants_mark(avatar.consent) and not args.no_mark)
+    marked = wants_mark(avatar.consent) and not args.no_mark
+    options = RenderOptions(args.mirror, args.side_by_side, style if marked else None)
     pipeline = build_pipeline(avatar, PipelineConfig(runner=args.runner, steps=args.steps, live=False))
     try:
         pipeline.set_background(background)
@@ -141,7 +152,16 @@ def render(
     variable = bool(np.abs(np.array(times_s) - np.arange(len(times_s)) / float(fps)).max() > _LATE / fps)
     rendered = 0
     with (
-        VideoWriter(out, width, height, fps, audio_from=driver, variable=variable, comment=COMMENT) as writer,
+        VideoWriter(
+            out,
+            width,
+            height,
+            fps,
+            audio_from=driver,
+            variable=variable,
+            comment=COMMENT,
+            source_type=SOURCE_TYPE,
+        ) as writer,
         _bar("rendering", len(landmarks)) as bar,
     ):
         for frame, found in zip(read_frames(driver), landmarks, strict=True):
@@ -150,7 +170,7 @@ def render(
             for stage in STAGES[1:]:
                 if stage in result.stage_ms:  # a frame without a face, or a still one, skips most
                     stage_ms[stage].append(result.stage_ms[stage])
-            picture = mark(result.rgb) if options.mark else result.rgb
+            picture = mark(result.rgb, options.mark) if options.mark else result.rgb
             if options.side_by_side:
                 picture = np.hstack([_beside(seen, width - pipeline.size, height), picture])
             writer.write(picture, frame.time_s)
@@ -165,7 +185,7 @@ def render(
         "frames_without_face": sum(frame.face_confidence <= 0 for frame in landmarks),
         "duration_s": round(times_s[-1] + float(1 / fps), 3),
         "seconds": round(seconds, 2),
-        "marked": options.mark,
+        "marked": options.mark is not None,
     }
 
 

@@ -20,7 +20,7 @@ from engine import avatar as avatar_module
 from engine import pipeline as pipeline_module
 from engine.avatar import Avatar
 from engine.background import Background
-from engine.disclosure import COMMENT, mark, wants_mark
+from engine.disclosure import COMMENT
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.landmarks import Landmarks
 from engine.stages import STAGES
@@ -116,7 +116,7 @@ def rendered(driver: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any]
         source: Path = driver,
     ) -> tuple[dict[str, Any], Path]:
         out = tmp_path / "out.mp4"
-        options = options or RenderOptions(mark=False)
+        options = options or RenderOptions(mark=None)
         pipeline, tracker = pipeline or FakePipeline(), tracker or FakeTracker()
         return render(pipeline, tracker, source, probe(source), out, options), out
 
@@ -172,7 +172,7 @@ def test_a_driver_without_any_face_is_refused(rendered: Callable[..., Any], tmp_
 
 def test_a_mirror_flips_the_driver_before_it_is_tracked(rendered: Callable[..., Any]) -> None:
     tracker = FakeTracker()
-    _, out = rendered(RenderOptions(mirror=True, mark=False, side_by_side=True), tracker=tracker)
+    _, out = rendered(RenderOptions(mirror=True, mark=None, side_by_side=True), tracker=tracker)
     assert tracker.left_grey == pytest.approx([200] * 12, abs=3)
     picture = pictures(out)[0]
     assert picture.shape == (SIZE, 2 * SIZE + SIZE, 3)  # the driver is 2:1
@@ -209,36 +209,15 @@ def comment_of(path: Path) -> str | None:
 
 
 def test_the_file_always_says_what_it_is_and_the_picture_on_request(rendered: Callable[..., Any]) -> None:
-    _, out = rendered(RenderOptions(mark=False))
+    _, out = rendered(RenderOptions(mark=None))
     plain = pictures(out)[0]
     assert comment_of(out) == COMMENT
     assert plain.std() < 2
-    _, out = rendered(RenderOptions(mark=True))
+    _, out = rendered(RenderOptions())
     marked = pictures(out)[0]
     assert comment_of(out) == COMMENT
     assert marked[-14:].std() > 20
     assert np.abs(marked[:40].astype(int) - plain[:40]).max() < 6
-
-
-@pytest.mark.parametrize("grey", [0, 255])
-@pytest.mark.parametrize("size", [256, 512])
-def test_the_mark_is_legible_and_small(grey: int, size: int) -> None:
-    picture = np.full((size, size, 3), grey, np.uint8)
-    marked = mark(picture)
-    changed = np.abs(marked.astype(int) - grey).max(axis=2) > 20
-    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-    assert rows.min() > 0.9 * size  # at the bottom
-    assert columns.max() < 0.5 * size  # at the left
-    plate = marked[rows.min() :, : columns.max() + 1].max(axis=2)
-    assert plate.max() > 230  # white letters
-    assert np.percentile(plate, 25) < 120  # on something dark
-    assert (picture == grey).all()  # the input is left alone
-
-
-def test_only_people_who_do_not_exist_go_unmarked() -> None:
-    assert not wants_mark({"person": "synthetic"})
-    assert wants_mark({"person": "real"})
-    assert wants_mark({})
 
 
 @pytest.fixture
@@ -307,6 +286,7 @@ def test_a_synthetic_person_needs_no_mark(
     [
         (["--out", "picture.png"], SettingsError, "ends in .mp4"),
         (["--steps", "0"], SettingsError, "--steps 0"),
+        (["--mark-size", "1"], SettingsError, "mark size 1 %: nobody could read it"),
         (["--background", "green"], SettingsError, "original, a colour such as '#00b140', or the path"),
         (["--out", "/nowhere/at/all.mp4"], VideoError, "not a folder"),
         (["--driver", "absent.mp4"], VideoError, "no such file"),
@@ -324,6 +304,13 @@ def test_the_driver_is_never_overwritten(command: Callable[..., Any], driver: Pa
     with pytest.raises(SettingsError, match="the driver itself"):
         command("--out", str(driver))
     assert driver.read_bytes() == before
+
+
+def test_the_mark_stands_where_it_is_wanted(command: Callable[..., Any], tmp_path: Path) -> None:
+    command("--mark-corner", "top-right", "--mark-size", "8")
+    picture = pictures(tmp_path / "out.mp4")[0]
+    assert picture[:14].std() > 20
+    assert picture[30:].std() < 4
 
 
 @pytest.mark.skipif(not PRESENTER.exists(), reason="the presenter clip is not there")
