@@ -91,3 +91,11 @@ async def _with_chromium(url: str, config: CallConfig, relay: ShapedRelay | None
         seen = await call(url, file, config.warm_up + config.seconds, relay)
     network = None if relay is None else relay.as_json()
     return Seen(seen.sent_ns, seen.arrivals, seen.stats, loop, network)
+
+
+def picture_size(text: str) -> tuple[int, int]:
+    """Even numbers from text such as 640x480."""
+    width, height = (int(side) for side in text.split("x"))
+    if min(width, height) < 128 or width % 2 or height % 2:
+        raise ValueError(text)
+    return width, height

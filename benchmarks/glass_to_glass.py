@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.driver_pictures import DEFAULT_DRIVER
-from benchmarks.glass_call import CallConfig, make_call
+from benchmarks.glass_call import CallConfig, make_call, picture_size
 from benchmarks.glass_statistics import percentiles, slope_per_minute, summarise
 from benchmarks.machine import describe_machine
 from benchmarks.report import add_out, finish, record
@@ -165,14 +165,6 @@ def describe(figures: dict[str, Any]) -> str:
     return head + "\n".join(f"  {name:<18}{text}" for name, text in lines.items())
 
 
-def picture_size(text: str) -> tuple[int, int]:
-    """Even numbers from text such as 640x480."""
-    width, height = (int(side) for side in text.split("x"))
-    if min(width, height) < 128 or width % 2 or height % 2:
-        raise ValueError(text)
-    return width, height
-
-
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(
@@ -186,7 +178,10 @@ def main() -> int:
     )
     parser.add_argument("--peer", choices=("aiortc", "chromium"), default="aiortc")
     parser.add_argument(
-        "--pipeline", choices=("avatar", "echo"), default="avatar", help="echo: transport alone"
+        "--pipeline",
+        choices=("avatar", "echo", "sd-turbo"),
+        default="avatar",
+        help="echo: transport alone; sd-turbo: with that graph run for each picture",
     )
     parser.add_argument(
         "--transport-floor", action="store_true", help="call an echo server too, and tell the difference"
