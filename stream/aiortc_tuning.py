@@ -1,4 +1,4 @@
-"""Three places where aiortc's defaults cost latency, sharpness or offline use, and what we set instead.
+"""Places where aiortc's defaults cost latency, sharpness or offline use, and what we set instead.
 
 aiortc exposes none of them, so this module reaches into its internals; each function says what it relies on,
 and tests/test_stream_tuning.py fails when a new version moves it. Written against aiortc 1.16, aioice 0.13.
@@ -7,20 +7,17 @@ and tests/test_stream_tuning.py fails when a new version moves it. Written again
 from __future__ import annotations
 
 import aioice.ice
-import av
-from aiortc import RTCRtpReceiver, RTCRtpTransceiver
-from aiortc.codecs.vpx import Vp8Encoder
-from aiortc.jitterbuffer import JitterBuffer, JitterFrame
-from aiortc.mediastreams import VIDEO_TIME_BASE, convert_timebase
+from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
+from aiortc.jitterbuffer import MAX_MISORDER, JitterBuffer, JitterFrame
 from aiortc.rtp import RtpPacket
-from av.frame import Frame
+from aiortc.utils import uint16_add, uint16_gt
+
+from stream.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
 
 _JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
+_RECEIVER_KIND = "_RTCRtpReceiver__kind"
 _ENCODER = "_RTCRtpSender__encoder"
 _VIDEO_CAPACITY_PACKETS = 512  # as in aiortc
-
-LEAST_BPS, START_BPS, MOST_BPS = 400_000, 900_000, 2_000_000  # sharp at 256 px, still sound at 512
-_RECREATE_SHARE = 0.1  # libvpx takes a new bitrate only in a new encoder, which costs a key frame
 
 
 class PromptJitterBuffer(JitterBuffer):
@@ -48,85 +45,64 @@ class PromptJitterBuffer(JitterBuffer):
         return JitterFrame(data=data, timestamp=packets[0].timestamp)
 
 
-class RenderedVp8Encoder(Vp8Encoder):
-    """VP8 for pictures that hold no sensor noise.
+class PromptVoiceBuffer(JitterBuffer):
+    """Gives every audio packet out as it comes; stream.voice evens out the network's jitter, by media time.
 
-    aiortc sets libvpx up for webcams, with its temporal denoiser and a static threshold: together they leave
-    old blocks standing where the picture has changed (13 % of our frame codes came back damaged, 0 %
-    without), and the denoiser takes a fifth of the encoding time.
+    aiortc holds four packets back, 80 ms. Worse, it gives out one packet for each that comes, so that after a
+    single lost one the fifteen that it waited for (300 ms) stay in it for the rest of the call.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._bitrate_bps = START_BPS
+        super().__init__(capacity=1)
+        self._newest: int | None = None
+        self.late = 0  # packets that came after a newer one, and were left out
 
-    @property
-    def target_bitrate(self) -> int:
-        """In bits per second; set by the receiver's estimates, kept within bounds."""
-        return self._bitrate_bps
-
-    @target_bitrate.setter
-    def target_bitrate(self, bitrate: int) -> None:
-        self._bitrate_bps = max(LEAST_BPS, min(bitrate, MOST_BPS))
-
-    def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
-        """RTP payloads and time stamp (90 kHz) of one picture."""
-        assert isinstance(frame, av.VideoFrame)
-        pts, time_base = frame.pts, frame.time_base
-        assert pts is not None
-        assert time_base is not None
-        if frame.format.name != "yuv420p":
-            frame = frame.reformat(format="yuv420p")
-        codec = self.codec
-        if (
-            codec is None
-            or (codec.width, codec.height) != (frame.width, frame.height)
-            or abs(self._bitrate_bps - (codec.bit_rate or 1)) > _RECREATE_SHARE * (codec.bit_rate or 1)
-        ):
-            codec = self.codec = self._open(frame.width, frame.height)
-        if force_keyframe:
-            frame.pict_type = av.video.frame.PictureType.I
-        data = b"".join(bytes(packet) for packet in codec.encode(frame))
-        payloads = self._packetize(data, self.picture_id)
-        self.picture_id = (self.picture_id + 1) % (1 << 15)
-        return payloads, convert_timebase(pts, time_base, VIDEO_TIME_BASE)
-
-    def _open(self, width: int, height: int) -> av.VideoCodecContext:
-        codec = av.CodecContext.create("libvpx", "w")
-        assert isinstance(codec, av.VideoCodecContext)
-        codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
-        codec.bit_rate = self._bitrate_bps
-        codec.time_base = VIDEO_TIME_BASE
-        codec.gop_size = 3_000  # key frames are sent when they are asked for
-        codec.qmin, codec.qmax = 2, 56
-        codec.thread_count = 1
-        rate = str(self._bitrate_bps)
-        codec.options = {
-            "deadline": "realtime",
-            "cpu-used": "-6",
-            "lag-in-frames": "0",
-            "bufsize": rate,  # one second
-            "minrate": rate,  # minrate = maxrate = bit rate: constant bitrate
-            "maxrate": rate,
-            "overshoot-pct": "15",
-            "undershoot-pct": "100",
-        }
-        return codec
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        """Never asks for a key frame; None for a packet that is too late to be heard."""
+        number = packet.sequence_number
+        newest = self._newest
+        if newest is not None and not uint16_gt(number, newest):
+            behind = uint16_add(newest, -number)
+            if behind < MAX_MISORDER:  # further behind: the sender has started anew
+                self.late += 1
+                return False, None
+        self._newest = number
+        data: bytes = getattr(packet, "_data")  # noqa: B009  set by the receiver
+        return False, JitterFrame(data=data, timestamp=packet.timestamp)
 
 
 def receive_promptly(receiver: RTCRtpReceiver) -> None:
-    """Give a video receiver the jitter buffer above. Before it has started; relies on one private name."""
+    """Give a receiver the buffer above of its kind. Before it has started; relies on two private names."""
     if not isinstance(getattr(receiver, _JITTER_BUFFER), JitterBuffer):
         raise TypeError(f"this aiortc keeps no JitterBuffer in {_JITTER_BUFFER}")
-    setattr(receiver, _JITTER_BUFFER, PromptJitterBuffer(capacity=_VIDEO_CAPACITY_PACKETS, is_video=True))
+    buffer = (
+        PromptVoiceBuffer()
+        if getattr(receiver, _RECEIVER_KIND) == "audio"
+        else PromptJitterBuffer(capacity=_VIDEO_CAPACITY_PACKETS, is_video=True)
+    )
+    setattr(receiver, _JITTER_BUFFER, buffer)
 
 
-def encode_cleanly(transceiver: RTCRtpTransceiver) -> None:
-    """Give a video sender the encoder above where VP8 was negotiated. Before it starts; two private names."""
+def prefer_codec(transceiver: RTCRtpTransceiver, choice: EncoderChoice) -> None:
+    """The cheapest codec first: on a CPU VP8 costs a third of H.264. The other stays as a second choice."""
+    first = "video/h264" if choice.h264_first else "video/vp8"
+    codecs = RTCRtpSender.getCapabilities("video").codecs
+    transceiver.setCodecPreferences(sorted(codecs, key=lambda codec: codec.mimeType.lower() != first))
+
+
+def encode_cleanly(
+    transceiver: RTCRtpTransceiver, choice: EncoderChoice
+) -> RenderedVp8Encoder | RenderedH264Encoder:
+    """Give a video sender our encoder of the codec negotiated. Before it starts; two private names."""
     if getattr(transceiver.sender, _ENCODER) is not None:
         raise RuntimeError("the sender has its encoder already")
+    encoder: RenderedVp8Encoder | RenderedH264Encoder
     if transceiver._codecs[0].mimeType.lower() == "video/vp8":
-        setattr(transceiver.sender, _ENCODER, RenderedVp8Encoder())
+        encoder = RenderedVp8Encoder()
+    else:
+        encoder = RenderedH264Encoder(choice.h264)
+    setattr(transceiver.sender, _ENCODER, encoder)
+    return encoder
 
 
 def gather_on_loopback() -> None:

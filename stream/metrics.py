@@ -62,6 +62,7 @@ class RenderReport:
     stage_ms: Mapping[str, float]
     queue_age_ms: float  # from decoded to taken up by the render thread
     server_ms: float  # from decoded to handed to the encoder
+    render_ms: float  # of the render thread
     face_found: bool
     calibrating: bool
 
@@ -73,6 +74,7 @@ class SessionMetrics:
     frames_in: RateMeter = field(default_factory=RateMeter)
     frames_out: RateMeter = field(default_factory=RateMeter)
     received: int = 0  # frames from the camera
+    skipped: int = 0  # of these, not rendered because a lower rate is sent
     rendered: int = 0
     failed: int = 0  # frames on which the pipeline raised
     audio_overflows: int = 0
@@ -97,8 +99,14 @@ class SessionMetrics:
         """Since the camera's last frame, or since the start where none has come."""
         return (now_ns - (started_ns if self.last_frame_ns is None else self.last_frame_ns)) / _NS
 
-    def snapshot(self, now_ns: int, started_ns: int, dropped: int) -> dict[str, Any]:
-        """One message of the "stats" data channel."""
+    def render_ms(self) -> float:
+        """What the render thread takes per picture, median; 0 before the first."""
+        return percentile((report.render_ms for report in self._reports), 0.5) or 0.0
+
+    def snapshot(
+        self, now_ns: int, started_ns: int, dropped: int, encode_ms: float | None = None
+    ) -> dict[str, Any]:
+        """What a session counts, for one message of the "stats" data channel. encode_ms: per picture."""
         fps_out = self.frames_out.rate_hz(now_ns)
         recent = list(self._reports)[-max(2, round(fps_out * WINDOW_S)) :]
         stages = sorted({stage for report in recent for stage in report.stage_ms})
@@ -118,13 +126,24 @@ class SessionMetrics:
             "fps_in": round(self.frames_in.rate_hz(now_ns), 1),
             "fps_out": round(fps_out, 1),
             "stage_ms": {s: summary(r.stage_ms[s] for r in recent if s in r.stage_ms) for s in stages},
+            "latency_ms": {
+                "track": summary(r.stage_ms["track"] for r in recent if "track" in r.stage_ms)["p50"],
+                "render": summary(_after_track_ms(r) for r in recent if r.stage_ms)["p50"],
+                "encode": None if encode_ms is None else round(encode_ms, 2),
+            },
             "server_ms": summary(report.server_ms for report in recent),
             "queue_age_ms": summary(report.queue_age_ms for report in recent),
             "received": self.received,
             "rendered": self.rendered,
+            "skipped": self.skipped,
             "dropped": dropped,
             "failed": self.failed,
             "audio_overflows": self.audio_overflows,
             "face_found": last is not None and last.face_found,
             "calibrating": last is not None and last.calibrating,
         }
+
+
+def _after_track_ms(report: RenderReport) -> float:
+    """From retarget to compose."""
+    return sum(ms for stage, ms in report.stage_ms.items() if stage != "track")

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from stream.avatars import ServedAvatar
 from stream.render_loop import FramePipeline
 
 logger = logging.getLogger(__name__)
@@ -56,3 +57,30 @@ class PipelinePool:
         if self._spare is not None:
             spare, self._spare = self._spare, None
             await asyncio.to_thread(spare.close)
+
+
+class PipelinePools:
+    """A pool for each avatar, made when it is first asked for. Event loop only."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, PipelinePool] = {}
+
+    async def warm(self, avatar: ServedAvatar) -> str:
+        """Build a spare for this avatar; returns why its runner was chosen."""
+        return await self._pool(avatar).warm()
+
+    async def acquire(self, avatar: ServedAvatar) -> FramePipeline:
+        """A pipeline of this avatar. What its factory raises is passed on."""
+        return await self._pool(avatar).acquire()
+
+    async def release(self, avatar: ServedAvatar, pipeline: FramePipeline, reusable: bool) -> None:
+        """Take a pipeline of this avatar back. No thread may still use it."""
+        await self._pool(avatar).release(pipeline, reusable)
+
+    async def close(self) -> None:
+        """Close all spares; those still handed out are closed as they come back."""
+        for pool in self._pools.values():
+            await pool.close()
+
+    def _pool(self, avatar: ServedAvatar) -> PipelinePool:
+        return self._pools.setdefault(avatar.name, PipelinePool(avatar.build))

@@ -24,11 +24,16 @@ from engine.disclosure import mark
 from engine.frame_code import read, stamp
 from stream.latest_slot import ThreadLatestSlot
 from stream.metrics import RenderReport
+from stream.still import still
 from stream.tracks import I420, i420_from_rgb, rgb_from_frame
 
 logger = logging.getLogger(__name__)
 
-FAILURES_IN_A_ROW = 30  # a pipeline that fails this often has failed for good: 1 to 2 s of frames
+BROKEN_AFTER = 15  # failures in a row: about a second of frames; worth a new pipeline
+RECOVERED_AFTER = 100  # good frames in all, before a new pipeline is worth trying again
+LOG_EVERY = 300  # failures in a row: every 10 s or so
+STILL_TEXT = "The picture is paused: the renderer failed"
+STILL_PX = 256  # where there is no picture yet
 _NS = 1_000_000_000
 
 
@@ -87,7 +92,11 @@ class Outgoing:
 
 
 class RenderThread(threading.Thread):
-    """Runs until stop(). `deliver`, `failed` and `broken` are called in this thread and must not block."""
+    """Runs until stop(). `deliver`, `failed` and `broken` are called in this thread and must not block.
+
+    While the pipeline fails a still goes out for each frame, so that the stream lives; `broken` is called
+    once when it has failed on many frames in a row, and again only after it had recovered.
+    """
 
     def __init__(
         self,
@@ -101,7 +110,7 @@ class RenderThread(threading.Thread):
     ) -> None:
         super().__init__(name=name, daemon=True)
         self.slot: ThreadLatestSlot[Incoming] = ThreadLatestSlot()
-        self.is_broken = False  # the pipeline failed for good: do not use it again
+        self.failures = 0  # in a row
         self._pipeline = pipeline
         self._deliver = deliver
         self._failed = failed
@@ -109,43 +118,62 @@ class RenderThread(threading.Thread):
         self._measure = measure
         self._mark_pictures = mark_pictures
         self._requests: queue.SimpleQueue[Callable[[FramePipeline], None]] = queue.SimpleQueue()
-        self._failures = 0
+        self._in_use = threading.Lock()  # the pipeline, for one frame
+        self._last: I420 | None = None
+        self._good_frames = RECOVERED_AFTER  # in a row
 
     def ask(self, request: Callable[[FramePipeline], None]) -> None:
         """From any thread: do this with the pipeline before the next frame."""
         self._requests.put(request)
+
+    def swap(self, pipeline: FramePipeline, mark_pictures: bool, limit_s: float) -> FramePipeline:
+        """From any other thread: go on with this pipeline; gives the one before, which is then free.
+
+        Waits for the frame in hand. Raises TimeoutError where that takes longer than limit_s.
+        """
+        if not self._in_use.acquire(timeout=limit_s):
+            raise TimeoutError(f"the renderer did not finish its frame in {limit_s:.0f} s")
+        try:
+            before, self._pipeline = self._pipeline, pipeline
+            self._mark_pictures = mark_pictures
+            return before
+        finally:
+            self._in_use.release()
 
     def stop(self) -> None:
         """From any thread: finish the frame in hand, then end."""
         self.slot.close()
 
     def run(self) -> None:
-        """The loop. One bad frame is dropped and counted; many in a row end it."""
+        """The loop: one frame in, one picture out."""
         while (incoming := self.slot.take()) is not None:
             try:
-                while not self._requests.empty():
-                    self._requests.get()(self._pipeline)
-                outgoing = self._render(incoming)
-            except Exception:  # whatever a pipeline raises must not end the call with one frame
-                self._failures += 1
-                logger.exception("one frame was dropped: the pipeline failed (%d in a row)", self._failures)
-                self._failed()
-                if self._failures >= FAILURES_IN_A_ROW:
-                    self.is_broken = True
-                    self._broken()
-                    return
-                continue
-            self._failures = 0
+                with self._in_use:
+                    while not self._requests.empty():
+                        self._requests.get()(self._pipeline)
+                    outgoing = self._render(incoming)
+            except Exception:  # whatever a pipeline raises must not end the call
+                outgoing = self._still(incoming)
+                self._note_failure()
+            else:
+                self.failures = 0
+                self._good_frames += 1
+                self._last = outgoing.i420
             self._deliver(outgoing)
+
+    def _note_failure(self) -> None:
+        self.failures += 1
+        if self.failures in (1, BROKEN_AFTER) or self.failures % LOG_EVERY == 0:
+            logger.exception("a frame could not be rendered (%d in a row): a still is shown", self.failures)
+        self._failed()
+        if self.failures == BROKEN_AFTER and self._good_frames >= RECOVERED_AFTER:
+            self._good_frames = 0  # a pipeline that was built anew and fails again is not built once more
+            self._broken()
 
     def _render(self, incoming: Incoming) -> Outgoing:
         taken_ns = perf_counter_ns()
         frame = incoming.frame
-        if frame.pts is None or frame.time_base is None:
-            ticks = incoming.arrived_ns * VIDEO_CLOCK_RATE // _NS
-        else:
-            base = frame.time_base
-            ticks = frame.pts * VIDEO_CLOCK_RATE * base.numerator // base.denominator
+        ticks = capture_ticks(incoming)
         rgb = rgb_from_frame(frame)
         number = read(rgb) if self._measure else None
         rendered = self._pipeline.process(rgb, ticks * _NS // VIDEO_CLOCK_RATE)
@@ -158,7 +186,22 @@ class RenderThread(threading.Thread):
             stage_ms=dict(rendered.stage_ms),
             queue_age_ms=(taken_ns - incoming.arrived_ns) / 1e6,
             server_ms=(perf_counter_ns() - incoming.arrived_ns) / 1e6,
+            render_ms=(perf_counter_ns() - taken_ns) / 1e6,
             face_found=rendered.face_found,
             calibrating=rendered.calibrating,
         )
         return Outgoing(i420, ticks, report)
+
+    def _still(self, incoming: Incoming) -> Outgoing:
+        age_ms = (perf_counter_ns() - incoming.arrived_ns) / 1e6
+        picture = still(self._last, STILL_TEXT, STILL_PX)
+        report = RenderReport({}, 0.0, age_ms, 0.0, face_found=False, calibrating=False)
+        return Outgoing(picture, capture_ticks(incoming), report)
+
+
+def capture_ticks(incoming: Incoming) -> int:
+    """When the frame was captured, on a 90 kHz clock; when it arrived, where it does not say."""
+    pts, base = incoming.frame.pts, incoming.frame.time_base
+    if pts is None or base is None:
+        return incoming.arrived_ns * VIDEO_CLOCK_RATE // _NS
+    return pts * VIDEO_CLOCK_RATE * base.numerator // base.denominator

@@ -1,10 +1,10 @@
-"""One presenter, one avatar: a peer connection, a render thread, two outgoing tracks, one end.
+"""One presenter and their viewers: from the camera's frames to everybody's pictures and sound, and one end.
 
-    camera track -> receive task -> [latest wins] -> render thread -> [latest wins] -> AvatarTrack -> encoder
-    microphone   -> DelayedAudioTrack (held back by the time a picture takes)       -> encoder
+    camera     -> receive task -> [newest] -> Performer's thread -> [newest] -> AvatarTrack of each viewer
+    microphone -> Voice (held back by the time a picture takes)  -> [bounded] -> VoiceTrack of each viewer
 
-Whatever ends a session (the peer, the page, a silent camera, a broken pipeline, the server) goes through
-close(), which releases everything once. Knows nothing of HTTP.
+The presenter's connection may be lost and taken up again (`resume`): performer, viewers and ids stay.
+Whatever ends a session goes through close(), which releases everything once. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -14,105 +14,169 @@ import json
 import logging
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from time import perf_counter_ns
+from typing import Any
 
 import av
-from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCSessionDescription
 from aiortc.exceptions import InvalidStateError
-from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.mediastreams import VIDEO_CLOCK_RATE, MediaStreamError, MediaStreamTrack
 
-from stream.aiortc_tuning import encode_cleanly, receive_promptly
+from engine.background import Background
+from stream.audience import Audience
+from stream.avatars import Avatars
 from stream.metrics import SessionMetrics
-from stream.negotiation import Offer, accept_offer, make_answer, prefer_vp8
-from stream.pipeline_pool import PipelinePool
-from stream.render_loop import FramePipeline, Incoming, Outgoing, RenderThread
-from stream.tracks import AvatarTrack, DelayedAudioTrack, SmoothDelay
+from stream.negotiation import RequestRefused, SessionRequest
+from stream.peer import Link, Peer, PeerConfig
+from stream.performer import Performer
+from stream.pipeline_pool import PipelinePools
+from stream.render_loop import Incoming, Outgoing, capture_ticks
+from stream.stepping import FULL, LADDER, Level, RateGate
+from stream.tracks import AvatarTrack
+from stream.viewer import Rendering, Viewer
+from stream.voice import SmoothDelay, Voice
 
 logger = logging.getLogger(__name__)
 
-STATS_PERIOD_S = 0.5
-SILENT_CAMERA_LIMIT_S = 30.0
-JOIN_LIMIT_S = 10.0  # for a render thread to finish its frame
-STATS_LABEL = "stats"
+WATCH_PERIOD_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """How long a session waits for what does not come, in seconds."""
+
+    silent_camera_s: float = 30.0
+    silent_viewer_s: float = 30.0
+    resume_s: float = 30.0  # for a presenter whose connection was lost to come back
 
 
 class Session:
-    """Made for one offer, used on the event loop's thread only."""
+    """Made by a registry, used on the event loop's thread only."""
 
     def __init__(
-        self, pool: PipelinePool, offer: Offer, mark_pictures: bool, on_end: Callable[[Session], None]
+        self,
+        avatars: Avatars,
+        pools: PipelinePools,
+        peers: PeerConfig,
+        limits: SessionLimits,
+        request: SessionRequest,
+        on_end: Callable[[Session], None],
     ) -> None:
         self.id = secrets.token_urlsafe(16)  # whoever knows it may steer the session
+        self.view_id = secrets.token_urlsafe(16)  # whoever knows it may watch
+        self.name = request.name
         self.metrics = SessionMetrics()
         self.end_reason: str | None = None
-        self.runner_reason = ""
-        self._pool = pool
-        self._offer = offer
-        self._mark_pictures = mark_pictures
+        self.lost_ns: int | None = None  # since when the presenter's connection is lost
+        self._avatars = avatars
+        self._peers = peers
+        self._limits = limits
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._started_ns = perf_counter_ns()
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._avatar_track = AvatarTrack()
-        self._audio_track: DelayedAudioTrack | None = None
+        self._performer = Performer(pools, avatars.find(request.avatar), request.mirror, request.measure)
         self._delay = SmoothDelay()
-        self._render: RenderThread | None = None
-        self._pipeline: FramePipeline | None = None
-        self._channel: RTCDataChannel | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._voice = Voice(self._delay)
+        self._gate = RateGate(VIDEO_CLOCK_RATE)
+        self._presenter: Peer | None = None
+        self._own: Viewer | None = None  # the presenter's page, where it takes pictures back
+        self._audience = Audience(peers, self._voice, limits.silent_viewer_s)
+        self._receiving: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._hanging_up: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def avatar(self) -> str:
+        """The name of the avatar that is shown."""
+        return self._performer.avatar.name
+
+    @property
+    def runner_reason(self) -> str:
+        """What runs the network, and why."""
+        return self._performer.runner_reason
 
     @property
     def dropped(self) -> int:
         """Camera frames never rendered plus rendered frames never encoded, because a newer one was there."""
-        return self._avatar_track.dropped + (0 if self._render is None else self._render.slot.dropped)
+        return self._performer.dropped + (0 if self._own is None else self._own.pictures.dropped)
 
-    async def negotiate(self, sdp: str) -> RTCSessionDescription:
-        """Answer the offer and start. On any failure the session must be closed by the caller."""
-        transceiver = self._connection.addTransceiver(self._avatar_track, "sendrecv")
-        prefer_vp8(transceiver)
-        self._connection.on("connectionstatechange", self._on_connection_state)
-        self._connection.on("datachannel", self._on_channel)
-        await accept_offer(self._connection, sdp)
-        receive_promptly(transceiver.receiver)
-        encode_cleanly(transceiver)
-        camera = transceiver.receiver.track
-        for other in self._connection.getTransceivers():
-            if other.kind == "audio" and other.receiver.track is not None:
-                self._audio_track = DelayedAudioTrack(other.receiver.track, self._delay)
-                self._connection.addTrack(self._audio_track)
-        self._pipeline = await self._pool.acquire()
-        self.runner_reason = self._pipeline.runner_reason
-        self._pipeline.set_mirror(self._offer.mirror)
-        self._render = RenderThread(
-            self._pipeline,
-            deliver=lambda outgoing: self._from_thread(self._on_rendered, outgoing),
-            failed=lambda: self._from_thread(self._on_failed),
-            broken=lambda: self._from_thread(
-                self.end, "the renderer failed on every frame, see the server's log"
-            ),
-            measure=self._offer.measure,
-            mark_pictures=self._mark_pictures,
-            name=f"render-{self.id[:6]}",
-        )
-        answer = await make_answer(self._connection)
-        self._render.start()
-        self._started_ns = perf_counter_ns()
-        self._tasks = [
-            self._loop.create_task(self._receive(camera, self._render), name="receive"),
-            self._loop.create_task(self._watch(), name="watch"),
-        ]
+    @property
+    def viewers(self) -> int:
+        """How many watch besides the presenter."""
+        return len(self._audience)
+
+    async def start(self, request: SessionRequest) -> RTCSessionDescription:
+        """Answer the first offer and start. Raises RequestRefused; the caller must then close."""
+        peer, own = await self._accept(request)
+        try:
+            await self._performer.start(self._on_rendered, self.id[:6])
+            answer = await peer.answer()
+        except BaseException:
+            await self._hang_up(peer, own)
+            raise
+        self._take_up(peer, own)
+        self._watching = self._loop.create_task(self._watch(), name="watch")
+        return answer
+
+    async def resume(self, request: SessionRequest) -> RTCSessionDescription:
+        """Answer a new offer of the same presenter, and hang up the old connection. Raises RequestRefused."""
+        self._check_open()
+        peer, own = await self._accept(request)
+        try:
+            answer = await peer.answer()
+            self._check_open()
+        except BaseException:
+            await self._hang_up(peer, own)
+            raise
+        before, own_before = self._presenter, self._own
+        self._take_up(peer, own)
+        if before is not None:
+            await self._hang_up(before, own_before)
+        logger.info("session %s: the presenter is back", self.id[:6])
         return answer
 
     def calibrate(self) -> None:
         """Take the presenter's neutral face from the next frames."""
-        if self._render is not None:
-            self._render.ask(lambda pipeline: pipeline.calibrate())
+        self._performer.calibrate()
 
     def set_mirror(self, on: bool) -> None:
         """Show the avatar as in a mirror, or not."""
-        if self._render is not None:
-            self._render.ask(lambda pipeline: pipeline.set_mirror(on))
+        self._performer.set_mirror(on)
+
+    def set_muted(self, on: bool) -> None:
+        """Send silence instead of the presenter's voice, or not."""
+        self._voice.muted = on
+
+    def set_background(self, background: Background) -> None:
+        """Show the person before this."""
+        self._performer.set_background(background)
+
+    async def switch_avatar(self, name: str) -> None:
+        """Go on as another avatar, over the same connections. Raises RequestRefused (404, 503)."""
+        self._check_open()
+        await self._performer.switch(self._avatars.find(name))
+
+    async def add_viewer(self, sdp: str) -> tuple[str, RTCSessionDescription]:
+        """Answer a viewer's offer; gives the viewer's id. Raises RequestRefused."""
+        self._check_open()
+        return await self._audience.add(sdp, self._check_open)
+
+    async def remove_viewer(self, viewer_id: str) -> None:
+        """Hang up on a viewer. Raises RequestRefused (404)."""
+        await self._audience.remove(viewer_id)
+
+    @property
+    def peer(self) -> Peer:
+        """The presenter's connection. Raises RequestRefused (404) while it is lost."""
+        if self._presenter is None:
+            raise RequestRefused(404, "the presenter's connection is lost: send a new offer to resume")
+        return self._presenter
+
+    def viewer_peer(self, viewer_id: str) -> Peer:
+        """A viewer's connection. Raises RequestRefused (404)."""
+        return self._audience.viewer(viewer_id).peer
 
     def end(self, reason: str) -> asyncio.Task[None]:
         """Start closing, for this reason; the first reason stays. The task is done when all is released."""
@@ -126,87 +190,160 @@ class Session:
         """End the session and wait until everything is released."""
         await asyncio.shield(self.end(reason))
 
+    def stats(self) -> dict[str, Any]:
+        """One message of the "stats" data channel."""
+        now_ns = perf_counter_ns()
+        self.metrics.failed = self._performer.failed
+        self.metrics.audio_overflows = self._voice.overflows
+        link = Link() if self._own is None else self._own.link
+        level = FULL if self._own is None else self._own.pictures.level
+        return {
+            **self.metrics.snapshot(now_ns, self._started_ns, self.dropped, link.encode_ms),
+            "rtt_ms": link.rtt_ms,
+            "audio_delay_ms": round(self._delay.delay_ms, 1),
+            "view_id": self.view_id,
+            "avatar": self.avatar,
+            "muted": self._voice.muted,
+            "resolution": round(self._performer.avatar.size_px * level.scale),
+            "message": self._message(level),
+            "viewers": self.viewers,
+        }
+
+    def _message(self, level: Level) -> str | None:
+        """What the presenter should know, in one line."""
+        if self._performer.failing:
+            return "The renderer failed; a still picture is shown until it works again."
+        if level != FULL:
+            size = "" if level.scale == 1 else f" at {level.scale:.0%} of the size"
+            return f"This machine or the network is busy: at most {level.fps} pictures a second{size}."
+        return None
+
+    def _check_open(self) -> None:
+        if self._closing is not None:
+            raise RequestRefused(404, "the session has ended")
+
+    async def _accept(self, request: SessionRequest) -> tuple[Peer, Viewer | None]:
+        """A connection for the presenter, not yet taken up. Raises RequestRefused."""
+        peer = Peer(self._peers, lambda reason: self._on_lost(peer, reason))
+        own = Viewer(peer, AvatarTrack(), perf_counter_ns()) if request.receives else None
+        try:
+            await peer.accept(request.sdp, None if own is None else own.pictures, takes_camera=True)
+            if peer.camera is None:
+                raise RequestRefused(400, "the offer has no camera")
+            if own is not None:
+                own.take_voice(self._voice)
+        except BaseException:
+            await self._hang_up(peer, own)
+            raise
+        return peer, own
+
+    def _take_up(self, peer: Peer, own: Viewer | None) -> None:
+        """The presenter comes by this connection from now on."""
+        assert peer.camera is not None
+        if self._receiving is not None:
+            self._receiving.cancel()
+        self._presenter, self._own, self.lost_ns = peer, own, None
+        self._started_ns, self.metrics.last_frame_ns = perf_counter_ns(), None
+        self._voice.listen(peer.microphone)
+        self._receiving = self._loop.create_task(self._receive(peer, peer.camera), name="receive")
+
+    async def _hang_up(self, peer: Peer, own: Viewer | None) -> None:
+        if own is None:
+            await peer.close()
+        else:
+            await own.hang_up(self._voice)
+
+    def _on_lost(self, peer: Peer, reason: str) -> None:
+        """The presenter's connection is gone without a word: keep everything for a while."""
+        if peer is not self._presenter or self._closing is not None:
+            return
+        logger.info("session %s: %s; it waits %.0f s", self.id[:6], reason, self._limits.resume_s)
+        own, self._presenter, self._own = self._own, None, None
+        self.lost_ns = perf_counter_ns()
+        self._voice.listen(None)
+        task = self._loop.create_task(self._hang_up(peer, own))
+        self._hanging_up.add(task)
+        task.add_done_callback(self._hanging_up.discard)
+
     async def _release(self) -> None:
         self._send_stats(ended=self.end_reason)
-        if self._render is not None:
-            self._render.stop()
-        for task in self._tasks:
+        tasks = [task for task in (self._watching, self._receiving) if task is not None]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._avatar_track.stop()
-        if self._audio_track is not None:
-            self._audio_track.stop()
-        try:
-            await asyncio.wait_for(self._connection.close(), JOIN_LIMIT_S)
-        except asyncio.TimeoutError:
-            logger.error("session %s: the peer connection did not close in %.0f s", self.id[:6], JOIN_LIMIT_S)
-        except Exception:  # aiortc fails to close what it half built; the rest must be released all the same
-            logger.exception("session %s: the peer connection could not be closed", self.id[:6])
-        if self._pipeline is not None:
-            stuck = broken = False
-            if self._render is not None and self._render.ident is not None:
-                await asyncio.to_thread(self._render.join, JOIN_LIMIT_S)
-                stuck, broken = self._render.is_alive(), self._render.is_broken
-            if stuck:  # closing a pipeline under its own thread would crash the process
-                logger.error("session %s: the renderer did not stop in %.0f s", self.id[:6], JOIN_LIMIT_S)
-            else:
-                await self._pool.release(self._pipeline, reusable=not broken)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._presenter is not None:
+            await self._hang_up(self._presenter, self._own)
+        await self._audience.close()
+        await asyncio.gather(*self._hanging_up)
+        await self._voice.close()
+        await self._performer.close()
         self._on_end(self)
 
-    async def _receive(self, camera: MediaStreamTrack, render: RenderThread) -> None:
+    async def _receive(self, peer: Peer, camera: MediaStreamTrack) -> None:
         """Drain the camera's track, whose own queue is unbounded, as fast as it fills."""
         try:
             while True:
                 frame = await camera.recv()
                 assert isinstance(frame, av.VideoFrame)
-                now_ns = perf_counter_ns()
-                self.metrics.on_received(now_ns)
-                render.slot.put(Incoming(frame, now_ns))
+                incoming = Incoming(frame, perf_counter_ns())
+                self.metrics.on_received(incoming.arrived_ns)
+                if self._gate.passes(capture_ticks(incoming), self._wanted_fps()):
+                    self._performer.put(incoming)
+                else:
+                    self.metrics.skipped += 1
         except MediaStreamError:
-            self.end("the camera's track has ended")
+            self._on_lost(peer, "the camera's track has ended")
+
+    def _wanted_fps(self) -> int:
+        """What the receiver with the highest rate takes: nothing is rendered for nobody's use."""
+        own = 0 if self._own is None else self._own.pictures.level.fps
+        return max(own, self._audience.fastest_fps()) or LADDER[-1].fps
+
+    def _on_rendered(self, outgoing: Outgoing) -> None:
+        report = outgoing.report
+        self.metrics.on_rendered(report, perf_counter_ns())
+        link = Link() if self._own is None else self._own.link
+        self._delay.update(report.server_ms + (link.encode_ms or 0.0))
+        if self._own is not None:
+            self._own.pictures.push(outgoing.i420, outgoing.ticks)
+        self._audience.push(outgoing.i420, outgoing.ticks)
 
     async def _watch(self) -> None:
-        """Twice a second: tell the page how it goes, and end a session whose camera is silent."""
+        """Twice a second: look at every link, tell the page how it goes, end what is idle or dead."""
         while True:
-            await asyncio.sleep(STATS_PERIOD_S)
-            if self.metrics.silence_s(perf_counter_ns(), self._started_ns) > SILENT_CAMERA_LIMIT_S:
-                self.end(f"no frames from the camera for {SILENT_CAMERA_LIMIT_S:.0f} s")
+            await asyncio.sleep(WATCH_PERIOD_S)
+            now_ns = perf_counter_ns()
+            if reason := self._idle_reason(now_ns):
+                self.end(reason)
                 return
+            rendering = self._rendering(now_ns)
+            if self._own is not None:
+                await self._own.tend(rendering, now_ns)
+            await self._audience.tend(rendering, now_ns)
             self._send_stats()
 
+    def _idle_reason(self, now_ns: int) -> str | None:
+        limits = self._limits
+        if self.lost_ns is not None:
+            waited_s = (now_ns - self.lost_ns) / 1e9
+            return "the presenter did not come back" if waited_s > limits.resume_s else None
+        if self.metrics.silence_s(now_ns, self._started_ns) > limits.silent_camera_s:
+            return f"no frames from the camera for {limits.silent_camera_s:.0f} s"
+        return None
+
+    def _rendering(self, now_ns: int) -> Rendering:
+        metrics = self.metrics
+        fps_in, fps_out = metrics.frames_in.rate_hz(now_ns), metrics.frames_out.rate_hz(now_ns)
+        return Rendering(fps_in, fps_out, metrics.render_ms())
+
     def _send_stats(self, ended: str | None = None) -> None:
-        if self._channel is None or self._channel.readyState != "open":
+        channel = None if self._presenter is None else self._presenter.channel
+        if channel is None or channel.readyState != "open":
             return
-        if self._audio_track is not None:
-            self.metrics.audio_overflows = self._audio_track.overflows
-        message = self.metrics.snapshot(perf_counter_ns(), self._started_ns, self.dropped)
-        message["audio_delay_ms"] = round(self._delay.delay_ms, 1)
+        message = self.stats()
         if ended is not None:
             message["ended"] = ended
         try:
-            self._channel.send(json.dumps(message))
+            channel.send(json.dumps(message))
         except (InvalidStateError, ConnectionError):
-            self._channel = None  # the peer is gone; its connection state will say so
-
-    def _from_thread(self, call: Callable[..., object], *arguments: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(call, *arguments)
-        except RuntimeError:
-            logger.info("session %s: a frame came after the event loop had closed", self.id[:6])
-
-    def _on_rendered(self, outgoing: Outgoing) -> None:
-        self.metrics.on_rendered(outgoing.report, perf_counter_ns())
-        self._delay.update(outgoing.report.server_ms)
-        self._avatar_track.push(outgoing.i420, outgoing.ticks)
-
-    def _on_failed(self) -> None:
-        self.metrics.failed += 1
-
-    def _on_channel(self, channel: RTCDataChannel) -> None:
-        if channel.label == STATS_LABEL:
-            self._channel = channel
-
-    def _on_connection_state(self) -> None:
-        state = self._connection.connectionState
-        if state in ("failed", "closed"):
-            self.end(f"the connection is {state}")
+            logger.info("session %s: the page no longer takes messages", self.id[:6])

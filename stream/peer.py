@@ -1,0 +1,192 @@
+"""One answered peer connection: what comes in over it, what goes out, how its link does, and its one end.
+
+Knows nothing of pipelines, sessions or HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import time
+
+import aioice
+from aiortc import (
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceTransport,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamTrack
+from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
+
+from stream import ice
+from stream.aiortc_tuning import encode_cleanly, prefer_codec, receive_promptly
+from stream.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
+from stream.ice_servers import IceServers
+from stream.negotiation import RequestRefused, accept_offer, make_answer, without_foreign_candidates
+from stream.tracks import AvatarTrack
+from stream.voice import VoiceTrack
+
+logger = logging.getLogger(__name__)
+
+CLOSE_LIMIT_S = 10.0
+STATS_LABEL = "stats"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConfig:
+    """How to answer."""
+
+    encoder: EncoderChoice
+    loopback_only: bool = True  # send no packet off this machine
+    ice_servers: IceServers = field(default_factory=IceServers)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a connection does, by its own and the other side's reports."""
+
+    packets_in: int = 0
+    sent_bytes: int = 0  # of encoded video
+    estimate_bps: int | None = None  # what the receiver says it can take (REMB)
+    lost: float = 0.0  # share of the last report's video packets
+    rtt_ms: float | None = None
+    encode_ms: float | None = None  # per picture, median
+
+
+class Peer:
+    """Use: accept(), answer(), close(). `on_lost` gets the reason, once, unless close() came first."""
+
+    def __init__(self, config: PeerConfig, on_lost: Callable[[str], None]) -> None:
+        self.camera: MediaStreamTrack | None = None
+        self.microphone: MediaStreamTrack | None = None
+        self.channel: RTCDataChannel | None = None  # "stats", once the other side has opened it
+        self._config = config
+        self._on_lost = on_lost
+        self._connection = RTCPeerConnection(
+            RTCConfiguration(iceServers=config.ice_servers.for_aiortc(time()))
+        )
+        self._encoder: RenderedVp8Encoder | RenderedH264Encoder | None = None
+        self._pictures: AvatarTrack | None = None
+        self._restart: ice.Restart | None = None
+        self._closed = False
+        self._connection.on("connectionstatechange", self._on_state)
+        self._connection.on("datachannel", self._on_channel)
+
+    @property
+    def has_audio(self) -> bool:
+        """The offer has an audio section."""
+        return any(transceiver.kind == "audio" for transceiver in self._connection.getTransceivers())
+
+    async def accept(self, sdp: str, pictures: AvatarTrack | None, takes_camera: bool) -> None:
+        """Apply a checked offer. Raises RequestRefused; on any failure the caller must close."""
+        self._pictures = pictures
+        if pictures is not None:
+            direction = "sendrecv" if takes_camera else "sendonly"
+            prefer_codec(self._connection.addTransceiver(pictures, direction), self._config.encoder)
+        if self._config.loopback_only:
+            sdp = without_foreign_candidates(sdp)
+        await accept_offer(self._connection, sdp)
+        for transceiver in self._connection.getTransceivers():
+            receive_promptly(transceiver.receiver)
+            if transceiver.kind == "audio" and takes_camera:
+                self.microphone = transceiver.receiver.track
+            elif transceiver.kind == "video":
+                if takes_camera:
+                    self.camera = transceiver.receiver.track
+                if pictures is not None:
+                    self._encoder = encode_cleanly(transceiver, self._config.encoder)
+
+    def add_voice(self, voice: VoiceTrack) -> None:
+        """Send this voice in the offer's audio section. Between accept() and answer()."""
+        self._connection.addTrack(voice)
+
+    async def answer(self) -> RTCSessionDescription:
+        """Our answer, with all our candidates; now the connection comes up. Raises RequestRefused."""
+        return await make_answer(self._connection)
+
+    @property
+    def ice_tag(self) -> str:
+        """Names our end of the ICE session; another after every restart. From answer() on."""
+        return self._ice().local_username
+
+    @property
+    def remote_ufrag(self) -> str | None:
+        """Names the other end of the ICE session."""
+        return self._ice().remote_username
+
+    async def add_candidates(self, sdpfrag: str) -> None:
+        """Take candidates that came late (trickle ICE). Raises RequestRefused."""
+        fragment = ice.read_fragment(sdpfrag, self._config.loopback_only)
+        await ice.add_candidates(self._ice(), fragment)
+
+    async def restart_ice(self, sdpfrag: str) -> str:
+        """Find a new path below the live connection; gives our fragment. Raises RequestRefused (422)."""
+        if self._restart is not None and not self._restart.task.done():
+            raise RequestRefused(422, "an ICE restart is going on; wait for its end")
+        fragment = ice.read_fragment(sdpfrag, self._config.loopback_only)
+        servers = self._config.ice_servers.for_aiortc(time())
+        self._restart = await ice.restart(self._transport(), fragment, servers)
+        return self._restart.fragment(self._connection.localDescription.sdp)
+
+    async def link(self) -> Link:
+        """How the connection does now."""
+        link = {"packets_in": 0, "lost": 0.0, "rtt_ms": None}
+        for sender in self._connection.getSenders():
+            if sender.kind != "video":
+                continue
+            for report in (await sender.getStats()).values():
+                if isinstance(report, RTCRemoteInboundRtpStreamStats):
+                    rtt_s = report.roundTripTime
+                    link["rtt_ms"] = None if rtt_s is None else round(rtt_s * 1e3, 1)
+                    link["lost"] = report.fractionLost / 256  # RFC 3550 section 6.4.1: fixed point, 8 bits
+                elif isinstance(report, RTCTransportStats):
+                    link["packets_in"] = report.packetsReceived
+        encoder = self._encoder
+        if encoder is None:
+            return Link(**link)
+        times = sorted(encoder.effort.encode_ms)
+        return Link(
+            sent_bytes=encoder.effort.sent_bytes,
+            estimate_bps=encoder.bitrate.estimate_bps,
+            encode_ms=times[len(times) // 2] if times else None,
+            **link,
+        )
+
+    async def close(self) -> None:
+        """Hang up and release everything. Never raises, whatever aiortc half built."""
+        self._closed = True
+        if self._restart is not None:
+            self._restart.task.cancel()
+            await asyncio.gather(self._restart.task, return_exceptions=True)
+        if self._pictures is not None:
+            self._pictures.stop()
+        try:
+            await asyncio.wait_for(self._connection.close(), CLOSE_LIMIT_S)
+        except asyncio.TimeoutError:
+            logger.error("a peer connection did not close in %.0f s", CLOSE_LIMIT_S)
+        except Exception:  # aiortc fails to close what it half built; the rest must be released all the same
+            logger.exception("a peer connection could not be closed")
+
+    def _transport(self) -> RTCIceTransport:
+        """All sections are bundled: they share one."""
+        return self._connection.getTransceivers()[0].receiver.transport.transport
+
+    def _ice(self) -> aioice.Connection:
+        """The newest generation."""
+        if self._restart is not None and not self._restart.task.done():
+            return self._restart.connection
+        return self._transport()._connection
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        if channel.label == STATS_LABEL:
+            self.channel = channel
+
+    def _on_state(self) -> None:
+        state = self._connection.connectionState
+        if state in ("failed", "closed") and not self._closed:
+            self._closed = True
+            self._on_lost(f"the connection is {state}")

@@ -1,0 +1,164 @@
+"""All sessions of a server: who is let in, who is found, who may come back, and what is left when they go.
+
+Knows nothing of HTTP. Event loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import perf_counter_ns, process_time
+
+from aiortc import RTCSessionDescription
+
+from stream.aiortc_tuning import gather_on_loopback
+from stream.avatars import Avatars
+from stream.capacity import Capacity
+from stream.encoders import EncoderChoice, choose_encoder
+from stream.ice_servers import IceServers
+from stream.negotiation import RequestRefused, SessionRequest
+from stream.peer import PeerConfig
+from stream.pipeline_pool import PipelinePools
+from stream.session import Session, SessionLimits
+
+logger = logging.getLogger(__name__)
+
+_READ_PERIOD_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryConfig:
+    """Who is let in, and how they are served."""
+
+    max_sessions: int = 2
+    least_fps: float = 8.0  # a session is refused that would bring the others below this
+    loopback_only: bool = True  # send no packet off this machine
+    ice_servers: IceServers = field(default_factory=IceServers)
+    limits: SessionLimits = field(default_factory=SessionLimits)
+
+
+class SessionRegistry:
+    """Use: warm(), create() and the like, close()."""
+
+    def __init__(self, avatars: Avatars, config: RegistryConfig | None = None) -> None:
+        gather_on_loopback()
+        self.avatars = avatars
+        self.config = config or RegistryConfig()
+        self.encoder: EncoderChoice = choose_encoder()
+        self.capacity = Capacity(_cores())
+        self._pools = PipelinePools()
+        self._sessions: dict[str, Session] = {}
+        self._rendered_before = 0  # by sessions that have ended
+        self._reading: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
+
+    @property
+    def closed(self) -> bool:
+        """No session is made any more."""
+        return self._closed
+
+    async def warm(self) -> str:
+        """Load the first avatar; returns why its runner was chosen. What loading raises is passed on."""
+        return await self._pools.warm(self.avatars.first)
+
+    async def create(self, request: SessionRequest) -> tuple[Session, RTCSessionDescription]:
+        """A new session and its answer. Raises RequestRefused: 400, 404 avatar, 409 name, 503 no room."""
+        self.avatars.find(request.avatar)
+        if request.name is not None and any(session.name == request.name for session in self):
+            raise RequestRefused(409, f"the name {request.name!r} is taken; choose another")
+        self._make_room()
+        peers = PeerConfig(self.encoder, self.config.loopback_only, self.config.ice_servers)
+        session = Session(self.avatars, self._pools, peers, self.config.limits, request, self._forget)
+        self._sessions[session.id] = session  # counts from here on, before anything is awaited
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read(), name="capacity")
+        try:
+            return session, await session.start(request)
+        except BaseException:  # refused, or the client went away: release, then say so
+            await session.close("it could not start")
+            raise
+
+    async def resume(self, session_id: str, request: SessionRequest) -> tuple[Session, RTCSessionDescription]:
+        """The same session by a new offer. Raises RequestRefused: 404 where it is gone, 400."""
+        session = self.session(session_id)
+        return session, await session.resume(request)
+
+    def session(self, session_id: str) -> Session:
+        """Raises RequestRefused (404)."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise RequestRefused(404, "there is no such session: it may have ended")
+        return session
+
+    def by_view(self, view: str) -> Session:
+        """By view id or by name. Raises RequestRefused (404)."""
+        for session in self._sessions.values():
+            if view in (session.view_id, session.name):
+                return session
+        raise RequestRefused(404, "there is nothing to watch here: the session may have ended")
+
+    async def close(self) -> None:
+        """End all sessions and release everything."""
+        self._closed = True
+        await asyncio.gather(*(session.close("the server is stopping") for session in self))
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        await self._pools.close()
+
+    def _make_room(self) -> None:
+        """Raises RequestRefused (503) where there is none. A session without its presenter gives way."""
+        if self._closed:
+            raise RequestRefused(503, "the server is stopping; try again when it is back")
+        running = [session for session in self if session.end_reason is None]
+        refusal = self._refusal(len(running))
+        waiting = [session for session in running if session.lost_ns is not None]
+        if refusal is not None and waiting:
+            longest = min(waiting, key=lambda session: session.lost_ns or 0)
+            longest.end("another presenter needed the room")
+            refusal = self._refusal(len(running) - 1)
+        if refusal is not None:
+            raise RequestRefused(503, refusal)
+
+    def _refusal(self, running: int) -> str | None:
+        config = self.config
+        if running >= config.max_sessions:
+            return (
+                f"all {config.max_sessions} sessions are in use: end one, "
+                "or start the server with a higher --max-sessions"
+            )
+        room = self.capacity.room(running)
+        if running and room.fps is not None and room.fps < config.least_fps:
+            return (
+                f"this machine is busy: a picture takes {room.picture_ms:.0f} ms of processor time, so "
+                f"{room.sessions} sessions would get {room.fps:.1f} pictures a second each, and "
+                f"{config.least_fps:g} are wanted; end a session, or try again later"
+            )
+        return None
+
+    def _forget(self, ended: Session) -> None:
+        del self._sessions[ended.id]
+        self._rendered_before += ended.metrics.rendered
+
+    async def _read(self) -> None:
+        """Once a second: what the running sessions cost."""
+        while True:
+            rendered = self._rendered_before + sum(session.metrics.rendered for session in self)
+            self.capacity.read(perf_counter_ns(), process_time(), rendered)
+            await asyncio.sleep(_READ_PERIOD_S)
+
+
+def _cores() -> int:
+    """Those this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
