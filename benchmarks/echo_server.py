@@ -2,12 +2,14 @@
 
 What is left is transport: HTTP, ICE, both codecs, queues, colour conversion. Run by benchmarks.glass_to_glass
 with --pipeline echo to show the floor under every latency, and by tests that need a server but no avatar.
+With --sd-turbo each picture also goes through that graph, whose weights are random: its output goes nowhere.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.background import Background
+from engine.runners import default_threads
 from stream.command import listen, serve
 from stream.server import ServerFacts
 
@@ -33,12 +36,16 @@ class EchoedFrame:
 
 
 class EchoPipeline:
-    """Centre crop and resize. busy_ms: how long to sleep per frame, as a stand-in for a renderer."""
+    """Centre crop and resize.
+
+    busy_ms: how long to sleep per frame, as a stand-in for a renderer. graph: run on each picture too.
+    """
 
     runner_reason = "echo: the camera's own picture, no avatar"
 
-    def __init__(self, busy_ms: float = 0.0) -> None:
+    def __init__(self, busy_ms: float = 0.0, graph: Callable[[Image], object] | None = None) -> None:
         self._busy_s = busy_ms / 1_000
+        self._graph = graph
         self._mirror = False
 
     def process(self, rgb: Image, time_ns: int) -> EchoedFrame:
@@ -53,6 +60,8 @@ class EchoPipeline:
             picture = np.ascontiguousarray(picture[:, ::-1])
         if self._busy_s:
             time.sleep(self._busy_s)
+        if self._graph is not None:
+            self._graph(picture)
         return EchoedFrame(picture, stage_ms={"compose": (time.perf_counter() - start) * 1e3})
 
     def calibrate(self) -> None:
@@ -73,16 +82,28 @@ class EchoPipeline:
         """Nothing to release."""
 
 
+def sd_turbo() -> Callable[[Image], object]:
+    """The graph, on as many threads as a network is served with."""
+    from benchmarks.sd_turbo import (
+        SdTurboConfig,
+        SdTurboOnCpu,
+    )  # needs torch and diffusers, the echo does not
+
+    return SdTurboOnCpu(SdTurboConfig(size_px=SIZE_PX), default_threads()).run
+
+
 def main() -> int:
     """Serve until SIGTERM; prints the start-up facts as one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--busy-ms", type=float, default=0.0)
     parser.add_argument("--max-sessions", type=int, default=2)
+    parser.add_argument("--sd-turbo", action="store_true", help="spend SD-Turbo's time on each picture")
     args = parser.parse_args()
+    graph = sd_turbo() if args.sd_turbo else None
     facts = ServerFacts(avatar="echo", runner="echo", max_sessions=args.max_sessions)
     with listen("127.0.0.1", args.port, allow_remote=False) as listener:
-        return serve(listener, facts, lambda: EchoPipeline(args.busy_ms), as_json=True)
+        return serve(listener, facts, lambda: EchoPipeline(args.busy_ms, graph), as_json=True)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,12 @@ from typing import Any
 
 from benchmarks.machine import cpu_seconds, resident_mb
 
+ECHOES = {"echo": (), "sd-turbo": ("--sd-turbo",)}  # servers without an avatar
+
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How to start the server. pipeline: "avatar", or "echo" for transport alone."""
+    """How to start the server. pipeline: "avatar", "echo" for transport alone, "sd-turbo" for that graph."""
 
     pipeline: str = "avatar"
     avatar: str = "bundled"
@@ -30,8 +32,8 @@ class Serving:
 
     def command(self) -> list[str]:
         """Its command line; any free port."""
-        if self.pipeline == "echo":
-            command = ["-m", "benchmarks.echo_server"]
+        if self.pipeline in ECHOES:
+            command = ["-m", "benchmarks.echo_server", *ECHOES[self.pipeline]]
         else:
             command = ["-m", "engine.cli", "serve", "--avatar", self.avatar, "--runner", self.runner]
             command += ["--port", "0", "--json"]
