@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.pipeline import Pipeline
 from engine.stages import STAGES, Clock, StageClock
-from stream.aiortc_tuning import RenderedVp8Encoder
+from stream.encoders import RenderedVp8Encoder
 from stream.tracks import i420_from_rgb, rgb_from_frame
 
 CHAIN = ("decode", "to_rgb", *STAGES, "to_yuv", "encode")
