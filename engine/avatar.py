@@ -8,70 +8,45 @@ from __future__ import annotations
 
 import platform
 import re
-import warnings
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from importlib import metadata, resources
-from io import BytesIO
 from pathlib import Path
-from struct import error as struct_error
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from engine.errors import PackageError
-from engine.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, FloatArray, Landmarks
+from engine.landmarks import FloatArray, Landmarks
+from engine.member_codec import (
+    encode_arrays,
+    encode_png,
+    read_arrays,
+    read_image,
+    read_landmarks,
+    stack_landmarks,
+)
 from engine.package import Package, build_manifest, encode_json, parse_json, read_package, write_package
 
 BUNDLED = "bundled"  # the name of the avatar that comes with avatarcast
 MIN_SIZE_PX, MAX_SIZE_PX, SIZE_STEP_PX = 32, 1024, 8
 MAX_FPS = 240.0
 MAX_KEYFRAMES = 64
-MAX_PREVIEW_PX = 4096
-MAX_ARRAY_BYTES = 64 * 1024 * 1024  # of one .npz, unpacked
-MAX_ARRAYS = 64  # in one .npz
+MAX_HELD_OUT = 64
 CONSENT_FIELDS = ("who", "statement", "date", "person")
 TOOLS = ("avatarcast", "mediapipe", "numpy", "onnx", "torch")  # whose versions the manifest records
 PERSONS = ("real", "synthetic")
 
 CONSENT, NEUTRAL, LANDMARKS = "consent.json", "neutral.npz", "keyframes/landmarks.npz"
 PLATE, PREVIEW, REPORT = "keyframes/plate.png", "preview.jpg", "report.json"
+HELD_OUT_LANDMARKS = "held_out/landmarks.npz"
 REQUIRED = (CONSENT, NEUTRAL, LANDMARKS, PLATE, PREVIEW, REPORT)
 _KEYFRAME = re.compile(r"keyframes/(\d\d)\.png")
+_HELD_OUT = re.compile(r"held_out/(\d\d)\.jpg")
 _MODEL = re.compile(r"models/([a-z0-9][a-z0-9._-]*\.onnx)")
-IMAGE_ERRORS = (
-    OSError,  # includes PIL.UnidentifiedImageError
-    SyntaxError,  # how PIL reports a broken PNG
-    ValueError,
-    EOFError,
-    struct_error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
-_NPZ_ERRORS = (
-    OSError,
-    ValueError,  # includes a pickled array
-    EOFError,
-    KeyError,
-    SyntaxError,
-    RuntimeError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    TokenError,
-    Warning,
-    struct_error,
-    zlib.error,
-    zipfile.BadZipFile,
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +55,15 @@ class KeyFrame:
 
     rgb: NDArray[np.uint8]  # (S, S, 3)
     matte: NDArray[np.uint8]  # (S, S), 255 = person
+    landmarks: Landmarks  # canvas px
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOutFrame:
+    """One frame of the footage that training never saw, on the avatar's canvas."""
+
+    jpeg: bytes  # (S, S) px
+    rgb: NDArray[np.uint8]  # (S, S, 3), what the JPEG decodes to
     landmarks: Landmarks  # canvas px
 
 
@@ -98,6 +82,7 @@ class Avatar:
     manifest: dict[str, Any]
     report: dict[str, Any]
     preview_jpeg: bytes
+    held_out: tuple[HeldOutFrame, ...] = ()  # consecutive; what an export is judged by; older files have none
 
 
 def load_avatar(path: str | Path) -> Avatar:
@@ -123,22 +108,25 @@ def save_avatar(
     preview_jpeg: bytes,
     training: Mapping[str, Any],
     variants: Mapping[str, Mapping[str, Any]] | None = None,
+    held_out: Sequence[tuple[bytes, Landmarks]] = (),
 ) -> Avatar:
     """Writes the avatar, all or nothing, and gives it as it will load.
 
-    training: how the networks came about; variants: model file name -> precision, steps, ...
+    training: how the networks came about; variants: model file name -> precision, steps, ...; held_out:
+    JPEGs of consecutive frames that training never saw, with their landmarks.
     What `load_avatar` would refuse is refused here, before anything is written.
     """
     members = {
         CONSENT: encode_json(dict(consent)),
         REPORT: encode_json(dict(report)),
         PREVIEW: preview_jpeg,
-        NEUTRAL: _encode_npz(neutral),
-        PLATE: _encode_png(plate),
-        LANDMARKS: _encode_npz(_stack([frame.landmarks for frame in keyframes])),
+        NEUTRAL: encode_arrays(neutral),
+        PLATE: encode_png(plate),
+        LANDMARKS: encode_arrays(stack_landmarks([frame.landmarks for frame in keyframes])),
     }
     for index, frame in enumerate(keyframes):
-        members[f"keyframes/{index:02d}.png"] = _encode_png(np.dstack([frame.rgb, frame.matte]))
+        members[f"keyframes/{index:02d}.png"] = encode_png(np.dstack([frame.rgb, frame.matte]))
+    members |= held_out_members(held_out)
     for model_name, data in models.items():
         members[f"models/{model_name}"] = data
     fields = {
@@ -152,6 +140,14 @@ def save_avatar(
     avatar = _decode(Path(path), Package(build_manifest(members, fields), members))
     write_package(path, members, fields)
     return avatar
+
+
+def held_out_members(frames: Sequence[tuple[bytes, Landmarks]]) -> dict[str, bytes]:
+    """The members that hold these frames; none for none."""
+    members = {f"held_out/{index:02d}.jpg": jpeg for index, (jpeg, _) in enumerate(frames)}
+    if frames:
+        members[HELD_OUT_LANDMARKS] = encode_arrays(stack_landmarks([landmarks for _, landmarks in frames]))
+    return members
 
 
 def _tool_versions() -> dict[str, str]:
@@ -179,8 +175,10 @@ def _decode(source: Path, package: Package) -> Avatar:
     rest = sorted(set(members) - set(REQUIRED))
     frames = [member for member in rest if _KEYFRAME.fullmatch(member)]
     models = {match[1]: members[member] for member in rest if (match := _MODEL.fullmatch(member))}
+    held_out = [member for member in rest if _HELD_OUT.fullmatch(member)]
     for member in rest:
-        if not (_KEYFRAME.fullmatch(member) or _MODEL.fullmatch(member)):
+        known = member == HELD_OUT_LANDMARKS or member in frames or member in held_out
+        if not (known or _MODEL.fullmatch(member)):
             raise PackageError(
                 f"{source}: member {member} has no meaning in this format: remove it or enrol again"
             )
@@ -201,26 +199,49 @@ def _decode(source: Path, package: Package) -> Avatar:
         if not data:
             raise PackageError(f"{source}: member models/{model_name} is empty: export it again")
 
-    landmarks = _unstack(source, _npz(source, LANDMARKS, members[LANDMARKS]), len(frames), size)
+    landmarks = read_landmarks(source, LANDMARKS, members[LANDMARKS], len(frames), size)
     keyframes = []
     for member, points in zip(frames, landmarks, strict=True):
-        rgba = _image(source, member, members[member], "PNG", "RGBA", size)
+        rgba = read_image(source, member, members[member], "PNG", "RGBA", size)
         keyframes.append(
             KeyFrame(np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3]), points)
         )
-    _image(source, PREVIEW, members[PREVIEW], "JPEG", "RGB", None)
+    read_image(source, PREVIEW, members[PREVIEW], "JPEG", "RGB", None)
     return Avatar(
         name=manifest["name"],
         size=size,
         fps=float(fps),
-        neutral=_npz(source, NEUTRAL, members[NEUTRAL]),
+        neutral=read_arrays(source, NEUTRAL, members[NEUTRAL]),
         keyframes=tuple(keyframes),
-        plate=_image(source, PLATE, members[PLATE], "PNG", "RGB", size),
+        plate=read_image(source, PLATE, members[PLATE], "PNG", "RGB", size),
         models=models,
         consent=_consent(source, members[CONSENT]),
         manifest=manifest,
         report=parse_json(source, REPORT, members[REPORT]),
         preview_jpeg=members[PREVIEW],
+        held_out=_held_out(source, held_out, members, size),
+    )
+
+
+def _held_out(
+    source: Path, frames: Sequence[str], members: Mapping[str, bytes], size: int
+) -> tuple[HeldOutFrame, ...]:
+    if bool(frames) != (HELD_OUT_LANDMARKS in members):
+        lacking = HELD_OUT_LANDMARKS if frames else "held_out/00.jpg"
+        raise PackageError(f"{source}: member {lacking} is missing: export again with --footage")
+    if frames != [f"held_out/{index:02d}.jpg" for index in range(len(frames))] or len(frames) > MAX_HELD_OUT:
+        raise PackageError(
+            f"{source}: members held_out/NN.jpg are {list(frames)}; wanted 00, 01, ... without a gap, "
+            f"at most {MAX_HELD_OUT}"
+        )
+    if not frames:
+        return ()
+    landmarks = read_landmarks(source, HELD_OUT_LANDMARKS, members[HELD_OUT_LANDMARKS], len(frames), size)
+    return tuple(
+        HeldOutFrame(
+            members[member], read_image(source, member, members[member], "JPEG", "RGB", size), points
+        )
+        for member, points in zip(frames, landmarks, strict=True)
     )
 
 
@@ -245,118 +266,3 @@ def _consent(source: Path, data: bytes) -> dict[str, Any]:
             f"{source}: member {CONSENT}: date is {consent['date']!r}; wanted YYYY-MM-DD"
         ) from error
     return consent
-
-
-def _stack(frames: Sequence[Landmarks]) -> dict[str, FloatArray]:
-    return {
-        key: np.stack([np.asarray(getattr(frame, key), np.float32) for frame in frames])
-        for key in _landmark_shapes(len(frames))
-        if frames
-    }
-
-
-def _landmark_shapes(count: int) -> dict[str, tuple[int, ...]]:
-    return {
-        "face": (count, FACE_POINTS, 3),
-        "face_confidence": (count,),
-        "pose": (count, POSE_POINTS, 3),
-        "pose_confidence": (count, POSE_POINTS),
-        "hands": (count, 2, HAND_POINTS, 3),
-        "hand_confidence": (count, 2),
-        "chest": (count, 2),
-        "chest_confidence": (count,),
-    }
-
-
-def _unstack(source: Path, arrays: dict[str, FloatArray], count: int, size: int) -> list[Landmarks]:
-    shapes = _landmark_shapes(count)
-    for key in sorted(set(arrays) ^ set(shapes)):
-        flaw = "missing" if key in shapes else "unknown"
-        raise PackageError(f"{source}: member {LANDMARKS}: array {key} is {flaw}: enrol again")
-    for key, shape in shapes.items():
-        found = arrays[key]
-        if found.shape != shape:
-            raise PackageError(f"{source}: member {LANDMARKS}: array {key} is {found.shape}; wanted {shape}")
-        if key.endswith("confidence") and not ((found >= 0.0) & (found <= 1.0)).all():
-            raise PackageError(f"{source}: member {LANDMARKS}: array {key} leaves 0..1: enrol again")
-    return [
-        Landmarks(
-            width=size,
-            height=size,
-            face=arrays["face"][index],
-            face_confidence=float(arrays["face_confidence"][index]),
-            pose=arrays["pose"][index],
-            pose_confidence=arrays["pose_confidence"][index],
-            hands=arrays["hands"][index],
-            hand_confidence=arrays["hand_confidence"][index],
-            chest=arrays["chest"][index],
-            chest_confidence=float(arrays["chest_confidence"][index]),
-        )
-        for index in range(count)
-    ]
-
-
-def _image(
-    source: Path, member: str, data: bytes, kind: str, mode: str, size: int | None
-) -> NDArray[np.uint8]:
-    """(S, S, 3) or (S, S, 4) uint8; the size is checked before anything is decoded."""
-    try:
-        with Image.open(BytesIO(data), formats=(kind,)) as image:
-            width, height = image.size
-            if size is not None and (width, height) != (size, size):
-                raise PackageError(f"{source}: member {member} is {width}x{height}; wanted {size}x{size}")
-            if max(width, height) > MAX_PREVIEW_PX:
-                raise PackageError(
-                    f"{source}: member {member} is {width}x{height}; wanted at most {MAX_PREVIEW_PX}"
-                )
-            if image.mode != mode:
-                raise PackageError(f"{source}: member {member} has mode {image.mode}; wanted {mode}")
-            return np.array(image, np.uint8)
-    except IMAGE_ERRORS as error:
-        raise PackageError(
-            f"{source}: member {member} is not a readable {kind} ({error}): enrol again"
-        ) from error
-
-
-def _npz(source: Path, member: str, data: bytes) -> dict[str, FloatArray]:
-    """name -> finite float32 array. Never unpickles."""
-    try:
-        with zipfile.ZipFile(BytesIO(data)) as archive:
-            infos = archive.infolist()
-        if not 1 <= len(infos) <= MAX_ARRAYS:
-            raise PackageError(
-                f"{source}: member {member} holds {len(infos)} arrays; wanted 1 to {MAX_ARRAYS}"
-            )
-        total = sum(info.file_size for info in infos)
-        if total > MAX_ARRAY_BYTES:
-            raise PackageError(
-                f"{source}: member {member} unpacks to {total} bytes; wanted {MAX_ARRAY_BYTES} at most"
-            )
-        with warnings.catch_warnings(), np.load(BytesIO(data), allow_pickle=False) as loaded:
-            warnings.simplefilter("error")  # NumPy warns about headers that no NumPy of today writes
-            arrays = {key: loaded[key] for key in loaded.files}
-    except _NPZ_ERRORS as error:
-        raise PackageError(
-            f"{source}: member {member} is not readable arrays ({error}): enrol again"
-        ) from error
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
-            found = getattr(array, "dtype", type(array).__name__)
-            raise PackageError(f"{source}: member {member}: array {key} is {found}; wanted float32")
-        if not np.isfinite(array).all():
-            raise PackageError(
-                f"{source}: member {member}: array {key} has values that are not finite: enrol again"
-            )
-    return arrays
-
-
-def _encode_npz(arrays: Mapping[str, FloatArray]) -> bytes:
-    buffer = BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def _encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=False)
-    return buffer.getvalue()

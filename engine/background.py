@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from engine.avatar import IMAGE_ERRORS
 from engine.errors import SettingsError
+from engine.member_codec import IMAGE_ERRORS
 
 FloatArray = NDArray[np.float32]
 U8Image = NDArray[np.uint8]

@@ -96,14 +96,18 @@ class Denoiser(nn.Module):
         self.register_buffer("frequencies", torch.pi * 2.0 ** (octaves / 2.0), persistent=False)
 
     def forward(self, noisy: Tensor, prior: Tensor, guidance: Tensor, noise_level: Tensor) -> Tensor:
-        phase = noise_level[:, None] * self.frequencies
-        embedding = self.embed(torch.cat([phase.sin(), phase.cos()], dim=1))
         cells = [
             F.pixel_unshuffle(noisy, self.factor),
             F.pixel_unshuffle(prior, self.factor),
             F.pixel_unshuffle(guidance * 2.0 - 1.0, self.factor // 2),
         ]
-        fine = self.fine_in(self.stem(torch.cat(cells, dim=1)), embedding)
+        return self.correct(self.stem(torch.cat(cells, dim=1)), prior, noise_level)
+
+    def correct(self, stem: Tensor, prior: Tensor, noise_level: Tensor) -> Tensor:
+        """The clean picture, from what the stem makes of the inputs (N, widths[0], 64, 64)."""
+        phase = noise_level[:, None] * self.frequencies
+        embedding = self.embed(torch.cat([phase.sin(), phase.cos()], dim=1))
+        fine = self.fine_in(stem, embedding)
         middle = self.middle_in(self.down_middle(fine), embedding)
         x = self.down_coarse(middle)
         for block in self.coarse:

@@ -1,0 +1,92 @@
+"""An avatar driven by landmarks that are at hand, with whatever network: to calibrate, compare and gate.
+
+Frames go through the live pipeline itself, so that a network meets what it will meet when serving: the same
+guidance and prior, and its own previous picture as the warm start. Nothing is tracked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.avatar import Avatar
+from engine.landmarks import Landmarks
+from engine.motion import Neutral
+from engine.pipeline import Pipeline, PipelineConfig, Rendered
+from engine.runner import Array, Runner, TensorSpec
+from engine.sampler import MAX_STEPS
+
+Feed = Mapping[str, Array]
+
+_POINTS = tuple(name for name in Landmarks.__dataclass_fields__ if name not in ("width", "height"))
+
+
+def replay(avatar: Avatar, runner: Runner, frames: Iterable[Landmarks], steps: int = 1) -> Iterator[Rendered]:
+    """The avatar's picture for each frame of its own person; it is reused: copy what must outlive the next.
+
+    frames: canvas px. The runner stays the caller's. A frame without a face gives the last picture again.
+    """
+    config = PipelineConfig(steps=steps, live=False)
+    pipeline = Pipeline(avatar, config, _NoTracker(), runner, "replay")
+    pipeline.drive_by(Neutral.from_arrays(avatar.neutral))
+    picture = np.zeros((avatar.size, avatar.size, 3), np.uint8)
+    for index, landmarks in enumerate(frames):
+        yield pipeline.process(picture, round(index / avatar.fps * 1e9), landmarks)
+
+
+def poses(avatar: Avatar, between: int) -> list[Landmarks]:
+    """The avatar's own key frames one after the other, with `between` poses on the way to each next one."""
+    keys = [key.landmarks for key in avatar.keyframes]
+    shares = np.linspace(0.0, 1.0, between + 1, endpoint=False)
+    ways = [_mixed(here, there, float(share)) for here, there in pairwise(keys) for share in shares]
+    return [*ways, keys[-1]]
+
+
+def feeds_of(avatar: Avatar, runner: Runner, frames: Sequence[Landmarks]) -> list[Feed]:
+    """What the network is fed while it renders `frames`: each noise level that any number of steps uses."""
+    recorder = _Recorder(runner)
+    for _ in replay(avatar, recorder, frames, steps=MAX_STEPS):
+        pass
+    return recorder.feeds
+
+
+def _mixed(here: Landmarks, there: Landmarks, share: float) -> Landmarks:
+    def mix(name: str) -> Any:
+        return (1 - share) * getattr(here, name) + share * getattr(there, name)
+
+    return Landmarks(here.width, here.height, **{name: mix(name) for name in _POINTS})
+
+
+class _NoTracker:
+    """The landmarks are given, so nobody asks it."""
+
+    def track(self, rgb: NDArray[np.uint8], time_ns: int) -> Landmarks:
+        raise AssertionError("replay gives the landmarks of every frame")
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class _Recorder:
+    """Runs another runner and keeps what it was fed."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.inputs: Mapping[str, TensorSpec] = runner.inputs
+        self.outputs: Mapping[str, TensorSpec] = runner.outputs
+        self.feeds: list[Feed] = []
+
+    def run(self, feed: Feed) -> Mapping[str, Array]:
+        """Passes the feed on, and keeps a copy."""
+        self.feeds.append({name: array.copy() for name, array in feed.items()})
+        return self._runner.run(feed)
+
+    def close(self) -> None:
+        """The runner stays its owner's."""
