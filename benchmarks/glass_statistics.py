@@ -46,6 +46,13 @@ def slope_per_minute(samples: Sequence[tuple[int, float]]) -> float | None:
     return round(float(np.polyfit(minutes - minutes[0], values, 1)[0]), 3)
 
 
+def histogram(values_ms: Sequence[float], bin_ms: float = 4.0) -> dict[str, Any]:
+    """How many of the values are in each bin: the first starts at from_ms, those between may be empty."""
+    bins = (np.asarray(values_ms, float) // bin_ms).astype(int)
+    first = int(bins.min()) if len(bins) else 0
+    return {"from_ms": first * bin_ms, "bin_ms": bin_ms, "counts": np.bincount(bins - first).tolist()}
+
+
 def timeline(latencies: Sequence[tuple[int, float]], start_ns: int) -> list[dict[str, Any]]:
     """(arrival ns, latency ms) second by second: delivered, p50, p95. A second without any has None."""
     seconds: dict[int, list[float]] = {}
@@ -84,7 +91,7 @@ def summarise(
     motion_to_photon_ms: receive time minus latest send time of the same number before it, new pictures only.
     dropped: numbers between the first and last that arrived, and did not. frozen: gaps of more than FREEZE_MS
     between new pictures. stale: pictures that were no news. unreadable: pictures without an intact code.
-    jitter_ms, timeline: see above. latency_slope_ms_per_min: drift; a backlog would show there.
+    latency_histogram, jitter_ms, timeline: see above. latency_slope_ms_per_min: drift; a backlog would show there.
     """
     latencies: list[tuple[int, float]] = []  # (arrival ns, ms)
     new_ns: list[int] = []
@@ -114,6 +121,7 @@ def summarise(
     return {
         "fps_delivered": round((len(new_ns) - 1) / duration_s, 2) if duration_s else 0.0,
         "motion_to_photon_ms": percentiles(latency_ms),
+        "latency_histogram": histogram(latency_ms),
         "jitter_ms": jitter(gaps_ms, latency_ms),
         "latency_slope_ms_per_min": slope_per_minute(latencies),
         "dropped": dropped,

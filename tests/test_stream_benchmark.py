@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.driver_pictures import fit
-from benchmarks.glass_statistics import Arrival, slope_per_minute, summarise, timeline
+from benchmarks.glass_statistics import Arrival, histogram, slope_per_minute, summarise, timeline
 from benchmarks.glass_to_glass import above
 from benchmarks.machine import cpu_seconds, describe_machine, resident_mb
 
@@ -88,6 +88,11 @@ def test_numbers_that_come_round_again() -> None:
     assert figures["dropped"] == 0
     assert figures["delivered"] == 20
     assert figures["motion_to_photon_ms"]["p99"] == 30.0
+
+
+def test_histogram() -> None:
+    assert histogram([9.0, 11.9, 20.0, 12.0]) == {"from_ms": 8.0, "bin_ms": 4.0, "counts": [2, 1, 0, 1]}
+    assert histogram([]) == {"from_ms": 0.0, "bin_ms": 4.0, "counts": []}
 
 
 def test_nothing_arrived() -> None:
