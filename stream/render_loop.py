@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Protocol
@@ -111,6 +112,7 @@ class RenderThread(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.slot: ThreadLatestSlot[Incoming] = ThreadLatestSlot()
         self.failures = 0  # in a row
+        self._context = copy_context()  # whose log lines name the session
         self._pipeline = pipeline
         self._deliver = deliver
         self._failed = failed
@@ -145,7 +147,10 @@ class RenderThread(threading.Thread):
         self.slot.close()
 
     def run(self) -> None:
-        """The loop: one frame in, one picture out."""
+        """One frame in, one picture out, in the context in which the thread was made."""
+        self._context.run(self._loop)
+
+    def _loop(self) -> None:
         while (incoming := self.slot.take()) is not None:
             try:
                 with self._in_use:

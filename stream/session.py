@@ -33,6 +33,7 @@ from stream.performer import Performer
 from stream.pipeline_pool import PipelinePools
 from stream.render_loop import Incoming, Outgoing, capture_ticks
 from stream.stepping import FULL, LADDER, Level, RateGate
+from stream.telemetry import Telemetry
 from stream.tracks import AvatarTrack
 from stream.viewer import Rendering, Viewer
 from stream.voice import SmoothDelay, Voice
@@ -61,6 +62,7 @@ class Session:
         peers: PeerConfig,
         limits: SessionLimits,
         request: SessionRequest,
+        telemetry: Telemetry,
         on_end: Callable[[Session], None],
     ) -> None:
         self.id = secrets.token_urlsafe(16)  # whoever knows it may steer the session
@@ -72,6 +74,7 @@ class Session:
         self._avatars = avatars
         self._peers = peers
         self._limits = limits
+        self._telemetry = telemetry
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._started_ns = perf_counter_ns()
@@ -86,6 +89,7 @@ class Session:
         self._watching: asyncio.Task[None] | None = None
         self._hanging_up: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
+        self._counted = (0, 0)  # frames dropped and failed that telemetry knows of
 
     @property
     def avatar(self) -> str:
@@ -134,7 +138,7 @@ class Session:
         self._take_up(peer, own)
         if before is not None:
             await self._hang_up(before, own_before)
-        logger.info("session %s: the presenter is back", self.id[:6])
+        logger.info("the presenter is back")
         return answer
 
     def calibrate(self) -> None:
@@ -167,22 +171,27 @@ class Session:
         """Hang up on a viewer. Raises RequestRefused (404)."""
         await self._audience.remove(viewer_id)
 
-    @property
-    def peer(self) -> Peer:
-        """The presenter's connection. Raises RequestRefused (404) while it is lost."""
-        if self._presenter is None:
-            raise RequestRefused(404, "the presenter's connection is lost: send a new offer to resume")
-        return self._presenter
+    def ice_tag(self, viewer_id: str | None = None) -> str:
+        """Names our end of the ICE session with the presenter, or with this viewer. Raises RequestRefused."""
+        return self._peer(viewer_id).ice_tag
 
-    def viewer_peer(self, viewer_id: str) -> Peer:
-        """A viewer's connection. Raises RequestRefused (404)."""
-        return self._audience.viewer(viewer_id).peer
+    def remote_ufrag(self, viewer_id: str | None = None) -> str | None:
+        """Names the other end of it. Raises RequestRefused (404)."""
+        return self._peer(viewer_id).remote_ufrag
+
+    async def add_candidates(self, sdpfrag: str, viewer_id: str | None = None) -> None:
+        """Take late candidates of the presenter, or of this viewer. Raises RequestRefused."""
+        await self._peer(viewer_id).add_candidates(sdpfrag)
+
+    async def restart_ice(self, sdpfrag: str, viewer_id: str | None = None) -> str:
+        """Find a new path to the presenter, or to this viewer; gives our fragment. Raises RequestRefused."""
+        return await self._peer(viewer_id).restart_ice(sdpfrag)
 
     def end(self, reason: str) -> asyncio.Task[None]:
         """Start closing, for this reason; the first reason stays. The task is done when all is released."""
         if self._closing is None:
             self.end_reason = reason
-            logger.info("session %s ends: %s", self.id[:6], reason)
+            logger.info("the session ends: %s", reason)
             self._closing = self._loop.create_task(self._release(), name="release")
         return self._closing
 
@@ -222,6 +231,13 @@ class Session:
         if self._closing is not None:
             raise RequestRefused(404, "the session has ended")
 
+    def _peer(self, viewer_id: str | None) -> Peer:
+        if viewer_id is not None:
+            return self._audience.viewer(viewer_id).peer
+        if self._presenter is None:
+            raise RequestRefused(404, "the presenter's connection is lost: send a new offer to resume")
+        return self._presenter
+
     async def _accept(self, request: SessionRequest) -> tuple[Peer, Viewer | None]:
         """A connection for the presenter, not yet taken up. Raises RequestRefused."""
         peer = Peer(self._peers, lambda reason: self._on_lost(peer, reason))
@@ -257,7 +273,7 @@ class Session:
         """The presenter's connection is gone without a word: keep everything for a while."""
         if peer is not self._presenter or self._closing is not None:
             return
-        logger.info("session %s: %s; it waits %.0f s", self.id[:6], reason, self._limits.resume_s)
+        logger.info("%s; the session waits %.0f s", reason, self._limits.resume_s)
         own, self._presenter, self._own = self._own, None, None
         self.lost_ns = perf_counter_ns()
         self._voice.listen(None)
@@ -287,6 +303,7 @@ class Session:
                 assert isinstance(frame, av.VideoFrame)
                 incoming = Incoming(frame, perf_counter_ns())
                 self.metrics.on_received(incoming.arrived_ns)
+                self._telemetry.frame_received(incoming.arrived_ns)
                 if self._gate.passes(capture_ticks(incoming), self._wanted_fps()):
                     self._performer.put(incoming)
                 else:
@@ -300,8 +317,9 @@ class Session:
         return max(own, self._audience.fastest_fps()) or LADDER[-1].fps
 
     def _on_rendered(self, outgoing: Outgoing) -> None:
-        report = outgoing.report
-        self.metrics.on_rendered(report, perf_counter_ns())
+        report, now_ns = outgoing.report, perf_counter_ns()
+        self.metrics.on_rendered(report, now_ns)
+        self._telemetry.frame_rendered(report, now_ns)
         link = Link() if self._own is None else self._own.link
         self._delay.update(report.server_ms + (link.encode_ms or 0.0))
         if self._own is not None:
@@ -316,11 +334,20 @@ class Session:
             if reason := self._idle_reason(now_ns):
                 self.end(reason)
                 return
+            self._count_losses()
             rendering = self._rendering(now_ns)
             if self._own is not None:
                 await self._own.tend(rendering, now_ns)
             await self._audience.tend(rendering, now_ns)
             self._send_stats()
+
+    def _count_losses(self) -> None:
+        """What was dropped or has failed since the last look."""
+        dropped, failed = self.dropped, self._performer.failed
+        self._telemetry.frames_dropped(max(dropped - self._counted[0], 0))
+        for _ in range(failed - self._counted[1]):
+            self._telemetry.frame_failed()
+        self._counted = (dropped, failed)
 
     def _idle_reason(self, now_ns: int) -> str | None:
         limits = self._limits
@@ -346,4 +373,4 @@ class Session:
         try:
             channel.send(json.dumps(message))
         except (InvalidStateError, ConnectionError):
-            logger.info("session %s: the page no longer takes messages", self.id[:6])
+            logger.info("the page no longer takes messages")

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import metadata
 from time import perf_counter_ns, process_time
 
 from aiortc import RTCSessionDescription
@@ -19,10 +20,12 @@ from stream.avatars import Avatars
 from stream.capacity import Capacity
 from stream.encoders import EncoderChoice, choose_encoder
 from stream.ice_servers import IceServers
+from stream.logs import about_session
 from stream.negotiation import RequestRefused, SessionRequest
 from stream.peer import PeerConfig
 from stream.pipeline_pool import PipelinePools
 from stream.session import Session, SessionLimits
+from stream.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ class RegistryConfig:
     """Who is let in, and how they are served."""
 
     max_sessions: int = 2
+    runner: str = "auto"  # as it was asked for; told to Prometheus
     least_fps: float = 8.0  # a session is refused that would bring the others below this
     loopback_only: bool = True  # send no packet off this machine
     ice_servers: IceServers = field(default_factory=IceServers)
@@ -49,6 +53,9 @@ class SessionRegistry:
         self.config = config or RegistryConfig()
         self.encoder: EncoderChoice = choose_encoder()
         self.capacity = Capacity(_cores())
+        self.telemetry = Telemetry(
+            metadata.version("avatarcast"), avatars.first.name, self.config.runner, self.config.max_sessions
+        )
         self._pools = PipelinePools()
         self._sessions: dict[str, Session] = {}
         self._rendered_before = 0  # by sessions that have ended
@@ -77,12 +84,16 @@ class SessionRegistry:
             raise RequestRefused(409, f"the name {request.name!r} is taken; choose another")
         self._make_room()
         peers = PeerConfig(self.encoder, self.config.loopback_only, self.config.ice_servers)
-        session = Session(self.avatars, self._pools, peers, self.config.limits, request, self._forget)
+        session = Session(
+            self.avatars, self._pools, peers, self.config.limits, request, self.telemetry, self._forget
+        )
+        self.telemetry.session_opened()
         self._sessions[session.id] = session  # counts from here on, before anything is awaited
         if self._reading is None:
             self._reading = asyncio.create_task(self._read(), name="capacity")
         try:
-            return session, await session.start(request)
+            with about_session(session.id):
+                return session, await session.start(request)
         except BaseException:  # refused, or the client went away: release, then say so
             await session.close("it could not start")
             raise
@@ -90,7 +101,8 @@ class SessionRegistry:
     async def resume(self, session_id: str, request: SessionRequest) -> tuple[Session, RTCSessionDescription]:
         """The same session by a new offer. Raises RequestRefused: 404 where it is gone, 400."""
         session = self.session(session_id)
-        return session, await session.resume(request)
+        with about_session(session.id):
+            return session, await session.resume(request)
 
     def session(self, session_id: str) -> Session:
         """Raises RequestRefused (404)."""
@@ -127,6 +139,7 @@ class SessionRegistry:
             longest.end("another presenter needed the room")
             refusal = self._refusal(len(running) - 1)
         if refusal is not None:
+            self.telemetry.session_refused()
             raise RequestRefused(503, refusal)
 
     def _refusal(self, running: int) -> str | None:
@@ -148,6 +161,7 @@ class SessionRegistry:
     def _forget(self, ended: Session) -> None:
         del self._sessions[ended.id]
         self._rendered_before += ended.metrics.rendered
+        self.telemetry.session_ended(ended.end_reason or "")
 
     async def _read(self) -> None:
         """Once a second: what the running sessions cost."""
