@@ -63,20 +63,21 @@ async def _with_aiortc(url: str, config: CallConfig, relay: ShapedRelay | None) 
     camera = StampedCamera(DriverPictures(config.driver, *config.size).at, config.fps)
     peer = AiortcPeer(url, camera, relay=relay)
     await peer.connect()
-    await first_picture(peer)
+    await pictures_came(peer)
     await asyncio.sleep(config.warm_up + config.seconds)
     await peer.close()
     network = None if relay is None else relay.as_json()
     return Seen(camera.sent_ns, peer.arrivals, peer.stats, NUMBER_MODULUS, network)
 
 
-async def first_picture(peer: AiortcPeer) -> None:
-    """Wait for it. SystemExit when it does not come."""
+async def pictures_came(peer: AiortcPeer, count: int = 1) -> None:
+    """Wait for so many. SystemExit when they do not come."""
     end_s = time.perf_counter() + FIRST_PICTURE_LIMIT_S
-    while not peer.arrivals:
+    while len(peer.arrivals) < count:
         if time.perf_counter() > end_s:
             raise SystemExit(
-                f"no picture came back in {FIRST_PICTURE_LIMIT_S:.0f} s; connection {peer.state}"
+                f"{len(peer.arrivals)} pictures came back in {FIRST_PICTURE_LIMIT_S:.0f} s; wanted {count}; "
+                f"connection {peer.state}"
             )
         await asyncio.sleep(0.05)
 

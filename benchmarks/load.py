@@ -24,7 +24,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from benchmarks.driver_pictures import DEFAULT_DRIVER, DriverPictures
-from benchmarks.glass_call import first_picture, picture_size
+from benchmarks.glass_call import picture_size, pictures_came
 from benchmarks.glass_statistics import summarise
 from benchmarks.machine import cpu_seconds, describe_machine, resident_mb
 from benchmarks.peer import AiortcPeer, StampedCamera
@@ -44,7 +44,7 @@ class Promise:
 
 
 def call_once(url: str, driver: Path, size: tuple[int, int], from_ns: int, to_ns: int) -> dict[str, Any]:
-    """One caller, from now to a time of the system's clock; figures of the window. For a process of its own."""
+    """One caller until a time of the system clock; figures of the window. For a process of its own."""
     return asyncio.run(_call(url, driver, size, from_ns, to_ns))
 
 
@@ -53,7 +53,7 @@ async def _call(url: str, driver: Path, size: tuple[int, int], from_ns: int, to_
     peer = AiortcPeer(url, camera)
     try:
         await peer.connect()
-        await first_picture(peer)
+        await pictures_came(peer)
         await asyncio.sleep((to_ns - perf_counter_ns()) / 1e9)
     except ConnectionError as refusal:
         return {"refused": str(refusal)}
