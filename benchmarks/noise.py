@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 RESAMPLES = 2_000
 COVERED = 95  # per cent of the resampled ratios lie in the interval
 BLOCK = 5  # neighbouring values kept together: a busy second is seldom alone
-FEWEST = 4  # values of one side below which no interval is drawn
+FEWEST = 3  # values of one side below which no interval is drawn
 
 Floats = NDArray[np.float64]
 

@@ -38,7 +38,7 @@ def test_a_real_change_is_seen() -> None:
 def test_a_series_against_itself_scaled(series: list[float], factor: float) -> None:
     ratio = ratio_of_medians([value * factor for value in series], series)
     assert ratio.value == pytest.approx(factor)
-    if len(series) < 4:
+    if len(series) < 3:
         assert ratio.within_noise is None
     else:
         assert ratio.low is not None
@@ -51,6 +51,12 @@ def test_what_slows_both_of_a_pair_cancels() -> None:
     ours = [10.0, 11.0, 30.0, 10.0, 12.0, 40.0]
     ratio = paired_ratio([150.0 * ms for ms in ours], ours)
     assert ratio.as_json() == {"value": 150.0, "low": 150.0, "high": 150.0}
+
+
+def test_three_values_each_give_about_their_extremes() -> None:
+    ratio = ratio_of_medians([20.0, 24.0, 22.0], [10.0, 11.0, 9.0], block=1)
+    assert ratio.low == pytest.approx(20 / 11, rel=0.05)
+    assert ratio.high == pytest.approx(24 / 9, rel=0.05)
 
 
 def test_few_values_have_no_interval() -> None:
