@@ -13,6 +13,7 @@ from engine.errors import SettingsError
 from stream.negotiation import RequestRefused
 
 if TYPE_CHECKING:
+    from engine.disclosure import MarkStyle
     from stream.render_loop import FramePipeline
 
 MAX_NAME_CHARACTERS = 80
@@ -26,7 +27,7 @@ class ServedAvatar:
     person: str  # "real" or "synthetic", as its consent record says
     size_px: int  # of the square canvas
     preview_jpeg: bytes  # empty: none
-    mark_pictures: bool  # write "AI-generated" into every picture
+    mark_style: MarkStyle | None  # of the "AI-generated" in every picture; None for who does not exist
     build: Callable[[], FramePipeline]  # loads models: takes seconds, belongs in a worker thread
 
 

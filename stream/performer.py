@@ -59,7 +59,7 @@ class Performer:
             failed=lambda: self._from_thread(self._on_failed),
             broken=lambda: self._from_thread(self._on_broken),
             measure=self._measure,
-            mark_pictures=self.avatar.mark_pictures,
+            mark_style=self.avatar.mark_style,
             name=f"render-{name}",
         )
         self._render.start()
@@ -108,7 +108,7 @@ class Performer:
         assert self._render is not None
         pipeline = await self._acquire(avatar)
         try:
-            before = await asyncio.to_thread(self._render.swap, pipeline, avatar.mark_pictures, JOIN_LIMIT_S)
+            before = await asyncio.to_thread(self._render.swap, pipeline, avatar.mark_style, JOIN_LIMIT_S)
         except TimeoutError as error:
             await self._pools.release(avatar, pipeline, reusable=True)
             raise RequestRefused(503, f"{error}; try again") from error

@@ -21,7 +21,7 @@ from aiortc.mediastreams import VIDEO_CLOCK_RATE
 from numpy.typing import NDArray
 
 from engine.background import Background
-from engine.disclosure import mark
+from engine.disclosure import MarkStyle, mark
 from engine.frame_code import read, stamp
 from stream.latest_slot import ThreadLatestSlot
 from stream.metrics import RenderReport
@@ -106,7 +106,7 @@ class RenderThread(threading.Thread):
         failed: Callable[[], None],
         broken: Callable[[], None],
         measure: bool,
-        mark_pictures: bool,
+        mark_style: MarkStyle | None,
         name: str,
     ) -> None:
         super().__init__(name=name, daemon=True)
@@ -118,7 +118,7 @@ class RenderThread(threading.Thread):
         self._failed = failed
         self._broken = broken
         self._measure = measure
-        self._mark_pictures = mark_pictures
+        self._mark_style = mark_style
         self._requests: queue.SimpleQueue[Callable[[FramePipeline], None]] = queue.SimpleQueue()
         self._in_use = threading.Lock()  # the pipeline, for one frame
         self._last: I420 | None = None
@@ -128,7 +128,7 @@ class RenderThread(threading.Thread):
         """From any thread: do this with the pipeline before the next frame."""
         self._requests.put(request)
 
-    def swap(self, pipeline: FramePipeline, mark_pictures: bool, limit_s: float) -> FramePipeline:
+    def swap(self, pipeline: FramePipeline, mark_style: MarkStyle | None, limit_s: float) -> FramePipeline:
         """From any other thread: go on with this pipeline; gives the one before, which is then free.
 
         Waits for the frame in hand. Raises TimeoutError where that takes longer than limit_s.
@@ -137,7 +137,7 @@ class RenderThread(threading.Thread):
             raise TimeoutError(f"the renderer did not finish its frame in {limit_s:.0f} s")
         try:
             before, self._pipeline = self._pipeline, pipeline
-            self._mark_pictures = mark_pictures
+            self._mark_style = mark_style
             return before
         finally:
             self._in_use.release()
@@ -182,7 +182,7 @@ class RenderThread(threading.Thread):
         rgb = rgb_from_frame(frame)
         number = read(rgb) if self._measure else None
         rendered = self._pipeline.process(rgb, ticks * _NS // VIDEO_CLOCK_RATE)
-        picture = mark(rendered.rgb) if self._mark_pictures else rendered.rgb
+        picture = mark(rendered.rgb, self._mark_style) if self._mark_style else rendered.rgb
         if number is not None:
             picture = picture.copy()  # the pipeline may keep its buffer as the previous output
             stamp(picture, number)
