@@ -13,6 +13,7 @@ pytest.importorskip("diffusers", reason="the baseline needs: pip install 'avatar
 import torch
 
 from benchmarks.baselines import Arm, live_figures, summarise, take_turns
+from benchmarks.echo_server import EchoPipeline
 from benchmarks.sd_turbo import SdTurbo, SdTurboConfig, SdTurboOnCpu, counted, parameters
 
 TINY = SdTurboConfig(
@@ -111,3 +112,10 @@ def test_live_ratios() -> None:
     assert "config" not in figures["live"]["echo"]
     figures = live_figures({"echo": call(20.0), "avatar": call(60.0), "sd_turbo": call(None)})
     assert figures["motion_to_photon_ratio"]["sd_turbo_over_avatar"] is None
+
+
+def test_the_echo_runs_the_graph_on_each_picture_it_sends() -> None:
+    seen: list[tuple[int, ...]] = []
+    pipeline = EchoPipeline(graph=lambda picture: seen.append(picture.shape))
+    sent = pipeline.process(np.zeros((480, 640, 3), np.uint8), 0)
+    assert seen == [sent.rgb.shape] == [(256, 256, 3)]
