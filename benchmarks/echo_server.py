@@ -18,8 +18,12 @@ from numpy.typing import NDArray
 
 from engine.background import Background
 from engine.runners import default_threads
-from stream.command import listen, serve
-from stream.server import ServerFacts
+from stream.avatars import Avatars, ServedAvatar
+from stream.command import Serving, serve
+from stream.exposure import listen
+from stream.render_loop import FramePipeline
+from stream.security import Access
+from stream.sessions import RegistryConfig, SessionRegistry
 
 Image = NDArray[np.uint8]
 SIZE_PX = 256
@@ -82,6 +86,13 @@ class EchoPipeline:
         """Nothing to release."""
 
 
+def echo_avatar(build: Callable[[], FramePipeline] = EchoPipeline, name: str = "echo") -> ServedAvatar:
+    """An avatar for servers under test: no person, no file."""
+    return ServedAvatar(
+        name, person="synthetic", size_px=SIZE_PX, preview_jpeg=b"", mark_style=None, build=build
+    )
+
+
 def sd_turbo() -> Callable[[Image], object]:
     """The graph, on as many threads as a network is served with."""
     from benchmarks.sd_turbo import (
@@ -101,9 +112,10 @@ def main() -> int:
     parser.add_argument("--sd-turbo", action="store_true", help="spend SD-Turbo's time on each picture")
     args = parser.parse_args()
     graph = sd_turbo() if args.sd_turbo else None
-    facts = ServerFacts(avatar="echo", runner="echo", max_sessions=args.max_sessions)
-    with listen("127.0.0.1", args.port, allow_remote=False) as listener:
-        return serve(listener, facts, lambda: EchoPipeline(args.busy_ms, graph), as_json=True)
+    echo = echo_avatar(lambda: EchoPipeline(args.busy_ms, graph))
+    registry = SessionRegistry(Avatars([echo]), RegistryConfig(max_sessions=args.max_sessions))
+    with listen("127.0.0.1", args.port) as listener:
+        return serve(listener, Serving(registry, Access(), "echo"), as_json=True)
 
 
 if __name__ == "__main__":

@@ -1,43 +1,50 @@
 """The live server: open its page in a browser, and the avatar follows your webcam.
 
-Everything stays on this machine: the server listens on the loopback address and talks to no other host.
+Unless told otherwise it listens on the loopback address and talks to no other host. Others reach it over TLS
+and with a token.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import errno
 import json
-import logging
 import os
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import BusyError, SettingsError
+from engine.disclosure import MarkStyle, add_mark_arguments, mark_style, wants_mark
+from engine.errors import SettingsError
+from stream.exposure import BACKLOG, add_exposure_arguments, listen, read_exposure
+from stream.logs import FORMATS, configure_logging
 
 if TYPE_CHECKING:
-    from stream.render_loop import FramePipeline
-    from stream.server import ServerFacts
+    from stream.avatars import ServedAvatar
+    from stream.security import Access
+    from stream.sessions import SessionRegistry
 
 MAX_SESSIONS_LIMIT = 64
-_BACKLOG = 64  # connections that may wait while models load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `avatarcast serve`."""
-    parser.add_argument("--avatar", default="bundled", help='an .avatar file, or "bundled" (default)')
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument(
+        "--avatar",
+        action="append",
+        metavar="AVATAR",
+        help='an .avatar file, or "bundled" (default); may be given several times, the first is shown first',
+    )
     parser.add_argument("--port", default="8080", help="port to listen on, 0 for any free one (default 8080)")
     parser.add_argument("--runner", default="auto", help="auto (default), onnx-cpu, onnx-cuda, torch, null")
     parser.add_argument("--max-sessions", default="2", help="presenters at the same time (default 2)")
+    add_exposure_arguments(parser)
+    add_mark_arguments(parser)
     parser.add_argument(
-        "--allow-remote",
-        action="store_true",
-        help="permit a --host other machines can reach: camera streams are then exposed, without TLS",
+        "--log-format", default="text", choices=FORMATS, help="text (default) or json: one object a line"
     )
     parser.add_argument("--json", action="store_true", help="print the start-up facts as one JSON line")
 
@@ -46,125 +53,107 @@ def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     port = _number("--port", args.port, 0, 65_535)
     max_sessions = _number("--max-sessions", args.max_sessions, 1, MAX_SESSIONS_LIMIT)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    with listen(args.host, port, args.allow_remote) as listener:  # first: a taken port fails at once
-        from engine.avatar import load_avatar  # heavy, and not needed for --help
-        from engine.disclosure import wants_mark
-        from engine.pipeline import PipelineConfig, build_pipeline
-        from stream.server import ServerFacts, is_loopback
+    exposure, style = read_exposure(args), mark_style(args)
+    configure_logging(args.log_format)
+    with listen(args.host, port) as listener:  # first: a taken port fails at once
+        from stream.avatars import Avatars  # heavy, like all below, and not needed for --help
+        from stream.sessions import RegistryConfig, SessionRegistry
 
-        avatar = load_avatar(args.avatar)
-        config = PipelineConfig(runner=args.runner)
-        facts = ServerFacts(
-            avatar=avatar.name,
-            runner=args.runner,
+        avatars = Avatars([_served(path, args.runner, style) for path in args.avatar or ["bundled"]])
+        config = RegistryConfig(
             max_sessions=max_sessions,
-            loopback_only=is_loopback(args.host),
-            preview_jpeg=avatar.preview_jpeg,
-            mark_pictures=wants_mark(avatar.consent),
+            loopback_only=exposure.access.loopback_only,
+            ice_servers=exposure.ice_servers,
         )
-        return serve(listener, facts, lambda: build_pipeline(avatar, config), as_json=args.json)
+        serving = Serving(SessionRegistry(avatars, config), exposure.access, args.runner, exposure.tls)
+        return serve(listener, serving, as_json=args.json)
 
 
-def serve(
-    listener: socket.socket,
-    facts: ServerFacts,
-    pipeline_factory: Callable[[], FramePipeline],
-    as_json: bool,
-) -> int:
+def _served(path: str, runner: str, style: MarkStyle) -> ServedAvatar:
+    from engine.avatar import load_avatar
+    from engine.pipeline import PipelineConfig, build_pipeline
+    from stream.avatars import ServedAvatar
+
+    avatar = load_avatar(path)
+    return ServedAvatar(
+        name=avatar.name,
+        person=avatar.consent["person"],
+        size_px=avatar.size,
+        preview_jpeg=avatar.preview_jpeg,
+        mark_style=style if wants_mark(avatar.consent) else None,
+        build=lambda: build_pipeline(avatar, PipelineConfig(runner=runner)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is served, and to whom."""
+
+    registry: SessionRegistry
+    access: Access
+    runner: str  # as asked for
+    tls: ssl.SSLContext | None = None
+
+
+def serve(listener: socket.socket, serving: Serving, as_json: bool) -> int:
     """Run a server on a listening socket until Ctrl-C or SIGTERM; returns the exit status."""
-    return asyncio.run(_serve(listener, facts, pipeline_factory, as_json))
+    return asyncio.run(_serve(listener, serving, as_json))
 
 
-async def _serve(
-    listener: socket.socket,
-    facts: ServerFacts,
-    pipeline_factory: Callable[[], FramePipeline],
-    as_json: bool,
-) -> int:
+async def _serve(listener: socket.socket, serving: Serving, as_json: bool) -> int:
     from aiohttp import web
 
-    from stream.server import LiveServer
+    from stream.server import CONNECTION_LIMITS, LiveServer
 
-    server = LiveServer(facts, pipeline_factory)
-    reason = await server.pool.warm()
+    registry = serving.registry
+    reason = await registry.warm()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    runner = web.AppRunner(server.app(), access_log=None, shutdown_timeout=5.0)
+    app = LiveServer(registry, serving.access, serving.runner).app()
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, **CONNECTION_LIMITS)
     await runner.setup()
     try:
-        await web.SockSite(runner, listener, backlog=_BACKLOG).start()
-        _announce(listener, facts, reason, as_json)
+        await web.SockSite(runner, listener, ssl_context=serving.tls, backlog=BACKLOG).start()
+        _announce(listener, serving, reason, as_json)
         await stop.wait()
-        open_sessions = len(server.sessions)
+        open_sessions = len(registry)
     finally:
         await runner.cleanup()
     print(f"avatarcast: stopped, {open_sessions} open session(s) closed", file=sys.stderr, flush=True)
     return 0
 
 
-def _announce(listener: socket.socket, facts: ServerFacts, reason: str, as_json: bool) -> None:
+def _announce(listener: socket.socket, serving: Serving, reason: str, as_json: bool) -> None:
     host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if serving.tls is None else "https"
+    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    config, avatars = serving.registry.config, serving.registry.avatars
     if as_json:
         started: dict[str, Any] = {
             "url": url,
             "host": host,
             "port": port,
             "pid": os.getpid(),
-            "avatar": facts.avatar,
-            "runner": facts.runner,
+            "avatar": avatars.first.name,
+            "avatars": [avatar.name for avatar in avatars],
+            "runner": serving.runner,
             "runner_reason": reason,
-            "max_sessions": facts.max_sessions,
+            "max_sessions": config.max_sessions,
+            "token": serving.access.token is not None,
         }
         print(json.dumps(started), flush=True)
         return
     print("avatarcast is ready", flush=True)
-    print(f"  page     {url}")
-    print(f"  avatar   {facts.avatar}")
+    if serving.access.token is None:
+        print(f"  page     {url}")
+    else:
+        print(f"  page     {url}/#token=... with the token in place of the dots")
+    print(f"  avatar   {', '.join(avatar.name for avatar in avatars)}")
     print(f"  runner   {reason}")
-    print(f"  limit    {facts.max_sessions} presenter(s) at the same time")
+    print(f"  limit    {config.max_sessions} presenter(s) at the same time")
     print("Ctrl-C stops it.", flush=True)
-
-
-def listen(host: str, port: int, allow_remote: bool) -> socket.socket:
-    """A listening socket. Raises SettingsError or BusyError, one line each."""
-    from stream.server import is_loopback
-
-    if not is_loopback(host) and not allow_remote:
-        raise SettingsError(
-            f"--host {host} can be reached from other machines: camera streams would be exposed without TLS; "
-            "use 127.0.0.1, or add --allow-remote if that is what you want"
-        )
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (OSError, UnicodeError) as error:
-        raise SettingsError(f"--host {host!r} cannot be listened on ({error}); use 127.0.0.1") from error
-    listener = socket.socket(family, kind, protocol)
-    try:
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise BusyError(
-                f"port {port} is in use on {host}; choose another with --port, or --port 0 for any free one"
-            ) from error
-        if error.errno == errno.EACCES:
-            raise SettingsError(
-                f"port {port} needs administrator rights; choose one above 1023 with --port"
-            ) from error
-        raise SettingsError(
-            f"cannot listen on {host} port {port} ({error.strerror}); use 127.0.0.1"
-        ) from error
-    listener.setblocking(False)
-    return listener
 
 
 def _number(option: str, text: str, least: int, most: int) -> int:

@@ -32,6 +32,7 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
+    "Server": "avatarcast",
 }
 CORS_HEADERS = {  # safe with a token only: what another site's page cannot know, it cannot use
     "Access-Control-Allow-Origin": "*",

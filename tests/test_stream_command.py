@@ -1,4 +1,4 @@
-"""The serve command's edges: ports, hosts, a second server, Ctrl-C."""
+"""The serve command's edges: ports, hosts, tokens, TLS, a second server, Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from engine.errors import BusyError, SettingsError
-from stream.command import add_arguments, listen, run
+from stream.command import add_arguments, run
+from stream.exposure import TOKEN_VARIABLE, Exposure, listen, read_exposure
 
+TOKEN = "a-token-of-a-test"
 START_LIMIT_S = 40  # on a machine that is busy with other tests
 
 
@@ -56,12 +65,12 @@ def test_start_up_facts(echo_server: tuple[subprocess.Popen[str], dict[str, str 
 
 
 def test_second_server_on_the_same_port() -> None:
-    with listen("127.0.0.1", 0, allow_remote=False) as first:
+    with listen("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
         with pytest.raises(BusyError, match=rf"^port {port} is in use .*--port") as error:
-            listen("127.0.0.1", port, allow_remote=False)
+            listen("127.0.0.1", port)
         assert "\n" not in str(error.value)
-    listen("127.0.0.1", port, allow_remote=False).close()  # and free again
+    listen("127.0.0.1", port).close()  # and free again
 
 
 @pytest.mark.parametrize("port", ["x", "-1", "65536", "80.5", "", "99999999999999"])
@@ -76,20 +85,126 @@ def test_session_limit_out_of_range(count: str) -> None:
         run(parse("--max-sessions", count))
 
 
+@pytest.fixture
+def token_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    return written(tmp_path / "token", f"{TOKEN}\n")
+
+
+@pytest.fixture
+def tls_files(tmp_path: Path) -> tuple[str, str]:
+    """A certificate for this machine, its own issuer."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    start = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=36_500))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = serialization.Encoding.PEM
+    return (
+        written(tmp_path / "cert.pem", certificate.public_bytes(pem).decode()),
+        written(tmp_path / "key.pem", key.private_bytes(pem, *plain).decode()),
+    )
+
+
+def written(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def exposure(*words: str) -> Exposure:
+    return read_exposure(parse(*words))
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.invalid"])
-def test_other_hosts_need_a_word_of_consent(host: str) -> None:
-    with pytest.raises(SettingsError, match=r"without TLS.*--allow-remote"):
-        listen(host, 0, allow_remote=False)
+def test_other_machines_need_tls_and_a_token(host: str, token_file: str, tls_files: tuple[str, str]) -> None:
+    tls = ("--tls-cert", tls_files[0], "--tls-key", tls_files[1])
+    token = ("--token-file", token_file)
+    with pytest.raises(SettingsError, match=r"without TLS; use 127\.0\.0\.1, give --tls-cert"):
+        exposure("--host", host)
+    with pytest.raises(SettingsError, match=r"without TLS"):
+        exposure("--host", host, *token)
+    with pytest.raises(SettingsError, match=r"needs a token; .*--token-file"):
+        exposure("--host", host, *tls)
+    with pytest.raises(SettingsError, match=r"needs a token"):
+        exposure("--host", host, "--behind-proxy")
+    for words in (tls, ("--behind-proxy",)):
+        found = exposure("--host", host, *words, *token)
+        assert not found.access.loopback_only
+        assert found.access.token == TOKEN
+    assert exposure("--host", host, *tls, *token).tls is not None
 
 
-def test_remote_host_on_request() -> None:
-    with listen("0.0.0.0", 0, allow_remote=True) as listener:
-        assert listener.getsockname()[0] == "0.0.0.0"
+def test_this_machine_needs_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    found = exposure()
+    assert found.access.loopback_only
+    assert found.access.token is None
+    assert found.tls is None
+
+
+def test_a_proxy_on_this_machine_brings_others(token_file: str) -> None:
+    with pytest.raises(SettingsError, match="needs a token"):
+        exposure("--behind-proxy")
+    access = exposure("--behind-proxy", "--token-file", token_file).access
+    assert access.behind_proxy
+    assert not access.loopback_only
+
+
+def test_a_token_from_the_environment(token_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    assert exposure().access.token == TOKEN
+    with pytest.raises(SettingsError, match=f"--token-file and {TOKEN_VARIABLE} are both given"):
+        exposure("--token-file", token_file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "\n", "short", "fifteen-letters", "two lines\nof a token", "with a space in it", "ünïcödé" * 3],
+)
+def test_tokens_that_are_none(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    with pytest.raises(SettingsError, match=r"token.* needed") as refusal:
+        exposure("--token-file", written(tmp_path / "token", text))
+    assert not text.strip() or text not in str(refusal.value)  # not even a wrong one is shown
+    with pytest.raises(SettingsError, match="cannot be read"):
+        exposure("--token-file", str(tmp_path / "none"))
+
+
+def test_tls_files_that_are_none(tls_files: tuple[str, str], tmp_path: Path, token_file: str) -> None:
+    certificate, key = tls_files
+    with pytest.raises(SettingsError, match="come together"):
+        exposure("--tls-cert", certificate)
+    for pair in ((key, certificate), (str(tmp_path / "none"), key), (certificate, token_file)):
+        with pytest.raises(SettingsError, match=r"cannot be used .*PEM chain"):
+            exposure("--tls-cert", pair[0], "--tls-key", pair[1])
+
+
+def test_turn_servers(tmp_path: Path, token_file: str) -> None:
+    user = written(tmp_path / "user", "ada:lovelace")
+    proxied = ("--behind-proxy", "--token-file", token_file)
+    turn = ("--ice-server", "stun:s.example", "--ice-server", "turn:t.example:3478")
+    servers = exposure(*proxied, *turn, "--turn-user-file", user).ice_servers
+    assert servers.for_page(0.0)[1] == {
+        "urls": "turn:t.example:3478",
+        "username": "ada",
+        "credential": "lovelace",
+    }
+    assert exposure(*proxied, *turn, "--turn-secret-file", token_file).ice_servers.secret == TOKEN
+    with pytest.raises(SettingsError, match="only this machine reaches"):
+        exposure(*turn, "--turn-user-file", user)
+    with pytest.raises(SettingsError, match="NAME:PASSWORD"):
+        exposure(*proxied, *turn, "--turn-user-file", token_file)
 
 
 def test_an_address_that_is_not_ours() -> None:
     with pytest.raises(SettingsError, match=r"192\.0\.2\.250 port 0 .*127\.0\.0\.1"):
-        listen("192.0.2.250", 0, allow_remote=True)
+        listen("192.0.2.250", 0)
 
 
 def test_a_taken_port_is_told_before_any_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -22,12 +23,16 @@ from numpy.typing import NDArray
 import stream.metrics
 import stream.session
 import stream.tracks
-from benchmarks.echo_server import EchoedFrame, EchoPipeline
+from benchmarks.echo_server import EchoedFrame, EchoPipeline, echo_avatar
 from benchmarks.glass_statistics import numbers
 from benchmarks.peer import AiortcPeer, StampedCamera, without_colour_in_the_corner
+from engine.disclosure import DEFAULT_MARK
 from engine.errors import RunnerError
+from stream.avatars import Avatars
 from stream.render_loop import FramePipeline
-from stream.server import LiveServer, ServerFacts
+from stream.security import Access
+from stream.server import LiveServer
+from stream.sessions import RegistryConfig, SessionRegistry
 
 FPS = 20.0
 WAIT_S = 30.0  # longest wait for anything; a second or two on an idle machine
@@ -124,15 +129,15 @@ def camera() -> StampedCamera:
 @asynccontextmanager
 async def running(
     factory: Callable[[], FramePipeline], max_sessions: int = 2, mark_pictures: bool = False
-) -> AsyncIterator[tuple[LiveServer, str]]:
+) -> AsyncIterator[tuple[SessionRegistry, str]]:
     """A server in this process and its address."""
-    facts = ServerFacts("echo", "echo", max_sessions=max_sessions, mark_pictures=mark_pictures)
-    server = LiveServer(facts, factory)
-    await server.pool.warm()
-    http = TestServer(server.app())
+    avatar = replace(echo_avatar(factory), mark_style=DEFAULT_MARK if mark_pictures else None)
+    registry = SessionRegistry(Avatars([avatar]), RegistryConfig(max_sessions=max_sessions))
+    await registry.warm()
+    http = TestServer(LiveServer(registry, Access(), "echo").app())
     await http.start_server()
     try:
-        yield server, f"http://127.0.0.1:{http.port}"
+        yield registry, f"http://127.0.0.1:{http.port}"
     finally:
         await http.close()
 
@@ -228,7 +233,7 @@ async def test_full_server_refuses_in_words_and_has_room_again() -> None:
                 await second.connect()
             await second.close()
             assert (await request("DELETE", f"{url}/api/sessions/{peer.session['id']}"))[0] == 200
-            assert not server.sessions
+            assert not len(server)
             status, _ = await request("DELETE", f"{url}/api/sessions/{peer.session['id']}")
             assert status == 404
         async with calling(AiortcPeer(url, camera())) as third:
@@ -253,7 +258,7 @@ async def test_five_sessions_leave_nothing_behind() -> None:
                 await until(lambda: numbers(peer.arrivals))
                 if index % 2:  # half by the page's Stop, half by a peer that just closes
                     await request("DELETE", f"{url}/api/sessions/{peer.session['id']}")
-            await until(lambda: not server.sessions)
+            await until(lambda: not len(server))
         await until(lambda: threads() == threads_before)
         await until(lambda: len(asyncio.all_tasks()) <= tasks_before)
         assert len(made) == 1  # reset and used again, not built again
@@ -268,7 +273,7 @@ async def test_server_stop_closes_a_call_that_is_on() -> None:
         peer = AiortcPeer(url, camera())
         await peer.connect()
         await until(lambda: numbers(peer.arrivals))
-    assert not server.sessions
+    assert not len(server)
     assert pipeline.closed
     await until(lambda: peer.state == "closed")
     assert peer.stats[-1][1]["ended"] == "the server is stopping"
@@ -279,7 +284,7 @@ async def test_a_silent_camera_is_named_and_the_session_ends(monkeypatch: pytest
     monkeypatch.setattr(stream.metrics, "NO_FRAMES_AFTER_S", 0.5)
     monkeypatch.setattr(stream.session, "SILENT_CAMERA_LIMIT_S", 5.0)
     async with running(EchoPipeline) as (server, url), calling(AiortcPeer(url, SilentCamera())) as peer:
-        await until(lambda: not server.sessions)
+        await until(lambda: not len(server))
         await until(lambda: peer.stats and "ended" in peer.stats[-1][1])
     assert "no frames from the camera" in {message["state"] for _, message in peer.stats}
     assert peer.stats[-1][1]["ended"] == "no frames from the camera for 5 s"
@@ -302,7 +307,7 @@ async def test_a_pipeline_that_always_fails_ends_the_session(caplog: pytest.LogC
         running(lambda: FailingPipeline(every=1)) as (server, url),
         calling(AiortcPeer(url, camera())) as peer,
     ):
-        await until(lambda: not server.sessions)
+        await until(lambda: not len(server))
         await until(lambda: peer.stats and "ended" in peer.stats[-1][1])
     assert "the renderer failed on every frame" in peer.stats[-1][1]["ended"]
     assert "ArithmeticError" in caplog.text
@@ -321,7 +326,7 @@ async def test_a_runner_that_cannot_start_is_a_clear_refusal() -> None:
         with pytest.raises(ConnectionError, match=r"503.*cannot start: no such backend"):
             await second.connect()
         await second.close()
-        assert len(server.sessions) == 1
+        assert len(server) == 1
 
 
 async def test_a_real_person_is_marked_in_the_picture_itself() -> None:
