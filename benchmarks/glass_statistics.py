@@ -46,9 +46,15 @@ def slope_per_minute(samples: Sequence[tuple[int, float]]) -> float | None:
     return round(float(np.polyfit(minutes - minutes[0], values, 1)[0]), 3)
 
 
-def histogram(values_ms: Sequence[float], bin_ms: float = 4.0) -> dict[str, Any]:
-    """How many of the values are in each bin: the first starts at from_ms, those between may be empty."""
-    bins = (np.asarray(values_ms, float) // bin_ms).astype(int)
+def histogram(values_ms: Sequence[float], most_bins: int = 64) -> dict[str, Any]:
+    """How many of the values are in each bin, from the lowest's to the highest's.
+
+    Bins are 4 ms wide, or the fewest doublings of that with which there are no more than most_bins.
+    """
+    values, bin_ms = np.asarray(values_ms, float), 4.0
+    while len(values) and values.max() // bin_ms - values.min() // bin_ms >= most_bins:
+        bin_ms *= 2
+    bins = (values // bin_ms).astype(int)
     first = int(bins.min()) if len(bins) else 0
     return {"from_ms": first * bin_ms, "bin_ms": bin_ms, "counts": np.bincount(bins - first).tolist()}
 

@@ -92,6 +92,8 @@ def test_numbers_that_come_round_again() -> None:
 
 def test_histogram() -> None:
     assert histogram([9.0, 11.9, 20.0, 12.0]) == {"from_ms": 8.0, "bin_ms": 4.0, "counts": [2, 1, 0, 1]}
+    wide = histogram([10.0, 5_000.0, 5_001.0], most_bins=10)
+    assert (wide["from_ms"], wide["bin_ms"], len(wide["counts"]), sum(wide["counts"])) == (0.0, 512.0, 10, 3)
     assert histogram([]) == {"from_ms": 0.0, "bin_ms": 4.0, "counts": []}
 
 
