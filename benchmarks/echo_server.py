@@ -113,9 +113,9 @@ def main() -> int:
     args = parser.parse_args()
     graph = sd_turbo() if args.sd_turbo else None
     echo = echo_avatar(lambda: EchoPipeline(args.busy_ms, graph))
-    registry = SessionRegistry(Avatars([echo]), RegistryConfig(max_sessions=args.max_sessions))
+    registry = SessionRegistry(Avatars([echo]), RegistryConfig(args.max_sessions, runner="echo"))
     with listen("127.0.0.1", args.port) as listener:
-        return serve(listener, Serving(registry, Access(), "echo"), as_json=True)
+        return serve(listener, Serving(registry, Access()), as_json=True)
 
 
 if __name__ == "__main__":

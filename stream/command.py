@@ -62,10 +62,11 @@ def run(args: argparse.Namespace) -> int:
         avatars = Avatars([_served(path, args.runner, style) for path in args.avatar or ["bundled"]])
         config = RegistryConfig(
             max_sessions=max_sessions,
+            runner=args.runner,
             loopback_only=exposure.access.loopback_only,
             ice_servers=exposure.ice_servers,
         )
-        serving = Serving(SessionRegistry(avatars, config), exposure.access, args.runner, exposure.tls)
+        serving = Serving(SessionRegistry(avatars, config), exposure.access, exposure.tls)
         return serve(listener, serving, as_json=args.json)
 
 
@@ -91,7 +92,6 @@ class Serving:
 
     registry: SessionRegistry
     access: Access
-    runner: str  # as asked for
     tls: ssl.SSLContext | None = None
 
 
@@ -111,7 +111,7 @@ async def _serve(listener: socket.socket, serving: Serving, as_json: bool) -> in
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    app = LiveServer(registry, serving.access, serving.runner).app()
+    app = LiveServer(registry, serving.access).app()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, **CONNECTION_LIMITS)
     await runner.setup()
     try:
@@ -138,7 +138,7 @@ def _announce(listener: socket.socket, serving: Serving, reason: str, as_json: b
             "pid": os.getpid(),
             "avatar": avatars.first.name,
             "avatars": [avatar.name for avatar in avatars],
-            "runner": serving.runner,
+            "runner": config.runner,
             "runner_reason": reason,
             "max_sessions": config.max_sessions,
             "token": serving.access.token is not None,

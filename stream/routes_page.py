@@ -32,9 +32,8 @@ _OPEN = Rule(wants_token=False)
 class PageRoutes:
     """Reads every file of the page once, at start."""
 
-    def __init__(self, registry: SessionRegistry, runner: str) -> None:
+    def __init__(self, registry: SessionRegistry) -> None:
         self._registry = registry
-        self._runner = runner
         self._version = metadata.version("avatarcast")
         files = (resources.files("stream") / "page").iterdir()
         self._files = {file.name: file.read_bytes() for file in files if _kind(file.name)}
@@ -73,7 +72,7 @@ class PageRoutes:
                 "avatars": avatars,
                 "avatar": self._registry.avatars.first.name,
                 "ice_servers": self._registry.config.ice_servers.for_page(time.time()),
-                "runner": self._runner,
+                "runner": self._registry.config.runner,
                 "max_sessions": self._registry.config.max_sessions,
             }
         )

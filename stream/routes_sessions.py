@@ -34,9 +34,8 @@ from stream.sessions import SessionRegistry
 class SessionRoutes:
     """Knows the sessions by their ids only: whoever has an id may steer that session."""
 
-    def __init__(self, registry: SessionRegistry, runner: str) -> None:
+    def __init__(self, registry: SessionRegistry) -> None:
         self._registry = registry
-        self._runner = runner
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -70,7 +69,7 @@ class SessionRoutes:
                 "sdp": answer.sdp,
                 "type": answer.type,
                 "avatar": session.avatar,
-                "runner": self._runner,
+                "runner": self._registry.config.runner,
                 "runner_reason": session.runner_reason,
             }
         )

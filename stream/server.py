@@ -32,12 +32,11 @@ CONNECTION_LIMITS: dict[str, Any] = {"keepalive_timeout": 15.0, "lingering_time"
 class LiveServer:
     """The routes of one running server, over its sessions."""
 
-    def __init__(self, registry: SessionRegistry, access: Access, runner: str) -> None:
-        """runner: as it was asked for, e.g. "auto"."""
+    def __init__(self, registry: SessionRegistry, access: Access) -> None:
         self.registry = registry
         routes = [
-            *PageRoutes(registry, runner).routes(),
-            *SessionRoutes(registry, runner).routes(),
+            *PageRoutes(registry).routes(),
+            *SessionRoutes(registry).routes(),
             *WhipRoutes(registry).routes(),
         ]
         self._routes = routes

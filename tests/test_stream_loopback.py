@@ -134,7 +134,7 @@ async def running(
     avatar = replace(echo_avatar(factory), mark_style=DEFAULT_MARK if mark_pictures else None)
     registry = SessionRegistry(Avatars([avatar]), RegistryConfig(max_sessions=max_sessions))
     await registry.warm()
-    http = TestServer(LiveServer(registry, Access(), "echo").app())
+    http = TestServer(LiveServer(registry, Access()).app())
     await http.start_server()
     try:
         yield registry, f"http://127.0.0.1:{http.port}"

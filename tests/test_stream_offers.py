@@ -29,7 +29,7 @@ JSON = {"Content-Type": "application/json"}
 async def url() -> AsyncIterator[str]:
     registry = SessionRegistry(Avatars([echo_avatar()]))
     access = Access(requests_per_s=1e3, burst=1e5)
-    http = TestServer(LiveServer(registry, access, "echo").app())
+    http = TestServer(LiveServer(registry, access).app())
     await http.start_server()
     yield f"http://127.0.0.1:{http.port}"
     assert not len(registry)  # whatever was refused left nothing behind
