@@ -123,11 +123,14 @@ class AiortcPeer:
             if reply.status != 200:
                 raise ConnectionError(f"status {reply.status}: {self.session.get('error')}")
         sdp = self.session["sdp"] if self.relay is None else self.relay.for_caller(self.session["sdp"])
-        answer = RTCSessionDescription(sdp=sdp, type=self.session["type"])
-        await self._connection.setRemoteDescription(answer)
+        await self.take_answer(sdp)
+
+    async def take_answer(self, sdp: str) -> None:
+        """Go on with the server's answer to the offer."""
+        await self._connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
         for transceiver in self._connection.getTransceivers():
+            receive_promptly(transceiver.receiver)
             if transceiver.kind == "video":
-                receive_promptly(transceiver.receiver)
                 self._tasks.append(asyncio.create_task(self._watch(transceiver.receiver.track)))
             else:
                 self._tasks.append(asyncio.create_task(self._listen(transceiver.receiver.track)))
