@@ -1,7 +1,7 @@
 """The avatar as your webcam: it follows the real one, and other programs choose it as their camera.
 
-Needs the extra `camera` and a driver: v4l2loopback on Linux, OBS Studio's on macOS and Windows. Ctrl-C stops it;
-nothing leaves this machine.
+Needs the extra `camera` and a driver: v4l2loopback on Linux, OBS Studio's on macOS and Windows.
+Nothing leaves this machine; Ctrl-C stops it.
 """
 
 from __future__ import annotations
