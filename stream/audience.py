@@ -15,7 +15,7 @@ from aiortc import RTCSessionDescription
 
 from stream.negotiation import RequestRefused
 from stream.peer import Peer, PeerConfig
-from stream.tracks import I420, AvatarTrack
+from stream.tracks import I420, PictureTrack
 from stream.viewer import Rendering, Viewer
 from stream.voice import Voice
 
@@ -47,7 +47,7 @@ class Audience:
             raise RequestRefused(503, f"{MAX_VIEWERS} viewers watch already; try again when one has left")
         viewer_id = secrets.token_urlsafe(16)
         peer = Peer(self._peers, lambda reason: self._let_go(viewer_id, reason))
-        viewer = Viewer(peer, AvatarTrack(), perf_counter_ns())
+        viewer = Viewer(peer, PictureTrack(), perf_counter_ns())
         self._viewers[viewer_id] = viewer
         try:
             await peer.accept(sdp, viewer.pictures, takes_camera=False)
@@ -76,7 +76,7 @@ class Audience:
         await viewer.hang_up(self._voice)
 
     def push(self, i420: I420, ticks: int) -> None:
-        """Show everybody this picture; see AvatarTrack.push."""
+        """Show everybody this picture; see PictureTrack.push."""
         self._newest = (i420, ticks)
         for viewer in self._viewers.values():
             viewer.pictures.push(i420, ticks)

@@ -27,7 +27,7 @@ from stream.aiortc_tuning import encode_cleanly, prefer_codec, receive_promptly
 from stream.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
 from stream.ice_servers import IceServers
 from stream.negotiation import RequestRefused, accept_offer, make_answer, without_foreign_candidates
-from stream.tracks import AvatarTrack
+from stream.tracks import PictureTrack
 from stream.voice import VoiceTrack
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Peer:
             RTCConfiguration(iceServers=config.ice_servers.for_aiortc(time()))
         )
         self._encoder: RenderedVp8Encoder | RenderedH264Encoder | None = None
-        self._pictures: AvatarTrack | None = None
+        self._pictures: PictureTrack | None = None
         self._restart: ice.Restart | None = None
         self._closed = False
         self._connection.on("connectionstatechange", self._on_state)
@@ -81,7 +81,7 @@ class Peer:
         """The offer has an audio section."""
         return any(transceiver.kind == "audio" for transceiver in self._connection.getTransceivers())
 
-    async def accept(self, sdp: str, pictures: AvatarTrack | None, takes_camera: bool) -> None:
+    async def accept(self, sdp: str, pictures: PictureTrack | None, takes_camera: bool) -> None:
         """Apply a checked offer. Raises RequestRefused; on any failure the caller must close."""
         self._pictures = pictures
         if pictures is not None:

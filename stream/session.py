@@ -1,6 +1,6 @@
 """One presenter and their viewers: from the camera's frames to everybody's pictures and sound, and one end.
 
-    camera     -> receive task -> [newest] -> Performer's thread -> [newest] -> AvatarTrack of each viewer
+    camera     -> receive task -> [newest] -> Performer's thread -> [newest] -> PictureTrack of each viewer
     microphone -> Voice (held back by the time a picture takes)  -> [bounded] -> VoiceTrack of each viewer
 
 The presenter's connection may be lost and taken up again (`resume`): performer, viewers and ids stay.
@@ -34,7 +34,7 @@ from stream.pipeline_pool import PipelinePools
 from stream.render_loop import Incoming, Outgoing, capture_ticks
 from stream.stepping import FULL, LADDER, Level, RateGate
 from stream.telemetry import Telemetry
-from stream.tracks import AvatarTrack
+from stream.tracks import PictureTrack
 from stream.viewer import Rendering, Viewer
 from stream.voice import SmoothDelay, Voice
 
@@ -241,7 +241,7 @@ class Session:
     async def _accept(self, request: SessionRequest) -> tuple[Peer, Viewer | None]:
         """A connection for the presenter, not yet taken up. Raises RequestRefused."""
         peer = Peer(self._peers, lambda reason: self._on_lost(peer, reason))
-        own = Viewer(peer, AvatarTrack(), perf_counter_ns()) if request.receives else None
+        own = Viewer(peer, PictureTrack(), perf_counter_ns()) if request.receives else None
         try:
             await peer.accept(request.sdp, None if own is None else own.pictures, takes_camera=True)
             if peer.camera is None:

@@ -49,7 +49,7 @@ def scaled_frame(i420: I420, scale: float) -> av.VideoFrame:
     return frame.reformat(width=width, height=height, interpolation="AREA")
 
 
-class AvatarTrack(MediaStreamTrack):
+class PictureTrack(MediaStreamTrack):
     """Video sent as it is rendered, newest first, with the capture time as its time stamp.
 
     The rate is the renderer's own, up to that of `level`: nothing is duplicated to fill a grid. Before the

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from stream.peer import Link, Peer
 from stream.stepping import Load, Stepper
-from stream.tracks import AvatarTrack
+from stream.tracks import PictureTrack
 from stream.voice import Voice, VoiceTrack
 
 QUIET_S = 5.0  # without a packet from the receiver, which reports every second or so: it has stopped reading
@@ -32,7 +32,7 @@ class Viewer:
     """One receiver. Event loop only."""
 
     peer: Peer
-    pictures: AvatarTrack
+    pictures: PictureTrack
     since_ns: int  # when it was made
     voice: VoiceTrack | None = None
     link: Link = field(default_factory=Link)

@@ -1,50 +1,24 @@
-"""Outgoing tracks: time stamps only grow, stills are re-sent, the voice is held back and never lost."""
+"""Outgoing pictures: time stamps only grow, stills are re-sent, rate and size follow the level."""
 
 from __future__ import annotations
 
 import asyncio
-from fractions import Fraction
-from itertools import pairwise
 
 import av
 import numpy as np
 import pytest
-from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError, MediaStreamTrack
+from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
 from hypothesis import given
 from hypothesis import strategies as st
 
 import stream.tracks
+from stream.stepping import Level
 from stream.tracks import (
-    AUDIO_PREFETCH_MS,
-    AvatarTrack,
-    DelayedAudioTrack,
-    SmoothDelay,
+    PictureTrack,
     following_ticks,
     i420_from_rgb,
     rgb_from_frame,
 )
-
-
-class QueuedVoice(MediaStreamTrack):
-    """A microphone fed by the test."""
-
-    kind = "audio"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.frames: asyncio.Queue[av.AudioFrame | None] = asyncio.Queue()
-
-    def feed(self, count: int) -> None:
-        for index in range(count):
-            frame = av.AudioFrame(format="s16", layout="mono", samples=960)
-            frame.pts, frame.sample_rate, frame.time_base = index * 960, 48_000, Fraction(1, 48_000)
-            self.frames.put_nowait(frame)
-
-    async def recv(self) -> av.AudioFrame:
-        frame = await self.frames.get()
-        if frame is None:
-            raise MediaStreamError
-        return frame
 
 
 @given(wanted=st.lists(st.integers(0, 10**9), min_size=1, max_size=50))
@@ -76,7 +50,7 @@ def test_odd_sizes_and_other_formats_are_converted_too() -> None:
 
 async def test_newest_picture_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream.tracks, "RESEND_AFTER_S", 0.05)
-    track = AvatarTrack()
+    track = PictureTrack()
     picture = i420_from_rgb(np.zeros((32, 32, 3), np.uint8))
     for ticks in (0, 3_000, 6_000):
         track.push(picture, ticks)
@@ -86,13 +60,13 @@ async def test_newest_picture_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert track.resent == 1
     assert again.pts is not None
     assert again.pts > 6_000
-    track.push(picture, 6_100)  # captured before the re-sent still was: time must not run backwards
+    track.push(picture, 9_000)  # captured before the re-sent still was: time must not run backwards
     assert (await track.recv()).pts == again.pts + 90
 
 
 async def test_nothing_is_sent_before_the_first_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream.tracks, "RESEND_AFTER_S", 0.01)
-    track = AvatarTrack()
+    track = PictureTrack()
     waiting = asyncio.create_task(track.recv())
     await asyncio.sleep(0.05)
     assert not waiting.done()
@@ -101,57 +75,38 @@ async def test_nothing_is_sent_before_the_first_picture(monkeypatch: pytest.Monk
         await waiting
 
 
-def test_delay_follows_slowly_and_accounts_for_the_jitter_buffer() -> None:
-    delay = SmoothDelay()
-    steps = [delay.delay_ms]
-    for _ in range(400):
-        delay.update(280.0)
-        steps.append(delay.delay_ms)
-    assert delay.delay_ms == pytest.approx(280.0 - AUDIO_PREFETCH_MS, abs=1)
-    assert max(abs(b - a) for a, b in pairwise(steps)) <= 5.0
-    for _ in range(400):
-        delay.update(30.0)
-    assert delay.delay_ms == pytest.approx(0.0, abs=0.01)  # the voice cannot be earlier than it is
-    for _ in range(2_000):
-        delay.update(60_000.0)
-    assert delay.delay_ms <= stream.tracks.MAX_AUDIO_DELAY_MS
-
-
-async def test_voice_is_held_back_in_order_and_complete(monkeypatch: pytest.MonkeyPatch) -> None:
-    sleep, waits_s = asyncio.sleep, list[float]()
-
-    async def noting_sleep(wait_s: float) -> None:
-        waits_s.append(wait_s)
-        await sleep(wait_s)
-
-    monkeypatch.setattr(asyncio, "sleep", noting_sleep)
-    source, delay = QueuedVoice(), SmoothDelay()
-    delay.delay_ms = 120.0
-    track = DelayedAudioTrack(source, delay)
-    loop = asyncio.get_running_loop()
-    start_s = loop.time()
-    source.feed(10)
-    frames = [await track.recv() for _ in range(10)]
-    assert [frame.pts for frame in frames] == [index * 960 for index in range(10)]
-    assert loop.time() - start_s >= 0.12
-    assert sum(waits_s) < 0.6  # all by the same time, not each after the one before
-    assert track.overflows == 0
-    source.frames.put_nowait(None)
-    with pytest.raises(MediaStreamError):
-        await track.recv()
+async def test_a_lower_rate_and_a_smaller_picture_are_sent_on_demand() -> None:
+    track = PictureTrack()
+    picture = i420_from_rgb(np.full((64, 64, 3), 200, np.uint8))
+    track.level = Level(fps=15, scale=0.5)
+    sent = []
+    for index in range(30):  # a second at 30 per second
+        track.push(picture, index * 3_000)
+        if track._slot._ready.is_set():
+            sent.append(await track.recv())
+    assert len(sent) == 15
+    assert {(frame.width, frame.height) for frame in sent} == {(32, 32)}
+    assert abs(int(rgb_from_frame(sent[0]).mean()) - 200) <= 3
     track.stop()
 
 
-async def test_a_voice_nobody_takes_stays_bounded_and_is_counted(caplog: pytest.LogCaptureFixture) -> None:
-    source, delay = QueuedVoice(), SmoothDelay()
-    delay.delay_ms = 1_000.0
-    track = DelayedAudioTrack(source, delay)
-    source.feed(stream.tracks.AUDIO_QUEUE_FRAMES + 25)
+async def test_a_paused_track_takes_nothing_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its receiver has stopped reading: nothing is encoded for it, not even stills."""
+    monkeypatch.setattr(stream.tracks, "RESEND_AFTER_S", 0.01)
+    track = PictureTrack()
+    picture = i420_from_rgb(np.zeros((32, 32, 3), np.uint8))
+    track.push(picture, 0)
+    await track.recv()
+    track.paused = True
+    for index in range(1, 50):
+        track.push(picture, index * 3_000)
+    waiting = asyncio.create_task(track.recv())
     await asyncio.sleep(0.05)
-    assert track.overflows == 25
-    assert len([record for record in caplog.records if "audio queue full" in record.message]) == 1
-    delay.delay_ms = 0.0
-    assert (await track.recv()).pts == 25 * 960
+    assert not waiting.done()
+    assert track.dropped == 0
+    track.paused = False
+    track.push(picture, 60 * 3_000)
+    last = await waiting
+    while last.pts != 60 * 3_000:  # a still may have come first
+        last = await track.recv()
     track.stop()
-    with pytest.raises(MediaStreamError):
-        await track.recv()
