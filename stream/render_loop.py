@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 BROKEN_AFTER = 15  # failures in a row: about a second of frames; worth a new pipeline
 RECOVERED_AFTER = 100  # good frames in all, before a new pipeline is worth trying again
 LOG_EVERY = 300  # failures in a row: every 10 s or so
-STILL_TEXT = "The picture is paused: the renderer failed"
+STILL_TEXT = "Paused: the renderer failed"
 STILL_PX = 256  # where there is no picture yet
 _NS = 1_000_000_000
 

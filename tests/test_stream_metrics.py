@@ -12,7 +12,8 @@ SECOND_NS = 1_000_000_000
 
 
 def report(face_found: bool = True, calibrating: bool = False, track_ms: float = 5.0) -> RenderReport:
-    return RenderReport({"track": track_ms}, 1.0, 30.0, face_found, calibrating)
+    stage_ms = {"track": track_ms, "warp": 4.0, "denoise": 20.0}
+    return RenderReport(stage_ms, 1.0, 30.0, 29.0, face_found, calibrating)
 
 
 def test_percentiles() -> None:
@@ -65,8 +66,11 @@ def test_snapshot_is_json_and_bounded() -> None:
         now_ns = index * SECOND_NS // 30
         metrics.on_received(now_ns)
         metrics.on_rendered(report(track_ms=float(index)), now_ns)
-    message = metrics.snapshot(now_ns, 0, dropped=3)
+    message = metrics.snapshot(now_ns, 0, dropped=3, encode_ms=1.5)
     assert json.loads(json.dumps(message)) == message
     assert len(json.dumps(message)) < 1_000
+    assert message["latency_ms"]["render"] == 24.0  # all stages but tracking
+    assert message["latency_ms"]["encode"] == 1.5
+    assert metrics.render_ms() == 29.0
     assert message["stage_ms"]["track"]["p50"] > 9_800  # of the last seconds, not of the whole session
     assert (message["received"], message["rendered"], message["dropped"]) == (10_000, 10_000, 3)
