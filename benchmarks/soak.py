@@ -48,7 +48,7 @@ class Bounds:
     latency_ms_per_min: float = 0.5
     call_mb_per_min: float = 0.5  # of the server's memory, within one call
     mb_per_session: float = 0.1  # from call to call
-    threads: int = 0  # more at the end than after the first fifth
+    threads: int = 2  # more at the end than after the first fifth; executors make theirs as they need them
     files: int = 0
     sockets: int = 2  # of the HTTP client's kept connections
 
