@@ -8,10 +8,15 @@ the time of the real one and makes no picture worth looking at. Needs diffusers 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+# Read when torch is imported. Its waiting threads would spin, and on cores shared with codecs the graph would
+# then take three times as long: nobody is to say that the baseline was hobbled.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch

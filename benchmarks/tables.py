@@ -12,6 +12,13 @@ from typing import Any
 
 Record = Mapping[str, Any]
 NONE = "-"  # nothing was measured there
+VIEWERS = ("headless aiortc peer", "headless Chromium")
+BASELINE_ROWS = {
+    "sd_turbo": "SD-Turbo, one step, tiny autoencoder (random weights)",
+    "denoiser": "our denoiser, as served",
+    "denoiser_torch": "our denoiser, in torch",
+    "pipeline": "our whole pipeline, every tracker on every picture",
+}
 MOTIONS = {"yaw": "yaw", "pitch": "pitch", "roll": "roll", "lip_aperture": "lips", "lid_aperture": "lids"}
 
 
@@ -44,9 +51,131 @@ def live(aiortc: Record, chromium: Record) -> str:
     """Two calls, by a headless peer and by a browser."""
     rows = [
         (viewer, number(record["fps_delivered"], 1), ranks(record["motion_to_photon_ms"]))
-        for viewer, record in (("headless aiortc peer", aiortc), ("headless Chromium", chromium))
+        for viewer, record in zip(VIEWERS, (aiortc, chromium), strict=True)
     ]
     return markdown(("viewer", "pictures per second", "motion to photon, p50 / p95 / p99 ms"), rows)
+
+
+def floor(aiortc: Record, chromium: Record) -> str:
+    """What of the two calls' latency is transport, and what is ours."""
+    rows = [
+        (
+            viewer,
+            ranks(record["motion_to_photon_ms"]),
+            ranks(record["floor"]["motion_to_photon_ms"]),
+            ranks(record["ours_ms"]),
+        )
+        for viewer, record in zip(VIEWERS, (aiortc, chromium), strict=True)
+    ]
+    return markdown(("p50 / p95 / p99 ms", "avatar", "echo: transport alone", "difference"), rows)
+
+
+def stages(record: Record) -> str:
+    """Each stage of one picture, by the wall and in CPU time."""
+    cpu = record["cpu_process_ms"]
+    rows = [
+        (name.replace("_", " "), *_ranked(wall), number(cpu[name]["p50"], 1))
+        for name, wall in {**record["stage_ms"], "total": record["total_ms"]}.items()
+    ]
+    return markdown(("stage", "p50 ms", "p95 ms", "p99 ms", "CPU of all threads, p50 ms"), rows)
+
+
+def load(record: Record) -> str:
+    """More and more sessions at once."""
+    rows = [
+        (
+            number(step["sessions"]),
+            number(step["fps_least"], 1),
+            f"{number(step['p50_worst_ms'])} / {number(step['p95_worst_ms'])}",
+            number(step["server_cores"], 2),
+            number(step["server_mb"]),
+            "yes" if step["holds"] else "no",
+        )
+        for step in record["steps"]
+    ]
+    promise = record["config"]["promise"]
+    held = f"{promise['fps']:g} fps within {promise['p95_ms']:g} ms for all"
+    head = ("sessions", "fewest pictures per second", "worst p50 / p95 ms", "server cores", "server MB", held)
+    return markdown(head, rows)
+
+
+def soak(record: Record) -> str:
+    """What grows in one long call and over many short ones, beside its bounds."""
+    call, calls, config = record["call"], record["calls"], record["config"]
+    long, many = f"one call of {config['minutes']:g} minutes", f"{calls['sessions']} calls"
+    shown = (
+        (f"latency over {long}, ms per minute", call, "latency_ms_per_min"),
+        (f"age of waiting pictures over {long}, ms per minute", call, "queue_age_ms_per_min"),
+        (f"memory over {long}, MB per minute", call, "call_mb_per_min"),
+        (f"memory over {many}, MB per call", calls, "mb_per_session"),
+        (f"threads after {many}", calls, "threads"),
+        (f"files after {many}", calls, "files"),
+        (f"sockets after {many}", calls, "sockets"),
+    )
+    rows = [(text, f"{part[name]:+g}", f"{record['bounds'][name]:g}") for text, part, name in shown]
+    return markdown(("growth of", "measured", "bound"), rows)
+
+
+def cache(record: Record) -> str:
+    """What each part of the temporal cache buys."""
+    rows = [
+        (
+            row["off"].replace("_", " "),
+            number(row["ms"]["moving"]["p50"], 1),
+            number(row["ms"]["still"]["p50"], 1),
+            number(row["flicker_moving"], 2),
+            number(row["flicker_still"], 2),
+            " / ".join(number(row["drift_de2000"][part]["most"], 2) for part in ("cheek", "cloth")),
+        )
+        for row in record["rows"]
+    ]
+    head = ("off", "ms moving", "ms still", "flicker moving", "flicker still", "colour drift, cheek / cloth")
+    return markdown(head, rows)
+
+
+def baselines(record: Record) -> str:
+    """Time of a picture beside the diffusion graph."""
+    rows = []
+    for name, text in BASELINE_ROWS.items():
+        found = record["times_faster"].get(name)
+        times = NONE if found is None else f"{found['value']:.0f} ({found['low']:.0f} to {found['high']:.0f})"
+        rows.append((text, ranks(record["picture_ms"][name], ("p50", "p95"), 1), times))
+    return markdown(("per picture", "p50 / p95 ms", "times faster"), rows)
+
+
+def baselines_live(record: Record) -> str:
+    """Calls through the real server, with each in the renderer's place."""
+    names = {
+        "echo": "nothing (echo: transport alone)",
+        "avatar": "our pipeline",
+        "sd_turbo": "SD-Turbo's graph on each picture (random weights, nothing tracked)",
+    }
+    rows = [
+        (
+            text,
+            number(record["live"][name]["fps_delivered"], 1),
+            ranks(record["live"][name]["motion_to_photon_ms"], ("p50", "p95")),
+        )
+        for name, text in names.items()
+    ]
+    return markdown(("renderer", "pictures per second", "motion to photon, p50 / p95 ms"), rows)
+
+
+def networks(record: Record) -> str:
+    """The networks in an avatar file, as `avatarcast export --list` tells them."""
+    rows = [
+        (
+            f"`{name}`",
+            number(found["bytes"] / 1e6, 1),
+            number((found.get("parity") or {}).get("psnr_db"), 1),
+            number((found.get("held_out") or {}).get("loss_db"), 2),
+            number((found.get("speed") or {}).get("p50_ms"), 1),
+        )
+        for name, found in record["result"]["models"].items()
+    ]
+    return markdown(
+        ("network", "MB", "dB of the float32 output", "held-out loss, dB", "ms on one core"), rows
+    )
 
 
 def follow(quality: Record) -> str:
@@ -76,12 +205,25 @@ def held_out(quality: Record, talking_head: Record) -> str:
     return markdown(head, rows)
 
 
+def _ranked(values: Record) -> tuple[str, ...]:
+    return tuple(number(values[name], 1) for name in ("p50", "p95", "p99"))
+
+
 def _motion(found: Record | None) -> str:
     return NONE if found is None else f"{found['correlation']:.2f} / {found['gain']:.2f}"
 
 
+CALLS = ("glass_to_glass_aiortc", "glass_to_glass_chromium")
 TABLES: Mapping[str, Table] = {
-    "live": Table(("glass_to_glass_aiortc", "glass_to_glass_chromium"), live),
+    "live": Table(CALLS, live),
+    "floor": Table(CALLS, floor),
+    "stages": Table(("stages",), stages),
+    "load": Table(("load",), load),
+    "soak": Table(("soak",), soak),
+    "cache": Table(("cache",), cache),
+    "baselines": Table(("baselines",), baselines),
+    "baselines_live": Table(("baselines",), baselines_live),
+    "networks": Table(("export_bundled",), networks),
     "follow": Table(("quality",), follow),
     "held_out": Table(("quality", "enroll_talking_head"), held_out),
 }

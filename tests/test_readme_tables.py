@@ -128,3 +128,81 @@ def test_held_out_and_motion_of_several_avatars() -> None:
         "| selfie, two | 0.92 / 1.29 | 0.92 / 1.29 | 0.92 / 1.29 | 0.92 / 1.29 | - |"
     )
     assert tables.follow({"avatars": [avatar]}).splitlines()[2].startswith("| selfie | ")
+
+
+def line(text: str, row: int) -> str:
+    return text.splitlines()[2 + row]
+
+
+def test_stages_end_with_their_total() -> None:
+    ms = {"p50": 1.17, "p95": 1.58, "p99": None}
+    text = tables.stages(
+        {"stage_ms": {"to_rgb": ms}, "total_ms": ms, "cpu_process_ms": {"to_rgb": ms, "total": {"p50": 52.9}}}
+    )
+    assert line(text, 0) == "| to rgb | 1.2 | 1.6 | - | 1.2 |"
+    assert line(text, 1) == "| total | 1.2 | 1.6 | - | 52.9 |"
+
+
+def test_floor() -> None:
+    ranks_ms = {"p50": 20.0, "p95": 21.0, "p99": 22.0}
+    call = {"motion_to_photon_ms": LATENCY, "floor": {"motion_to_photon_ms": ranks_ms}, "ours_ms": LATENCY}
+    text = tables.floor(call, call)
+    assert line(text, 1) == "| headless Chromium | 64 / 88 / - | 20 / 21 / 22 | 64 / 88 / - |"
+
+
+def test_load_and_its_promise() -> None:
+    step = {"sessions": 1, "fps_least": 24.96, "p50_worst_ms": 64.2, "p95_worst_ms": 90.0}
+    step |= {"server_cores": 1.4, "server_mb": None, "holds": True}
+    text = tables.load({"config": {"promise": {"fps": 25.0, "p95_ms": 150.0}}, "steps": [step]})
+    assert "25 fps within 150 ms for all" in text
+    assert line(text, 0) == "| 1 | 25.0 | 64 / 90 | 1.40 | - | yes |"
+
+
+def test_soak_beside_its_bounds() -> None:
+    record = {
+        "config": {"minutes": 30.0},
+        "call": {"latency_ms_per_min": 0.0401, "queue_age_ms_per_min": -0.01, "call_mb_per_min": 0.2},
+        "calls": {"sessions": 200, "mb_per_session": 0.01, "threads": 0, "files": 0, "sockets": 1},
+    }
+    bounds = {"latency_ms_per_min": 0.5, "queue_age_ms_per_min": 0.2, "call_mb_per_min": 0.5}
+    bounds |= {"mb_per_session": 0.1, "threads": 0, "files": 0, "sockets": 2}
+    text = tables.soak(record | {"bounds": bounds})
+    assert line(text, 0) == "| latency over one call of 30 minutes, ms per minute | +0.0401 | 0.5 |"
+    assert line(text, 6) == "| sockets after 200 calls | +1 | 2 |"
+
+
+def test_cache_rows() -> None:
+    ms, drift = {"p50": 25.04}, {"cheek": {"most": 0.5}, "cloth": {"most": None}}
+    row = {"off": "pose_gate", "ms": {"moving": ms, "still": ms}, "flicker_moving": 1.0, "flicker_still": 2.0}
+    text = tables.cache({"rows": [row | {"drift_de2000": drift}]})
+    assert line(text, 0) == "| pose gate | 25.0 | 25.0 | 1.00 | 2.00 | 0.50 / - |"
+
+
+def test_baselines() -> None:
+    ms = {"p50": 1336.25, "p95": 1489.0}
+    faster = {"value": 152.3, "low": 140.7, "high": 166.4}
+    record = {
+        "picture_ms": dict.fromkeys(tables.BASELINE_ROWS, ms),
+        "times_faster": {name: faster for name in tables.BASELINE_ROWS if name != "sd_turbo"},
+        "live": {
+            name: {"fps_delivered": 0.7, "motion_to_photon_ms": ms} for name in ("echo", "avatar", "sd_turbo")
+        },
+    }
+    assert line(tables.baselines(record), 0).endswith("| 1,336.2 / 1,489.0 | - |")
+    assert line(tables.baselines(record), 1).endswith("| 1,336.2 / 1,489.0 | 152 (141 to 166) |")
+    assert line(tables.baselines_live(record), 2).endswith("| 0.7 | 1,336 / 1,489 |")
+
+
+def test_networks() -> None:
+    models = {
+        "denoiser-fp32.onnx": {"bytes": 9_200_000},
+        "denoiser-int8.onnx": {
+            "bytes": 2_500_000,
+            "parity": {"psnr_db": 41.0},
+            "held_out": {"loss_db": 0.05},
+            "speed": {"p50_ms": 9.0},
+        },
+    }
+    text = tables.networks({"result": {"models": models}})
+    assert line(text, 0) == "| `denoiser-fp32.onnx` | 9.2 | - | - | - |"
+    assert line(text, 1) == "| `denoiser-int8.onnx` | 2.5 | 41.0 | 0.05 | 9.0 |"
