@@ -47,9 +47,6 @@ class SessionRequest:
     receives: bool = True  # False: a WHIP publisher, which sends its camera and takes nothing back
 
 
-Offer = SessionRequest
-
-
 def read_request(body: Any) -> SessionRequest:
     """Check a decoded JSON body. Raises RequestRefused (400) with one line."""
     if not isinstance(body, dict):
@@ -77,12 +74,24 @@ def read_request(body: Any) -> SessionRequest:
 def read_publish_request(sdp: str, avatar: str | None, name: str | None) -> SessionRequest:
     """Check a WHIP offer (RFC 9725 section 4.2). Raises RequestRefused (400) with one line."""
     has_audio = _check_media(sdp, ("sendonly", "sendrecv"), "no video to send; offer one camera as sendonly")
-    return SessionRequest(sdp=sdp, has_audio=has_audio, avatar=avatar, name=_view_name(name), receives=False)
+    return SessionRequest(
+        sdp=_as_dtls_client(sdp), has_audio=has_audio, avatar=avatar, name=_view_name(name), receives=False
+    )
 
 
-def check_viewer_offer(sdp: str) -> None:
-    """Check a WHEP offer. Raises RequestRefused (400) with one line."""
+def read_viewer_offer(sdp: str) -> str:
+    """Check a WHEP offer; gives what to answer. Raises RequestRefused (400) with one line."""
     _check_media(sdp, ("recvonly", "sendrecv"), "no video to receive; offer one video section as recvonly")
+    return _as_dtls_client(sdp)
+
+
+def _as_dtls_client(sdp: str) -> str:
+    """The offer of a peer that may take either role in DTLS, with the client's chosen.
+
+    A media server is expected in the server's role (RFC 9725 section 4.4.4), and GStreamer, whose certificate
+    is RSA, shares no cipher with aiortc in the client's.
+    """
+    return re.sub(r"(?m)^a=setup:actpass(?=\s*$)", "a=setup:active", sdp)
 
 
 def _view_name(name: Any) -> str | None:
@@ -124,6 +133,8 @@ def _media_kinds(sdp: str, video_directions: tuple[str, ...]) -> list[str]:
         raise RequestRefused(
             400, "sdp cannot be read as a session description; send the offer unchanged"
         ) from error
+    if len(names) == 1 and not bundled:  # GStreamer names no group of one
+        bundled = names
     # aiortc takes these for granted, and half builds a connection that it cannot close again
     if "" in names or len(set(names)) < len(names) or sorted(bundled) != sorted(names):
         raise RequestRefused(400, "the offer's sections need one mid each, all in one BUNDLE group")

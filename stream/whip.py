@@ -19,7 +19,7 @@ from aiortc import RTCSessionDescription
 
 from stream.bodies import read_text
 from stream.ice import read_fragment
-from stream.negotiation import RequestRefused, check_viewer_offer, read_publish_request
+from stream.negotiation import RequestRefused, read_publish_request, read_viewer_offer
 from stream.route import Route
 from stream.security import OFFER_COST, Rule
 from stream.session import Session
@@ -62,9 +62,8 @@ class WhipRoutes:
     async def _watch(self, request: web.Request) -> web.Response:
         view = request.match_info["view"]
         session = self._registry.by_view(view)
-        sdp = await read_text(request, SDP)
-        check_viewer_offer(sdp)
-        viewer_id, answer = await session.add_viewer(sdp)
+        offer = read_viewer_offer(await read_text(request, SDP))
+        viewer_id, answer = await session.add_viewer(offer)
         return self._created(f"/whep/{view}/{viewer_id}", session.ice_tag(viewer_id), answer, [])
 
     def _created(
