@@ -24,7 +24,7 @@ from engine.prior import KeyImage, PriorBuilder
 from engine.retarget import Retargeter, Support
 from engine.runner import Runner
 from engine.runners import choose_runner
-from engine.sampler import noise_levels, sample
+from engine.sampler import check_steps, sample
 from engine.stages import Clock, StageClock
 from engine.temporal_cache import PREVIOUS_WEIGHT, CacheConfig, TemporalCache
 from engine.torso import TorsoModel
@@ -42,13 +42,13 @@ class PipelineConfig:
     """How to run an avatar."""
 
     runner: str = "auto"  # see engine.runners
-    steps: int = 1  # denoising steps of a steady frame, 1..3
+    steps: int = 1  # denoising steps of a steady frame, 1..8; a fresh start takes one more
     threads: int = 0  # of the CPU for the network, 0 = chosen from the cores
     live: bool = True  # slow trackers in threads of their own; False looks at every part on every frame
     cache: CacheConfig = field(default_factory=CacheConfig)
 
     def __post_init__(self) -> None:
-        noise_levels(self.steps, fresh=False)  # refuses steps out of range
+        check_steps(self.steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class Pipeline:
         start = np.empty_like(noise)
         _to_planes(np.asarray(warm, np.uint8), start)
         clock.end("warp")
-        clean = sample(self._denoise, start, noise, noise_levels(self._config.steps, fresh))
+        clean = sample(self._denoise, start, noise, self._config.steps, fresh)
         clock.end("denoise")
         self._compose(clean, prior.matte)
         self._cache.keep(target, self._drawn)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -58,6 +59,8 @@ class PriorBuilder:
         self._bank = list(bank)
         self._plate = plate
         self._points = [control_points(key.landmarks) for key in bank]
+        # The solver knows the same points again: target, last target, and where the noise lies undistorted.
+        self._points_of = lru_cache(maxsize=4)(control_points)
         self.chooser = KeyFrameChooser([key.landmarks for key in bank], neutral, per_region)
         canvas = (0, 0, self.size, self.size)
         self._solver = FlowSolver(canvas, max(2, CELL_PX * self.size // 256), self.size)
@@ -65,7 +68,7 @@ class PriorBuilder:
     def build(self, target: Landmarks, forbidden: NDArray[np.bool_] | None = None) -> Prior:
         """The prior for the target landmarks. forbidden: (K,) bool, key frames not to be used (training)."""
         choice = self.chooser.choose(target, forbidden)
-        points = control_points(target)
+        points = self._points_of(target)
         layers = self._warped(choice["torso"], points)
         if choice["head"] != choice["torso"]:
             head = self._warped(choice["head"], points)
@@ -78,7 +81,7 @@ class PriorBuilder:
 
     def flow_between(self, source: Landmarks, target: Landmarks) -> FloatArray:
         """(S, S, 2) px: where each pixel of `target` was in `source`."""
-        return body_flow(self._solver, control_points(target), control_points(source))
+        return body_flow(self._solver, self._points_of(target), self._points_of(source))
 
     def _warped(self, key: int, points: ControlPoints) -> U8Image:
         return sample(self._bank[key].rgba, body_flow(self._solver, points, self._points[key]))

@@ -7,7 +7,7 @@ coarse grid for all cells at once. Knows nothing of networks or of which key fra
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 import cv2
 import numpy as np
@@ -68,9 +68,8 @@ def _rows() -> dict[str, slice]:
     }
 
 
-@lru_cache(maxsize=32)
 def control_points(landmarks: Landmarks) -> ControlPoints:
-    """The control points of one frame: the same object each time, so that solvers know it again."""
+    """The control points of one frame."""
     face = landmarks.face[:, :2]
     centre = face[topo.RIGID].mean(0)
     hair = face[_OVAL_TOP] + _HAIR_REACH * (face[_OVAL_TOP] - centre)

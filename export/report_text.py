@@ -9,6 +9,7 @@ REGIONS = ("frame", "face", "mouth", "hands", "torso")
 _ROWS = {
     "one step": ("steps", "1"),
     "two steps": ("steps", "2"),
+    "eight steps": ("steps", "8"),
     "nearest training frame": ("baselines", "nearest_frame"),
     "previous real frame": ("baselines", "previous_frame"),
     "warped key frames only": ("baselines", "warp_only"),

@@ -14,7 +14,15 @@ import pytest
 from benchmarks.puppet import Pose, Puppet
 from engine.avatar import Avatar
 from engine.landmarks import Landmarks
-from export.held_out import REGIONS, held_out_report, psnr_db, region_boxes, replace_keyframes, ssim
+from export.held_out import (
+    REGIONS,
+    fine_power,
+    held_out_report,
+    psnr_db,
+    region_boxes,
+    replace_keyframes,
+    ssim,
+)
 from export.prepared import Prepared
 from export.report_text import held_out_table, motion_table
 
@@ -43,7 +51,8 @@ def test_ssim_is_one_for_equals_and_falls_with_blur() -> None:
 
 
 def test_the_report_has_the_promised_names(report: dict[str, Any], prepared: Prepared) -> None:
-    assert set(report) >= {"held_out", "baselines", "steps"}
+    assert set(report) >= {"held_out", "baselines", "steps", "sharpness"}
+    assert list(report["steps"]) == ["1", "2", "4", "8"]
     assert set(report["held_out"]["psnr_db"]) == set(REGIONS)
     assert set(REGIONS) == {"frame", "face", "mouth", "hands", "torso"}
     assert set(report["baselines"]) == BASELINES
@@ -52,6 +61,13 @@ def test_the_report_has_the_promised_names(report: dict[str, Any], prepared: Pre
     assert report["held_out"]["frames"] == len(prepared.rgb) - prepared.tail_start
     assert 0 < report["held_out"]["ssim"] <= 1
     assert json.loads(json.dumps(report)) == report
+
+
+def test_fine_power_falls_with_blur_and_is_zero_for_a_plain_picture() -> None:
+    picture, _ = Puppet(SIZE).picture(Puppet(SIZE).landmarks())
+    powers = [fine_power(np.asarray(cv2.GaussianBlur(picture, (0, 0), s), np.uint8)) for s in (0.4, 0.8, 1.6)]
+    assert fine_power(picture) > powers[0] > powers[1] > powers[2]
+    assert fine_power(np.full_like(picture, 90)) < 1e-3 * powers[2]
 
 
 def test_baselines_stand_in_the_right_order(report: dict[str, Any]) -> None:
@@ -121,7 +137,7 @@ def test_grey_key_frames_keep_their_shape(puppet_avatar: Avatar) -> None:
 
 def test_tables_line_up(report: dict[str, Any]) -> None:
     lines = held_out_table(report).splitlines()
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert len({len(line) for line in lines}) == 1
     assert f"{report['held_out']['psnr_db']['frame']:.2f}" in lines[1]
     motion = {

@@ -29,8 +29,8 @@ class CountingRunner(NullRunner):
         return super().run(feed)
 
 
-@pytest.mark.parametrize(("steps", "first", "later"), [(1, 2, 1), (2, 2, 2), (3, 3, 3)])
-def test_a_start_and_a_jump_take_at_least_two_steps(make: Make, steps: int, first: int, later: int) -> None:
+@pytest.mark.parametrize(("steps", "first", "later"), [(1, 2, 1), (2, 3, 2), (3, 4, 3)])
+def test_a_start_and_a_jump_take_one_step_more(make: Make, steps: int, first: int, later: int) -> None:
     runner = CountingRunner()
     config = PipelineConfig(steps=steps, cache=CacheConfig(pose_gate=False))
     stage = make([Pose(), Pose(yaw_deg=1), Pose(x=-0.2), Pose(x=0.4), Pose(x=0.4)], config, runner=runner)

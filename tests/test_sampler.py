@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.errors import SettingsError
-from engine.sampler import MAX_STEPS, START_LEVEL, STEADY_LEVEL, noise_levels, noised, sample
+from engine.sampler import MAX_STEPS, START_LEVEL, STEADY_LEVEL, check_steps, noised, sample
 
 FloatArray = NDArray[np.float32]
 SHAPE = (1, 3, 4, 4)
@@ -33,50 +33,68 @@ def test_in_between_it_is_straight(a: float, b: float) -> None:
     assert noised(clean, noise, a).dtype == np.float32
 
 
-@pytest.mark.parametrize("steps", range(1, MAX_STEPS + 1))
-def test_levels_fall_and_count(steps: int) -> None:
-    steady, fresh = noise_levels(steps, fresh=False), noise_levels(steps, fresh=True)
-    assert len(steady) == steps
-    assert len(fresh) == max(2, steps)
-    for levels in (steady, fresh):
-        assert list(levels) == sorted(levels, reverse=True)
-        assert len(set(levels)) == len(levels)
-        assert all(0 < level <= 1 for level in levels)
-    assert steady[0] == STEADY_LEVEL
-    assert fresh[0] == START_LEVEL
-    assert steady[1:] == fresh[1 : len(steady)]
+class Recorder:
+    """A denoiser that tells what it was asked, and always answers in the same array."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[FloatArray, float]] = []
+        self.answers: list[FloatArray] = []
+        self._buffer = np.empty(SHAPE, np.float32)
+
+    def __call__(self, noisy: FloatArray, level: float) -> FloatArray:
+        self.asked.append((noisy.copy(), level))
+        self._buffer[:] = 0.5 * noisy + len(self.asked)
+        self.answers.append(self._buffer.copy())
+        return self._buffer
 
 
 @pytest.mark.parametrize("steps", [-1, 0, MAX_STEPS + 1])
-@pytest.mark.parametrize("fresh", [False, True])
-def test_other_numbers_of_steps_are_refused(steps: int, fresh: bool) -> None:
+def test_other_numbers_of_steps_are_refused(steps: int) -> None:
     with pytest.raises(SettingsError, match=f"steps={steps}: must be 1 to {MAX_STEPS}"):
-        noise_levels(steps, fresh)
+        check_steps(steps)
+    with pytest.raises(SettingsError, match=f"steps={steps}"):
+        sample(Recorder(), array(0), array(1), steps, fresh=False)
 
 
-def test_every_step_starts_from_the_last_ones_picture() -> None:
-    start, noise, outputs = array(0), array(1), [array(2), array(3), array(4)]
-    seen: list[tuple[FloatArray, float]] = []
-
-    def denoise(noisy: FloatArray, level: float) -> FloatArray:
-        seen.append((noisy.copy(), level))
-        return outputs[len(seen) - 1]
-
-    result = sample(denoise, start, noise, (0.9, 0.5, 0.1))
-    assert result is outputs[2]
-    assert [level for _, level in seen] == [0.9, 0.5, 0.1]
-    for (noisy, level), source in zip(seen, (start, *outputs[:2]), strict=True):
-        assert np.array_equal(noisy, noised(source, noise, level))
+@pytest.mark.parametrize("steps", range(1, MAX_STEPS + 1))
+def test_the_picture_is_the_mean_of_steps_that_all_begin_at_the_warm_start(steps: int) -> None:
+    start, noise, denoise = array(0), array(1), Recorder()
+    result = sample(denoise, start, noise, steps, fresh=False)
+    assert [level for _, level in denoise.asked] == [STEADY_LEVEL] * steps
+    assert np.array_equal(denoise.asked[0][0], noised(start, noise, STEADY_LEVEL))
+    assert result == pytest.approx(np.mean(denoise.answers, axis=0), abs=1e-5)
 
 
-def test_a_perfect_denoiser_is_exact_at_any_levels() -> None:
+def test_every_step_has_its_own_draw_of_the_same_noise() -> None:
+    noise, denoise = np.random.default_rng(2).standard_normal((1, 3, 64, 64), np.float32), Recorder()
+    denoise._buffer = np.empty_like(noise)
+    sample(denoise, np.zeros_like(noise), noise, MAX_STEPS, fresh=False)
+    draws = [noisy / STEADY_LEVEL for noisy, _ in denoise.asked]
+    for index, draw in enumerate(draws):
+        assert np.sort(draw, axis=None) == pytest.approx(np.sort(noise, axis=None), abs=1e-5)
+        for other in draws[:index]:
+            assert abs(np.corrcoef(draw.ravel(), other.ravel())[0, 1]) < 0.05
+
+
+def test_a_fresh_start_takes_a_step_from_pure_noise_first() -> None:
+    start, noise, denoise = array(0), array(1), Recorder()
+    result = sample(denoise, start, noise, 1, fresh=True)
+    assert [level for _, level in denoise.asked] == [START_LEVEL, STEADY_LEVEL]
+    assert denoise.asked[0][0] == pytest.approx(noise, abs=1e-6)
+    assert np.array_equal(denoise.asked[1][0], noised(denoise.answers[0], noise, STEADY_LEVEL))
+    assert np.array_equal(result, denoise.answers[1])
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_perfect_denoiser_is_exact_with_any_steps(fresh: bool) -> None:
     truth = array(5)
-    assert np.array_equal(sample(lambda *_: truth, array(0), array(1), noise_levels(3, True)), truth)
+    for steps in (1, 3, MAX_STEPS):
+        assert sample(lambda *_: truth, array(0), array(1), steps, fresh) == pytest.approx(truth, abs=1e-6)
 
 
 def test_inputs_are_left_alone() -> None:
     start, noise = array(0), array(1)
     kept = start.copy(), noise.copy()
-    sample(lambda noisy, _: noisy, start, noise, (1.0, 0.5))
+    sample(Recorder(), start, noise, 3, fresh=True)
     assert np.array_equal(start, kept[0])
     assert np.array_equal(noise, kept[1])
