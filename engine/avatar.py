@@ -108,12 +108,12 @@ def save_avatar(
     preview_jpeg: bytes,
     training: Mapping[str, Any],
     variants: Mapping[str, Mapping[str, Any]] | None = None,
-    held_out: Sequence[tuple[bytes, Landmarks]] = (),
+    held_out: Sequence[HeldOutFrame] = (),
 ) -> Avatar:
     """Writes the avatar, all or nothing, and gives it as it will load.
 
     training: how the networks came about; variants: model file name -> precision, steps, ...; held_out:
-    JPEGs of consecutive frames that training never saw, with their landmarks.
+    consecutive frames that training never saw.
     What `load_avatar` would refuse is refused here, before anything is written.
     """
     members = {
@@ -142,11 +142,11 @@ def save_avatar(
     return avatar
 
 
-def held_out_members(frames: Sequence[tuple[bytes, Landmarks]]) -> dict[str, bytes]:
+def held_out_members(frames: Sequence[HeldOutFrame]) -> dict[str, bytes]:
     """The members that hold these frames; none for none."""
-    members = {f"held_out/{index:02d}.jpg": jpeg for index, (jpeg, _) in enumerate(frames)}
+    members = {f"held_out/{index:02d}.jpg": frame.jpeg for index, frame in enumerate(frames)}
     if frames:
-        members[HELD_OUT_LANDMARKS] = encode_arrays(stack_landmarks([landmarks for _, landmarks in frames]))
+        members[HELD_OUT_LANDMARKS] = encode_arrays(stack_landmarks([frame.landmarks for frame in frames]))
     return members
 
 

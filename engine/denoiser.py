@@ -104,9 +104,9 @@ class Denoiser(nn.Module):
         return self.correct(self.stem(torch.cat(cells, dim=1)), prior, noise_level)
 
     def correct(self, stem: Tensor, prior: Tensor, noise_level: Tensor) -> Tensor:
-        """The clean picture, from what the stem makes of the inputs (N, widths[0], 64, 64)."""
+        """The clean picture, from what the stem makes of the inputs (N, widths[0], 64, 64), in its type."""
         phase = noise_level[:, None] * self.frequencies
-        embedding = self.embed(torch.cat([phase.sin(), phase.cos()], dim=1))
+        embedding = self.embed(torch.cat([phase.sin(), phase.cos()], dim=1)).to(stem.dtype)
         fine = self.fine_in(stem, embedding)
         middle = self.middle_in(self.down_middle(fine), embedding)
         x = self.down_coarse(middle)

@@ -68,7 +68,7 @@ def run_checks() -> Iterator[Check]:
     """Every check, one after the other; each may take a second for the import."""
     yield _python()
     yield Check("platform", True, f"{platform.platform()}, {platform.machine()}")
-    yield Check("cpu", True, f"{_cpu_name()}, {_cores()} cores usable, {_memory()}")
+    yield Check("cpu", True, f"{cpu_name()}, {_cores()} cores usable, {_memory()}")
     yield _package("numpy", "", needed=True)
     yield _package("cv2", "", needed=True, cure=SYSTEM_LIBRARIES)
     yield _package("mediapipe", "", needed=True, cure=SYSTEM_LIBRARIES)
@@ -96,7 +96,8 @@ def _python() -> Check:
     return Check("python", ok, f"{platform.python_version()} at {sys.executable}{wanted}", needed=True)
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """What the processor calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

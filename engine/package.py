@@ -95,7 +95,7 @@ def write_package(path: str | Path, members: Mapping[str, bytes], manifest_field
         part.replace(target)
     except OSError as error:
         raise PackageError(
-            f"{target}: cannot be written ({error.strerror}); choose another place with --out"
+            f"{target}: cannot be written ({error.strerror}): make room there or choose another place"
         ) from error
     finally:
         part.unlink(missing_ok=True)

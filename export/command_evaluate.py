@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from export.footage import load_footage
 from export.framing import Framing, parse_framing
 from export.held_out import held_out_report
 from export.prepare import prepare
+from export.prepared import Prepared
 from export.report_text import held_out_table, motion_table
 
 
@@ -64,7 +66,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure_again(avatar: Avatar, paths: list[Path], runner: str) -> dict[str, Any]:
+def _measure_again(avatar: Avatar, paths: Sequence[Path], runner: str) -> dict[str, Any]:
+    prepared = prepare_again(avatar, paths)
+    with _bar("measuring") as bar:
+        return held_out_report(avatar, prepared, runner, lambda done, total: _show(bar, done, total))
+
+
+def prepare_again(avatar: Avatar, paths: Sequence[Path]) -> Prepared:
+    """The footage that the avatar was enrolled from, tracked and cut as it was then."""
     framings = [parse_framing(text) for text in avatar.manifest["training"]["framings"]]
     if len(framings) != len(paths):
         raise SettingsError(
@@ -74,9 +83,7 @@ def _measure_again(avatar: Avatar, paths: list[Path], runner: str) -> dict[str, 
         footage = load_footage(paths, progress=lambda done, total: _show(bar, done, total))
     squares = [framing for framing in framings if isinstance(framing, Framing)]
     with _bar("cutting out") as bar:
-        prepared = prepare(footage, squares, avatar.size, lambda done, total: _show(bar, done, total))
-    with _bar("measuring") as bar:
-        return held_out_report(avatar, prepared, runner, lambda done, total: _show(bar, done, total))
+        return prepare(footage, squares, avatar.size, lambda done, total: _show(bar, done, total))
 
 
 def follow(avatar: Avatar, driver: Path, config: PipelineConfig) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from export.held_out import held_out_report
 from export.onnx_export import export_onnx, parity
 from export.prepare import frame_footage, prepare
 from export.prepared import Identity, Prepared, learn_identity
+from export.quality_gate import held_out_frames
 from export.train import Progress, TrainConfig, Trainer, TrainRecord, pick_device
 from export.training_set import TrainingSet
 
@@ -230,6 +231,7 @@ def _package(
     variants: Mapping[str, Mapping[str, Any]] = {
         MODEL_NAME: {"precision": "fp32", "steps": 1, "parity": agreement}
     }
+    fields["held_out"] = held_out_frames(prepared)
     return save_avatar(options.out, **fields, report=report, training=training, variants=variants)
 
 

@@ -61,8 +61,8 @@ def require(report: GateReport, bound_db: float) -> None:
         )
 
 
-def held_out_frames(prepared: Prepared, count: int = HELD_OUT_FRAMES) -> list[tuple[bytes, Landmarks]]:
-    """JPEG and landmarks of that many consecutive frames of the held-out tail: where the face moves most.
+def held_out_frames(prepared: Prepared, count: int = HELD_OUT_FRAMES) -> list[HeldOutFrame]:
+    """That many consecutive frames of the held-out tail: where the face moves most.
 
     Fewer only where no longer stretch of the tail shows a face.
     """
@@ -76,18 +76,22 @@ def held_out_frames(prepared: Prepared, count: int = HELD_OUT_FRAMES) -> list[tu
     while count > 1 and not (starts := _stretches(seen, count)):
         count -= 1
     start = max(starts, key=lambda at: float(moved[at : at + count].sum())) if count > 1 else 0
-    return [(jpeg(prepared.rgb[index]), prepared.landmarks[index]) for index in tail[start : start + count]]
+    return [
+        held_out_frame(prepared.rgb[index], prepared.landmarks[index])
+        for index in tail[start : start + count]
+    ]
 
 
 def _stretches(seen: Sequence[bool], count: int) -> list[int]:
     return [at for at in range(len(seen) - count + 1) if all(seen[at : at + count])]
 
 
-def jpeg(rgb: U8Image) -> bytes:
-    """rgb: (H, W, 3) uint8, kept near to what it was."""
+def held_out_frame(rgb: U8Image, landmarks: Landmarks) -> HeldOutFrame:
+    """rgb: (S, S, 3) uint8, kept near to what it was."""
     buffer = BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue()
+    with Image.open(buffer) as image:
+        return HeldOutFrame(buffer.getvalue(), np.array(image, np.uint8), landmarks)
 
 
 def race(slow: Runner, fast: Runner, feed: Feed) -> tuple[float, float]:

@@ -46,9 +46,12 @@ def poses(avatar: Avatar, between: int) -> list[Landmarks]:
     return [*ways, keys[-1]]
 
 
-def feeds_of(avatar: Avatar, runner: Runner, frames: Sequence[Landmarks]) -> list[Feed]:
-    """What the network is fed while it renders `frames`: each noise level that any number of steps uses."""
-    recorder = _Recorder(runner)
+def feeds_of(avatar: Avatar, runner: Runner, frames: Sequence[Landmarks], every: int) -> list[Feed]:
+    """Each `every`th feed of the network while it renders `frames` with as many steps as there can be.
+
+    `every` must share no factor with MAX_STEPS: then all noise levels occur.
+    """
+    recorder = _Recorder(runner, every)
     for _ in replay(avatar, recorder, frames, steps=MAX_STEPS):
         pass
     return recorder.feeds
@@ -75,17 +78,21 @@ class _NoTracker:
 
 
 class _Recorder:
-    """Runs another runner and keeps what it was fed."""
+    """Runs another runner and keeps each `every`th feed."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, every: int) -> None:
         self._runner = runner
+        self._every = every
+        self._runs = 0
         self.inputs: Mapping[str, TensorSpec] = runner.inputs
         self.outputs: Mapping[str, TensorSpec] = runner.outputs
         self.feeds: list[Feed] = []
 
     def run(self, feed: Feed) -> Mapping[str, Array]:
-        """Passes the feed on, and keeps a copy."""
-        self.feeds.append({name: array.copy() for name, array in feed.items()})
+        """Passes the feed on; a copy may be kept."""
+        if self._runs % self._every == 0:
+            self.feeds.append({name: array.copy() for name, array in feed.items()})
+        self._runs += 1
         return self._runner.run(feed)
 
     def close(self) -> None:

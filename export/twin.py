@@ -7,6 +7,8 @@ form.
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor, nn
 
@@ -34,8 +36,32 @@ class RunningTwin(nn.Module):
 
     def forward(self, noisy: Tensor, prior: Tensor, guidance: Tensor, noise_level: Tensor) -> Tensor:
         """As `Denoiser.forward`."""
-        stem = self.noisy(noisy) + self.prior(prior) + self.guidance(guidance)
-        return self.network.correct(stem, prior, noise_level)
+        return self.network.correct(self.stem(noisy, prior, guidance), prior, noise_level)
+
+    def stem(self, noisy: Tensor, prior: Tensor, guidance: Tensor) -> Tensor:
+        """What the Denoiser's stem makes of these inputs."""
+        summed: Tensor = self.noisy(noisy) + self.prior(prior) + self.guidance(guidance)
+        return summed
+
+
+class HalfTwin(nn.Module):
+    """The running twin in float16; inputs, output, noise level and the sum with the prior are float32.
+
+    Only the correction of the prior is rounded, and it is small.
+    """
+
+    def __init__(self, network: Denoiser) -> None:
+        super().__init__()
+        network = deepcopy(network)
+        frequencies = network.frequencies.clone()
+        self.twin = RunningTwin(network).half()
+        network.embed.float()  # its sines would lose their phase
+        network.frequencies = frequencies
+
+    def forward(self, noisy: Tensor, prior: Tensor, guidance: Tensor, noise_level: Tensor) -> Tensor:
+        """As `Denoiser.forward`."""
+        stem = self.twin.stem(noisy.half(), prior.half(), guidance.half())
+        return self.twin.network.correct(stem, prior, noise_level)
 
 
 def _strided(weight: Tensor, stride: int) -> nn.Conv2d:

@@ -15,14 +15,14 @@ from PIL import Image
 from engine.avatar import load_avatar, save_avatar
 from engine.errors import PackageError
 from engine.package import MANIFEST, build_manifest, encode_json
-from export.quality_gate import jpeg
+from export.quality_gate import held_out_frame
 
 
 @pytest.fixture
 def path(tmp_path: Path, avatar_fields: dict[str, Any]) -> Path:
     rng = np.random.default_rng(5)
     frames = [
-        (jpeg(rng.integers(0, 256, (64, 64, 3), np.uint8)), key.landmarks)
+        held_out_frame(rng.integers(0, 256, (64, 64, 3), np.uint8), key.landmarks)
         for key in avatar_fields["keyframes"]
     ]
     path = tmp_path / "held.avatar"
@@ -55,7 +55,9 @@ def test_an_avatar_needs_none(avatar_file: Path) -> None:
 
 
 def other_size() -> bytes:
-    return jpeg(np.zeros((32, 32, 3), np.uint8))
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
