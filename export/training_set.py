@@ -20,7 +20,7 @@ from engine.keyframes import region_features
 from engine.landmarks import Landmarks
 from engine.motion import VISIBLE, motion_of
 from engine.prior import PriorBuilder
-from engine.sampler import REFINE_LEVELS, STEADY_LEVEL
+from engine.sampler import STEADY_LEVEL
 from engine.temporal_cache import PREVIOUS_WEIGHT
 from engine.warp import sample as fetch
 from export.prepared import Identity, Prepared
@@ -30,7 +30,7 @@ FloatArray = NDArray[np.float32]
 
 AWAY_FRAMES = 30  # a key frame nearer in time than this would hand over the answer
 DAMAGED = 0.1  # share of the samples whose prior is spoilt, so that it is not copied blindly
-REFINING, STARTING = 0.25, 0.15  # shares of later steps and of fresh starts; the rest are steady first steps
+STARTING, STARTED = 0.15, 0.1  # shares of fresh starts and of the steps after them; the rest are steady
 # Moved, turned and scaled samples: without them the network learns by heart where the torso was in the
 # footage, and on unseen frames loses 2 dB against the plain prior.
 MOVED = 0.6  # share of the samples
@@ -52,6 +52,7 @@ class Batch:
     level: FloatArray  # (B,) 0..1
     clean: FloatArray  # (B, 3, S, S)
     weight: FloatArray  # (B, 1, S, S)
+    boxes: FloatArray  # (B, 5, 4) px, x0 y0 x1 y1 of mouth, eyes and hands; what does not show has no extent
 
 
 class TrainingSet:
@@ -110,8 +111,9 @@ class TrainingSet:
             self._builder.chooser.forget()
             prior = self._builder.build(target).rgb
             guidance = painter.draw(target).copy()
-            weight = np.ones(prior.shape[:2], np.float32)
-            samples.append(_Sample(prior, prior, guidance, prepared.rgb[index], weight, noise, STEADY_LEVEL))
+            clean, weight = prepared.rgb[index], np.ones(prior.shape[:2], np.float32)
+            boxes = _region_boxes(target, prepared.size)
+            samples.append(_Sample(prior, prior, guidance, clean, weight, noise, STEADY_LEVEL, boxes))
         return _stack(chosen, np.zeros(len(chosen), bool), samples)
 
     def __len__(self) -> int:
@@ -134,26 +136,26 @@ class TrainingSet:
         """One sample for training."""
         prior = self._priors[int(self._rng.random() < 0.35), frame]
         kind = self._rng.random()
-        if kind < REFINING:
-            level = float(self._rng.uniform(0.5 * REFINE_LEVELS[-1], 0.8 * STEADY_LEVEL))
-            start = self._first_guess(frame, prior)
-        elif kind < REFINING + STARTING:
+        level = float(self._rng.uniform(0.7 * STEADY_LEVEL, 0.6))
+        if kind < STARTING:
             level, start = float(self._rng.uniform(0.6, 1.0)), prior
+        elif kind < STARTING + STARTED:
+            start = self._first_guess(frame, prior)
         else:
-            level = float(self._rng.uniform(0.7 * STEADY_LEVEL, 0.6))
             start = _mixed(prior, self._previous(frame))
         if self._rng.random() < DAMAGED:
             prior = self._damaged(prior)
-        weight = self._weight(self.targets[frame])
+        boxes = _region_boxes(self.targets[frame], prior.shape[0])
+        weight = _weight_of(boxes, prior.shape[0])
         noise = self._rng.standard_normal((3, *prior.shape[:2]), np.float32)
-        sample = _Sample(start, prior, self._guidance[frame], self._clean[frame], weight, noise, level)
+        sample = _Sample(start, prior, self._guidance[frame], self._clean[frame], weight, noise, level, boxes)
         return self._moved(sample) if moved else sample
 
     def _first_guess(self, frame: int, prior: U8Image) -> U8Image:
-        """What a first step may leave to a second one.
+        """What the step from pure noise may leave as the warm start of the next.
 
-        The network's own output, made as poor as on unseen frames: on those it trains on the first step is
-        better than it will ever be live, and a second step that only knew such guesses would pass them on.
+        The network's own output, made as poor as on unseen frames: on those it trains on a step is better
+        than it will ever be live, and one that only knew such guesses would pass them on.
         """
         own = float(self._rng.uniform(0.2, 1.0))
         guess = cv2.addWeighted(self._own_output[frame], own, prior, 1.0 - own, 0)
@@ -166,8 +168,9 @@ class TrainingSet:
         scale = float(self._rng.uniform(1 - MOVE_SCALE, 1 + MOVE_SCALE))
 
         def move(part: NDArray[Any]) -> NDArray[Any]:
-            return _transformed(part, shift, turn, scale)
+            return _transformed(part, _transformation(part.shape[0], shift, turn, scale))
 
+        side = sample.prior.shape[0]
         return replace(
             sample,
             start=move(sample.start),
@@ -175,6 +178,7 @@ class TrainingSet:
             guidance=move(sample.guidance),
             clean=move(sample.clean),
             weight=move(sample.weight),
+            boxes=_moved_boxes(sample.boxes, _transformation(side, shift, turn, scale), side),
         )
 
     def _previous(self, frame: int) -> U8Image:
@@ -198,22 +202,6 @@ class TrainingSet:
         side = picture.shape[0]
         return np.asarray(cv2.warpAffine(picture, shift, (side, side), borderMode=cv2.BORDER_REPLICATE))
 
-    def _weight(self, target: Landmarks) -> FloatArray:
-        """(S, S) weight of each pixel in the loss: mouth, eyes and hands count more."""
-        side = self._clean.shape[1]
-        weight = np.ones((side, side), np.float32)
-        parts = [target.face[topo.LIPS_OUTER], *(target.face[eye] for eye in topo.EYES)]
-        parts += [
-            hand for hand, seen in zip(target.hands, target.hand_confidence, strict=True) if seen > VISIBLE
-        ]
-        for points in parts:
-            low, high = points[:, :2].min(0), points[:, :2].max(0)
-            pad = 0.2 * (high - low) + 2
-            x0, y0 = np.clip(low - pad, 0, side).astype(int)
-            x1, y1 = np.clip(high + pad, 0, side).astype(int)
-            weight[y0:y1, x0:x1] = 1.0 + REGION_WEIGHT
-        return weight
-
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
@@ -224,6 +212,7 @@ class _Sample:
     weight: FloatArray  # (S, S)
     noise: FloatArray  # (3, S, S)
     level: float
+    boxes: FloatArray  # (5, 4)
 
 
 def _stack(frames: NDArray[np.intp], moved: NDArray[np.bool_], samples: list[_Sample]) -> Batch:
@@ -240,19 +229,46 @@ def _stack(frames: NDArray[np.intp], moved: NDArray[np.bool_], samples: list[_Sa
         level=level,
         clean=_planes(np.stack([sample.clean for sample in samples])),
         weight=np.stack([sample.weight for sample in samples])[:, None],
+        boxes=np.stack([sample.boxes for sample in samples]),
     )
+
+
+def _region_boxes(target: Landmarks, side: int) -> FloatArray:
+    """(5, 4) px: x0 y0 x1 y1 of mouth, both eyes and both hands on the canvas; a hidden hand has zeros."""
+    parts = [target.face[topo.LIPS_OUTER], *(target.face[eye] for eye in topo.EYES), *target.hands]
+    shown = np.concatenate([np.ones(3, bool), target.hand_confidence > VISIBLE])
+    boxes = np.zeros((len(parts), 4), np.float32)
+    for box, points, visible in zip(boxes, parts, shown, strict=True):
+        if visible:
+            low, high = points[:, :2].min(0), points[:, :2].max(0)
+            pad = 0.2 * (high - low) + 2
+            box[:] = np.clip(np.concatenate([low - pad, high + pad]), 0, side)
+    return boxes
+
+
+def _weight_of(boxes: FloatArray, side: int) -> FloatArray:
+    """(S, S) weight of each pixel in the loss: mouth, eyes and hands count more."""
+    weight = np.ones((side, side), np.float32)
+    for x0, y0, x1, y1 in boxes.astype(int):
+        weight[y0:y1, x0:x1] = 1.0 + REGION_WEIGHT
+    return weight
 
 
 def _mixed(prior: U8Image, previous: U8Image) -> U8Image:
     return np.asarray(cv2.addWeighted(prior, 1 - PREVIOUS_WEIGHT, previous, PREVIOUS_WEIGHT, 0), np.uint8)
 
 
-def _transformed(part: NDArray[Any], shift: NDArray[np.float64], turn: float, scale: float) -> NDArray[Any]:
-    """shift: (2,) share of the side; about the middle. Edges are continued."""
-    side = part.shape[0]
+def _transformation(side: int, shift: NDArray[np.float64], turn: float, scale: float) -> NDArray[np.float64]:
+    """(2, 3) affine map about the middle. shift: (2,) share of the side; turn: degrees."""
     middle = (side - 1) / 2
-    matrix = cv2.getRotationMatrix2D((middle, middle), turn, scale)
+    matrix = np.asarray(cv2.getRotationMatrix2D((middle, middle), turn, scale))
     matrix[:, 2] += shift * side
+    return matrix
+
+
+def _transformed(part: NDArray[Any], matrix: NDArray[np.float64]) -> NDArray[Any]:
+    """A picture or map (S, S) or (S, S, C), mapped; edges are continued."""
+    side = part.shape[0]
     # OpenCV takes four channels at a time.
     groups = [part] if part.ndim == 2 else [part[..., i : i + 4] for i in range(0, part.shape[2], 4)]
     moved = [
@@ -260,6 +276,13 @@ def _transformed(part: NDArray[Any], shift: NDArray[np.float64], turn: float, sc
         for g in groups
     ]
     return moved[0] if len(moved) == 1 else np.concatenate(moved, axis=2)
+
+
+def _moved_boxes(boxes: FloatArray, matrix: NDArray[np.float64], side: int) -> FloatArray:
+    """(5, 4) px: the boxes' centres mapped, their sizes kept: turns and scales are small."""
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    moved = centre @ matrix[:, :2].T + matrix[:, 2]
+    return np.asarray(np.clip(np.concatenate([moved - half, moved + half], 1), 0, side), np.float32)
 
 
 def _planes(pictures: U8Image) -> FloatArray:
