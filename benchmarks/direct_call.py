@@ -17,12 +17,12 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from numpy.typing import NDArray
 
-from benchmarks.echo_server import EchoPipeline
+from benchmarks.echo_server import EchoPipeline, echo_avatar
 from benchmarks.glass_statistics import Arrival
 from benchmarks.peer import AiortcPeer
 from engine.frame_code import read
 from stream.aiortc_tuning import gather_on_loopback, receive_promptly
-from stream.avatars import Avatars, ServedAvatar
+from stream.avatars import Avatars
 from stream.negotiation import read_publish_request, read_request
 from stream.render_loop import FramePipeline
 from stream.session import Session
@@ -34,7 +34,7 @@ Builder = Callable[[], FramePipeline]
 def avatars_of(builders: Mapping[str, Builder] | None = None) -> Avatars:
     """Avatars of these names and pipelines; the echo alone by default."""
     named = {"echo": EchoPipeline} if builders is None else builders
-    return Avatars([ServedAvatar(name, "synthetic", 256, b"", False, build) for name, build in named.items()])
+    return Avatars([echo_avatar(build, name) for name, build in named.items()])
 
 
 async def present(registry: SessionRegistry, peer: AiortcPeer, **fields: Any) -> Session:

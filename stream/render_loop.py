@@ -90,6 +90,7 @@ class Outgoing:
     i420: I420
     ticks: int
     report: RenderReport
+    is_still: bool = False  # the frame could not be rendered
 
 
 class RenderThread(threading.Thread):
@@ -201,7 +202,7 @@ class RenderThread(threading.Thread):
         age_ms = (perf_counter_ns() - incoming.arrived_ns) / 1e6
         picture = still(self._last, STILL_TEXT, STILL_PX)
         report = RenderReport({}, 0.0, age_ms, 0.0, face_found=False, calibrating=False)
-        return Outgoing(picture, capture_ticks(incoming), report)
+        return Outgoing(picture, capture_ticks(incoming), report, is_still=True)
 
 
 def capture_ticks(incoming: Incoming) -> int:

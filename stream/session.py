@@ -206,8 +206,11 @@ class Session:
         self.metrics.audio_overflows = self._voice.overflows
         link = Link() if self._own is None else self._own.link
         level = FULL if self._own is None else self._own.pictures.level
+        message = self.metrics.snapshot(now_ns, self._started_ns, self.dropped, link.encode_ms)
+        if self._performer.failing:
+            message["state"] = "the renderer fails"
         return {
-            **self.metrics.snapshot(now_ns, self._started_ns, self.dropped, link.encode_ms),
+            **message,
             "rtt_ms": link.rtt_ms,
             "audio_delay_ms": round(self._delay.delay_ms, 1),
             "view_id": self.view_id,
@@ -318,10 +321,13 @@ class Session:
 
     def _on_rendered(self, outgoing: Outgoing) -> None:
         report, now_ns = outgoing.report, perf_counter_ns()
-        self.metrics.on_rendered(report, now_ns)
-        self._telemetry.frame_rendered(report, now_ns)
-        link = Link() if self._own is None else self._own.link
-        self._delay.update(report.server_ms + (link.encode_ms or 0.0))
+        if outgoing.is_still:
+            self.metrics.frames_out.tick(now_ns)
+        else:
+            self.metrics.on_rendered(report, now_ns)
+            self._telemetry.frame_rendered(report, now_ns)
+            link = Link() if self._own is None else self._own.link
+            self._delay.update(report.server_ms + (link.encode_ms or 0.0))
         if self._own is not None:
             self._own.pictures.push(outgoing.i420, outgoing.ticks)
         self._audience.push(outgoing.i420, outgoing.ticks)
