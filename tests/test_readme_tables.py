@@ -151,7 +151,7 @@ def test_floor() -> None:
 
 
 def test_load_and_its_promise() -> None:
-    step = {"sessions": 1, "fps_least": 24.96, "p50_worst_ms": 64.2, "p95_worst_ms": 90.0}
+    step: dict[str, object] = {"sessions": 1, "fps_least": 24.96, "p50_worst_ms": 64.2, "p95_worst_ms": 90.0}
     step |= {"server_cores": 1.4, "server_mb": None, "holds": True}
     text = tables.load({"config": {"promise": {"fps": 25.0, "p95_ms": 150.0}}, "steps": [step]})
     assert "25 fps within 150 ms for all" in text
