@@ -27,7 +27,10 @@ MAX_PICTURE_PX = 4096  # of a side; checked before anything is decoded
 _PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
-# Of replace_background, tuned by eye on dark hair, cloth and skin over chroma green.
+# Tuned by eye on dark hair, cloth and skin over chroma green.
+PLATE_LIKE = 14  # of 255, in any channel: what differs less from the plate is the plate
+MATTE_ERROR_PX = 16  # at 256 px: how far the matte may reach over the person
+SPECK_SHARE = 0.004  # of the canvas: smaller pieces of a person are none, a hand is larger
 MATTE_EDGE = (0.35, 0.95)  # of the smoothed matte: cut inwards, its outermost pixel is mostly background
 SPILL_PX = 4  # at 256 px: how far inside the outline the old background may shine
 COLOR_REACH_PX = 7  # at 256 px: over which the person's own colour near the outline is averaged
@@ -111,6 +114,30 @@ class Background:
             cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR),
             np.uint8,
         )
+
+
+def settled_matte(drawn: U8Image, matte: FloatArray, plate: U8Image) -> FloatArray:
+    """The matte without what the picture shows to be background, and without specks; as `replace_background`.
+
+    The matte is that of the warped key frames. In a pose far from all of them it reaches over the person, and
+    there the network has painted the plate: what looks like the plate and hangs together with the outside is
+    outside. Deep inside the person nothing is asked, so a coat of the wall's colour stays whole.
+    """
+    reach_px = max(1, round(MATTE_ERROR_PX * plate.shape[0] / 256))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach_px + 1,) * 2)
+    person = (matte > 0.5).astype(np.uint8)
+    plate_like = cv2.absdiff(cv2.blur(drawn, (3, 3)), cv2.blur(plate, (3, 3))).max(axis=2) < PLATE_LIKE
+    maybe_outside = (plate_like & (cv2.erode(person, disc) == 0)) | (person == 0)
+    count, pieces = cv2.connectedComponents(maybe_outside.astype(np.uint8), connectivity=4)
+    is_outside = np.zeros(count, np.bool_)
+    is_outside[pieces[person == 0]] = True
+
+    count, pieces, facts, _ = cv2.connectedComponentsWithStats(
+        (~is_outside[pieces]).astype(np.uint8), connectivity=4
+    )
+    is_person = facts[:, cv2.CC_STAT_AREA] >= SPECK_SHARE * matte.size
+    is_person[0] = False  # what is outside
+    return matte * _mean(is_person[pieces].astype(np.float32), 1)
 
 
 def replace_background(drawn: U8Image, matte: FloatArray, plate: U8Image, background: U8Image) -> U8Image:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.avatar import Avatar
-from engine.background import Background, replace_background
+from engine.background import Background, replace_background, settled_matte
 from engine.guidance import GUIDANCE_CHANNELS, GuidancePainter
 from engine.landmarks import Landmarks
 from engine.live_tracker import LiveTracker
@@ -238,7 +238,8 @@ class Pipeline:
         if self._background is None:
             self._picture = self._drawn
         else:
-            self._picture = replace_background(self._drawn, self._matte, self._plate, self._background)
+            matte = settled_matte(self._drawn, self._matte, self._plate)
+            self._picture = replace_background(self._drawn, matte, self._plate, self._background)
 
     def _again(self, landmarks: Landmarks, clock: StageClock) -> Rendered:
         return self._rendered(landmarks, clock, reused=True)

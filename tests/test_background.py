@@ -15,7 +15,7 @@ from PIL import Image
 from benchmarks.puppet import Pose, Puppet, lively
 from benchmarks.puppet_stage import Make
 from engine.avatar import Avatar
-from engine.background import MAX_PICTURE_BYTES, Background, replace_background
+from engine.background import MAX_PICTURE_BYTES, Background, replace_background, settled_matte
 from engine.errors import SettingsError
 from engine.landmarks import Landmarks
 
@@ -157,6 +157,31 @@ def test_nothing_of_the_plate_is_left_away_from_the_person() -> None:
     assert np.array_equal(replace_background(plate, nobody, plate, green), green)
     everywhere = np.ones((SIZE, SIZE), np.float32)
     assert np.array_equal(replace_background(plate, everywhere, plate, green), plate)
+
+
+def test_where_the_picture_shows_the_plate_the_matte_ends() -> None:
+    """The matte reaches 7 px over the person, has a speck in the air, and the coat has the wall's colour."""
+    plate = np.full((SIZE, SIZE, 3), 120, np.uint8)
+    person = np.zeros((SIZE, SIZE), np.bool_)
+    person[40:, 30:100] = True
+    drawn = plate.copy()
+    drawn[person] = (200, 60, 40)
+    drawn[70:, 50:80] = 120  # within the person, open to the canvas's edge: stays
+    drawn[20:23, 20:23] = 0
+    matte = np.zeros((SIZE, SIZE), np.float32)
+    matte[40:, 30:107] = 1
+    matte[20:23, 20:23] = 1
+    settled = settled_matte(drawn, matte, plate)
+    assert not settled[:38].any()
+    assert not settled[:, 102:].any()
+    assert (settled[42:, 32:98] == 1).all()
+
+
+def test_a_person_who_fits_the_matte_keeps_it() -> None:
+    plate = np.full((SIZE, SIZE, 3), (90, 160, 220), np.uint8)
+    drawn, alpha = puppet_over(plate)
+    settled = settled_matte(drawn, alpha, plate)
+    assert np.abs(settled - alpha)[(alpha < 0.05) | (alpha > 0.98)].mean() < 0.004
 
 
 # In the pipeline
