@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from engine.denoiser import Denoiser, DenoiserConfig
 from engine.errors import SettingsError
+from export.checkpoint import load_state, save_state
 from export.training_set import Batch, TrainingSet
 
 SQUARED_WEIGHT = 25.0  # of the squared error against the absolute one
@@ -215,7 +216,6 @@ class Trainer:
         return tensor.to(self.device, non_blocking=True)
 
     def _save(self) -> None:
-        unfinished = self._checkpoint.with_suffix(".partial")
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -226,18 +226,12 @@ class Trainer:
             "shape": self.network.config.to_dict(),
             "config": asdict(self.config),
         }
-        torch.save(state, unfinished)
-        unfinished.replace(self._checkpoint)
+        save_state(self._checkpoint, state)
 
     def _resume(self) -> None:
-        if not self._checkpoint.exists():
+        state = load_state(self._checkpoint, self.network.config.to_dict(), self.device)
+        if state is None:
             return
-        state = torch.load(self._checkpoint, map_location=self.device, weights_only=True)
-        if state["shape"] != self.network.config.to_dict():
-            raise SettingsError(
-                f"{self._checkpoint}: a training of another shape {state['shape']}; "
-                f"wanted {self.network.config.to_dict()}: remove that folder to start afresh"
-            )
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])

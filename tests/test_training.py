@@ -101,7 +101,7 @@ def test_batches_hold_every_frame_but_none_of_the_tail(built: TrainingSet) -> No
 
 def test_all_kinds_of_levels_are_drawn(built: TrainingSet) -> None:
     levels = np.concatenate([built.draw(50).level for _ in range(8)])
-    assert 0.0 < levels.min() < 0.1
+    assert 0.2 < levels.min() < 0.25
     assert 0.9 < levels.max() <= 1.0
     assert 0.2 < np.mean((levels > 0.21) & (levels < 0.6)) < 0.9
 
@@ -115,12 +115,12 @@ def test_at_level_one_the_picture_is_noise(built: TrainingSet) -> None:
         assert abs(np.corrcoef(noisy.ravel(), clean.ravel())[0, 1]) < 0.2
 
 
-def test_refining_starts_from_the_networks_own_output(data: TrainingSet) -> None:
-    """What small levels start from gets whiter when all frames are said to have come out white."""
+def test_steady_steps_start_from_the_networks_own_output(data: TrainingSet) -> None:
+    """What they start from gets whiter when all frames are said to have come out white."""
 
     def start_brightness(level: float) -> float:
         batch = data.draw(100)
-        small = batch.level < 0.15
+        small = batch.level < 0.3
         assert small.any()
         white = np.ones((1, 3, SIZE, SIZE), np.float32) * level
         for frame in range(TRAINED):
@@ -129,7 +129,7 @@ def test_refining_starts_from_the_networks_own_output(data: TrainingSet) -> None
 
     start_brightness(-1.0)
     dark = start_brightness(1.0)
-    assert start_brightness(1.0) > dark + 0.5
+    assert start_brightness(1.0) > dark + 0.2
 
 
 def test_mouth_eyes_and_hands_weigh_more(prepared: Prepared, built: TrainingSet) -> None:

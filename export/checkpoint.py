@@ -1,0 +1,34 @@
+"""Training state on disk: replaced only when the new one is whole. Knows nothing of what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.errors import SettingsError
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """state: tensors, numbers, text, and lists and dictionaries of them."""
+    unfinished = path.with_suffix(".partial")
+    torch.save(dict(state), unfinished)
+    unfinished.replace(path)
+
+
+def load_state(path: Path, shape: Mapping[str, Any], device: torch.device) -> dict[str, Any] | None:
+    """What was saved, None where nothing was. Never unpickles objects.
+
+    Raises SettingsError when it belongs to a network of another shape; "shape" is part of the state.
+    """
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    if state["shape"] != dict(shape):
+        raise SettingsError(
+            f"{path}: a training of another shape {state['shape']}; "
+            f"wanted {dict(shape)}: remove that folder to start afresh"
+        )
+    return state
