@@ -28,7 +28,7 @@ _PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
 # Tuned by eye on dark hair, cloth and skin over chroma green.
-PLATE_LIKE = 14  # of 255, in any channel: what differs less from the plate is the plate
+PLATE_LIKE = 14  # of 255, in each channel: what differs no more from the plate is the plate
 MATTE_ERROR_PX = 16  # at 256 px: how far the matte may reach over the person
 SPECK_SHARE = 0.004  # of the canvas: smaller pieces of a person are none, a hand is larger
 MATTE_EDGE = (0.35, 0.95)  # of the smoothed matte: cut inwards, its outermost pixel is mostly background
@@ -123,11 +123,12 @@ def settled_matte(drawn: U8Image, matte: FloatArray, plate: U8Image) -> FloatArr
     there the network has painted the plate: what looks like the plate and hangs together with the outside is
     outside. Deep inside the person nothing is asked, so a coat of the wall's colour stays whole.
     """
-    reach_px = max(1, round(MATTE_ERROR_PX * plate.shape[0] / 256))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach_px + 1,) * 2)
     person = (matte > 0.5).astype(np.uint8)
-    plate_like = cv2.absdiff(cv2.blur(drawn, (3, 3)), cv2.blur(plate, (3, 3))).max(axis=2) < PLATE_LIKE
-    maybe_outside = (plate_like & (cv2.erode(person, disc) == 0)) | (person == 0)
+    difference = cv2.absdiff(cv2.blur(drawn, (3, 3)), cv2.blur(plate, (3, 3)))
+    plate_like = cv2.inRange(difference, (0, 0, 0), (PLATE_LIKE, PLATE_LIKE, PLATE_LIKE)) > 0
+    depth_px = cv2.distanceTransform(person, cv2.DIST_L2, 3)  # to the outline; the canvas's edge is none
+    near = depth_px <= MATTE_ERROR_PX * plate.shape[0] / 256
+    maybe_outside = (plate_like & near) | (person == 0)
     count, pieces = cv2.connectedComponents(maybe_outside.astype(np.uint8), connectivity=4)
     is_outside = np.zeros(count, np.bool_)
     is_outside[pieces[person == 0]] = True
