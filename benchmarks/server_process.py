@@ -63,14 +63,15 @@ class Holding:
     threads: int
     files: int  # descriptors that are no sockets
     sockets: int
+    tasks: int  # of its event loop
 
     def as_json(self) -> dict[str, float]:
         """By name, rounded."""
         return {name: round(value, 1) for name, value in asdict(self).items()}
 
 
-def holding(pid: int) -> Holding:
-    """From Linux's /proc. Raises FileNotFoundError when the process is gone, or on another system."""
+def holding(pid: int, tasks: int) -> Holding:
+    """From Linux's /proc. tasks: as the process told. Raises FileNotFoundError when it is gone."""
     process = Path(f"/proc/{pid}")
     targets = []
     for descriptor in (process / "fd").iterdir():
@@ -82,6 +83,7 @@ def holding(pid: int) -> Holding:
         threads=len(list((process / "task").iterdir())),
         files=len(targets) - sockets,
         sockets=sockets,
+        tasks=tasks,
     )
 
 

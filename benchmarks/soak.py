@@ -5,8 +5,8 @@
 One server for both parts. First one caller stays for --minutes: the age of waiting pictures, motion to photon
 and the server's memory are sampled, and their slopes taken after a warm-up of a fifth of the time, at most
 two minutes. Then --sessions calls one after the other, each until --pictures pictures have come, ended as the
-page ends them (DELETE): the server's memory, threads, descriptors and sockets are read once it says that no
-session is open, and compared after the last call with after the first fifth.
+page ends them (DELETE): the server's memory, threads, descriptors, sockets and event loop tasks are read once
+it says that no session is open, and compared after the last call with after the first fifth.
 
 passed says whether every figure is within the bounds that are in the record too; failures names those that
 are not. What bounds it: a slope needs time, so bounds mean little below ten minutes and fifty sessions; the
@@ -50,7 +50,8 @@ class Bounds:
     mb_per_session: float = 0.1  # from call to call
     threads: int = 2  # more at the end than after the first fifth; executors make theirs as they need them
     files: int = 0
-    sockets: int = 2  # of the HTTP client's kept connections
+    sockets: int = 2  # of the last requests' connections
+    tasks: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ async def long_call(url: str, pid: int, soak: Soak) -> dict[str, Any]:
     samples: list[dict[str, float | None]] = []
     while (elapsed_s := (perf_counter_ns() - start_ns) / 1e9) < soak.minutes * 60:
         await asyncio.sleep(min(SAMPLE_S, soak.minutes * 60 - elapsed_s))
-        samples.append(_sample(peer, pid, start_ns))
+        samples.append({**_state(peer, start_ns), **(await held(url, pid)).as_json()})
         if len(samples) % 12 == 0:
             print(f"  {samples[-1]}", flush=True)
     await end(url, peer)
@@ -83,14 +84,21 @@ async def long_call(url: str, pid: int, soak: Soak) -> dict[str, Any]:
     return {**call_figures(samples, warm_up_s), **kept(figures), "samples": samples}
 
 
-def _sample(peer: AiortcPeer, pid: int, start_ns: int) -> dict[str, float | None]:
+def _state(peer: AiortcPeer, start_ns: int) -> dict[str, float | None]:
     state = peer.stats[-1][1] if peer.stats else {}
     return {
         "s": round((perf_counter_ns() - start_ns) / 1e9, 1),
         "queue_age_p95_ms": state.get("queue_age_ms", {}).get("p95"),
         "fps_out": state.get("fps_out"),
-        **holding(pid).as_json(),
     }
+
+
+async def held(url: str, pid: int) -> Holding:
+    """What the server holds now; the question itself is one of its tasks and one or two of its sockets."""
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as reply:
+        lines = (await reply.text()).splitlines()
+    (tasks,) = [line.split()[1] for line in lines if line.startswith("avatarcast_event_loop_tasks ")]
+    return holding(pid, round(float(tasks)))
 
 
 def warm_up(seconds: float) -> float:
@@ -127,17 +135,17 @@ def kept(figures: Mapping[str, Any]) -> dict[str, Any]:
 async def short_calls(url: str, pid: int, soak: Soak) -> list[Holding]:
     """What the server holds after each call."""
     pictures = DriverPictures(soak.driver, *soak.size)
-    held: list[Holding] = []
+    after_each: list[Holding] = []
     for number in range(1, soak.sessions + 1):
         peer = AiortcPeer(url, StampedCamera(pictures.at, CAMERA_FPS))
         await peer.connect()
         await pictures_came(peer, soak.pictures)
         await end(url, peer)
         await calm(url)
-        held.append(holding(pid))
+        after_each.append(await held(url, pid))
         if number % 10 == 0:
-            print(f"  session {number}: {held[-1].as_json()}", flush=True)
-    return held
+            print(f"  session {number}: {after_each[-1].as_json()}", flush=True)
+    return after_each
 
 
 async def end(url: str, peer: AiortcPeer) -> None:
@@ -161,20 +169,21 @@ async def calm(url: str) -> None:
             await asyncio.sleep(0.05)
 
 
-def session_figures(held: Sequence[Holding]) -> dict[str, Any]:
+def session_figures(after_each: Sequence[Holding]) -> dict[str, Any]:
     """Growth from call to call, after the first fifth of them."""
-    first = held[math.ceil(len(held) / 5) - 1 :]
-    points = [(index * 60_000_000_000, held_then.resident_mb) for index, held_then in enumerate(first)]
-    before, after = first[0], first[-1]
+    counted = after_each[math.ceil(len(after_each) / 5) - 1 :]
+    points = [(index * 60_000_000_000, one.resident_mb) for index, one in enumerate(counted)]
+    before, after = counted[0], counted[-1]
     return {
-        "sessions": len(held),
+        "sessions": len(after_each),
         "mb_per_session": slope_per_minute(points),  # a session counted as a minute
         "threads": after.threads - before.threads,
         "files": after.files - before.files,
         "sockets": after.sockets - before.sockets,
+        "tasks": after.tasks - before.tasks,
         "before": before.as_json(),
         "after": after.as_json(),
-        "resident_mb": [round(one.resident_mb, 1) for one in held],
+        "resident_mb": [round(one.resident_mb, 1) for one in after_each],
     }
 
 
@@ -242,7 +251,7 @@ def describe(figures: Mapping[str, Any]) -> str:
     if (calls := figures["calls"]) is not None:
         lines.append(
             f"{calls['sessions']} calls: {calls['mb_per_session']} MB each; threads {calls['threads']:+d}, "
-            f"files {calls['files']:+d}, sockets {calls['sockets']:+d}"
+            f"files {calls['files']:+d}, sockets {calls['sockets']:+d}, tasks {calls['tasks']:+d}"
         )
     return "\n".join(lines)
 

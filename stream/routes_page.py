@@ -12,6 +12,7 @@ Knows nothing of how sessions are made.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from importlib import metadata, resources
 from time import perf_counter_ns
@@ -93,6 +94,7 @@ class PageRoutes:
         return web.json_response(facts, status=503 if registry.closed else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
+        self._registry.telemetry.set_tasks(len(asyncio.all_tasks()))
         text, kind = self._registry.telemetry.exposition(perf_counter_ns())
         return web.Response(body=text, headers={"Content-Type": kind})
 

@@ -50,6 +50,7 @@ class Telemetry:
         self._capacity = Gauge(
             "avatarcast_sessions_capacity", "Sessions that may be open at once.", registry=registry
         )
+        self._tasks = Gauge("avatarcast_event_loop_tasks", "Tasks of the event loop.", registry=registry)
         self._opened = counter("sessions_opened", "Sessions that were let in.")
         self._refused = counter("sessions_refused", "Requests for a session that were turned away.")
         self._ended = counter("sessions_ended", "Sessions that ended, by reason.", ["reason"])
@@ -63,6 +64,10 @@ class Telemetry:
     def set_capacity(self, sessions: int) -> None:
         """This many sessions may now be open at once."""
         self._capacity.set(sessions)
+
+    def set_tasks(self, tasks: int) -> None:
+        """The event loop has this many tasks now: more from session to session would be a leak."""
+        self._tasks.set(tasks)
 
     def session_opened(self) -> None:
         """A session was let in."""

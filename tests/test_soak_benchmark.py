@@ -40,7 +40,11 @@ def test_growth_from_call_to_call() -> None:
     """50 calls; the first ten fill pools, then 0.5 MB and, every tenth call, a thread and two files more."""
     held = [
         Holding(
-            300 + 20.0 * min(index, 10) + 0.5 * max(0, index - 10), 9 + index // 10, 8 + 2 * (index // 10), 4
+            resident_mb=300 + 20.0 * min(index, 10) + 0.5 * max(0, index - 10),
+            threads=9 + index // 10,
+            files=8 + 2 * (index // 10),
+            sockets=4,
+            tasks=12,
         )
         for index in range(50)
     ]
@@ -54,11 +58,11 @@ def test_growth_from_call_to_call() -> None:
 
 def test_verdict() -> None:
     call = call_figures(samples(age_per_min=0.0, mb_per_min=0.0), 120) | {"latency_ms_per_min": 0.0}
-    calls = session_figures([Holding(300.0, 9, 8, 4)] * 20)
+    calls = session_figures([Holding(300.0, 9, 8, 4, 12)] * 20)
     assert failures({"call": call, "calls": calls}, Bounds()) == []
     worse = {"call": {**call, "call_mb_per_min": 2.0}, "calls": {**calls, "files": 3}}
     assert failures(worse, Bounds()) == ["call_mb_per_min: 2.0 > 0.5", "files: 3 > 0"]
-    assert failures({"call": None, "calls": session_figures([Holding(300.0, 9, 8, 4)])}, Bounds()) == [
+    assert failures({"call": None, "calls": session_figures([Holding(300.0, 9, 8, 4, 12)])}, Bounds()) == [
         "mb_per_session: too few samples"
     ]
 
@@ -75,3 +79,4 @@ def test_a_real_soak_of_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert figures["call"]["fps_delivered"] > 0
     assert figures["calls"]["sessions"] == 2
     assert figures["calls"]["after"]["threads"] > 0
+    assert figures["calls"]["after"]["tasks"] > 0

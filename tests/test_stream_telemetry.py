@@ -52,6 +52,12 @@ def test_a_new_server_says_what_it_is_and_that_nothing_happened() -> None:
     assert found["process_resident_memory_bytes", ()] > 1e6
 
 
+def test_the_event_loops_tasks() -> None:
+    source = telemetry()
+    source.set_tasks(7)
+    assert read(source)["event_loop_tasks", ()] == 7
+
+
 def test_stage_times_fall_into_buckets_of_seconds() -> None:
     source = telemetry()
     for denoise_ms in (0.5, 14.0, 33.0, 41.0, 700.0):
