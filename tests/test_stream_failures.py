@@ -50,7 +50,7 @@ class Stage:
         self._delivered = threading.Semaphore(0)
         self._count = 0
         self.thread = RenderThread(
-            self.pipeline, self._deliver, self._on_failed, self._on_broken, False, False, "render-test"
+            self.pipeline, self._deliver, self._on_failed, self._on_broken, False, None, "render-test"
         )
 
     def _deliver(self, outgoing: Outgoing) -> None:
@@ -132,7 +132,7 @@ def test_lasting_failure_is_told_once_and_again_only_after_it_had_recovered(
 def test_swap_gives_the_pipeline_back_between_frames(stage: Stage) -> None:
     stage.pipeline.fails = True
     stage.shows()
-    assert stage.thread.swap(EchoPipeline(), False, WAIT_S) is stage.pipeline
+    assert stage.thread.swap(EchoPipeline(), None, WAIT_S) is stage.pipeline
     assert stage.shows() == pytest.approx(126, abs=5)  # the camera's own grey
 
 
@@ -145,12 +145,12 @@ def test_swap_does_not_wait_for_ever_for_a_pipeline_that_hangs() -> None:
             leave.wait(WAIT_S)
             return super().process(rgb, time_ns)
 
-    thread = RenderThread(Hanging(), lambda _: None, lambda: None, lambda: None, False, False, "render-hang")
+    thread = RenderThread(Hanging(), lambda _: None, lambda: None, lambda: None, False, None, "render-hang")
     thread.start()
     thread.slot.put(incoming(0))
     assert entered.wait(WAIT_S)
     with pytest.raises(TimeoutError, match="did not finish its frame"):
-        thread.swap(EchoPipeline(), False, 0.01)
+        thread.swap(EchoPipeline(), None, 0.01)
     leave.set()
     thread.stop()
     thread.join(WAIT_S)
