@@ -74,6 +74,7 @@ def run_checks() -> Iterator[Check]:
     yield _package("mediapipe", "", needed=True, cure=SYSTEM_LIBRARIES)
     yield _package("aiohttp", "", needed=True)
     yield _package("aiortc", "", needed=True)
+    yield _package("prometheus_client", "", needed=True)
     yield _guarded("av", _av, needed=True)
     for name in RUNNERS:
         yield _guarded(name, partial(_runner, name))
