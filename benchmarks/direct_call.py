@@ -38,10 +38,12 @@ def avatars_of(builders: Mapping[str, Builder] | None = None) -> Avatars:
 
 
 async def present(registry: SessionRegistry, peer: AiortcPeer, **fields: Any) -> Session:
-    """Call as a presenter. fields: more of the request's body, e.g. avatar."""
+    """Call as a presenter, through the peer's relay if it has one. fields: more of the request's body."""
     body = {**await peer.offer(), **fields}
+    if peer.relay is not None:
+        body["sdp"] = peer.relay.for_server(body["sdp"])
     session, answer = await registry.create(read_request(body))
-    await peer.take_answer(answer.sdp)
+    await peer.take_answer(answer.sdp if peer.relay is None else peer.relay.for_caller(answer.sdp))
     return session
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import time
 
 import aioice
@@ -134,26 +134,26 @@ class Peer:
 
     async def link(self) -> Link:
         """How the connection does now."""
-        link = {"packets_in": 0, "lost": 0.0, "rtt_ms": None}
+        link = Link()
         for sender in self._connection.getSenders():
             if sender.kind != "video":
                 continue
             for report in (await sender.getStats()).values():
                 if isinstance(report, RTCRemoteInboundRtpStreamStats):
                     rtt_s = report.roundTripTime
-                    link["rtt_ms"] = None if rtt_s is None else round(rtt_s * 1e3, 1)
-                    link["lost"] = report.fractionLost / 256  # RFC 3550 section 6.4.1: fixed point, 8 bits
+                    lost = report.fractionLost / 256  # RFC 3550 section 6.4.1: fixed point, 8 bits
+                    link = replace(link, lost=lost, rtt_ms=None if rtt_s is None else round(rtt_s * 1e3, 1))
                 elif isinstance(report, RTCTransportStats):
-                    link["packets_in"] = report.packetsReceived
-        encoder = self._encoder
-        if encoder is None:
-            return Link(**link)
-        times = sorted(encoder.effort.encode_ms)
-        return Link(
-            sent_bytes=encoder.effort.sent_bytes,
-            estimate_bps=encoder.bitrate.estimate_bps,
+                    link = replace(link, packets_in=report.packetsReceived)
+        if self._encoder is None:
+            return link
+        effort, estimate_bps = self._encoder.effort, self._encoder.bitrate.estimate_bps
+        times = sorted(effort.encode_ms)
+        return replace(
+            link,
+            sent_bytes=effort.sent_bytes,
+            estimate_bps=estimate_bps,
             encode_ms=times[len(times) // 2] if times else None,
-            **link,
         )
 
     async def close(self) -> None:

@@ -20,10 +20,10 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 logger = logging.getLogger(__name__)
 
-# A sound's frame is complete 20 ms after its first sample; a picture first goes through the caller's encoder
-# and our decoder. The voice is therefore late by the difference before it is held back at all.
-VOICE_FRAME_MS = 20.0
-PICTURE_CODEC_MS = 12.0  # 640x480 in VP8, both ends, on one core
+# How much later the voice is there than a picture that took no time at all: a frame of 20 ms must be
+# complete, and Opus looks 6.5 ms ahead, at the caller's end and at ours; a picture's codecs take a few ms of
+# that back. As benchmarks.av_sync measured it with --pipeline echo.
+VOICE_LAG_MS = 31.0
 MAX_HOLD_MS = 1_000.0
 MOST_STEP_MS = 5.0  # per picture: the hold never jumps
 QUEUE_FRAMES = 100  # 2 s of 20 ms frames
@@ -43,7 +43,7 @@ class SmoothDelay:
         if self._mean_ms is None:
             self._mean_ms = video_delay_ms
         self._mean_ms += _SHARE * (video_delay_ms - self._mean_ms)
-        wanted_ms = min(max(self._mean_ms + PICTURE_CODEC_MS - VOICE_FRAME_MS, 0.0), MAX_HOLD_MS)
+        wanted_ms = min(max(self._mean_ms - VOICE_LAG_MS, 0.0), MAX_HOLD_MS)
         self.delay_ms += min(max(wanted_ms - self.delay_ms, -MOST_STEP_MS), MOST_STEP_MS)
 
 

@@ -73,6 +73,7 @@ def test_estimates_reach_the_encoder_within_the_bounds_of_the_size(
         assert encoder.codec is not None
         assert encoder.codec.bit_rate == opened_bps
     encoder.encode(picture(4, size_px=512))
+    assert encoder.codec is not None
     assert encoder.codec.bit_rate == bitrates(512, 512).least
     assert encoder.target_bitrate == bitrates(512, 512).least
 

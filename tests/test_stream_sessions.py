@@ -257,7 +257,7 @@ async def test_sessions_leave_nothing_behind(presenter: Presenters) -> None:
         return len(threads), len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks())
 
     async with serving() as registry:
-        before: tuple[int, int, int] | None = None
+        before = (0, 0, 0)
         for index in range(count):
             peer, viewer = presenter(voice=True), WatchingPeer(audio=True)
             session = await present(registry, peer)
@@ -269,6 +269,6 @@ async def test_sessions_leave_nothing_behind(presenter: Presenters) -> None:
                 await one.close()
             session.end("the next one")
             await until(lambda: not len(registry))
-            if before is None:
+            if index == 0:
                 before = held()  # what is made once is there now
         await until(lambda: held() <= before)

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from stream.voice import (
     MAX_HOLD_MS,
     MOST_STEP_MS,
-    PICTURE_CODEC_MS,
     QUEUE_FRAMES,
-    VOICE_FRAME_MS,
+    VOICE_LAG_MS,
     MediaClock,
     SmoothDelay,
     Voice,
@@ -71,7 +70,7 @@ def test_delay_follows_the_picture_slowly_and_within_bounds(delay: SmoothDelay) 
     for _ in range(400):
         delay.update(280.0)
         steps.append(delay.delay_ms)
-    assert delay.delay_ms == pytest.approx(280.0 + PICTURE_CODEC_MS - VOICE_FRAME_MS, abs=1)
+    assert delay.delay_ms == pytest.approx(280.0 - VOICE_LAG_MS, abs=1)
     assert max(abs(b - a) for a, b in pairwise(steps)) <= MOST_STEP_MS
     for _ in range(400):
         delay.update(2.0)
