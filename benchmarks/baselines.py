@@ -41,7 +41,8 @@ from benchmarks.glass_statistics import percentiles
 from benchmarks.machine import describe_machine
 from benchmarks.noise import paired_ratio
 from benchmarks.report import add_out, finish, record
-from benchmarks.sd_turbo import SdTurboConfig, SdTurboOnCpu, counted, parameters
+from benchmarks.roofline import counted, parameters
+from benchmarks.sd_turbo import SdTurboConfig, SdTurboOnCpu
 from engine.avatar import Avatar, load_avatar
 from engine.errors import SettingsError
 from engine.pipeline import Pipeline, PipelineConfig, build_pipeline

@@ -8,6 +8,7 @@ With --sd-turbo each picture also goes through that graph, whose weights are ran
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -95,6 +96,9 @@ def echo_avatar(build: Callable[[], FramePipeline] = EchoPipeline, name: str = "
 
 def sd_turbo() -> Callable[[Image], object]:
     """The graph, on as many threads as a network is served with."""
+    # Read when torch is imported. Its waiting threads would spin and take the cores from the codecs and each
+    # other: the graph took three times as long. Nobody is to say that the baseline was hobbled.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     from benchmarks.sd_turbo import (
         SdTurboConfig,
         SdTurboOnCpu,
