@@ -69,10 +69,9 @@ class _Part:
         with _quiet():
             _spend_projection_warning()
             self._solution = solution(**options)
-            self._warm_up()
+            self._show_nothing()  # the graph opens its models on threads of its own: wait for their chatter
 
-    def _warm_up(self) -> None:
-        """The graph opens its models on threads of its own; one frame waits for them and their chatter."""
+    def _show_nothing(self) -> None:
         self._solution.process(np.zeros((64, 64, 3), np.uint8))
 
     def _process(self, rgb: Image) -> Any:
@@ -81,10 +80,11 @@ class _Part:
         return self._solution.process(view)
 
     def reset(self) -> None:
-        """Forget where the part was: the next frame is searched from scratch."""
-        with _quiet():
-            self._solution.reset()
-            self._warm_up()
+        """Forget where the part was: the next frame is searched from scratch.
+
+        An empty picture loses it. MediaPipe's own reset builds its graph anew, and memory grows with each.
+        """
+        self._show_nothing()
 
     def close(self) -> None:
         """Release the models; a second call does nothing."""

@@ -19,6 +19,7 @@ from engine.video import read_frames
 pytest.importorskip("mediapipe", reason="needs mediapipe")
 from engine.landmark_filter import LandmarkFilter
 from engine.live_tracker import LiveTracker
+from engine.mediapipe_parts import HandsPart
 from engine.tracking import EveryFrameTracker, PersonMatte
 
 Image = NDArray[np.uint8]
@@ -88,6 +89,22 @@ def test_reset_makes_it_repeat(
     for one, two in zip(tracked, again, strict=False):
         np.testing.assert_array_equal(one.face, two.face)
         np.testing.assert_array_equal(one.pose, two.pose)
+
+
+def test_hands_after_a_reset_are_those_of_a_new_part(frames: list[Image]) -> None:
+    """What was followed before is searched for again: nothing of it is left, not even the box."""
+    used, new = HandsPart(), HandsPart()
+    try:
+        followed = [used.find(frame) for frame in frames[80:84]]
+        used.reset()
+        again, first = used.find(frames[88]), new.find(frames[88])
+    finally:
+        used.close()
+        new.close()
+    assert followed[-1]
+    assert len(again) == len(first) > 0
+    for one, two in zip(again, first, strict=True):
+        np.testing.assert_array_equal(one.points, two.points)
 
 
 def test_an_empty_picture_has_nobody(tracker: EveryFrameTracker) -> None:
