@@ -162,20 +162,27 @@ def baselines_live(record: Record) -> str:
 
 
 def networks(record: Record) -> str:
-    """The networks in an avatar file, as `avatarcast export --list` tells them."""
+    """Each way to run the avatar's network on the CPU."""
     rows = [
         (
-            f"`{name}`",
-            number(found["bytes"] / 1e6, 1),
-            number((found.get("parity") or {}).get("psnr_db"), 1),
-            number((found.get("held_out") or {}).get("loss_db"), 2),
-            number((found.get("speed") or {}).get("p50_ms"), 1),
+            name,
+            ranks(path["ms"], ("p50", "p95"), 1),
+            number(path["times_float32"], 2),
+            number(path["psnr_db"], 1),
         )
-        for name, found in record["result"]["models"].items()
+        for name, path in record["paths"].items()
     ]
-    return markdown(
-        ("network", "MB", "dB of the float32 output", "held-out loss, dB", "ms on one core"), rows
-    )
+    threads = record["config"]["threads"]
+    many = "one thread" if threads == 1 else f"{threads} threads"
+    return markdown((f"network, {many}", "p50 / p95 ms", "times float32", "dB of the float32 output"), rows)
+
+
+def av_sync(record: Record) -> str:
+    """How far voice and picture are apart."""
+    ways = {"by_reports": "as a browser plays them", "by_arrival": "as they arrive"}
+    rows = [(text, ranks(record["offset_ms"][name], digits=1)) for name, text in ways.items()]
+    rows.append(("drift, ms per minute", f"{record['drift_ms_per_min']:+.2f}"))
+    return markdown(("voice before the picture, ms (negative: after)", "p50 / p95 / p99"), rows)
 
 
 def follow(quality: Record) -> str:
@@ -223,6 +230,7 @@ TABLES: Mapping[str, Table] = {
     "cache": Table(("cache",), cache),
     "baselines": Table(("baselines",), baselines),
     "baselines_live": Table(("baselines",), baselines_live),
+    "av_sync": Table(("av_sync",), av_sync),
     "networks": Table(("export_bundled",), networks),
     "follow": Table(("quality",), follow),
     "held_out": Table(("quality", "enroll_talking_head"), held_out),

@@ -194,15 +194,15 @@ def test_baselines() -> None:
 
 
 def test_networks() -> None:
-    models = {
-        "denoiser-fp32.onnx": {"bytes": 9_200_000},
-        "denoiser-int8.onnx": {
-            "bytes": 2_500_000,
-            "parity": {"psnr_db": 41.0},
-            "held_out": {"loss_db": 0.05},
-            "speed": {"p50_ms": 9.0},
-        },
-    }
-    text = tables.networks({"result": {"models": models}})
-    assert line(text, 0) == "| `denoiser-fp32.onnx` | 9.2 | - | - | - |"
-    assert line(text, 1) == "| `denoiser-int8.onnx` | 2.5 | 41.0 | 0.05 | 9.0 |"
+    path = {"ms": {"p50": 8.45, "p95": 16.64}, "times_float32": 2.994, "psnr_db": None}
+    text = tables.networks({"config": {"threads": 1}, "paths": {"onnxruntime denoiser-int8": path}})
+    assert text.startswith("| network, one thread |")
+    assert line(text, 0) == "| onnxruntime denoiser-int8 | 8.4 / 16.6 | 2.99 | - |"
+
+
+def test_voice_and_picture() -> None:
+    ranks_ms = {"p50": -3.0, "p95": 12.25, "p99": 20.0}
+    record = {"offset_ms": {"by_reports": ranks_ms, "by_arrival": ranks_ms}, "drift_ms_per_min": 0.019}
+    text = tables.av_sync(record)
+    assert line(text, 0) == "| as a browser plays them | -3.0 / 12.2 / 20.0 |"
+    assert line(text, 2) == "| drift, ms per minute | +0.02 |"
