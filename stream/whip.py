@@ -69,7 +69,7 @@ class WhipRoutes:
     def _created(
         self, location: str, tag: str, answer: RTCSessionDescription, links: list[str]
     ) -> web.Response:
-        response = web.Response(status=201, text=answer.sdp, content_type=SDP)
+        response = web.Response(status=201, body=answer.sdp.encode(), content_type=SDP)
         response.headers["Location"] = location
         response.headers["ETag"] = f'"{tag}"'
         response.headers["Accept-Patch"] = FRAGMENT
@@ -108,7 +108,7 @@ async def _patch(request: web.Request, session: Session, viewer_id: str | None) 
         return web.Response(status=204)
     ours = await session.restart_ice(text, viewer_id)
     tag = f'"{session.ice_tag(viewer_id)}"'
-    return web.Response(text=ours, content_type=FRAGMENT, headers={"ETag": tag})
+    return web.Response(body=ours.encode(), content_type=FRAGMENT, headers={"ETag": tag})
 
 
 def _matches(condition: str, tag: str) -> bool:

@@ -103,7 +103,7 @@ async def connection(
 
 async def answered(peer: RTCPeerConnection, reply: Reply) -> None:
     assert reply.status == 201, reply.text
-    assert reply.headers["Content-Type"].startswith("application/sdp")
+    assert reply.headers["Content-Type"] == "application/sdp"  # clients compare it as it is
     await peer.setRemoteDescription(RTCSessionDescription(reply.text, "answer"))
 
 
@@ -194,7 +194,7 @@ async def test_other_credentials_ask_for_an_ice_restart(client: Client) -> None:
         await connected(publisher)
         restarted = await client("PATCH", where, OTHER_ICE, If_Match='"*"', **FRAGMENT)
         assert restarted.status == 200, restarted.text
-        assert restarted.headers["Content-Type"].startswith(FRAGMENT["Content_Type"])
+        assert restarted.headers["Content-Type"] == FRAGMENT["Content_Type"]
         assert restarted.headers["ETag"] not in (tag, "")
         ours = re.search(r"a=ice-ufrag:(\S+)", restarted.text)
         assert ours is not None
