@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from statistics import median
 
-WINDOW_S = 10.0  # over which the cost is taken
-_LEAST_PICTURES = 30  # a cost from fewer is chance
-_S = 1_000_000_000  # in ns
+READINGS = 10  # the cost is their median: a model that is loaded meanwhile does not count
+_LEAST_PICTURES = 5  # between two readings; a cost from fewer is chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,30 +25,30 @@ class Room:
 
 
 class Capacity:
-    """Fed about once a second; remembers the last cost when nothing runs."""
+    """Fed about once a second; remembers the last costs when nothing runs."""
 
     def __init__(self, cores: int) -> None:
         self._cores = cores
-        self._readings: deque[tuple[int, float, int]] = deque()
-        self._picture_ms: float | None = None
+        self._before: tuple[float, int] | None = None  # the last reading
+        self._costs_ms: deque[float] = deque(maxlen=READINGS)
 
     @property
     def picture_ms(self) -> float | None:
         """CPU time per picture, in ms; None until pictures were rendered."""
-        return self._picture_ms
+        return median(self._costs_ms) if self._costs_ms else None
 
-    def read(self, now_ns: int, cpu_s: float, pictures: int) -> None:
+    def read(self, cpu_s: float, pictures: int) -> None:
         """cpu_s: CPU time of the process so far; pictures: rendered so far, over all sessions."""
-        self._readings.append((now_ns, cpu_s, pictures))
-        while now_ns - self._readings[0][0] > WINDOW_S * _S:
-            self._readings.popleft()
-        _, first_s, first = self._readings[0]
-        if pictures - first >= _LEAST_PICTURES:
-            self._picture_ms = 1e3 * (cpu_s - first_s) / (pictures - first)
+        if self._before is not None:
+            spent_s, rendered = cpu_s - self._before[0], pictures - self._before[1]
+            if rendered >= _LEAST_PICTURES:
+                self._costs_ms.append(1e3 * spent_s / rendered)
+        self._before = (cpu_s, pictures)
 
     def room(self, running: int) -> Room:
         """For one session beside `running` others."""
         sessions = running + 1
-        if self._picture_ms is None:
+        picture_ms = self.picture_ms
+        if picture_ms is None:
             return Room(sessions, None, None)
-        return Room(sessions, self._picture_ms, 1e3 * self._cores / (max(self._picture_ms, 0.01) * sessions))
+        return Room(sessions, picture_ms, 1e3 * self._cores / (max(picture_ms, 0.01) * sessions))

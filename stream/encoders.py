@@ -6,6 +6,7 @@ get into a sender. Knows nothing of sessions or tracks.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.mediastreams import VIDEO_TIME_BASE, convert_timebase
 from av.codec.codec import UnknownCodecError
 from av.frame import Frame
+
+logger = logging.getLogger(__name__)
 
 _RECREATE_SHARE = 0.1  # an encoder takes a new bitrate only when it is opened anew, which costs a key frame
 _TIMES = 120  # encoding times kept
@@ -180,14 +183,26 @@ class RenderedH264Encoder(H264Encoder):
         assert time_base is not None
         codec = self.codec
         if codec is None or self.bitrate.outdates(codec, frame.width, frame.height):
-            target_bps = self.bitrate.target_bps(frame.width, frame.height)
-            codec = self.codec = open_h264(self._codec_name, frame.width, frame.height, target_bps)
+            codec = self.codec = self._open(frame.width, frame.height)
         picture_type = av.video.frame.PictureType
         frame.pict_type = picture_type.I if force_keyframe else picture_type.NONE
         data = b"".join(bytes(packet) for packet in codec.encode(frame))
         payloads = self._packetize(self._split_bitstream(data))
         self.effort.note(since_s, payloads, frame)
         return payloads, convert_timebase(pts, time_base, VIDEO_TIME_BASE)
+
+    def _open(self, width: int, height: int) -> av.VideoCodecContext:
+        target_bps = self.bitrate.target_bps(width, height)
+        try:
+            return open_h264(self._codec_name, width, height, target_bps)
+        except (av.FFmpegError, ValueError) as error:  # a card takes only so many streams at once
+            if self._codec_name == SOFTWARE_H264:
+                raise
+            logger.warning(
+                "%s takes no further stream (%s): %s instead", self._codec_name, error, SOFTWARE_H264
+            )
+            self._codec_name = SOFTWARE_H264
+            return open_h264(SOFTWARE_H264, width, height, target_bps)
 
 
 def open_h264(name: str, width: int, height: int, bitrate_bps: int) -> av.VideoCodecContext:

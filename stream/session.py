@@ -48,6 +48,7 @@ class SessionLimits:
     """How long a session waits for what does not come, in seconds."""
 
     silent_camera_s: float = 30.0
+    silent_presenter_s: float = 15.0  # without a packet: the connection counts as lost, before ICE says so
     silent_viewer_s: float = 30.0
     resume_s: float = 30.0  # for a presenter whose connection was lost to come back
 
@@ -89,6 +90,7 @@ class Session:
         self._watching: asyncio.Task[None] | None = None
         self._hanging_up: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
+        self._heard = (0, 0)  # packets from the presenter, and when there was the last new one, in ns
         self._counted = (0, 0)  # frames dropped and failed that telemetry knows of
 
     @property
@@ -263,6 +265,7 @@ class Session:
             self._receiving.cancel()
         self._presenter, self._own, self.lost_ns = peer, own, None
         self._started_ns, self.metrics.last_frame_ns = perf_counter_ns(), None
+        self._heard = (0, self._started_ns)
         self._voice.listen(peer.microphone)
         self._receiving = self._loop.create_task(self._receive(peer, peer.camera), name="receive")
 
@@ -340,12 +343,24 @@ class Session:
             if reason := self._idle_reason(now_ns):
                 self.end(reason)
                 return
+            await self._listen_for_presenter(now_ns)
             self._count_losses()
             rendering = self._rendering(now_ns)
             if self._own is not None:
                 await self._own.tend(rendering, now_ns)
             await self._audience.tend(rendering, now_ns)
             self._send_stats()
+
+    async def _listen_for_presenter(self, now_ns: int) -> None:
+        """Notice a presenter who was there and is cut off; ICE takes half a minute to."""
+        peer = self._presenter
+        if peer is None:
+            return
+        packets, (before, heard_ns) = (await peer.link()).packets_in, self._heard
+        if packets != before:
+            self._heard = (packets, now_ns)
+        elif packets and (now_ns - heard_ns) / 1e9 > self._limits.silent_presenter_s:
+            self._on_lost(peer, "nothing comes from the presenter")
 
     def _count_losses(self) -> None:
         """What was dropped or has failed since the last look."""

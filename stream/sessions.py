@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
-from time import perf_counter_ns, process_time
+from time import process_time
 
 from aiortc import RTCSessionDescription
 
@@ -167,7 +167,7 @@ class SessionRegistry:
         """Once a second: what the running sessions cost."""
         while True:
             rendered = self._rendered_before + sum(session.metrics.rendered for session in self)
-            self.capacity.read(perf_counter_ns(), process_time(), rendered)
+            self.capacity.read(process_time(), rendered)
             await asyncio.sleep(_READ_PERIOD_S)
 
 

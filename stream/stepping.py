@@ -24,7 +24,7 @@ FULL = LADDER[0]
 _SMALLER_FROM = 3  # the first level with smaller pictures
 
 STRAINED_S = 2.0  # of strain in a row, before a step down
-SETTLING_S = 3.0  # after a step, before anything is judged
+SETTLING_S = 3.0  # at the start and after a step, before anything is judged
 PATIENCE_S = 10.0  # of ease in a row, before a step up; doubled when that step was a mistake
 MOST_PATIENCE_S = 80.0
 MISTAKE_S = 20.0  # a step up that is taken back within this time was one
@@ -49,14 +49,14 @@ class Load:
 
 
 class Stepper:
-    """Where on the ladder one receiver stands."""
+    """Where on the ladder one receiver stands. start_ns: its rates mean nothing before they have settled."""
 
-    def __init__(self) -> None:
+    def __init__(self, start_ns: int) -> None:
         self._index = 0
         self._patience_s = PATIENCE_S
         self._strained_since_ns: int | None = None
         self._easy_since_ns: int | None = None
-        self._stepped_ns: int | None = None
+        self._stepped_ns = start_ns
         self._raised_ns: int | None = None
 
     @property
@@ -66,7 +66,7 @@ class Stepper:
 
     def update(self, load: Load, now_ns: int) -> Level:
         """One look at the load, about twice a second; gives the level from now on."""
-        if self._stepped_ns is not None and now_ns - self._stepped_ns < SETTLING_S * _S:
+        if now_ns - self._stepped_ns < SETTLING_S * _S:
             return self.level
         link = load.lost > _LOSS or (load.link_bps is not None and load.sent_bps > _OVER_LINK * load.link_bps)
         strained = link or self._machine_strained(load)

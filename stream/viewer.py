@@ -36,10 +36,13 @@ class Viewer:
     since_ns: int  # when it was made
     voice: VoiceTrack | None = None
     link: Link = field(default_factory=Link)
-    _stepper: Stepper = field(default_factory=Stepper)
+    _stepper: Stepper = field(init=False)
     _heard_ns: int | None = None  # when the last packet of the receiver was seen
     _sent: tuple[int, int] = (0, 0)  # (time ns, bytes) at the start of the rate's window
     _sent_bps: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._stepper = Stepper(self.since_ns)
 
     def take_voice(self, voice: Voice) -> None:
         """Send the voice too, where it was asked for. Between the peer's accept() and answer()."""

@@ -128,3 +128,11 @@ def test_hardware_is_chosen_where_it_takes_a_picture(monkeypatch: pytest.MonkeyP
     choice = choose_encoder()
     assert (choice.h264, choice.h264_first) == (SOFTWARE_H264, False)
     assert choice.reason == "VP8 first, no hardware encoder works (h264_nowhere: not built in)"
+
+
+def test_a_card_that_takes_no_further_stream_costs_no_picture(caplog: pytest.LogCaptureFixture) -> None:
+    encoder = RenderedH264Encoder("h264_nowhere")
+    for index in range(3):
+        assert encoder.encode(picture(index))[0]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "h264_nowhere takes no further stream" in caplog.text

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.direct_call import avatars_of, present
+from benchmarks.direct_call import avatars_of, present, present_again
 from benchmarks.glass_statistics import numbers
 from benchmarks.peer import AiortcPeer, StampedCamera
 from benchmarks.shaped_link import LinkConfig, ShapedRelay
 from stream.peer import Link
-from stream.sessions import SessionRegistry
+from stream.session import SessionLimits
+from stream.sessions import RegistryConfig, SessionRegistry
 from stream.tracks import PictureTrack
 from stream.viewer import QUIET_S, Rendering, Viewer
 
@@ -34,7 +35,8 @@ async def until(what: Callable[[], Any]) -> None:
 
 @pytest.fixture
 async def registry() -> AsyncIterator[SessionRegistry]:
-    registry = SessionRegistry(avatars_of())
+    limits = SessionLimits(silent_presenter_s=4.0)
+    registry = SessionRegistry(avatars_of(), RegistryConfig(limits=limits))
     yield registry
     await registry.close()
 
@@ -98,8 +100,8 @@ async def test_a_camera_at_60_is_thinned_before_the_renderer(registry: SessionRe
     await peer.close()
 
 
-async def test_pictures_come_through_loss_and_again_after_a_blackout(registry: SessionRegistry) -> None:
-    """One datagram in sixteen is lost, both ways; then all are, for a while."""
+async def test_pictures_come_through_loss_and_after_a_blackout_and_a_cut(registry: SessionRegistry) -> None:
+    """One datagram in sixteen is lost, both ways; then all are, for a while; then for good."""
     relay = ShapedRelay(LinkConfig(loss_percent=6.0))
     await relay.open()
     peer = AiortcPeer("", StampedCamera(lambda _: GREY, 20.0), relay=relay)
@@ -118,5 +120,10 @@ async def test_pictures_come_through_loss_and_again_after_a_blackout(registry: S
     await until(lambda: session.metrics.received > received + 20)
     await until(lambda: numbers(peer.arrivals)[-1] > last + 40)
     assert session.lost_ns is None
-    await peer.close()
-    relay.close()
+    relay.close()  # for good
+    await until(lambda: session.lost_ns is not None)
+    back = AiortcPeer("", StampedCamera(lambda _: GREY, 20.0))
+    await present_again(registry, session.id, back)
+    await until(lambda: numbers(back.arrivals))
+    for one in (peer, back):
+        await one.close()

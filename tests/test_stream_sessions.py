@@ -20,13 +20,13 @@ from benchmarks.direct_call import WatchingPeer, avatars_of, present, present_ag
 from benchmarks.echo_server import EchoedFrame, EchoPipeline
 from benchmarks.glass_statistics import numbers
 from benchmarks.peer import AiortcPeer, StampedCamera
+from stream.capacity import Capacity
 from stream.negotiation import RequestRefused
 from stream.session import SessionLimits
 from stream.sessions import RegistryConfig, SessionRegistry
 
 WAIT_S = 30.0  # longest wait for anything
 GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
-S = 1_000_000_000  # in ns
 
 
 class TracedPipeline(EchoPipeline):
@@ -171,17 +171,34 @@ async def test_no_room_where_a_picture_costs_too_much(presenter: Presenters) -> 
     """Measured: 150 ms of processor time per picture. The first is let in, whatever it will cost."""
     config = RegistryConfig(max_sessions=8, least_fps=10.0)
     async with serving(config) as registry:
-        cores_ms = 1e3 * len(os.sched_getaffinity(0))
-        registry.capacity.read(0, 0.0, 0)
-        registry.capacity.read(4 * S, cores_ms / 15 / 1e3 * 100, 100)  # one session would get 15 per second
-        first = presenter()
-        await present(registry, first)
-        registry.capacity.read = lambda *_: None  # type: ignore[method-assign]  # the figure above stands
+        registry.capacity = Capacity(cores=2)
+        registry.capacity.read(0.0, 0)
+        registry.capacity.read(15.0, 100)
+        registry.capacity.read = lambda *_: None  # type: ignore[method-assign]  # the figure stands
+        await present(registry, presenter())
         with pytest.raises(
-            RequestRefused, match=r"2 sessions would get 7\.5 pictures a second each"
+            RequestRefused, match=r"2 sessions would get 6\.7 pictures a second each"
         ) as refusal:
             await present(registry, presenter())
         assert refusal.value.status == 503
+
+
+def test_the_cost_of_a_picture_is_that_of_the_last_seconds() -> None:
+    capacity = Capacity(cores=4)
+    assert capacity.room(3).fps is None  # nothing is known: nobody is refused
+    capacity.read(5.0, 1_000)
+    capacity.read(5.5, 1_003)
+    assert capacity.picture_ms is None  # three pictures are chance
+    for second in range(1, 60):  # 50 ms each, at 20 per second
+        capacity.read(5.5 + second, 1_003 + 20 * second)
+    assert capacity.picture_ms == pytest.approx(50.0)
+    capacity.read(90.0, 1_003 + 20 * 60)  # a model was loaded beside
+    assert capacity.picture_ms == pytest.approx(50.0)
+    room = capacity.room(1)
+    assert (room.sessions, room.fps) == (2, pytest.approx(40.0))
+    for second in range(30):  # nobody is here: the cost is remembered
+        capacity.read(90.0 + second / 100, 1_003 + 20 * 60)
+    assert capacity.picture_ms == pytest.approx(50.0)
 
 
 async def test_another_avatar_comes_over_the_same_connection(presenter: Presenters) -> None:

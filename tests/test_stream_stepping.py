@@ -21,7 +21,7 @@ class Script:
     """Feeds a stepper twice a second, and remembers when it moved."""
 
     def __init__(self) -> None:
-        self.stepper = Stepper()
+        self.stepper = Stepper(start_ns=0)
         self.now_ns = 0
         self.moves: list[tuple[float, Level]] = []
 
@@ -71,7 +71,7 @@ def test_back_up_slowly_one_step_at_a_time() -> None:
 def test_a_step_up_that_was_a_mistake_makes_it_patient() -> None:
     """A link that carries the lower level and never the higher one: fewer and fewer tries."""
     script = Script()
-    script.run(NARROW, 2.5)
+    script.run(NARROW, 6)
     assert script.stepper.level == LADDER[1]
     for _ in range(2_000):
         script.run(NARROW if script.stepper.level == FULL else EASY, 0.5)
@@ -107,7 +107,7 @@ def test_a_still_camera_is_no_strain() -> None:
     pause_s=st.floats(0.1, 5),
 )
 def test_never_two_steps_at_once_and_never_off_the_ladder(loads: list[Load], pause_s: float) -> None:
-    stepper, now_ns, index = Stepper(), 0, 0
+    stepper, now_ns, index = Stepper(start_ns=0), 0, 0
     for load in loads:
         after = LADDER.index(stepper.update(load, now_ns))
         assert abs(after - index) <= 1
