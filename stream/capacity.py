@@ -52,3 +52,10 @@ class Capacity:
         if picture_ms is None:
             return Room(sessions, None, None)
         return Room(sessions, picture_ms, 1e3 * self._cores / (max(picture_ms, 0.01) * sessions))
+
+    def sessions(self, least_fps: float, most: int) -> int:
+        """How many would get this rate each; at least one, and `most` while the cost is not known."""
+        picture_ms = self.picture_ms
+        if picture_ms is None:
+            return most
+        return max(1, min(most, int(1e3 * self._cores / (max(picture_ms, 0.01) * least_fps))))

@@ -168,6 +168,8 @@ class SessionRegistry:
         while True:
             rendered = self._rendered_before + sum(session.metrics.rendered for session in self)
             self.capacity.read(process_time(), rendered)
+            config = self.config
+            self.telemetry.set_capacity(self.capacity.sessions(config.least_fps, config.max_sessions))
             await asyncio.sleep(_READ_PERIOD_S)
 
 

@@ -186,6 +186,7 @@ async def test_no_room_where_a_picture_costs_too_much(presenter: Presenters) -> 
 def test_the_cost_of_a_picture_is_that_of_the_last_seconds() -> None:
     capacity = Capacity(cores=4)
     assert capacity.room(3).fps is None  # nothing is known: nobody is refused
+    assert capacity.sessions(least_fps=8, most=6) == 6
     capacity.read(5.0, 1_000)
     capacity.read(5.5, 1_003)
     assert capacity.picture_ms is None  # three pictures are chance
@@ -196,6 +197,7 @@ def test_the_cost_of_a_picture_is_that_of_the_last_seconds() -> None:
     assert capacity.picture_ms == pytest.approx(50.0)
     room = capacity.room(1)
     assert (room.sessions, room.fps) == (2, pytest.approx(40.0))
+    assert (capacity.sessions(10, 9), capacity.sessions(10, 3), capacity.sessions(500, 9)) == (8, 3, 1)
     for second in range(30):  # nobody is here: the cost is remembered
         capacity.read(90.0 + second / 100, 1_003 + 20 * 60)
     assert capacity.picture_ms == pytest.approx(50.0)
