@@ -22,6 +22,7 @@ from aiortc.sdp import SessionDescription
 logger = logging.getLogger(__name__)
 
 NEGOTIATION_LIMIT_S = 10.0
+MOST_LINES = 1_000  # of an offer, Chromium sends 200; parsing holds up every other session meanwhile
 _CANDIDATE = "a=candidate:"
 _VIEW_NAME = re.compile("[a-z0-9-]{1,40}")
 
@@ -119,6 +120,9 @@ def _check_media(sdp: str, video_directions: tuple[str, ...], without_video: str
 
 def _media_kinds(sdp: str, video_directions: tuple[str, ...]) -> list[str]:
     """The kind of every media section; video only where its direction is one of those wanted."""
+    lines = len(sdp.splitlines())
+    if lines > MOST_LINES:
+        raise RequestRefused(400, f"the offer has {lines} lines; {MOST_LINES} are read")
     try:
         description = SessionDescription.parse(sdp)
         names = [section.rtp.muxId or "" for section in description.media]

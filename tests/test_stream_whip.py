@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -145,6 +146,14 @@ async def test_a_camera_in_by_whip_and_its_avatar_out_by_whep(client: Client) ->
         assert (await client("DELETE", published.headers["Location"])).status == 200
         assert (await client("DELETE", published.headers["Location"])).status == 404
         assert not len(client.registry)
+
+
+async def test_a_client_that_is_no_browser(client: Client) -> None:
+    """GStreamer offers one section and no group, and its DTLS can only be the client's end of ours."""
+    offer = (Path(__file__).parent / "data/offers/gstreamer.sdp").read_text().replace("\n", "\r\n")
+    published = await client.offer("/whip", offer)
+    assert published.status == 201
+    assert "a=setup:passive" in published.text
 
 
 async def test_a_view_by_its_name_and_an_avatar_by_its_own(client: Client) -> None:
