@@ -6,13 +6,15 @@ import argparse
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import pytest
 from cryptography import x509
@@ -200,6 +202,33 @@ def test_turn_servers(tmp_path: Path, token_file: str) -> None:
         exposure(*turn, "--turn-user-file", user)
     with pytest.raises(SettingsError, match="NAME:PASSWORD"):
         exposure(*proxied, *turn, "--turn-user-file", token_file)
+
+
+def test_over_tls_with_a_token(tls_files: tuple[str, str], token_file: str) -> None:
+    """The whole of it, in a process of its own: avatar, certificate, token; and what it says of itself."""
+    words = ["serve", "--port", "0", "--json", "--runner", "null", "--token-file", token_file]
+    words += ["--tls-cert", tls_files[0], "--tls-key", tls_files[1]]
+    command = [sys.executable, "-m", "engine.cli", *words]
+    tls = ssl.create_default_context(cafile=tls_files[0])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        facts = json.loads(process.stdout.readline())
+        assert facts["url"].startswith("https://127.0.0.1:")
+        assert facts["token"] is True
+        with urlopen(f"{facts['url']}/", timeout=START_LIMIT_S, context=tls) as reply:
+            assert b"avatarcast" in reply.read()
+        asked = Request(f"{facts['url']}/api/config")
+        with pytest.raises(HTTPError, match="401"):
+            urlopen(asked, timeout=START_LIMIT_S, context=tls)
+        asked.add_header("Authorization", f"Bearer {TOKEN}")
+        with urlopen(asked, timeout=START_LIMIT_S, context=tls) as reply:
+            assert json.load(reply)["avatar"] == facts["avatar"]
+        with pytest.raises((URLError, ConnectionError)):  # not a word without TLS
+            urlopen(f"http://127.0.0.1:{facts['port']}/healthz", timeout=START_LIMIT_S)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=START_LIMIT_S)
+    assert process.returncode == 0
+    assert TOKEN not in json.dumps(facts) + errors
 
 
 def test_an_address_that_is_not_ours() -> None:
