@@ -36,6 +36,7 @@ from benchmarks.server_process import Holding, Serving, holding, server_process
 
 SAMPLE_S = 5.0
 CAMERA_FPS = 30
+CALL_EVERY_S = 1.0  # at most: the server limits the requests of one peer
 CALM_LIMIT_S = 60.0  # for the server to say that no session is open
 Row = Mapping[str, float | None]
 
@@ -136,7 +137,9 @@ async def short_calls(url: str, pid: int, soak: Soak) -> list[Holding]:
     """What the server holds after each call."""
     pictures = DriverPictures(soak.driver, *soak.size)
     after_each: list[Holding] = []
+    begun_s = perf_counter()
     for number in range(1, soak.sessions + 1):
+        await asyncio.sleep(begun_s + (number - 1) * CALL_EVERY_S - perf_counter())
         peer = AiortcPeer(url, StampedCamera(pictures.at, CAMERA_FPS))
         await peer.connect()
         await pictures_came(peer, soak.pictures)
