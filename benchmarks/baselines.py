@@ -3,8 +3,8 @@
     python -m benchmarks.baselines --rounds 8 [--live --seconds 60]
 
 In turns in one process, on the same number of threads, at the avatar's size:
-- sd_turbo: SD-Turbo's U-Net in one step with a tiny autoencoder (benchmarks.sd_turbo) in torch; its weights
-  are random, so its time is real and its picture is not;
+- sd_turbo: SD-Turbo's U-Net in one step with a tiny autoencoder (benchmarks.sd_turbo) in torch, float32; its
+  weights are random, so its time is real and its picture is not;
 - denoiser: our network in the runner that serves; denoiser_torch: the same in torch, so that what the network
   saves and what the runner saves can be told apart;
 - pipeline: everything from the camera's picture to the avatar's, with every tracker on every picture (a call
@@ -171,7 +171,11 @@ def glass_to_glass(pipeline: str, args: argparse.Namespace) -> dict[str, Any]:
     """One call, measured in processes of its own."""
     command = [sys.executable, "-m", "benchmarks.glass_to_glass", "--pipeline", pipeline]
     command += ["--avatar", args.avatar, "--runner", args.runner, "--seconds", str(args.seconds)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(
+            f"the call with --pipeline {pipeline} failed with status {done.returncode}, see above"
+        )
     measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return measured
 

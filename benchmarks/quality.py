@@ -13,6 +13,7 @@ cannot see counts on neither side; the shuffled driver shows what chance alone w
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -103,12 +104,11 @@ def main() -> int:
     args = parser.parse_args()
     machine, began = describe_machine(), perf_counter()
     options = ["--runner", args.runner, "--steps", str(args.steps)]
-    found = tables(
-        [Labelled.parse(text) for text in args.avatar],
-        [Labelled.parse(text) for text in args.driver],
-        options,
-        result_of,
-    )
+    avatars, drivers = ([Labelled.parse(text) for text in side] for side in (args.avatar, args.driver))
+    try:
+        found = tables(avatars, drivers, options, result_of)
+    except subprocess.CalledProcessError as failed:  # it has said why
+        return failed.returncode
     figures = {"avatars": found, "seconds": round(perf_counter() - began, 1)}
     config = {"runner": args.runner, "steps": args.steps}
     finish(record("quality", figures, config, machine), describe(found), args.out)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import quality
 from benchmarks.quality import Labelled, describe, tables
 from engine.errors import SettingsError
 
@@ -66,3 +69,13 @@ def test_without_drivers_the_held_out_table_alone() -> None:
     assert asked == [["evaluate", "a.avatar"]]
     assert found["drivers"] == []
     assert found["held_out"]["psnr_db"]["frame"] == 27.8
+
+
+def test_an_evaluation_that_fails_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["quality", "--avatar", str(tmp_path / "missing.avatar")])
+    assert quality.main() == 1
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "no such file" in captured.err
