@@ -13,7 +13,13 @@ from typing import Any
 
 import av
 import numpy as np
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCRtpTransceiver,
+    RTCSessionDescription,
+)
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from numpy.typing import NDArray
 
@@ -55,12 +61,12 @@ async def present_again(registry: SessionRegistry, session_id: str, peer: Aiortc
 
 
 async def publish(
-    registry: SessionRegistry, camera: MediaStreamTrack, name: str | None = None
+    registry: SessionRegistry, camera: MediaStreamTrack, name: str | None = None, codec: str | None = None
 ) -> tuple[Session, RTCPeerConnection]:
-    """Send a camera and take nothing back, as a WHIP client does."""
+    """Send a camera and take nothing back, as a WHIP client does. codec: the only one, e.g. "video/H264"."""
     gather_on_loopback()
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    connection.addTransceiver(camera, "sendonly")
+    restrict(connection.addTransceiver(camera, "sendonly"), codec)
     await connection.setLocalDescription()
     request = read_publish_request(connection.localDescription.sdp, None, name)
     session, answer = await registry.create(request)
@@ -68,11 +74,19 @@ async def publish(
     return session, connection
 
 
+def restrict(transceiver: RTCRtpTransceiver, codec: str | None) -> None:
+    """Leave only this codec; None: all."""
+    if codec is not None:
+        known = RTCRtpSender.getCapabilities("video").codecs
+        transceiver.setCodecPreferences([one for one in known if one.mimeType == codec])
+
+
 @dataclass
 class WatchingPeer:
     """A viewer, as a WHEP client is one. Use: watch(), wait, close()."""
 
     audio: bool = False
+    codec: str | None = None  # the only one
     arrivals: list[Arrival] = field(default_factory=list)
     sounds: list[av.AudioFrame] = field(default_factory=list)
     luma: NDArray[np.uint8] | None = None  # of the last picture
@@ -85,7 +99,7 @@ class WatchingPeer:
 
     async def watch(self, session: Session) -> None:
         """Join the viewers of this session."""
-        self.connection.addTransceiver("video", "recvonly")
+        restrict(self.connection.addTransceiver("video", "recvonly"), self.codec)
         if self.audio:
             self.connection.addTransceiver("audio", "recvonly")
         await self.connection.setLocalDescription()

@@ -23,7 +23,7 @@ from aiortc.mediastreams import MediaStreamTrack
 from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
 
 from stream import ice
-from stream.aiortc_tuning import encode_cleanly, prefer_codec, receive_promptly
+from stream.aiortc_tuning import encode_cleanly, prefer_codec, receive_promptly, report_steadily
 from stream.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
 from stream.ice_servers import IceServers
 from stream.negotiation import RequestRefused, accept_offer, make_answer, without_foreign_candidates
@@ -99,6 +99,7 @@ class Peer:
                     self.camera = transceiver.receiver.track
                 if pictures is not None:
                     self._encoder = encode_cleanly(transceiver, self._config.encoder)
+                    report_steadily(transceiver.sender, lambda: pictures.lateness.ticks)
 
     def add_voice(self, voice: VoiceTrack) -> None:
         """Send this voice in the offer's audio section. Between accept() and answer()."""

@@ -17,6 +17,7 @@ from stream.latest_slot import LatestSlot
 from stream.stepping import FULL, Level, RateGate
 
 RESEND_AFTER_S = 1.0  # a still picture is sent again this often, so that a receiver knows it is alive
+_USUAL_SHARE = 0.05  # of a new picture in what is usual
 _MIN_STEP_TICKS = VIDEO_CLOCK_RATE // 1_000  # 1 ms: two frames never share a time stamp
 
 I420 = NDArray[np.uint8]
@@ -49,6 +50,22 @@ def scaled_frame(i420: I420, scale: float) -> av.VideoFrame:
     return frame.reformat(width=width, height=height, interpolation="AREA")
 
 
+class Lateness:
+    """By how much the last picture is sent later after its capture than pictures usually are."""
+
+    def __init__(self) -> None:
+        self.ticks = 0  # 90 kHz; negative: earlier
+        self._usual: float | None = None  # sending less capture, 90 kHz, on clocks of their own
+
+    def note(self, captured_ticks: int, sent_s: float) -> None:
+        """A picture is sent."""
+        behind = sent_s * VIDEO_CLOCK_RATE - captured_ticks
+        if self._usual is None or abs(behind - self._usual) > VIDEO_CLOCK_RATE:
+            self._usual = behind  # the first, or another camera's clock
+        self._usual += _USUAL_SHARE * (behind - self._usual)
+        self.ticks = round(behind - self._usual)
+
+
 class PictureTrack(MediaStreamTrack):
     """Video sent as it is rendered, newest first, with the capture time as its time stamp.
 
@@ -67,6 +84,7 @@ class PictureTrack(MediaStreamTrack):
         self.level: Level = FULL
         self.paused = False
         self.resent = 0
+        self.lateness = Lateness()
 
     @property
     def dropped(self) -> int:
@@ -95,6 +113,7 @@ class PictureTrack(MediaStreamTrack):
             break
         self._last = i420
         self._last_ticks = following_ticks(self._last_ticks, ticks)
+        self.lateness.note(self._last_ticks, asyncio.get_running_loop().time())
         frame = scaled_frame(i420, self.level.scale)
         frame.pts = self._last_ticks
         frame.time_base = VIDEO_TIME_BASE

@@ -246,10 +246,12 @@ async def test_viewers_come_and_go_and_the_presenter_does_not_notice(presenter: 
         await viewers[0].close()
 
 
-async def test_a_publisher_sends_only_and_viewers_see_it() -> None:
+@pytest.mark.parametrize("codec", ["video/VP8", "video/H264"])
+async def test_a_publisher_sends_only_and_viewers_see_it(codec: str) -> None:
+    """H.264 is all that OBS sends, and all that some players take."""
     async with serving() as registry:
-        session, connection = await publish(registry, camera(), name="stage")
-        viewer = WatchingPeer()
+        session, connection = await publish(registry, camera(), name="stage", codec=codec)
+        viewer = WatchingPeer(codec=codec)
         await viewer.watch(registry.by_view("stage"))
         await until(lambda: viewer.luma is not None and session.metrics.rendered > 5)
         assert [t.currentDirection for t in connection.getTransceivers()] == ["sendonly"]

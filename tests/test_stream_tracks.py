@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import stream.tracks
 from stream.stepping import Level
 from stream.tracks import (
+    Lateness,
     PictureTrack,
     following_ticks,
     i420_from_rgb,
@@ -62,6 +63,19 @@ async def test_newest_picture_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert again.pts > 6_000
     track.push(picture, 9_000)  # captured before the re-sent still was: time must not run backwards
     assert (await track.recv()).pts == again.pts + 90
+
+
+def test_lateness_is_against_what_is_usual() -> None:
+    late = Lateness()
+    for index in range(200):  # 50 ms after capture, now and then 250
+        sent_s = index / 25 + (0.250 if index % 50 == 49 else 0.050)
+        late.note(index * 3_600, sent_s)
+        if index % 50 == 49:
+            assert late.ticks > 0.15 * 90_000
+        elif index > 100 and index % 50 > 40:
+            assert abs(late.ticks) < 0.010 * 90_000
+    late.note(0, 1_000.0)  # another camera's clock
+    assert late.ticks == 0
 
 
 async def test_nothing_is_sent_before_the_first_picture(monkeypatch: pytest.MonkeyPatch) -> None:

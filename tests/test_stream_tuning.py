@@ -6,7 +6,7 @@ import aioice.ice
 import pytest
 from aiortc import RTCPeerConnection
 from aiortc.jitterbuffer import JitterBuffer
-from aiortc.rtp import RtpPacket
+from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSenderInfo, RtcpSrPacket, RtpPacket
 
 from stream.aiortc_tuning import (
     PromptJitterBuffer,
@@ -15,6 +15,7 @@ from stream.aiortc_tuning import (
     gather_on_loopback,
     prefer_codec,
     receive_promptly,
+    report_steadily,
 )
 from stream.encoders import SOFTWARE_H264, EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
 
@@ -122,6 +123,25 @@ async def test_a_sender_takes_the_encoder_of_the_codec_that_comes_first(
         encode_cleanly(transceiver, choice)
     await caller.close()
     await callee.close()
+
+
+async def test_reports_tell_the_usual_time_and_keep_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last picture was 100 ms late: a usual one sent at that moment would bear a time 100 ms on."""
+    connection, sent = RTCPeerConnection(), list[AnyRtcpPacket]()
+    sender = connection.addTransceiver("video").sender
+
+    async def send(packets: list[AnyRtcpPacket]) -> None:
+        sent.extend(packets)
+
+    monkeypatch.setattr(sender, "_send_rtcp", send)
+    report_steadily(sender, lambda: 9_000)
+    info = RtcpSenderInfo(ntp_timestamp=77, rtp_timestamp=(1 << 32) - 1_000, packet_count=1, octet_count=2)
+    await sender._send_rtcp([RtcpSrPacket(ssrc=1, sender_info=info), RtcpByePacket(sources=[1])])
+    assert isinstance(sent[0], RtcpSrPacket)
+    assert sent[0].sender_info.rtp_timestamp == 8_000  # round the corner
+    assert sent[0].sender_info.ntp_timestamp == 77
+    assert isinstance(sent[1], RtcpByePacket)
+    await connection.close()
 
 
 def test_loopback_is_gathered_once(monkeypatch: pytest.MonkeyPatch) -> None:
