@@ -11,7 +11,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from engine import trt_build
 from engine.avatar import Avatar
+from engine.engine_cache import engine_path, engines_of
+from engine.engine_cache import load as load_engine
 from engine.errors import RunnerError
 from engine.runner import NullRunner, Runner, denoiser_inputs, denoiser_outputs
 
@@ -19,8 +22,9 @@ if TYPE_CHECKING:
     import torch
 
 AUTO = "auto"
-NAMES = (AUTO, "onnx-cpu", "onnx-cuda", "torch", "null")
-AUTO_ORDER = ("onnx-cuda", "onnx-cpu")  # fastest first
+TENSORRT = ("tensorrt", "tensorrt-rtx")
+NAMES = (AUTO, "onnx-cpu", "onnx-cuda", *TENSORRT, "torch", "null")
+AUTO_ORDER = (*TENSORRT, "onnx-cuda", "onnx-cpu")  # fastest first; TensorRT only where an engine was built
 # Which of the avatar's networks each runner takes: the first it has.
 MODELS: Mapping[str, Sequence[str]] = {
     "onnx-cpu": ("denoiser-int8.onnx", "denoiser-fp32.onnx"),
@@ -36,6 +40,8 @@ def unavailable(name: str) -> str | None:
         return None
     if name == "torch":
         return _missing("torch", "train")
+    if name in TENSORRT:
+        return trt_build.cannot_run(name)
     if reason := _missing("onnxruntime", "gpu" if name == "onnx-cuda" else "cpu"):
         return reason
     from engine import runner_onnx
@@ -80,17 +86,36 @@ def choose_runner(
         torch_runner, what = _start_torch(avatar, module)
         return torch_runner, f"torch (asked for): {what}"
     if name != AUTO:
-        runner, what = _start_onnx(name, avatar, threads)
+        runner, what = _start(name, avatar, threads)
         return runner, f"{name} (asked for): {what}"
     passed_over: list[str] = []
     for candidate in AUTO_ORDER:
+        if candidate in TENSORRT and not engines_of(avatar, candidate):
+            continue  # nobody asked for one; see export --target
         try:
-            runner, what = _start_onnx(candidate, avatar, threads)
+            runner, what = _start(candidate, avatar, threads)
         except RunnerError as error:
             passed_over.append(f"{candidate} unavailable: {error}")
         else:
             return runner, "; ".join([f"{candidate}: {what}", *passed_over])
     raise RunnerError("no runner can start: " + "; ".join(passed_over))
+
+
+def _start(name: str, avatar: Avatar, threads: int) -> tuple[Runner, str]:
+    return _start_trt(name, avatar) if name in TENSORRT else _start_onnx(name, avatar, threads)
+
+
+def _start_trt(name: str, avatar: Avatar) -> tuple[Runner, str]:
+    if reason := unavailable(name):
+        raise RunnerError(reason)
+    from engine import cuda, runner_trt
+
+    gpu, capability = cuda.device()
+    wanted = trt_build.engine_key(name, avatar, capability, gpu)
+    path = engine_path(avatar, name, capability)
+    engine = load_engine(path, wanted, trt_build.rebuild_command(name))
+    runner = runner_trt.start(name, engine)
+    return runner, f"{trt_build.SOURCE} in {name} {wanted.library} on {gpu}, CUDA graph"
 
 
 def _start_onnx(name: str, avatar: Avatar, threads: int) -> tuple[Runner, str]:

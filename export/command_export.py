@@ -6,19 +6,24 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from engine import engine_cache
 from engine.avatar import BUNDLED, Avatar, HeldOutFrame, load_avatar
 from engine.errors import AvatarcastError, SettingsError
+from engine.runners import TENSORRT
+from engine.trt_build import rebuild_command
 
 if TYPE_CHECKING:
     from export.variants import Variant
 
-TARGETS = ("onnx", "onnx-fp16", "onnx-int8")
+TARGETS = ("onnx", "onnx-fp16", "onnx-int8", *TENSORRT)
 DEFAULT_TARGET = "onnx-int8"
 
 
@@ -29,7 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target",
         choices=TARGETS,
         default=DEFAULT_TARGET,
-        help=f"what to make (default {DEFAULT_TARGET}, the fastest on a CPU)",
+        help=f"what to make (default {DEFAULT_TARGET}, the fastest on a CPU); TensorRT engines are kept "
+        "outside the file, for this machine",
+    )
+    parser.add_argument(
+        "--compute-capability",
+        metavar="8.9",
+        help="of the GPU that tensorrt-rtx builds for; without it, the one in this machine",
     )
     parser.add_argument(
         "--footage",
@@ -47,27 +58,51 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         return _list(avatar, args.json)
     if args.avatar == BUNDLED:
-        raise SettingsError(
-            "bundled: is part of avatarcast and stays as it is; give an .avatar file of yours"
-        )
-    try:
-        from export.store import store  # these need torch
-        from export.variants import convert, network_of
-    except ModuleNotFoundError as error:
-        raise AvatarcastError(f"export needs {error.name}: pip install 'avatarcast[train]'") from error
+        raise SettingsError("bundled: is part of avatarcast and stays as it is; give a file of yours")
+    if args.compute_capability and args.target != "tensorrt-rtx":
+        raise SettingsError(f"--compute-capability: is for --target tensorrt-rtx; found {args.target}")
+    for package in ("torch", "onnx"):
+        if find_spec(package) is None:
+            raise AvatarcastError(f"export needs {package}: pip install 'avatarcast[train]'")
+    if args.target in TENSORRT:
+        return _build_engine(avatar, args)
+    variant, dropped = _convert(avatar, args.target, args)
+    if args.json:
+        print(json.dumps({"out": args.avatar, "model": variant.name, "dropped": dropped, **variant.facts}))
+        return 0
+    print(f"{args.avatar}: {describe(variant.name, len(variant.model), variant.facts)}")
+    _print_losses(variant)
+    if dropped:
+        print(f"dropped, since they held other weights: {', '.join(dropped)}; export them again")
+    return 0
+
+
+def _convert(avatar: Avatar, target: str, args: argparse.Namespace) -> tuple[Variant, list[str]]:
+    """The variant, now in the file, and the names it drove out."""
+    from export.store import store
+    from export.variants import convert, network_of
 
     path = Path(args.avatar)
     frames = _held_out(avatar, path, args.footage)
     with _Bar() as bar:
-        variant = convert(avatar, network_of(avatar), args.target, frames, bar.show)
-    dropped = store(path, avatar, variant, () if avatar.held_out else frames)
+        variant = convert(avatar, network_of(avatar), target, frames, bar.show)
+    return variant, store(path, avatar, variant, () if avatar.held_out else frames)
+
+
+def _build_engine(avatar: Avatar, args: argparse.Namespace) -> int:
+    """The engine, and before it the fp16 network that it is built from, where that is missing or old."""
+    from export.engines import build_engine, require_buildable
+    from export.variants import is_current
+
+    require_buildable(args.target, args.compute_capability)
+    if not is_current(avatar, "onnx-fp16"):
+        _convert(avatar, "onnx-fp16", args)
+        avatar = load_avatar(args.avatar)
+    report = build_engine(avatar, args.target, args.compute_capability)
     if args.json:
-        print(json.dumps({"out": str(path), "model": variant.name, "dropped": dropped, **variant.facts}))
-        return 0
-    print(f"{path}: {describe(variant.name, len(variant.model), variant.facts)}")
-    _print_losses(variant)
-    if dropped:
-        print(f"dropped, since they held other weights: {', '.join(dropped)}; export them again")
+        print(json.dumps(report.to_dict()))
+    else:
+        print(f"{report.path}: {describe_engine(report.key, report.facts)}")
     return 0
 
 
@@ -86,6 +121,13 @@ def describe(name: str, size_bytes: int, facts: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def describe_engine(key: dict[str, Any], facts: dict[str, Any]) -> str:
+    """One line for people."""
+    built_for = f"compute capability {key['compute_capability']}, gpu: {key['gpu']}"
+    size = f"{facts['bytes'] / 1e6:.1f} MB"
+    return f"{key['target']} {key['library']} engine  {size}  {key['precision']}, for {built_for}"
+
+
 def _print_losses(variant: Variant) -> None:
     before, after = (variant.facts["held_out"][key] for key in ("before_db", "after_db"))
     for region in before:
@@ -94,12 +136,21 @@ def _print_losses(variant: Variant) -> None:
 
 def _list(avatar: Avatar, as_json: bool) -> int:
     models = avatar.manifest["models"]
+    engines = [
+        engine_cache.read(path, rebuild_command(target))
+        for target in TENSORRT
+        for path in engine_cache.engines_of(avatar, target)
+    ]
     if as_json:
         found = {name: {**facts, "bytes": len(avatar.models[name])} for name, facts in models.items()}
-        print(json.dumps({"avatar": avatar.name, "held_out_frames": len(avatar.held_out), "models": found}))
+        built = [{**asdict(stored.key), **stored.facts} for stored in engines]
+        held_out = {"held_out_frames": len(avatar.held_out)}
+        print(json.dumps({"avatar": avatar.name, **held_out, "models": found, "engines": built}))
         return 0
     for name, facts in models.items():
         print(describe(name, len(avatar.models[name]), facts))
+    for stored in engines:
+        print(describe_engine(asdict(stored.key), stored.facts))
     return 0
 
 

@@ -85,6 +85,12 @@ def weights_sha256(network: Denoiser) -> str:
     return digest.hexdigest()
 
 
+def is_current(avatar: Avatar, target: str) -> bool:
+    """Whether the avatar holds that variant, made of the weights it now has."""
+    facts = avatar.manifest["models"].get(TARGETS[target].model, {})
+    return bool(facts.get("weights_sha256") == weights_sha256(network_of(avatar)))
+
+
 def convert(
     avatar: Avatar,
     network: Denoiser,

@@ -9,16 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from benchmarks.puppet import Pose, Puppet, lively
 from benchmarks.puppet_stage import Make, Stage
 from engine.avatar import Avatar, KeyFrame, save_avatar
+from engine.denoiser import Denoiser, DenoiserConfig
 from engine.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
 from engine.pipeline import PipelineConfig
-from engine.runner import Runner
+from engine.runner import Runner, denoiser_inputs
+from export.onnx_export import export_onnx
 from export.prepared import Identity, Prepared, learn_identity
+from export.quality_gate import held_out_frames
 
 SIZE_PX = 64
 
@@ -80,6 +84,7 @@ def avatar_file(tmp_path: Path, avatar_fields: dict[str, Any]) -> Path:
 
 
 PUPPET_PX = 128
+SMALL = DenoiserConfig(PUPPET_PX, (8, 8, 8), 1)
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +119,42 @@ def puppet_avatar(identity: Identity) -> Avatar:
         report={},
         preview_jpeg=b"",
     )
+
+
+@pytest.fixture(scope="session")
+def small_network() -> bytes:
+    """A small denoiser of the puppet's size, as ONNX; it corrects the prior a little, as after training."""
+    torch.manual_seed(0)
+    network = Denoiser(SMALL)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.08)
+    return export_onnx(
+        network, {name: torch.zeros(spec.shape) for name, spec in denoiser_inputs(PUPPET_PX).items()}
+    )
+
+
+@pytest.fixture
+def networked_file(tmp_path: Path, puppet_avatar: Avatar, prepared: Prepared, small_network: bytes) -> Path:
+    """The puppet with that network and four held-out frames, in a file."""
+    path = tmp_path / "puppet.avatar"
+    held_out = held_out_frames(prepared, 4)
+    save_avatar(
+        path,
+        name="puppet",
+        size=PUPPET_PX,
+        fps=puppet_avatar.fps,
+        neutral=puppet_avatar.neutral,
+        keyframes=puppet_avatar.keyframes,
+        plate=puppet_avatar.plate,
+        models={"denoiser-fp32.onnx": small_network},
+        consent={"who": "nobody", "statement": "a puppet", "date": "2024-05-01", "person": "synthetic"},
+        report={"held_out": None},
+        preview_jpeg=held_out[0].jpeg,
+        training={"network": SMALL.to_dict()},
+        variants={"denoiser-fp32.onnx": {"precision": "fp32", "steps": 1}},
+        held_out=held_out,
+    )
+    return path
 
 
 @pytest.fixture

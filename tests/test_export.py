@@ -18,7 +18,7 @@ import onnx
 import pytest
 import torch
 
-from engine.avatar import Avatar, load_avatar, save_avatar
+from engine.avatar import Avatar, load_avatar
 from engine.cli import main
 from engine.denoiser import Denoiser, DenoiserConfig
 from engine.errors import PackageError, RunnerError
@@ -59,36 +59,14 @@ def exported(module: torch.nn.Module) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def plain() -> bytes:
-    return exported(network())
-
-
-@pytest.fixture(scope="module")
 def running() -> bytes:
     return exported(RunningTwin(network()).eval())
 
 
 @pytest.fixture
-def path(tmp_path: Path, puppet_avatar: Avatar, prepared: Prepared, plain: bytes) -> Path:
+def path(networked_file: Path) -> Path:
     """The puppet with a network, in a file."""
-    path = tmp_path / "puppet.avatar"
-    save_avatar(
-        path,
-        name="puppet",
-        size=puppet_avatar.size,
-        fps=puppet_avatar.fps,
-        neutral=puppet_avatar.neutral,
-        keyframes=puppet_avatar.keyframes,
-        plate=puppet_avatar.plate,
-        models={"denoiser-fp32.onnx": plain},
-        consent={"who": "nobody", "statement": "a puppet", "date": "2024-05-01", "person": "synthetic"},
-        report={"held_out": None},
-        preview_jpeg=held_out_frames(prepared, 1)[0].jpeg,
-        training={"network": SHAPE.to_dict()},
-        variants={"denoiser-fp32.onnx": {"precision": "fp32", "steps": 1}},
-        held_out=held_out_frames(prepared, 4),
-    )
-    return path
+    return networked_file
 
 
 def variant(name: str = "denoiser-int8.onnx", weights: str = "a") -> Variant:
