@@ -143,6 +143,8 @@ def _announce(listener: socket.socket, serving: Serving, reason: str, as_json: b
             "avatars": [avatar.name for avatar in avatars],
             "runner": config.runner,
             "runner_reason": reason,
+            "encoder": serving.registry.encoder.h264 if serving.registry.encoder.h264_first else "libvpx",
+            "encoder_reason": serving.registry.encoder.reason,
             "max_sessions": config.max_sessions,
             "token": serving.access.token is not None,
         }
@@ -155,6 +157,7 @@ def _announce(listener: socket.socket, serving: Serving, reason: str, as_json: b
         print(f"  page     {url}/#token=... with the token in place of the dots")
     print(f"  avatar   {', '.join(avatar.name for avatar in avatars)}")
     print(f"  runner   {reason}")
+    print(f"  video    {serving.registry.encoder.reason}")
     print(f"  limit    {config.max_sessions} presenter(s) at the same time")
     print("Ctrl-C stops it.", flush=True)
 
