@@ -3,13 +3,14 @@
     python -m benchmarks.gpu --out gpu.json                       on a machine with an NVIDIA GPU
     python -m benchmarks.gpu --device cpu --batches 1 --seconds 1      to try the script without one
 
-Runs an avatar's network, at its own size or another, through torch, a CUDA graph, torch.compile and ONNX
-Runtime with bound buffers, inputs and outputs staying on the device. The weights are fresh, as time does not
-depend on them. Each run is timed from its launch until the device is done. times_floor is the median over the
-floor of benchmarks.roofline: 1 cannot be beaten, and at batch 1 launching many small operators is what keeps
-away from it. gb is how much the device's free memory shrank (the process's own, on a CPU). fp32 products may
-use TF32 where the GPU has it. A way that cannot be taken here is named with the reason. The last line of
-stdout is one JSON object.
+Runs an avatar's network, at its own size or another, through torch, a CUDA graph, torch.compile, ONNX Runtime
+with bound buffers, and TensorRT. Inputs and outputs stay on the device; TensorRT's runner copies them from
+and to the host, as it does in a call. The weights are fresh, as time does not depend on them. Each run is
+timed from its launch until the device is done. times_floor is the median over the floor of
+benchmarks.roofline: 1 cannot be beaten, and at batch 1 launching many small operators is what keeps away from
+it. gb is how much the device's free memory shrank (the process's own, on a CPU). fp32 products may use TF32
+where the GPU has it. A way that cannot be taken here is named with the reason. The last line of stdout is one
+JSON object.
 """
 
 from __future__ import annotations

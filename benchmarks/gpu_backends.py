@@ -1,17 +1,19 @@
 """Ways to run one torch network again and again on the same inputs: each gives a function that runs it once.
 
-Inputs and outputs stay where the network runs. A way that cannot be taken here raises RunnerError with the
-reason. Knows nothing of time.
+Inputs and outputs stay where the network runs, but for TensorRT. A way that cannot be taken here raises
+RunnerError with the reason. Knows nothing of time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from engine import runner_trt, trt_build
 from engine.errors import RunnerError
 from export.onnx_export import export_onnx
 
@@ -87,11 +89,23 @@ def onnxruntime_bound(network: nn.Module, inputs: Inputs) -> Run:
     return run
 
 
+def tensorrt(network: nn.Module, inputs: Inputs, target: str = "tensorrt") -> Run:
+    """An engine built for this GPU, in the runner that serves: with the copies from the host and back."""
+    if reason := trt_build.cannot_run(target):
+        raise RunnerError(reason)
+    engine = trt_build.build(target, export_onnx(network, dict(inputs)), None).engine
+    runner = runner_trt.start(target, engine)
+    feed = {name: tensor.cpu().numpy() for name, tensor in inputs.items()}
+    return lambda: runner.run(feed)
+
+
 BACKENDS: Mapping[str, Callable[[nn.Module, Inputs], Run]] = {
     "torch": eager,
     "cuda_graph": cuda_graph,
     "compile": compiled,
     "onnxruntime": onnxruntime_bound,
+    "tensorrt": tensorrt,
+    "tensorrt-rtx": partial(tensorrt, target="tensorrt-rtx"),
 }
 
 

@@ -12,6 +12,7 @@ from benchmarks import gpu
 from benchmarks.gpu import Case, describe, network_and_inputs, row, time_runs
 from benchmarks.gpu_backends import BACKENDS
 from benchmarks.roofline import Device, Work, measure_device, work_of
+from engine import trt_build
 from engine.avatar import load_avatar
 from engine.errors import RunnerError, SettingsError
 
@@ -87,6 +88,14 @@ def test_what_needs_a_gpu_says_so() -> None:
     network, inputs = network_and_inputs(load_avatar("bundled"), TINY, "cpu", torch.float32)
     with pytest.raises(RunnerError, match="needs device cuda"):
         BACKENDS["cuda_graph"](network, inputs)
+
+
+@pytest.mark.skipif(trt_build.no_gpu() is None, reason="there is a GPU's driver")
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_tensorrt_without_a_gpu_names_what_is_missing(backend: str) -> None:
+    network, inputs = network_and_inputs(load_avatar("bundled"), TINY, "cpu", torch.float32)
+    with pytest.raises(RunnerError, match=r"wanted an NVIDIA GPU|is not installed"):
+        BACKENDS[backend](network, inputs)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
