@@ -46,8 +46,8 @@ async def read_body(request: web.Request, kinds: tuple[str, ...], limit_bytes: i
         return await asyncio.wait_for(_read(request, limit_bytes), limit_s)
     except asyncio.TimeoutError as error:
         raise RequestRefused(408, f"the body did not come within {limit_s:.0f} s") from error
-    except web.RequestPayloadError as error:
-        raise RequestRefused(400, "the body's transfer coding is broken") from error
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise RequestRefused(400, "the body broke off") from error
 
 
 async def _read(request: web.Request, limit_bytes: int) -> bytes:

@@ -86,7 +86,9 @@ def _refusal(request: web.Request, error: Exception) -> web.Response:
     elif isinstance(error, AvatarcastError):
         status, text = 503, str(error)
     else:
-        logger.error("%s %s failed", request.method, request.path[:80], exc_info=error)
+        resource = request.match_info.route.resource  # its pattern: the path itself may steer a session
+        where = "" if resource is None else resource.canonical
+        logger.error("%s %s failed", request.method, where, exc_info=error)
         status, text = 500, "the server failed here; its log says how"
     if status == 503:
         headers = {"Retry-After": BUSY_RETRY_S} | headers

@@ -211,7 +211,7 @@ async def test_every_route_but_the_page_wants_the_token() -> None:
         assert (await request("GET", f"{url}/nothing"))[0] == 401  # not even what there is not
     open_to_all = {path for method, path in wants_none if method == "GET"}
     assert {"/", "/page.js", "/page.css", "/healthz"} <= open_to_all
-    assert not [path for path in open_to_all if path.startswith(("/api", "/whip", "/whep", "/metrics"))]
+    assert not [path for path in open_to_all if path.startswith(("/api/", "/whip", "/whep", "/metrics"))]
     assert {method for method, _ in wants_none} == {"GET", "HEAD", "OPTIONS"}
 
 
@@ -237,3 +237,21 @@ async def test_stopping_and_metrics() -> None:
         await late.close()
         assert status == 503
         assert "stopping" in refusal["error"]
+
+
+async def test_a_failure_of_ours_is_told_without_ids(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer has the usual form; the log has the traceback, and not what would steer a session."""
+
+    def fail(_: SessionRegistry, __: str) -> None:
+        raise ArithmeticError("meant to fail")
+
+    monkeypatch.setattr(SessionRegistry, "session", fail)
+    async with serving() as (_, url):
+        status, refusal = await request("POST", f"{url}/api/sessions/an-id-of-a-session/calibrate", {})
+    assert status == 500
+    assert refusal == {"error": "the server failed here; its log says how"}
+    assert "POST /api/sessions/{id}/calibrate failed" in caplog.text
+    assert "ArithmeticError: meant to fail" in caplog.text
+    assert "an-id-of-a-session" not in caplog.text

@@ -79,6 +79,19 @@ async def test_a_body_that_never_ends(port: int, monkeypatch: pytest.MonkeyPatch
     assert (await said(port, chunked, b"3\r\nv=0\r\n")).startswith(b"HTTP/1.1 408 ")
 
 
+async def test_a_client_that_goes_away(caplog: pytest.LogCaptureFixture) -> None:
+    """Anybody can hang up in the middle of a body; it must not fill the log."""
+    registry = SessionRegistry(Avatars([echo_avatar()]))
+    server = TestServer(LiveServer(registry, Access()).app())
+    await server.start_server()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(head(Content_Type="application/sdp", Content_Length="100", Expect="100-continue"))
+    assert b" 100 " in await reader.readline()  # it now waits for the body
+    writer.transport.abort()
+    await server.close()  # waits for the request's end
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_sizes(port: int) -> None:
     """Refused by what is announced, and by what comes where nothing was announced."""
     sdp = {"Content_Type": "application/sdp"}
