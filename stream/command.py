@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from stream.sessions import SessionRegistry
 
 MAX_SESSIONS_LIMIT = 64
+LEAST_FPS_LIMIT = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", default="8080", help="port to listen on, 0 for any free one (default 8080)")
     parser.add_argument("--runner", default="auto", help="auto (default), onnx-cpu, onnx-cuda, torch, null")
     parser.add_argument("--max-sessions", default="2", help="presenters at the same time (default 2)")
+    parser.add_argument(
+        "--least-fps",
+        default="8",
+        help="refuse a presenter who would bring the others below this many pictures a second (default 8)",
+    )
     add_exposure_arguments(parser)
     add_mark_arguments(parser)
     parser.add_argument(
@@ -54,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM."""
     port = _number("--port", args.port, 0, 65_535)
     max_sessions = _number("--max-sessions", args.max_sessions, 1, MAX_SESSIONS_LIMIT)
+    least_fps = _number("--least-fps", args.least_fps, 1, LEAST_FPS_LIMIT)
     exposure, style = read_exposure(args), mark_style(args)
     configure_logging(args.log_format)
     with listen(args.host, port) as listener:  # first: a taken port fails at once
@@ -63,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         avatars = Avatars([_served(path, args.runner, style) for path in args.avatar or ["bundled"]])
         config = RegistryConfig(
             max_sessions=max_sessions,
+            least_fps=least_fps,
             runner=args.runner,
             loopback_only=exposure.access.loopback_only,
             ice_servers=exposure.ice_servers,

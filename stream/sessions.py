@@ -156,7 +156,7 @@ class SessionRegistry:
             return (
                 f"this machine is busy: a picture takes {room.picture_ms:.0f} ms of processor time, so "
                 f"{room.sessions} sessions would get {room.fps:.1f} pictures a second each, and "
-                f"{config.least_fps:g} are wanted; end a session, or try again later"
+                f"{config.least_fps:g} are wanted; end a session, or serve with a lower --least-fps"
             )
         return None
 

@@ -87,6 +87,12 @@ def test_session_limit_out_of_range(count: str) -> None:
         run(parse("--max-sessions", count))
 
 
+@pytest.mark.parametrize("fps", ["0", "31", "fast"])
+def test_least_rate_out_of_range(fps: str) -> None:
+    with pytest.raises(SettingsError, match=r"--least-fps .* whole number from 1 to 30"):
+        run(parse("--least-fps", fps))
+
+
 @pytest.fixture
 def token_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
