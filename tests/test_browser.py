@@ -1,4 +1,4 @@
-"""The live page in a real browser, against the real server: the avatar moves as the presenter does.
+"""The live page in a real browser, against the real server: the avatar does as the presenter does.
 
 With the bundled avatar where it is in the checkout, else with the camera's own picture echoed back; the page,
 WebRTC, codecs and the whole server are the same. Needs an installed Chromium.
@@ -6,40 +6,48 @@ WebRTC, codecs and the whole server are the same. Needs an installed Chromium.
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import json
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
-from benchmarks.browser_peer import CAMERA_FLAGS, CHROMIUM_FLAGS, find_chromium, write_camera_file
+from benchmarks.browser_peer import write_camera_file
+from benchmarks.browser_stage import (
+    BUNDLED,
+    CHROMIUM,
+    ECHO,
+    LIMIT_S,
+    SERVE,
+    TWIN,
+    browser_with,
+    call_with,
+    camera_flags,
+    server,
+    until_text,
+    write_twin,
+)
 from benchmarks.driver_pictures import DriverPictures
 from engine.geometry import rotation_to_euler_deg
 from engine.mediapipe_parts import FacePart
 from engine.motion import canonical_reference, in_head_axes, lip_gap
 
-ROOT = Path(__file__).parent.parent
-DRIVER = ROOT / "tests" / "data" / "presenter_driver.mp4"
-BUNDLED = ROOT / "engine" / "assets" / "bundled.avatar"
-ECHO = ("-m", "benchmarks.echo_server")
-CHROMIUM = find_chromium()
-START_LIMIT_S = 60.0
+DRIVER = Path(__file__).parent / "data" / "presenter_driver.mp4"
 WATCH_S = 14.0
 MAX_LAG_S = 2.0  # 0.15 on an idle machine
 Signal = NDArray[np.float64]
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+renders = pytest.mark.skipif(
+    not BUNDLED.exists(), reason="the echo that stands in for the bundled avatar renders nothing"
+)
 
 WATCH = """async (seconds) => {
   const canvas = document.createElement("canvas");
@@ -70,20 +78,42 @@ class Motion:
     mouth: Signal  # gap of the lips, in head units
 
 
-@contextmanager
-def server(*command: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A server process and its address; it must end cleanly."""
-    with subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield str(json.loads(process.stdout.readline())["url"]), process
-        process.terminate()
-        assert process.wait(START_LIMIT_S) == 0
+# The loudest sample of the avatar's voice within so many seconds.
+LISTEN = """async (seconds) => {
+  const context = new AudioContext();
+  const analyser = context.createAnalyser();
+  context.createMediaStreamSource(document.getElementById("avatar").srcObject).connect(analyser);
+  const samples = new Float32Array(analyser.fftSize);
+  let peak = 0;
+  const start = performance.now();
+  while (performance.now() - start < 1000 * seconds) {
+    analyser.getFloatTimeDomainData(samples);
+    peak = Math.max(peak, ...samples.map(Math.abs));
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  await context.close();
+  return peak;
+}"""
+
+# The colour of the avatar's top right corner, [red, green, blue].
+CORNER = """() => {
+  const video = document.getElementById("avatar");
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  const context = canvas.getContext("2d");
+  context.drawImage(video, 0, 0);
+  return [...context.getImageData(canvas.width - 6, 5, 1, 1).data].slice(0, 3);
+}"""
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    bundled = ("-m", "engine.cli", "serve", "--port", "0", "--json")
-    with server(*(bundled if BUNDLED.exists() else ECHO)) as (address, _):
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    command: tuple[str, ...] = ECHO
+    if BUNDLED.exists():
+        twin = tmp_path_factory.mktemp("avatars") / "twin.avatar"
+        write_twin(twin)
+        command = (*SERVE, "--avatar", "bundled", "--avatar", str(twin))
+    with server(*command) as address:
         yield address
 
 
@@ -92,21 +122,6 @@ def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("camera") / "presenter.y4m"
     write_camera_file(path, DriverPictures(DRIVER, 640, 480), 640, 480, fps=20, numbered=False)
     return path
-
-
-@asynccontextmanager
-async def page_with(*flags: str) -> AsyncIterator[Page]:
-    assert CHROMIUM is not None
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*CHROMIUM_FLAGS, *flags])
-        try:
-            yield await browser.new_page()
-        finally:
-            await browser.close()
-
-
-async def until_text(page: Page, selector: str, text: str) -> None:
-    await page.locator(selector).filter(has_text=text).wait_for(timeout=START_LIMIT_S * 1e3)
 
 
 def motion_in(pictures: list[str]) -> Motion:
@@ -135,21 +150,22 @@ def best_correlation(times_s: Signal, driver: Signal, avatar: Signal) -> tuple[f
     return max(results)
 
 
+async def until_corner(page: Page, rgb: tuple[int, int, int]) -> None:
+    """Wait until the picture's corner has about this colour, as far as a codec keeps it."""
+    for _ in range(int(LIMIT_S / 0.2)):
+        found = await page.evaluate(CORNER)
+        if np.abs(np.subtract(found, rgb)).max() < 40:
+            return
+        await page.wait_for_timeout(200)
+    pytest.fail(f"the corner is {found}, not {rgb}")
+
+
 async def test_the_avatar_follows_the_presenter(url: str, camera_file: Path) -> None:
     """Yaw and mouth of the returned picture follow the camera's; a shuffled picture does not (control)."""
-    errors: list[str] = []
-    async with page_with(*CAMERA_FLAGS, f"--use-file-for-fake-video-capture={camera_file}") as page:
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        await page.goto(url)
-        await page.click("#start")
-        await until_text(page, "#pill-text", "Live")  # calibrated
+    async with call_with(url, camera_file) as page:
         pairs: list[Any] = await page.evaluate(WATCH, WATCH_S)
-        fps = float(await page.inner_text("#fps-out"))
+        assert float(await page.locator("#fps-out").text_content() or "") > 0
         assert await page.locator(".badge").inner_text() == "AI-generated"
-        await page.click("#start")
-        await until_text(page, "#pill-text", "Ready")
-    assert not errors
-    assert fps > 0
     times_s = np.array([pair[0] for pair in pairs], float) / 1e3
     driver, avatar = motion_in([pair[1] for pair in pairs]), motion_in([pair[2] for pair in pairs])
     order = np.random.default_rng(0).permutation(len(pairs))
@@ -164,52 +180,93 @@ async def test_the_avatar_follows_the_presenter(url: str, camera_file: Path) -> 
         assert shuffled < 0.45, name
 
 
-async def test_a_refused_camera_is_told_in_words(url: str) -> None:
-    async with page_with("--use-fake-device-for-media-stream") as page:  # nobody grants it
+async def test_the_voice_comes_back_unless_it_is_muted(url: str, camera_file: Path) -> None:
+    async with call_with(url, camera_file) as page:
+        assert await page.evaluate(LISTEN, 4) > 0.02  # the browser's own microphone beeps every second
+        await page.click("#mute")
+        await page.wait_for_timeout(1500)  # what was said before is still on its way
+        assert await page.evaluate(LISTEN, 2.5) < 0.005
+
+
+@renders
+async def test_calibration_counts_down_and_says_whether_it_worked(url: str, camera_file: Path) -> None:
+    async with call_with(url, camera_file) as page:
+        await page.click("#calibrate")
+        for number in ("3", "2", "1"):
+            await until_text(page, "#count-number", number)
+        await until_text(page, "#count-text", "Hold still")
+        await until_text(page, "#hint", "Calibrated")
+        assert not await page.locator("#count").is_visible()
+
+
+@renders
+async def test_avatar_and_background_change_during_a_call(url: str, camera_file: Path) -> None:
+    async with call_with(url, camera_file) as page:
+        names = page.locator(".choice .name")
+        assert await names.all_inner_texts() == ["bundled", TWIN]
+        assert await page.locator(".choice img").nth(1).evaluate("image => image.naturalWidth") > 0
+        await page.get_by_label(TWIN).check()
+        await until_text(page, "#hint", f"The avatar is now {TWIN}")
+        await page.get_by_label("Colour", exact=True).check()
+        await until_corner(page, (0x00, 0xB1, 0x40))
+        picture = np.full((300, 400, 3), (200, 30, 20), np.uint8)  # BGR
+        data = cv2.imencode(".png", picture)[1].tobytes()
+        await page.get_by_label("Picture", exact=True).check()
+        await page.set_input_files("#picture", {"name": "blue.png", "mimeType": "image/png", "buffer": data})
+        await until_corner(page, (20, 30, 200))
+
+
+async def test_snapshot_and_recording_are_saved(url: str, camera_file: Path, tmp_path: Path) -> None:
+    """Both say in their names that they are generated; the recording has pictures and a voice."""
+    async with call_with(url, camera_file) as page:
+        async with page.expect_download() as saved:
+            await page.click("#snapshot")
+        snapshot = await saved.value
+        assert "AI-generated" in snapshot.suggested_filename
+        await snapshot.save_as(tmp_path / "snapshot.png")
+        await page.click("#record")
+        await until_text(page, "#record-text", "Stop recording")
+        await page.wait_for_timeout(4000)  # of recording
+        async with page.expect_download() as saved:
+            await page.click("#record")
+        recording = await saved.value
+        assert "AI-generated" in recording.suggested_filename
+        await recording.save_as(tmp_path / recording.suggested_filename)
+    picture = cv2.imread(str(tmp_path / "snapshot.png"))
+    assert picture.shape == (256, 256, 3)
+    assert picture.std() > 10
+    with av.open(str(tmp_path / recording.suggested_filename)) as container:
+        frames = list(container.decode(video=0, audio=0))
+    assert sum(isinstance(frame, av.VideoFrame) for frame in frames) > 10
+    voice = [frame.to_ndarray() for frame in frames if isinstance(frame, av.AudioFrame)]
+    assert max(float(np.abs(frame).max()) for frame in voice) > 0.02
+
+
+async def test_a_view_plays_wherever_its_presenter_goes(url: str, camera_file: Path) -> None:
+    """Another page plays the avatar, waits while nobody presents, and plays on when somebody does."""
+    async with browser_with(*camera_flags(camera_file)) as context:
+        page = await context.new_page()
         await page.goto(url)
+        await page.get_by_text("Show it elsewhere").click()
+        await page.fill("#view-name", "Studio")
         await page.click("#start")
-        await until_text(page, "#notice", "The camera was refused. Allow it for this page")
-        assert await page.inner_text("#start") == "Start"
-
-
-async def test_a_missing_camera_is_told_in_words(url: str) -> None:
-    async with page_with("--use-fake-ui-for-media-stream") as page:  # granted, but there is none
-        await page.goto(url)
+        await until_text(page, "#pill-text", "Live")
+        address = await page.input_value("#view-link")
+        assert address == f"{url}/view/studio"
+        view = await context.new_page()
+        await view.goto(address)
+        await until_title(view, "studio: live")
+        assert np.mean(await view.evaluate(CORNER)) > 20
+        assert await view.locator("button").count() == 0
         await page.click("#start")
-        await until_text(page, "#notice", "No camera was found.")
-
-
-@pytest.mark.skipif(
-    not BUNDLED.exists(), reason="the echo that stands in for the bundled avatar sees no faces"
-)
-async def test_no_face_is_told_in_words(url: str) -> None:
-    async with page_with(*CAMERA_FLAGS) as page:  # the browser's own test picture
-        await page.goto(url)
+        await until_title(view, "studio: there is nothing to watch here")
         await page.click("#start")
-        await until_text(page, "#notice", "No face is seen.")
-        await page.click("#start")
+        await until_title(view, "studio: live")
 
 
-async def test_a_full_server_is_told_in_words(url: str) -> None:
-    async with page_with(*CAMERA_FLAGS) as page:
-        await page.route(
-            "**/api/sessions",
-            lambda route: asyncio.ensure_future(
-                route.fulfill(status=503, json={"error": "all 2 sessions are in use: end one"})
-            ),
-        )
-        await page.goto(url)
-        await page.click("#start")
-        await until_text(page, "#notice", "The server has no room: all 2 sessions are in use")
-
-
-async def test_a_stopped_server_is_told_in_words() -> None:
-    with server(*ECHO) as (address, process):
-        async with page_with(*CAMERA_FLAGS) as page:
-            await page.goto(address)
-            await page.click("#start")
-            await until_text(page, "#pill-text", "Live")
-            process.terminate()
-            await until_text(page, "#notice", "The server ended the")
-            await page.click("#start")
-            await until_text(page, "#notice", "The server does not answer.")
+async def until_title(page: Page, start: str) -> None:
+    for _ in range(int(LIMIT_S / 0.2)):
+        if (await page.title()).startswith(start):
+            return
+        await page.wait_for_timeout(200)
+    pytest.fail(f"the title is {await page.title()!r}, not {start!r}")

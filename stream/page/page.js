@@ -1,252 +1,378 @@
-// The live page: webcam out, avatar in, and in words how it goes. Talks to its own server only.
+// The presenter's page: what the buttons do, and in words how it goes. Talks to its own server only.
 
-const PICTURE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30, max: 30 } };
-const UPLINK_BPS = 1_200_000;
-const GATHER_LIMIT_MS = 1500;
-const measure = new URLSearchParams(location.search).has("measure"); // stamped pictures, for benchmarks
+import { Told, get, keepToken, pictureUrl, takeToken, token } from "/api.js";
+import { Calibration } from "/calibration.js";
+import { Call } from "/call.js";
+import { Recording, download, fileName, snapshot } from "/capture.js";
+import { listDevices, openBoth } from "/devices.js";
+import { Latency, showLatency } from "/latency.js";
+import { remember, remembered } from "/remember.js";
+import { wireSettings } from "/settings.js";
 
-const CAMERA_WORDS = {
-  NotAllowedError: "The camera was refused. Allow it for this page in the browser's address bar, then press Start.",
-  SecurityError: "The browser's settings forbid cameras on this page.",
-  NotFoundError: "No camera was found. Plug one in, then press Start.",
-  NotReadableError: "The camera is in use by another program. Close that one, then press Start.",
-  AbortError: "The camera stopped while it was starting. Press Start to try again.",
-  OverconstrainedError: "The camera offers no picture size that can be used here.",
-};
 const STATE_WORDS = {
   "no frames from the camera": "No frames are coming from the camera. Is it covered, or used by another program?",
   "no face seen": "No face is seen. Look at the camera, with light on your face.",
   calibrating: "Calibrating: look straight ahead with a relaxed face.",
 };
+const HINT_MS = 8000;
 
 const byId = (id) => document.getElementById(id);
-const presenter = byId("presenter");
-const avatar = byId("avatar");
+const [presenter, avatar] = [byId("presenter"), byId("avatar")];
+const wishes = {
+  measure: new URLSearchParams(location.search).has("measure"), // stamped pictures, for benchmarks
+  mirror: false,
+  muted: false,
+  avatar: null, // the server's first
+  name: remembered("view-name", ""),
+  background: { kind: "original" },
+};
 
-let call = null; // {id, connection, stream, timer, before} while there is one
-let mirror = false;
-let sound = false;
+let starting = null; // while the camera is asked for
+let call = null;
+let recording = null;
+let config = null;
+let stats = null; // the server's last word
+let answer = null; // to the last offer
+let micTrouble = "";
+let firstPictureMs = null;
+
+const latency = new Latency(presenter, avatar);
+const calibration = new Calibration(showCount, () => call.steer("calibrate", {}));
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text; // else screen readers repeat it
+}
 
 function say(phase, pill, notice = "") {
   document.body.dataset.phase = phase;
-  byId("pill-text").textContent = pill;
-  const box = byId("notice");
-  if (box.textContent !== notice) box.textContent = notice;
-  box.hidden = !notice;
+  setText(byId("pill-text"), pill);
+  setText(byId("notice"), notice);
+  byId("notice").hidden = !notice;
 }
 
-function veil(element, text) {
-  element.classList.toggle("off", !text);
-  if (text) element.textContent = text;
+let hintTimer = 0;
+function hint(text) {
+  setText(byId("hint"), text);
+  clearTimeout(hintTimer);
+  hintTimer = setTimeout(() => setText(byId("hint"), micTrouble), HINT_MS);
 }
 
-function meter(id, value, digits = 0) {
-  byId(id).textContent = Number.isFinite(value) ? value.toFixed(digits) : "–";
+function veil(text) {
+  byId("veil").classList.toggle("off", !text);
+  if (text) setText(byId("veil"), text);
 }
 
-class Told extends Error {} // its message is meant for the person in front of the screen
+const meter = (id, value, digits = 0) => setText(byId(id), Number.isFinite(value) ? value.toFixed(digits) : "–");
+const press = (id, on) => byId(id).setAttribute("aria-pressed", String(on));
+const avatarName = () => stats?.avatar ?? answer?.avatar ?? config?.avatar ?? "avatar";
 
-async function openCamera() {
-  if (!window.isSecureContext || !navigator.mediaDevices) {
-    throw new Told(
-      "Browsers open the camera only on localhost or over https. Open this page as http://localhost, " +
-        "or put a TLS proxy in front of the server.",
-    );
-  }
+function showCount(number, text) {
+  byId("count").hidden = !text;
+  setText(byId("count-number"), String(number));
+  setText(byId("count-text"), text);
+  if (text) hint(number === 3 ? `${text}. 3` : String(number || text)); // the overlay is for eyes, this for ears
+}
+
+// Runs what a control asks for; a refusal is told, and what was shown is put back.
+async function attempt(what, undo = () => {}) {
   try {
-    return await navigator.mediaDevices.getUserMedia({ video: PICTURE, audio: sound });
+    await what();
   } catch (error) {
-    const words = CAMERA_WORDS[error.name] ?? `The camera cannot be used (${error.name}: ${error.message}).`;
-    throw new Told(sound ? `${words} (Sound is on: the same goes for the microphone.)` : words);
+    if (!(error instanceof Told)) console.error(error);
+    hint(error.message);
+    undo();
   }
 }
 
-async function post(path, body) {
-  let response;
-  try {
-    response = await fetch(path, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-    });
-  } catch {
-    throw new Told("The server does not answer. Is it still running?");
-  }
-  const reply = await response.json().catch(() => ({}));
-  if (response.ok) return reply;
-  const reason = reply.error ?? `status ${response.status}`;
-  throw new Told(response.status === 503 ? `The server has no room: ${reason}.` : `The server refused: ${reason}.`);
-}
-
-function gathered(connection) {
-  if (connection.iceGatheringState === "complete") return Promise.resolve();
-  return new Promise((resolve) => {
-    setTimeout(resolve, GATHER_LIMIT_MS);
-    connection.addEventListener("icegatheringstatechange", () => {
-      if (connection.iceGatheringState === "complete") resolve();
-    });
-  });
-}
-
-async function connect(stream) {
-  const connection = new RTCPeerConnection({ iceServers: [], bundlePolicy: "max-bundle" });
-  const current = { id: null, connection, stream, timer: 0, before: {} };
-  call = current;
-
-  const camera = stream.getVideoTracks()[0];
-  camera.contentHint = "motion";
-  const video = connection.addTransceiver(camera, {
-    direction: "sendrecv",
-    streams: [stream],
-    sendEncodings: [{ maxBitrate: UPLINK_BPS, maxFramerate: 30 }],
-  });
-  video.receiver.jitterBufferTarget = 0; // newest picture first: a late one is worth less than a smooth one
-  for (const track of stream.getAudioTracks()) {
-    connection.addTransceiver(track, { direction: "sendrecv", streams: [stream] });
-  }
-  const channel = connection.createDataChannel("stats");
-  channel.addEventListener("message", (event) => {
-    if (call === current) onServerStats(JSON.parse(event.data));
-  });
-  channel.addEventListener("close", () => {
-    if (call === current) stop("trouble", "Lost", "The server ended the connection. Press Start to connect again.");
-  });
-
-  const incoming = new MediaStream();
-  connection.addEventListener("track", (event) => {
-    incoming.addTrack(event.track);
-    avatar.srcObject = incoming;
-    avatar.muted = !sound;
-  });
-  connection.addEventListener("connectionstatechange", () => {
-    if (call !== current) return;
-    if (connection.connectionState === "failed") {
-      stop("trouble", "Lost", "The connection was lost. Press Start to connect again.");
-    } else if (connection.connectionState === "disconnected") {
-      say("trouble", "Interrupted", "The connection is interrupted; waiting for it to come back.");
-    }
-  });
-  camera.addEventListener("ended", () => {
-    if (call === current) stop("trouble", "Stopped", "The camera was unplugged or taken by another program.");
-  });
-
-  await connection.setLocalDescription();
-  await gathered(connection);
-  const { sdp, type } = connection.localDescription;
-  const answer = await post("/api/sessions", { sdp, type, mirror, measure });
-  current.id = answer.id;
-  if (call !== current) return hangUp(current); // stopped meanwhile
-  await connection.setRemoteDescription({ sdp: answer.sdp, type: answer.type });
-  byId("avatar-name").textContent = answer.avatar;
-  byId("runner").textContent = `Runner: ${answer.runner_reason.split(";")[0]}`;
-  byId("runner").title = answer.runner_reason; // with what was passed over, and why
-  current.timer = setInterval(() => onBrowserStats(current), 1000);
-}
+// --- a call
 
 async function start() {
   say("connecting", "Connecting");
-  byId("start").textContent = "Stop";
-  veil(byId("presenter-veil"), "Waiting for the camera …");
-  veil(byId("veil"), "Waiting for the first picture …");
-  const attempt = (call = { id: null, connection: null, stream: null, timer: 0, before: {} });
+  setText(byId("start"), "Stop");
+  setText(byId("presenter-veil"), "Waiting for the camera …");
+  veil("Waiting for the camera …");
+  const mine = (starting = {});
+  let stream;
   try {
-    const stream = await openCamera();
-    if (call !== attempt) return stream.getTracks().forEach((track) => track.stop());
-    attempt.stream = stream;
-    presenter.srcObject = stream;
-    veil(byId("presenter-veil"), "");
-    await connect(stream);
+    [stream, micTrouble] = await openBoth();
   } catch (error) {
     if (!(error instanceof Told)) console.error(error);
-    stop("trouble", "Not connected", error instanceof Told ? error.message : `Something failed: ${error.message}`);
+    if (starting === mine) stop("trouble", "Not connected", error.message);
+    return;
   }
+  if (starting !== mine) return stream.getTracks().forEach((track) => track.stop());
+  starting = null;
+  performance.mark("camera-granted");
+  firstPictureMs = null;
+  latency.reset();
+  showCamera(stream);
+  hint(micTrouble);
+  veil("Waiting for the first picture …");
+  listDevices(byId("camera"), byId("microphone"));
+  const current = new Call(stream, wishes, {
+    media: (incoming) => call === current && showAvatar(incoming),
+    stats: (message) => call === current && onStats(message),
+    interrupted: () => call === current && say("trouble", "Interrupted", "The connection is interrupted; waiting for it to come back."),
+    connected: (reply) => call === current && onConnected(reply),
+    waiting: (error, seconds) => call === current && onWaiting(error, seconds),
+    tokenNeeded: askForToken,
+    ended: (text) => call === current && stop("trouble", "Ended", text),
+  });
+  call = current;
+  current.run();
 }
 
-function hangUp(ended) {
-  clearInterval(ended.timer);
-  ended.connection?.close();
-  ended.stream?.getTracks().forEach((track) => track.stop());
-  if (ended.id) fetch(`/api/sessions/${ended.id}`, { method: "DELETE", keepalive: true }).catch(() => {});
+function showCamera(stream) {
+  presenter.srcObject = stream;
+  byId("self").classList.add("on");
+  for (const track of stream.getTracks()) watchTrack(track);
+}
+
+function watchTrack(track) {
+  track.addEventListener("ended", () => {
+    if (!call?.stream.getTracks().includes(track)) return;
+    if (track.kind === "video") stop("trouble", "Stopped", "The camera was unplugged or taken by another program.");
+    else hint("The microphone was unplugged, so it goes on without your voice.");
+  });
+}
+
+function showAvatar(incoming) {
+  if (avatar.srcObject === incoming) return;
+  recording?.stop(); // its tracks are those of the connection that was lost
+  avatar.srcObject = incoming;
+  avatar.requestVideoFrameCallback?.(() => {
+    veil("");
+    byId("poster").hidden = true;
+    for (const id of ["snapshot", "record"]) byId(id).disabled = false;
+    if (firstPictureMs !== null) return;
+    performance.mark("first-picture");
+    firstPictureMs = Math.round(performance.measure("start", "camera-granted", "first-picture").duration);
+    console.info(`first picture of the avatar ${firstPictureMs} ms after the camera was granted`);
+  });
+}
+
+function onConnected(reply) {
+  answer = reply;
+  setText(byId("runner"), `Runner: ${reply.runner_reason.split(";")[0]}`);
+  byId("runner").title = reply.runner_reason; // with what was passed over, and why
+  const view = `${location.origin}/view/${wishes.name || reply.view_id}`;
+  byId("view-link").value = token() ? `${view}#token=${encodeURIComponent(token())}` : view;
+  for (const id of ["copy-link", "save-latency"]) byId(id).disabled = false;
+  markAvatar(reply.avatar);
+}
+
+function onWaiting(error, seconds) {
+  stats = null;
+  byId("calibrate").disabled = true;
+  calibration.stop();
+  recording?.stop();
+  const again = `Trying again${seconds >= 1.5 ? ` in ${Math.round(seconds)} s` : ""}.`;
+  if (!error) return say("connecting", "Reconnecting", "The connection was lost. Connecting again.");
+  const reason = error.status === 503 ? `The server has no room: ${error.message}.` : error.message;
+  say("trouble", "Waiting", `${reason} ${again}`);
+}
+
+function onStats(message) {
+  stats = message;
+  calibration.onStats(message);
+  meter("fps-out", message.fps_out, 1);
+  meter("fps-in", message.fps_in, 1);
+  byId("calibrate").disabled = message.calibrating || !byId("count").hidden;
+  const words = message.message ?? STATE_WORDS[message.state] ?? "";
+  if (message.state === "live") say("live", "Live", words);
+  else if (message.state === "calibrating") say("live", "Calibrating", words);
+  else if (message.state === "starting") say("connecting", "Starting", words);
+  else say("trouble", message.state === "no face seen" ? "No face" : "No camera", STATE_WORDS[message.state] ?? words);
 }
 
 function stop(phase = "idle", pill = "Ready", notice = "") {
+  starting = null;
+  recording?.stop();
+  calibration.stop();
   const ended = call;
-  call = null;
-  if (ended) hangUp(ended);
-  presenter.srcObject = null;
-  avatar.srcObject = null;
-  byId("start").textContent = "Start";
-  byId("calibrate").disabled = true;
-  for (const id of ["fps-out", "fps-in", "delay", "server"]) meter(id, NaN);
-  veil(byId("presenter-veil"), "Your camera is off.");
-  veil(byId("veil"), "Press Start, and the avatar will follow you.");
+  call = stats = null;
+  micTrouble = "";
+  ended?.stop();
+  ended?.stream.getTracks().forEach((track) => track.stop());
+  presenter.srcObject = avatar.srcObject = null;
+  byId("self").classList.remove("on");
+  setText(byId("start"), "Start");
+  setText(byId("hint"), "");
+  for (const id of ["calibrate", "snapshot", "record", "copy-link"]) byId(id).disabled = true;
+  for (const id of ["fps-out", "fps-in", "delay"]) meter(id, NaN);
+  setText(byId("presenter-veil"), "Camera off");
+  byId("poster").hidden = !byId("poster").src;
+  veil("Press Start, and the avatar will follow you.");
   say(phase, pill, notice);
 }
 
-let serverMs = NaN;
+setInterval(async () => {
+  if (!call?.link || !stats) return;
+  const sample = await latency.sample(call.link.peer, stats);
+  meter("delay", sample.ms.total);
+  showLatency(byId("latency"), sample);
+  const { rtt_ms: rtt, jitter_buffer_ms: buffer, decode_ms: decode } = sample;
+  const known = Object.entries({ "round trip": rtt, "jitter buffer": buffer, decoding: decode });
+  const parts = known.filter(([, ms]) => Number.isFinite(ms)).map(([name, ms]) => `${name} ${ms.toFixed(1)} ms`);
+  if (firstPictureMs !== null) parts.push(`first picture ${firstPictureMs} ms after the camera was granted`);
+  setText(byId("latency-more"), parts.join(", "));
+}, 1000);
 
-function onServerStats(stats) {
-  if (stats.ended) return stop("trouble", "Ended", `The server ended the session: ${stats.ended}.`);
-  serverMs = stats.server_ms.p50 ?? NaN;
-  meter("fps-out", stats.fps_out, 1);
-  meter("fps-in", stats.fps_in, 1);
-  meter("server", serverMs);
-  byId("calibrate").disabled = stats.calibrating;
-  if (stats.rendered > 0) veil(byId("veil"), "");
-  const words = STATE_WORDS[stats.state] ?? "";
-  if (stats.state === "live") say("live", "Live");
-  else if (stats.state === "calibrating") say("live", "Calibrating", words);
-  else if (stats.state === "starting") say("connecting", "Starting");
-  else say("trouble", stats.state === "no face seen" ? "No face" : "No camera", words);
+// --- the server's avatars, and its token
+
+function askForToken(text) {
+  const box = byId("token-box");
+  setText(byId("token-text"), token() ? `The token was not accepted: ${text}.` : "Whoever started the server knows it.");
+  if (!box.open) box.showModal();
+  return new Promise((resolve) => box.addEventListener("close", resolve, { once: true }));
 }
 
-// Mean over the last second of a growing pair (total seconds, count), in ms.
-function meanMs(before, now, total, count) {
-  if (!before || !now || !(now[count] > before[count])) return 0;
-  return (1000 * (now[total] - before[total])) / (now[count] - before[count]);
-}
-
-async function onBrowserStats(current) {
-  const report = await current.connection.getStats();
-  if (call !== current) return;
-  const now = {};
-  for (const entry of report.values()) {
-    if (entry.kind === "video" && (entry.type === "inbound-rtp" || entry.type === "outbound-rtp")) now[entry.type] = entry;
-    if (entry.type === "candidate-pair" && entry.nominated) now.pair = entry;
-  }
-  const sent = ["outbound-rtp", "totalEncodeTime", "framesEncoded"];
-  const received = ["inbound-rtp", "totalProcessingDelay", "framesDecoded"];
-  const [encodeMs, receiveMs] = [sent, received].map(([type, total, count]) =>
-    meanMs(current.before[type], now[type], total, count),
-  );
-  const roundTripMs = 1000 * (now.pair?.currentRoundTripTime ?? 0);
-  if (now["inbound-rtp"]?.framesDecoded) meter("delay", encodeMs + roundTripMs + serverMs + receiveMs);
-  current.before = now;
-}
-
-async function steer(action, body) {
-  if (!call?.id) return;
+async function loadConfig() {
   try {
-    await post(`/api/sessions/${call.id}/${action}`, body);
+    config = await get("/api/config");
   } catch (error) {
-    say("trouble", "Trouble", error.message);
+    if (error.status !== 401) return say("trouble", "No server", error.message);
+    await askForToken(error.message);
+    return loadConfig();
   }
+  byId("avatar-list").replaceChildren(...config.avatars.map(avatarChoice));
+  markAvatar(remembered("avatar", config.avatar));
 }
 
-byId("start").addEventListener("click", () => (call ? stop() : start()));
-byId("calibrate").addEventListener("click", () => steer("calibrate", {}));
+function avatarChoice({ name, person, preview, size_px: size }) {
+  const choice = byId("avatar-choice").content.cloneNode(true).firstElementChild;
+  const [radio, picture] = [choice.querySelector("input"), choice.querySelector("img")];
+  radio.value = name;
+  setText(choice.querySelector(".name"), name);
+  choice.title = `${person === "synthetic" ? "No living person" : "A real person"}, ${size} px`;
+  pictureUrl(preview).then(
+    (url) => {
+      picture.src = url;
+      if (radio.checked) showPoster(url);
+    },
+    () => picture.remove(), // an avatar without a preview has its name
+  );
+  radio.addEventListener("change", () => switchAvatar(name, picture.src));
+  return choice;
+}
+
+function showPoster(url) {
+  byId("poster").src = url;
+  byId("poster").hidden = Boolean(call);
+}
+
+function markAvatar(name) {
+  const radio = [...document.getElementsByName("avatar")].find(({ value }) => value === name);
+  if (!radio) return;
+  radio.checked = true;
+  wishes.avatar = name;
+}
+
+async function switchAvatar(name, preview) {
+  const before = wishes.avatar;
+  wishes.avatar = name;
+  remember("avatar", name);
+  if (preview) showPoster(preview);
+  await attempt(
+    async () => {
+      await call?.steer("avatar", { name });
+      if (call) hint(`The avatar is now ${name}.`);
+    },
+    () => markAvatar(before),
+  );
+}
+
+// --- controls
+
+async function toggle(id, wish, action) {
+  wishes[wish] = !wishes[wish];
+  press(id, wishes[wish]);
+  await attempt(() => call?.steer(action, { on: wishes[wish] }));
+}
+
+byId("start").addEventListener("click", () => (call || starting ? stop() : start()));
+byId("calibrate").addEventListener("click", () =>
+  attempt(async () => {
+    byId("calibrate").disabled = true;
+    const outcome = await calibration.run().finally(() => showCount("", ""));
+    if (outcome) hint(outcome[1]);
+    byId("hint").dataset.good = String(Boolean(outcome?.[0]));
+  }),
+);
+byId("mute").addEventListener("click", () => {
+  call?.stream.getAudioTracks().forEach((track) => (track.enabled = wishes.muted)); // before anything is asked
+  toggle("mute", "muted", "mute");
+});
 byId("mirror").addEventListener("click", () => {
-  mirror = !mirror;
-  byId("mirror").setAttribute("aria-pressed", String(mirror));
-  document.body.classList.toggle("mirrored", mirror);
-  steer("mirror", { on: mirror });
+  toggle("mirror", "mirror", "mirror");
+  document.body.classList.toggle("mirrored", wishes.mirror);
 });
-byId("sound").addEventListener("click", () => {
-  sound = !sound;
-  byId("sound").setAttribute("aria-pressed", String(sound));
-  if (call) {
-    stop();
-    start(); // the microphone is part of the offer
-  }
+byId("listen").addEventListener("click", () => {
+  avatar.muted = !avatar.muted;
+  press("listen", !avatar.muted);
 });
-window.addEventListener("pagehide", () => call && hangUp(call));
+
+function showSelf(on) {
+  press("self-view", on);
+  byId("self").classList.toggle("hidden", !on);
+  remember("self-view", on);
+}
+byId("self-view").addEventListener("click", () => showSelf(byId("self").classList.contains("hidden")));
+
+function setFull(on) {
+  document.body.classList.toggle("full", on);
+  byId(on ? "leave-full" : "full").focus();
+}
+byId("full").addEventListener("click", () => setFull(true));
+byId("leave-full").addEventListener("click", () => setFull(false));
+document.addEventListener("keydown", ({ key }) => {
+  if (key === "Escape" && document.body.classList.contains("full")) setFull(false);
+});
+
+byId("snapshot").addEventListener("click", () =>
+  attempt(async () => {
+    const name = fileName(avatarName(), "png");
+    download(await snapshot(avatar), name);
+    hint(`Saved ${name}`);
+  }),
+);
+byId("record").addEventListener("click", () =>
+  attempt(() => {
+    if (recording) return recording.stop();
+    const name = avatarName();
+    recording = new Recording(avatar.srcObject, (blob, ending) => {
+      recording = null;
+      press("record", false);
+      setText(byId("record-text"), "Record");
+      download(blob, fileName(name, ending));
+      hint(`Saved ${fileName(name, ending)}`);
+    });
+    press("record", true);
+    setText(byId("record-text"), "Stop recording");
+  }),
+);
+byId("save-latency").addEventListener("click", () => {
+  const facts = { avatar: avatarName(), runner: answer.runner_reason, first_picture_ms: firstPictureMs };
+  download(new Blob([latency.record(facts)], { type: "application/json" }), fileName(avatarName(), "json", "latency"));
+});
+byId("copy-link").addEventListener("click", () =>
+  attempt(async () => {
+    await navigator.clipboard.writeText(byId("view-link").value);
+    hint(token() ? "Copied. The address holds the token: do not publish it." : "Copied.");
+  }),
+);
+
+byId("token-form").addEventListener("submit", (event) => {
+  event.preventDefault(); // nothing is sent from here: the token goes with the next request
+  keepToken(byId("token").value.trim());
+  byId("token").value = "";
+  byId("token-box").close();
+});
+byId("token-box").addEventListener("cancel", (event) => event.preventDefault()); // without it nothing works
+window.addEventListener("pagehide", () => call?.stop());
+
+takeToken();
+showSelf(remembered("self-view", true));
+showLatency(byId("latency"), { ms: {} });
+wireSettings({ wishes, theCall: () => call, attempt, hint, watchTrack });
+loadConfig();

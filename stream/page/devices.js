@@ -1,0 +1,72 @@
+// Cameras and microphones: which there are, which one was chosen, and what to say when one cannot be had.
+
+import { Told } from "/api.js";
+import { remembered } from "/remember.js";
+
+const PICTURE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30, max: 30 } };
+export const NO_MICROPHONE = "none";
+
+const CAMERA_WORDS = {
+  NotAllowedError: "The camera was refused. Allow it for this page in the browser's address bar, then press Start.",
+  SecurityError: "The browser's settings forbid cameras on this page.",
+  NotFoundError: "No camera was found. Plug one in, then press Start.",
+  NotReadableError: "The camera is in use by another program. Close that one, then press Start.",
+  AbortError: "The camera stopped while it was starting. Press Start to try again.",
+  OverconstrainedError: "The camera offers no picture size that can be used here.",
+};
+const MICROPHONE_WORDS = {
+  NotAllowedError: "The microphone was refused, so it goes on without your voice.",
+  NotFoundError: "No microphone was found, so it goes on without your voice.",
+  NotReadableError: "The microphone is in use by another program, so it goes on without your voice.",
+};
+
+const wanted = (kind) => {
+  const id = remembered(kind, "");
+  return id && id !== NO_MICROPHONE ? { deviceId: { ideal: id } } : {};
+};
+
+async function open(constraints, words, what) {
+  try {
+    return await navigator.mediaDevices.getUserMedia(constraints);
+  } catch (error) {
+    throw new Told(words[error.name] ?? `The ${what} cannot be used (${error.name}: ${error.message}).`);
+  }
+}
+
+export const openCamera = () => open({ video: { ...PICTURE, ...wanted("camera") } }, CAMERA_WORDS, "camera");
+export const openMicrophone = () => open({ audio: wanted("microphone") }, MICROPHONE_WORDS, "microphone");
+
+// Camera and, where wanted, microphone in one question. Gives [stream, why there is no microphone or ""].
+export async function openBoth() {
+  if (!window.RTCPeerConnection) throw new Told("This browser has no WebRTC. A current Chrome, Edge, Firefox or Safari has.");
+  if (!window.isSecureContext || !navigator.mediaDevices) {
+    throw new Told(
+      "Browsers open the camera only on localhost or over https. Open this page as http://localhost, " +
+        "or put a TLS proxy in front of the server.",
+    );
+  }
+  if (remembered("microphone", "") === NO_MICROPHONE) return [await openCamera(), ""];
+  const both = { video: { ...PICTURE, ...wanted("camera") }, audio: wanted("microphone") };
+  try {
+    return [await navigator.mediaDevices.getUserMedia(both), ""];
+  } catch (error) {
+    const stream = await openCamera(); // tells what is wrong if it is the camera
+    return [stream, MICROPHONE_WORDS[error.name] ?? `The microphone cannot be used (${error.name}).`];
+  }
+}
+
+function fill(select, devices, chosen, extra) {
+  const options = devices.map(({ deviceId, label }, index) => new Option(label || `Device ${index + 1}`, deviceId));
+  if (!options.length || !options[0].value) options.splice(0, options.length, new Option("The browser's choice", ""));
+  select.replaceChildren(...options, ...extra);
+  select.value = chosen;
+  if (select.selectedIndex < 0) select.selectedIndex = 0;
+}
+
+// Labels and ids are known only once a device was granted.
+export async function listDevices(cameras, microphones) {
+  const all = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  const of = (kind) => all.filter((device) => device.kind === kind);
+  fill(cameras, of("videoinput"), remembered("camera", ""), []);
+  fill(microphones, of("audioinput"), remembered("microphone", ""), [new Option("No microphone", NO_MICROPHONE)]);
+}
