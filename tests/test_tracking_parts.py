@@ -16,6 +16,7 @@ from engine.hand_sides import HandFound, HandSides, PoseFound
 from engine.landmark_filter import LandmarkFilter
 from engine.landmarks import LEFT, RIGHT, Landmarks
 from engine.prediction import Fader, Predictor
+from engine.stages import TRACK_PARTS
 
 FRAME_NS = 33_333_333
 LIMIT_S = 30.0  # longest wait for a thread
@@ -223,6 +224,19 @@ class TestLiveTracker:
         assert found.hands[LEFT, 0, 0] == pytest.approx(150, abs=1)
         assert found.hand_confidence[RIGHT] == 0
         assert found.pose_confidence[11] > 0.5
+
+    def test_the_time_of_its_parts(self, tracker: Any) -> None:
+        """Its own on every frame; of body and hands on those that bring news of them."""
+        beside = {"pose", "hands"}
+        told: set[str] = set()
+
+        def step(_: Landmarks) -> bool:
+            assert set(tracker.part_ms) - beside == set(TRACK_PARTS) - beside
+            assert all(taken >= 0 for taken in tracker.part_ms.values())
+            told.update(tracker.part_ms)
+            return beside <= told
+
+        self._track_until(tracker, step)
 
     def test_the_face_never_waits_for_body_and_hands(
         self, tracker: Any, parts: tuple[FakeFace, FakePart, FakePart]
