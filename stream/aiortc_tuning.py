@@ -107,21 +107,22 @@ def encode_cleanly(
     return encoder
 
 
-def report_steadily(sender: RTCRtpSender, late_ticks: Callable[[], int]) -> None:
-    """Let sender reports tell when a picture is usually sent, not how late the last one happened to be.
+def report_steadily(transceiver: RTCRtpTransceiver, late_s: Callable[[], float]) -> None:
+    """Let sender reports tell when a frame is usually sent, not how late the last one happened to be.
 
     Receivers place sound and picture by them (RFC 3550 section 6.4.1), so each late picture at the moment of
     a report would move the lips for a second. The RTP time is corrected and the NTP time left, which the
-    round-trip time needs. late_ticks: of the last picture, on the sender's RTP clock. Relies on one private
-    name.
+    round-trip time needs. late_s: of the last frame, in seconds. After negotiation; relies on two private
+    names.
     """
+    sender, rate_hz = transceiver.sender, transceiver._codecs[0].clockRate
     send: Callable[[list[AnyRtcpPacket]], Awaitable[None]] = sender._send_rtcp
 
     async def send_steadily(packets: list[AnyRtcpPacket]) -> None:
         for packet in packets:
             if isinstance(packet, RtcpSrPacket):
                 info = packet.sender_info
-                info.rtp_timestamp = uint32_add(info.rtp_timestamp, late_ticks())
+                info.rtp_timestamp = uint32_add(info.rtp_timestamp, round(late_s() * rate_hz))
         await send(packets)
 
     setattr(sender, "_send_rtcp", send_steadily)  # noqa: B010  a method of one sender

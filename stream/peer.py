@@ -99,11 +99,14 @@ class Peer:
                     self.camera = transceiver.receiver.track
                 if pictures is not None:
                     self._encoder = encode_cleanly(transceiver, self._config.encoder)
-                    report_steadily(transceiver.sender, lambda: pictures.lateness.ticks)
+                    report_steadily(transceiver, lambda: pictures.lateness.seconds)
 
     def add_voice(self, voice: VoiceTrack) -> None:
         """Send this voice in the offer's audio section. Between accept() and answer()."""
         self._connection.addTrack(voice)
+        for transceiver in self._connection.getTransceivers():
+            if transceiver.kind == "audio":
+                report_steadily(transceiver, lambda: voice.late_s)
 
     async def answer(self) -> RTCSessionDescription:
         """Our answer, with all our candidates; now the connection comes up. Raises RequestRefused."""

@@ -54,7 +54,7 @@ class Lateness:
     """By how much the last picture is sent later after its capture than pictures usually are."""
 
     def __init__(self) -> None:
-        self.ticks = 0  # 90 kHz; negative: earlier
+        self.seconds = 0.0  # negative: earlier
         self._usual: float | None = None  # sending less capture, 90 kHz, on clocks of their own
 
     def note(self, captured_ticks: int, sent_s: float) -> None:
@@ -63,7 +63,7 @@ class Lateness:
         if self._usual is None or abs(behind - self._usual) > VIDEO_CLOCK_RATE:
             self._usual = behind  # the first, or another camera's clock
         self._usual += _USUAL_SHARE * (behind - self._usual)
-        self.ticks = round(behind - self._usual)
+        self.seconds = (behind - self._usual) / VIDEO_CLOCK_RATE
 
 
 class PictureTrack(MediaStreamTrack):

@@ -80,6 +80,7 @@ class VoiceTrack(MediaStreamTrack):
         self._arrived = asyncio.Event()
         self._clock = asyncio.get_running_loop().time  # seconds
         self.overflows = 0
+        self.late_s = 0.0  # by how much the last frame was released after it was due
 
     def push(self, even_arrival_s: float, frame: av.AudioFrame) -> None:
         """Event loop only. Leaves a frame to be released `delay` after this time."""
@@ -104,6 +105,7 @@ class VoiceTrack(MediaStreamTrack):
             await asyncio.sleep(wait_s)
         if not self._queue or self.readyState != "live":
             raise MediaStreamError
+        self.late_s = max(self._clock() - due_s, 0.0)
         return self._queue.popleft()[1]
 
     def stop(self) -> None:

@@ -128,13 +128,15 @@ async def test_a_sender_takes_the_encoder_of_the_codec_that_comes_first(
 async def test_reports_tell_the_usual_time_and_keep_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last picture was 100 ms late: a usual one sent at that moment would bear a time 100 ms on."""
     connection, sent = RTCPeerConnection(), list[AnyRtcpPacket]()
-    sender = connection.addTransceiver("video").sender
+    transceiver = connection.addTransceiver("video")
+    await connection.setLocalDescription()
+    sender = transceiver.sender
 
     async def send(packets: list[AnyRtcpPacket]) -> None:
         sent.extend(packets)
 
     monkeypatch.setattr(sender, "_send_rtcp", send)
-    report_steadily(sender, lambda: 9_000)
+    report_steadily(transceiver, lambda: 0.1)
     info = RtcpSenderInfo(ntp_timestamp=77, rtp_timestamp=(1 << 32) - 1_000, packet_count=1, octet_count=2)
     await sender._send_rtcp([RtcpSrPacket(ssrc=1, sender_info=info), RtcpByePacket(sources=[1])])
     assert isinstance(sent[0], RtcpSrPacket)
