@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import importlib.util
 import json
 import os
 import platform
@@ -25,7 +26,9 @@ PYTHON_WANTED = ((3, 10), (3, 12))
 MIB = 1024 * 1024
 WEBRTC_CODECS = ("libvpx", "libx264", "libopus")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-RUNNERS = ("onnx-cpu", "onnx-cuda", "torch", "null")
+RUNNERS = ("onnx-cpu", "onnx-cuda", "tensorrt", "tensorrt-rtx", "torch", "null")
+EXPORTERS = ("torch", "onnx", "onnxscript", "onnxruntime")  # what every export needs
+TENSORRT = ("tensorrt", "tensorrt-rtx")
 SYSTEM_LIBRARIES = "on Debian/Ubuntu: apt-get install libgl1 libglib2.0-0"
 
 
@@ -79,8 +82,9 @@ def run_checks() -> Iterator[Check]:
     for name in RUNNERS:
         yield _guarded(name, partial(_runner, name))
     yield _guarded("cuda", _cuda)
-    yield _package("tensorrt", "trt")
-    yield _package("tensorrt_rtx", "trt-rtx")
+    yield _guarded("export onnx", _exporters)
+    for name in TENSORRT:
+        yield _guarded(f"export {name}", partial(_engines, name))
     yield _package("pyvirtualcam", "camera")
     yield _browser()
     yield _guarded("bundled avatar", _bundled, needed=True)
@@ -170,9 +174,37 @@ def _runner(name: str) -> tuple[bool, str]:
         return False, reason
     if name == "null":
         return True, "passes the prior through; for trials"
+    if name in TENSORRT:
+        from engine import cuda, trt_build
+
+        gpu, capability = cuda.device()
+        version = trt_build.library(name).__version__
+        return (
+            True,
+            f"{name} {version} on {gpu}, {capability}; needs an engine: avatarcast export --target {name}",
+        )
     package = "torch" if name == "torch" else "onnxruntime"
     version = _version(package, importlib.import_module(package))
     return True, f"{package} {version}" + (f", {default_threads()} threads" if name == "onnx-cpu" else "")
+
+
+def _exporters() -> tuple[bool, str]:
+    """Whether --target onnx, onnx-fp16 and onnx-int8 can be made."""
+    missing = [package for package in EXPORTERS if importlib.util.find_spec(package) is None]
+    if missing:
+        return False, f"lacks {', '.join(missing)}: pip install 'avatarcast[train]'"
+    return True, "onnx, onnx-fp16, onnx-int8; onnx-fp16 pays off on a GPU only"
+
+
+def _engines(target: str) -> tuple[bool, str]:
+    from engine import trt_build
+
+    made, why = _exporters()
+    if reason := trt_build.cannot_build(target) or (None if made else why):
+        return False, reason
+    version = trt_build.library(target).__version__
+    here = trt_build.no_gpu()
+    return True, f"{target} {version}" + (f", for another machine's GPU only ({here})" if here else "")
 
 
 def _cuda() -> tuple[bool, str]:

@@ -130,8 +130,14 @@ def _start_onnx(name: str, avatar: Avatar, threads: int) -> tuple[Runner, str]:
     from engine.runner_onnx import PROVIDERS, VERSION, OnnxRunner
 
     provider = name.removeprefix("onnx-")
-    runner = OnnxRunner(avatar.models[model], provider, threads)
-    return runner, f"{model} in onnxruntime {VERSION}, {PROVIDERS[provider]}, {threads} threads"
+    where = f"{model} in onnxruntime {VERSION}, {PROVIDERS[provider]}"
+    if provider == "cpu":
+        return OnnxRunner(avatar.models[model], provider, threads), f"{where}, {threads} threads"
+    try:
+        return OnnxRunner(avatar.models[model], provider, threads), f"{where}, CUDA graph"
+    except RunnerError as error:
+        eager = OnnxRunner(avatar.models[model], provider, threads, eager=True)
+        return eager, f"{where}, without a CUDA graph ({error})"
 
 
 def _start_torch(avatar: Avatar, module: torch.nn.Module | None) -> tuple[Runner, str]:

@@ -16,7 +16,7 @@ import pytest
 from engine import cli, doctor
 from engine.errors import AvatarcastError, BusyError
 
-COMMANDS = ("bench", "doctor", "enroll", "evaluate", "render", "serve")
+COMMANDS = ("bench", "doctor", "enroll", "evaluate", "export", "render", "serve")
 
 
 @pytest.fixture
@@ -175,9 +175,15 @@ def test_doctor_as_a_program() -> None:
     report = json.loads(result.stdout)
     checks = {check["name"]: check for check in report["checks"]}
     assert result.returncode == (0 if report["can_serve"] else 1)
-    for name in ("python", "cv2", "mediapipe", "aiortc", "av", "onnx-cpu", "null"):
+    for name in ("python", "cv2", "mediapipe", "aiortc", "av", "onnx-cpu", "null", "export onnx"):
         assert checks[name]["ok"], checks[name]
     assert report["can_serve"], checks["bundled avatar"]
+    for name in ("onnx-cuda", "tensorrt", "tensorrt-rtx", "export tensorrt", "export tensorrt-rtx"):
+        assert (
+            checks[name]["ok"]
+            or "wanted" in checks[name]["detail"]
+            or "pip install" in checks[name]["detail"]
+        )
 
 
 def test_doctor_prints_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

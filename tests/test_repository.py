@@ -114,7 +114,17 @@ def test_imports_without(module: str, without: tuple[str, ...]) -> None:
 
 def test_every_command_of_the_package_is_there() -> None:
     entries = {entry.name: entry for entry in metadata.entry_points(group="avatarcast.commands")}
-    assert set(entries) == {"serve", "camera", "enroll", "render", "evaluate", "info", "doctor", "bench"}
+    assert set(entries) == {
+        "serve",
+        "camera",
+        "enroll",
+        "render",
+        "evaluate",
+        "export",
+        "info",
+        "doctor",
+        "bench",
+    }
     for entry in entries.values():
         module = entry.load()
         assert callable(module.add_arguments)

@@ -299,6 +299,51 @@ def test_default_threads(cores: int, threads: int) -> None:
     assert default_threads(cores) == threads
 
 
+def test_buffers_on_a_device_keep_their_place(model: bytes) -> None:
+    """The path that a GPU takes, on the device that every machine has."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    buffers = runner_onnx.DeviceBuffers(session, INPUTS, denoiser_outputs(SIZE), "cpu")
+    wanted = OnnxRunner(model, threads=1)
+    kept = buffers.results()["clean"]
+    for seed in range(3):
+        feed = make_feed(seed)
+        buffers.put({**feed, "prior": np.asfortranarray(feed["prior"])})
+        session.run_with_iobinding(buffers.binding)
+        assert buffers.results()["clean"] is kept
+        np.testing.assert_allclose(kept, wanted.run(feed)["clean"], atol=1e-6)
+
+
+def test_a_network_that_no_cuda_graph_takes_runs_without_and_says_so(
+    avatar: Avatar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[bool] = []
+
+    def start(model: bytes, provider: str, threads: int, eager: bool = False) -> Any:
+        tried.append(eager)
+        if not eager:
+            raise RunnerError("a part must run on the CPU")
+        return NullRunner(INPUTS, denoiser_outputs(SIZE))
+
+    monkeypatch.setattr(runner_onnx, "unavailable", lambda provider: None)
+    monkeypatch.setattr(runner_onnx, "OnnxRunner", start)
+    reason = choose_runner("onnx-cuda", avatar)[1]
+    assert tried == [False, True]
+    assert reason.endswith("without a CUDA graph (a part must run on the CPU)")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" not in onnxruntime.get_available_providers(),
+    reason="this onnxruntime has no CUDA",
+)
+@pytest.mark.parametrize("eager", [False, True])
+def test_cuda_agrees_with_the_cpu(model: bytes, eager: bool) -> None:
+    wanted, runner = OnnxRunner(model), OnnxRunner(model, "cuda", eager=eager)
+    for seed in range(3):
+        feed = make_feed(seed)
+        np.testing.assert_allclose(runner.run(feed)["clean"], wanted.run(feed)["clean"], atol=2e-3)
+
+
 def test_an_output_does_not_grow_memory(model: bytes) -> None:
     """A binding per frame would leak about 50 kB each; the buffers must be the ones bound at the start."""
     runner = OnnxRunner(model, threads=1)
