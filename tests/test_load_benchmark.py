@@ -55,7 +55,7 @@ def test_capacity_is_what_held_before_the_first_break() -> None:
 
 
 def test_a_real_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is promised, so it holds whatever the machine does meanwhile."""
+    """Nothing is promised; on a machine too busy to show a picture in the window it breaks all the same."""
     monkeypatch.setattr(benchmarks.load, "START_S", 3.0)
     options = "--pipeline echo --most 1 --seconds 2 --fps 0 --p95 100000 --size 320x240"
     monkeypatch.setattr("sys.argv", ["load", *options.split()])
@@ -64,8 +64,9 @@ def test_a_real_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert lines[0].startswith("1 sessions: ")
     figures = json.loads(lines[-1])
     assert {"benchmark", "capacity", "steps", "machine", "commit", "config"} == set(figures)
-    assert figures["capacity"] == 1
     (step,) = figures["steps"]
-    assert step["calls"][0]["fps"] > 0
-    assert step["server_cores"] > 0
+    assert step["refused"] == 0
+    assert step["holds"] == (step["calls"][0]["fps"] > 0)
+    assert figures["capacity"] == int(step["holds"])
+    assert step["server_mb"] > 50
     assert figures["config"]["promise"] == {"fps": 0.0, "p95_ms": 100000.0}
