@@ -40,9 +40,8 @@ from benchmarks.driver_pictures import DEFAULT_DRIVER
 from benchmarks.glass_statistics import percentiles
 from benchmarks.machine import describe_machine
 from benchmarks.noise import paired_ratio
+from benchmarks.openmp import wait_patiently
 from benchmarks.report import add_out, finish, record
-from benchmarks.roofline import counted, parameters
-from benchmarks.sd_turbo import SdTurboConfig, SdTurboOnCpu
 from engine.avatar import Avatar, load_avatar
 from engine.errors import SettingsError
 from engine.pipeline import Pipeline, PipelineConfig, build_pipeline
@@ -132,6 +131,9 @@ def feeder(pipeline: Pipeline, driver: Path) -> Callable[[], object]:
 
 def side_by_side(avatar: Avatar, args: argparse.Namespace) -> dict[str, Any]:
     """The figures of all rounds."""
+    from benchmarks.roofline import counted, parameters  # these import torch, which reads its settings then
+    from benchmarks.sd_turbo import SdTurboConfig, SdTurboOnCpu
+
     baseline = SdTurboOnCpu(SdTurboConfig(size_px=avatar.size), args.threads)
     picture = np.zeros((avatar.size, avatar.size, 3), np.uint8)
     with our_arms(avatar, args) as (ours, reason):
@@ -183,6 +185,12 @@ def glass_to_glass(pipeline: str, args: argparse.Namespace) -> dict[str, Any]:
 def describe(figures: Mapping[str, Any]) -> str:
     """The figures for people."""
     lines = ["{threads} threads, {size} px".format(**figures["config"]) + f"; weights {figures['weights']}"]
+    machine = figures["machine"]
+    if machine["load_before"] > machine["cores"] / 2:
+        lines.append(
+            f"the machine was busy (load {machine['load_before']} on {machine['cores']} cores), which slows "
+            "long runs more than short ones: do not quote these ratios"
+        )
     for name, ms in figures["picture_ms"].items():
         line = f"  {name:<16}p50 {ms['p50']:>9.2f} ms, p95 {ms['p95']:>9.2f} ms"
         if name in figures["times_faster"]:
@@ -245,6 +253,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each call (default 60)")
     add_out(parser)
     args = parser.parse_args()
+    wait_patiently()
     figures = measure(args)
     finish(figures, describe(figures), args.out)
     return 0

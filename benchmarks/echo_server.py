@@ -8,7 +8,6 @@ With --sd-turbo each picture also goes through that graph, whose weights are ran
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.openmp import wait_patiently
 from engine.background import Background
 from engine.runners import default_threads
 from stream.avatars import Avatars, ServedAvatar
@@ -96,13 +96,8 @@ def echo_avatar(build: Callable[[], FramePipeline] = EchoPipeline, name: str = "
 
 def sd_turbo() -> Callable[[Image], object]:
     """The graph, on as many threads as a network is served with."""
-    # Read when torch is imported. Its waiting threads would spin and take the cores from the codecs and each
-    # other: the graph took three times as long. Nobody is to say that the baseline was hobbled.
-    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    from benchmarks.sd_turbo import (
-        SdTurboConfig,
-        SdTurboOnCpu,
-    )  # needs torch and diffusers, the echo does not
+    wait_patiently()
+    from benchmarks.sd_turbo import SdTurboConfig, SdTurboOnCpu  # torch and diffusers: the echo does without
 
     return SdTurboOnCpu(SdTurboConfig(size_px=SIZE_PX), default_threads()).run
 

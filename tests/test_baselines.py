@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,8 +14,9 @@ pytest.importorskip("diffusers", reason="the baseline needs: pip install 'avatar
 
 import torch
 
-from benchmarks.baselines import Arm, live_figures, summarise, take_turns
+from benchmarks.baselines import Arm, describe, live_figures, summarise, take_turns
 from benchmarks.echo_server import EchoPipeline
+from benchmarks.openmp import wait_patiently
 from benchmarks.roofline import counted, parameters
 from benchmarks.sd_turbo import SdTurbo, SdTurboConfig, SdTurboOnCpu
 
@@ -93,6 +96,29 @@ def test_a_slow_minute_does_not_change_the_ratio() -> None:
     assert "sd_turbo" not in figures["times_faster"]
     assert figures["picture_ms"]["denoiser"]["p50"] == 10.0
     assert figures["round_ms"]["sd_turbo"] == [1500.0, 1500.0, 3750.0, 1500.0, 2550.0]
+
+
+def test_a_busy_machine_is_told() -> None:
+    figures = {
+        **summarise({"sd_turbo": [[1500.0]] * 3, "denoiser": [[10.0]] * 3}),
+        "weights": "random",
+        "config": {"threads": 2, "size": 256},
+        "machine": {"load_before": 1.4, "cores": 2},
+    }
+    assert "do not quote these ratios" in describe(figures)
+    figures["machine"] = {"load_before": 0.4, "cores": 2}
+    assert "quote" not in describe(figures)
+    assert "150.0 times faster" in describe(figures)
+
+
+def test_patience_comes_before_torch() -> None:
+    with pytest.raises(AssertionError, match="imported already"):
+        wait_patiently()
+    code = (
+        "import benchmarks.baselines, benchmarks.echo_server\n"
+        "from benchmarks.openmp import wait_patiently\nwait_patiently()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def call(p50: float | None) -> dict[str, Any]:
