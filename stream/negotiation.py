@@ -40,7 +40,6 @@ class SessionRequest:
     """A checked request for a session."""
 
     sdp: str
-    has_audio: bool
     measure: bool = False  # read the frame code of the camera frame and stamp it on the answer's picture
     mirror: bool = False
     avatar: str | None = None  # None: the server's first
@@ -68,16 +67,14 @@ def read_request(body: Any) -> SessionRequest:
     avatar, name = body.get("avatar"), body.get("name")
     if not isinstance(avatar, str | None):
         raise RequestRefused(400, f"avatar is {str(avatar)[:40]!r}; the name of one of /api/config is needed")
-    has_audio = _check_media(sdp, ("sendrecv",), "no video to send and receive; offer one camera as sendrecv")
-    return SessionRequest(sdp=sdp, has_audio=has_audio, avatar=avatar, name=_view_name(name), **flags)
+    _check_media(sdp, ("sendrecv",), "no video to send and receive; offer one camera as sendrecv")
+    return SessionRequest(sdp=sdp, avatar=avatar, name=_view_name(name), **flags)
 
 
 def read_publish_request(sdp: str, avatar: str | None, name: str | None) -> SessionRequest:
     """Check a WHIP offer (RFC 9725 section 4.2). Raises RequestRefused (400) with one line."""
-    has_audio = _check_media(sdp, ("sendonly", "sendrecv"), "no video to send; offer one camera as sendonly")
-    return SessionRequest(
-        sdp=_as_dtls_client(sdp), has_audio=has_audio, avatar=avatar, name=_view_name(name), receives=False
-    )
+    _check_media(sdp, ("sendonly", "sendrecv"), "no video to send; offer one camera as sendonly")
+    return SessionRequest(_as_dtls_client(sdp), avatar=avatar, name=_view_name(name), receives=False)
 
 
 def read_viewer_offer(sdp: str) -> str:
@@ -103,8 +100,8 @@ def _view_name(name: Any) -> str | None:
     return name
 
 
-def _check_media(sdp: str, video_directions: tuple[str, ...], without_video: str) -> bool:
-    """Whether there is an audio section. Raises RequestRefused (400) unless the sections can be served."""
+def _check_media(sdp: str, video_directions: tuple[str, ...], without_video: str) -> None:
+    """Raises RequestRefused (400) unless the sections can be served."""
     media = Counter(_media_kinds(sdp, video_directions))
     if not media["video"]:
         raise RequestRefused(400, f"the offer has {without_video}")
@@ -115,7 +112,6 @@ def _check_media(sdp: str, video_directions: tuple[str, ...], without_video: str
             )
         if count > 1:
             raise RequestRefused(400, f"the offer has {count} {kind} sections; one is served")
-    return bool(media["audio"])
 
 
 def _media_kinds(sdp: str, video_directions: tuple[str, ...]) -> list[str]:
@@ -138,7 +134,7 @@ def _media_kinds(sdp: str, video_directions: tuple[str, ...]) -> list[str]:
             400, "sdp cannot be read as a session description; send the offer unchanged"
         ) from error
     if len(names) == 1 and not bundled:  # GStreamer names no group of one
-        bundled = names
+        bundled = [*names]
     # aiortc takes these for granted, and half builds a connection that it cannot close again
     if "" in names or len(set(names)) < len(names) or sorted(bundled) != sorted(names):
         raise RequestRefused(400, "the offer's sections need one mid each, all in one BUNDLE group")

@@ -80,10 +80,16 @@ class SessionRegistry:
         return await self._pools.warm(self.avatars.first)
 
     async def create(self, request: SessionRequest) -> tuple[Session, RTCSessionDescription]:
-        """A new session and its answer. Raises RequestRefused: 400, 404 avatar, 409 name, 503 no room."""
+        """A new session and its answer, or the one of this name that has lost its presenter, taken up again.
+
+        Raises RequestRefused: 400, 404 avatar, 409 name, 503 no room.
+        """
         self.avatars.find(request.avatar)
-        if request.name is not None and any(session.name == request.name for session in self):
-            raise RequestRefused(409, f"the name {request.name!r} is taken; choose another")
+        for session in self:
+            if request.name is not None and session.name == request.name:
+                if session.lost_ns is None:
+                    raise RequestRefused(409, f"the name {request.name!r} is taken; choose another")
+                return await self.resume(session.id, request)  # as OBS does: it connects anew
         self._make_room()
         peers = PeerConfig(self.encoder, self.config.loopback_only, self.config.ice_servers)
         session = Session(

@@ -64,7 +64,7 @@ async def serving(
     access: Access | None = None, config: RegistryConfig | None = None
 ) -> AsyncIterator[Client]:
     registry = SessionRegistry(Avatars([echo_avatar(), echo_avatar(name="second")]), config)
-    server = TestServer(LiveServer(registry, access or Access()).app())
+    server = TestServer(LiveServer(registry, access or Access(burst=1e5)).app())
     await server.start_server()
     try:
         async with aiohttp.ClientSession() as http:
@@ -163,6 +163,27 @@ async def test_a_view_by_its_name_and_an_avatar_by_its_own(client: Client) -> No
         assert [session.avatar for session in client.registry] == ["second"]
         await answered(viewer, await client.offer("/whep/studio-1", viewer.localDescription.sdp))
         assert await pictures(viewer, 2)
+
+
+async def test_a_publisher_that_was_cut_off_comes_back(client: Client) -> None:
+    """OBS connects anew: by the name it takes its session up again, and the viewers stay."""
+    async with connection(camera()) as before, connection(receive=("video",)) as viewer:
+        first = await client.offer("/whip?name=studio", before.localDescription.sdp)
+        await answered(before, first)
+        await answered(viewer, await client.offer("/whep/studio", viewer.localDescription.sdp))
+        assert await pictures(viewer, 2)
+        await before.close()
+        async with connection(camera()) as after:
+            for _ in range(int(WAIT_S / 0.05)):  # until the loss is noticed
+                again = await client.offer("/whip?name=studio", after.localDescription.sdp)
+                if again.status != 409:
+                    break
+                await asyncio.sleep(0.05)
+            await answered(after, again)
+            assert again.headers["Location"] == first.headers["Location"]
+            assert again.headers["ETag"] != first.headers["ETag"]
+            assert len(client.registry) == 1
+            assert len(await pictures(viewer, 40)) == 40  # more than were under way
 
 
 async def test_candidates_may_come_later(client: Client) -> None:
