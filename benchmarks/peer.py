@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from benchmarks.glass_statistics import Arrival
 from benchmarks.shaped_link import ShapedRelay
 from engine.frame_code import NUMBER_MODULUS, code_size_px, read, stamp
-from stream.aiortc_tuning import gather_on_loopback, receive_promptly
-from stream.negotiation import prefer_vp8
+from stream.aiortc_tuning import gather_on_loopback, prefer_codec, receive_promptly
+from stream.encoders import SOFTWARE_H264, EncoderChoice
 
+VP8_FIRST = EncoderChoice(SOFTWARE_H264, h264_first=False, reason="as browsers do")
 Planes = NDArray[np.uint8]  # (H * 3 / 2, W) planar YUV 4:2:0
 
 
@@ -104,7 +105,7 @@ class AiortcPeer:
     async def offer(self) -> dict[str, Any]:
         """The body of the request for a session."""
         video = self._connection.addTransceiver(self.camera, "sendrecv")
-        prefer_vp8(video)
+        prefer_codec(video, VP8_FIRST)
         if self.microphone is not None:
             self._connection.addTransceiver(self.microphone, "sendrecv")
         channel = self._connection.createDataChannel("stats")
