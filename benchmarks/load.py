@@ -7,7 +7,7 @@ and measures a window common to all. The promise, for every one of them: --fps n
 95th percentile of motion to photon of at most --p95 ms. It stops after the first number that breaks it;
 capacity is the last that did not. A server that refuses a caller breaks it too, and its words are recorded.
 
-What bounds it: the callers' codecs share the cores with the server, about 15 % of one each; so a server whose
+What bounds it: the callers' codecs share the cores with the server, about 13 % of one each; so a server whose
 callers are elsewhere carries a little more. The last line of stdout is one JSON object.
 """
 
