@@ -78,7 +78,7 @@ def latency(records: Sequence[Record]) -> Figure:
     _label(left, "ms; lines at p50 (full), p95 (dashed), p99 (dotted)", "% of pictures")
     _label(right, "second of the call", "ms, p50 with the band up to p95")
     left.set_xlim(left=0)
-    right.set_ylim(bottom=0)
+    _from_zero(right)
     if len(records) > 1:
         left.legend(frameon=False, fontsize=9, loc="upper right")
     return page
@@ -129,9 +129,9 @@ def capacity(records: Sequence[Record]) -> Figure:
             axes.set_xlim(0.8, max(at) + 0.2)
     _label(left, "sessions", "pictures per second of the slowest")
     _label(right, "sessions", "motion to photon of the worst, ms")
-    left.set_ylim(bottom=0)
-    right.set_ylim(bottom=0)
-    right.legend(frameon=False, fontsize=9, loc="upper left")
+    _from_zero(left)
+    _from_zero(right)
+    right.legend(frameon=False, fontsize=9, loc="lower right")
     return page
 
 
@@ -151,7 +151,7 @@ def soak(records: Sequence[Record]) -> Figure:
     _label(axes[1], "minute of one call (grey: warm-up)", "server's memory, MB")
     _label(axes[2], "calls, one after the other", "server's memory, MB")
     for one in axes:
-        one.set_ylim(bottom=0)
+        _from_zero(one)
     return page
 
 
@@ -215,6 +215,11 @@ def _names(records: Sequence[Record]) -> list[str]:
     if len(records) == 1:
         return [""]
     return [f"{when} ({record['commit']})" for when, record in zip(("before", "after"), records, strict=True)]
+
+
+def _from_zero(axes: Axes) -> None:
+    """The whole height, so that small changes look small, and room above what is drawn."""
+    axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
 
 
 def _label(axes: Axes, x: str, y: str) -> None:
