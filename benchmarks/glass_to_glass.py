@@ -23,7 +23,7 @@ jitter_ms tells how uneven arrivals and latencies are; timeline is the call seco
 latency_slope_ms_per_min its drift. The first --warm-up seconds after the first answer are left out.
 
 --loss, --delay, --jitter and --rate put a bad network between the two, both ways alike, in a relay of the
-caller's; its own forwarding adds about 0.1 ms. The last line of stdout is one JSON object.
+caller's; its own forwarding adds less than 0.1 ms. The last line of stdout is one JSON object.
 """
 
 from __future__ import annotations
