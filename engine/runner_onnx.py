@@ -92,11 +92,12 @@ class OnnxRunner:
         try:
             self._buffers.put(feed)
             self._session.run_with_iobinding(self._buffers.binding)
-            return self._buffers.results()
+            results: Mapping[str, Array] = self._buffers.results()
         except Exception as error:  # as above
             raise RunnerError(
                 f"ONNX Runtime {VERSION} failed while running the network ({_line(error)})"
             ) from error
+        return results
 
     def close(self) -> None:
         """Lets the session go."""
