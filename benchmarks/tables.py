@@ -111,6 +111,7 @@ def soak(record: Record) -> str:
         (f"threads after {many}", calls, "threads"),
         (f"files after {many}", calls, "files"),
         (f"sockets after {many}", calls, "sockets"),
+        (f"server's tasks after {many}", calls, "tasks"),
     )
     rows = [(text, f"{part[name]:+g}", f"{record['bounds'][name]:g}") for text, part, name in shown]
     return markdown(("growth of", "measured", "bound"), rows)

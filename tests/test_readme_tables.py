@@ -162,13 +162,21 @@ def test_soak_beside_its_bounds() -> None:
     record = {
         "config": {"minutes": 30.0},
         "call": {"latency_ms_per_min": 0.0401, "queue_age_ms_per_min": -0.01, "call_mb_per_min": 0.2},
-        "calls": {"sessions": 200, "mb_per_session": 0.01, "threads": 0, "files": 0, "sockets": 1},
+        "calls": {
+            "sessions": 200,
+            "mb_per_session": 0.01,
+            "threads": 0,
+            "files": 0,
+            "sockets": 1,
+            "tasks": 0,
+        },
     }
     bounds = {"latency_ms_per_min": 0.5, "queue_age_ms_per_min": 0.2, "call_mb_per_min": 0.5}
-    bounds |= {"mb_per_session": 0.1, "threads": 0, "files": 0, "sockets": 2}
+    bounds |= {"mb_per_session": 0.1, "threads": 0, "files": 0, "sockets": 2, "tasks": 0}
     text = tables.soak(record | {"bounds": bounds})
     assert line(text, 0) == "| latency over one call of 30 minutes, ms per minute | +0.0401 | 0.5 |"
     assert line(text, 6) == "| sockets after 200 calls | +1 | 2 |"
+    assert line(text, 7) == "| server's tasks after 200 calls | +0 | 0 |"
 
 
 def test_cache_rows() -> None:
