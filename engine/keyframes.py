@@ -25,6 +25,8 @@ KEEP_UNLESS = 0.8  # a region changes its key frame only for one that is at leas
 GHOST_HAND, MISSING_HAND = 3.0, 1.0  # cost of a hand that should not be there, and of one that should
 HANGING_ELBOW = 0.85  # shoulder distances below the shoulder: where elbows are that nobody sees
 SAME_PLACE = 0.35  # shoulder distances within which two hands are in the same place
+COVERED = 4.0  # cost of a part of the face with a hand over it: the hand would come along
+COVER_REACH = 0.8  # distances between the eyes, from the part's middle to the nearest point of a hand
 _UNUSABLE = np.float32(1e6)
 
 
@@ -84,6 +86,26 @@ def _usable(landmarks: Landmarks, region: str) -> bool:
     return landmarks.face_confidence > 0
 
 
+def _cost(landmarks: Landmarks, region: str) -> float:
+    """What using the key frame for the region costs, however alike it is."""
+    if not _usable(landmarks, region):
+        return float(_UNUSABLE)
+    return COVERED * _is_covered(landmarks, region)
+
+
+def _is_covered(landmarks: Landmarks, region: str) -> bool:
+    parts = {"mouth": topo.LIPS_OUTER, "eye_left": topo.EYE_LEFT, "eye_right": topo.EYE_RIGHT}
+    shown = landmarks.hands[landmarks.hand_confidence > VISIBLE][..., :2].reshape(-1, 2)
+    if region == "head":
+        return any(_is_covered(landmarks, part) for part in parts)
+    if region not in parts or not len(shown):
+        return False
+    face = landmarks.face[:, :2]
+    (right, left) = (face[rows].mean(0) for rows in (topo.EYE_RIGHT, topo.EYE_LEFT))
+    nearest = np.linalg.norm(shown - face[parts[region]].mean(0), axis=1).min()
+    return bool(nearest < COVER_REACH * np.linalg.norm(left - right))
+
+
 class KeyFrameChooser:
     """Says for every region which key frame to use; keeps to its last choice while that is good enough."""
 
@@ -92,9 +114,7 @@ class KeyFrameChooser:
         self._per_region = per_region
         features = [region_features(landmarks, neutral) for landmarks in bank]
         self._table = {region: np.stack([f[region] for f in features]) for region in REGIONS}
-        self._penalty = {
-            r: np.array([0 if _usable(m, r) else _UNUSABLE for m in bank], np.float32) for r in REGIONS
-        }
+        self._penalty = {r: np.array([_cost(m, r) for m in bank], np.float32) for r in REGIONS}
         self._hand_shown = np.stack([m.hand_confidence > VISIBLE for m in bank])
         self._wrists = np.stack([m.hands[:, 0, :2] for m in bank]) / neutral.body_scale
         self._last: dict[str, int] = {}

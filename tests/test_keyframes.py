@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.puppet import Pose, Puppet, lively
+from engine import topology as topo
 from engine.keyframes import REGIONS, KeyFrameChooser, region_features, select_bank
-from engine.landmarks import Landmarks
+from engine.landmarks import RIGHT, Landmarks
 from engine.motion import Neutral, build_neutral
 
 PUPPET = Puppet(256)
@@ -59,6 +60,19 @@ def test_hands_only_where_shown_and_known(chooser: KeyFrameChooser) -> None:
     raised = chooser.choose(PUPPET.landmarks(Pose(hands=((1.4, 1.8), (-1.4, 1.8)))))
     assert raised["hand_right"] == WAVING
     assert "hand_left" not in raised  # no key frame shows it
+
+
+def test_a_hand_over_the_eye_does_not_come_along(neutral: Neutral) -> None:
+    """The frame that knows the eye best has a hand over it; the next best shows the eye."""
+    target = PUPPET.landmarks(Pose(lids=(0.5, 0.5)))
+    covered = PUPPET.landmarks(Pose(lids=(0.5, 0.5), hands=(None, (-1.4, 1.8))))
+    hands = covered.hands.copy()
+    hands[RIGHT, :, :2] += covered.face[topo.EYE_RIGHT, :2].mean(0) - hands[RIGHT, 8, :2]
+    bank = [replace(covered, hands=hands), PUPPET.landmarks(Pose(lids=(0.7, 0.7)))]
+    choice = KeyFrameChooser(bank, neutral).choose(target)
+    assert choice["eye_right"] == choice["head"] == 1
+    away = [covered, bank[1]]
+    assert KeyFrameChooser(away, neutral).choose(target)["eye_right"] == 0
 
 
 def test_a_nearly_equal_frame_does_not_take_over(neutral: Neutral) -> None:
