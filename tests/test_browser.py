@@ -186,6 +186,10 @@ async def test_the_voice_comes_back_unless_it_is_muted(url: str, camera_file: Pa
         await page.click("#mute")
         await page.wait_for_timeout(1500)  # what was said before is still on its way
         assert await page.evaluate(LISTEN, 2.5) < 0.005
+        await page.click("#start")
+        await page.click("#start")  # what is muted stays muted
+        await until_text(page, "#pill-text", "Live")
+        assert await page.evaluate(LISTEN, 2.5) < 0.005
 
 
 @renders

@@ -45,6 +45,15 @@ CUTTER = """{
   window.cut = () => made.forEach((connection) => connection.close());
 }"""
 
+# No connection that the page makes is ever connected.
+NO_PATH = """window.RTCPeerConnection = class extends RTCPeerConnection {
+  get connectionState() { return "failed"; }
+  async setRemoteDescription(description) {
+    await super.setRemoteDescription(description);
+    this.dispatchEvent(new Event("connectionstatechange"));
+  }
+}"""
+
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
@@ -116,6 +125,13 @@ async def test_a_full_server_is_asked_again(url: str) -> None:
         await start(page, url)
         await until_text(page, "#notice", "The server has no room: all 2 sessions are in use")
         await until_text(page, "#pill-text", "Live")
+
+
+async def test_a_network_without_a_way_is_told_with_its_cure(url: str) -> None:
+    async with page_with(*CAMERA_FLAGS) as page:
+        await page.add_init_script(NO_PATH)
+        await start(page, url)
+        await until_text(page, "#notice", "start it with a TURN server (--ice-server turn:HOST)")
 
 
 async def test_a_lost_connection_is_resumed(url: str) -> None:

@@ -4,6 +4,8 @@ const COUNT_FROM = 3;
 const START_LIMIT_MS = 4000; // until the server says that it calibrates
 const DONE_LIMIT_MS = 10_000; // until it says that it has
 
+const NO_FACE = "Calibration does not end: no face is seen. Face the camera in good light and try again.";
+
 const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Calibration {
@@ -14,7 +16,7 @@ export class Calibration {
     this.settle = null;
   }
 
-  // Gives the words for how it went and whether well; null where the call ended meanwhile.
+  // Gives the words for how it went; null where the call ended meanwhile.
   async run() {
     this.stopped = false;
     for (let number = COUNT_FROM; number > 0; number--) {
@@ -26,8 +28,8 @@ export class Calibration {
     this.began = false;
     const outcome = new Promise((resolve) => (this.settle = resolve));
     await this.begin();
-    setTimeout(() => !this.began && this.settle([false, "The server did not start to calibrate. Try again."]), START_LIMIT_MS);
-    setTimeout(() => this.settle([false, "Calibration does not end: no face is seen. Face the camera in good light and try again."]), DONE_LIMIT_MS);
+    setTimeout(() => !this.began && this.settle("The server did not start to calibrate. Try again."), START_LIMIT_MS);
+    setTimeout(() => this.settle(NO_FACE), DONE_LIMIT_MS);
     return outcome;
   }
 
@@ -39,6 +41,6 @@ export class Calibration {
   onStats({ calibrating, face_found: faceFound }) {
     if (!this.settle) return;
     if (calibrating) this.began = true;
-    else if (this.began && faceFound) this.settle([true, "Calibrated: the avatar takes this for your resting face."]);
+    else if (this.began && faceFound) this.settle("Calibrated: the avatar takes this for your resting face.");
   }
 }

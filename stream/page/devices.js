@@ -38,7 +38,9 @@ export const openMicrophone = () => open({ audio: wanted("microphone") }, MICROP
 
 // Camera and, where wanted, microphone in one question. Gives [stream, why there is no microphone or ""].
 export async function openBoth() {
-  if (!window.RTCPeerConnection) throw new Told("This browser has no WebRTC. A current Chrome, Edge, Firefox or Safari has.");
+  if (!window.RTCPeerConnection) {
+    throw new Told("This browser has no WebRTC. A current Chrome, Edge, Firefox or Safari has.");
+  }
   if (!window.isSecureContext || !navigator.mediaDevices) {
     throw new Told(
       "Browsers open the camera only on localhost or over https. Open this page as http://localhost, " +

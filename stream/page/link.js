@@ -108,9 +108,8 @@ export class Link {
     const answer = await post(path, { ...wishes, sdp, type });
     performance.mark("answered");
     this.answer = answer;
-    const path_found = connected(this.peer);
-    await this.peer.setRemoteDescription({ sdp: unsynchronised(answer.sdp), type: answer.type });
-    await path_found;
+    const description = { sdp: unsynchronised(answer.sdp), type: answer.type };
+    await Promise.all([connected(this.peer), this.peer.setRemoteDescription(description)]);
     performance.mark("connected");
     this.heard = performance.now();
     return answer;

@@ -14,6 +14,7 @@ const STATE_WORDS = {
   "no face seen": "No face is seen. Look at the camera, with light on your face.",
   calibrating: "Calibrating: look straight ahead with a relaxed face.",
 };
+const INTERRUPTED = "The connection is interrupted; waiting for it to come back.";
 const HINT_MS = 8000;
 
 const byId = (id) => document.getElementById(id);
@@ -112,7 +113,7 @@ async function start() {
   const current = new Call(stream, wishes, {
     media: (incoming) => call === current && showAvatar(incoming),
     stats: (message) => call === current && onStats(message),
-    interrupted: () => call === current && say("trouble", "Interrupted", "The connection is interrupted; waiting for it to come back."),
+    interrupted: () => call === current && say("trouble", "Interrupted", INTERRUPTED),
     connected: (reply) => call === current && onConnected(reply),
     waiting: (error, seconds) => call === current && onWaiting(error, seconds),
     tokenNeeded: askForToken,
@@ -125,10 +126,11 @@ async function start() {
 function showCamera(stream) {
   presenter.srcObject = stream;
   byId("self").classList.add("on");
-  for (const track of stream.getTracks()) watchTrack(track);
+  for (const track of stream.getTracks()) adopt(track);
 }
 
-function watchTrack(track) {
+function adopt(track) {
+  if (track.kind === "audio") track.enabled = !wishes.muted;
   track.addEventListener("ended", () => {
     if (!call?.stream.getTracks().includes(track)) return;
     if (track.kind === "video") stop("trouble", "Stopped", "The camera was unplugged or taken by another program.");
@@ -158,7 +160,8 @@ function onConnected(reply) {
   const view = `${location.origin}/view/${wishes.name || reply.view_id}`;
   byId("view-link").value = token() ? `${view}#token=${encodeURIComponent(token())}` : view;
   for (const id of ["copy-link", "save-latency"]) byId(id).disabled = false;
-  markAvatar(reply.avatar);
+  if (config) markAvatar(reply.avatar);
+  else loadConfig(); // the server was not there when the page was opened
 }
 
 function onWaiting(error, seconds) {
@@ -271,11 +274,11 @@ function markAvatar(name) {
 async function switchAvatar(name, preview) {
   const before = wishes.avatar;
   wishes.avatar = name;
-  remember("avatar", name);
   if (preview) showPoster(preview);
   await attempt(
     async () => {
       await call?.steer("avatar", { name });
+      remember("avatar", name);
       if (call) hint(`The avatar is now ${name}.`);
     },
     () => markAvatar(before),
@@ -295,8 +298,7 @@ byId("calibrate").addEventListener("click", () =>
   attempt(async () => {
     byId("calibrate").disabled = true;
     const outcome = await calibration.run().finally(() => showCount("", ""));
-    if (outcome) hint(outcome[1]);
-    byId("hint").dataset.good = String(Boolean(outcome?.[0]));
+    if (outcome) hint(outcome);
   }),
 );
 byId("mute").addEventListener("click", () => {
@@ -339,13 +341,14 @@ byId("snapshot").addEventListener("click", () =>
 byId("record").addEventListener("click", () =>
   attempt(() => {
     if (recording) return recording.stop();
-    const name = avatarName();
+    const shown = avatarName();
     recording = new Recording(avatar.srcObject, (blob, ending) => {
+      const name = fileName(shown, ending);
       recording = null;
       press("record", false);
       setText(byId("record-text"), "Record");
-      download(blob, fileName(name, ending));
-      hint(`Saved ${fileName(name, ending)}`);
+      download(blob, name);
+      hint(`Saved ${name}`);
     });
     press("record", true);
     setText(byId("record-text"), "Stop recording");
@@ -374,5 +377,5 @@ window.addEventListener("pagehide", () => call?.stop());
 takeToken();
 showSelf(remembered("self-view", true));
 showLatency(byId("latency"), { ms: {} });
-wireSettings({ wishes, theCall: () => call, attempt, hint, watchTrack });
+wireSettings({ wishes, theCall: () => call, attempt, hint, adopt });
 loadConfig();

@@ -40,20 +40,18 @@ function wireBackground({ wishes, theCall, attempt, hint }) {
 }
 
 // Puts a new track in the place of the old one, in the call and in its stream; null takes the old one away.
-async function exchange(call, kind, track, shown) {
+async function exchange(call, kind, track, adopt) {
+  if (track) adopt(track);
   const old = call.stream.getTracks().find((candidate) => candidate.kind === kind);
   await call.replaceTrack(kind, track);
   if (old) {
     call.stream.removeTrack(old);
     old.stop();
   }
-  if (track) {
-    call.stream.addTrack(track);
-    shown(track);
-  }
+  if (track) call.stream.addTrack(track);
 }
 
-function wireDevices({ wishes, theCall, attempt, hint, watchTrack }) {
+function wireDevices({ theCall, attempt, hint, adopt }) {
   const [cameras, microphones] = [byId("camera"), byId("microphone")];
   const swap = (select, kind, open) =>
     attempt(async () => {
@@ -61,8 +59,7 @@ function wireDevices({ wishes, theCall, attempt, hint, watchTrack }) {
       if (!call) return;
       const track = open && (await open()).getTracks()[0];
       if (theCall() !== call) return track?.stop();
-      if (track && kind === "audio") track.enabled = !wishes.muted;
-      await exchange(call, kind, track, watchTrack);
+      await exchange(call, kind, track, adopt);
       hint(`${select.selectedOptions[0].text} is used now.`);
     });
   cameras.addEventListener("change", () => {
@@ -88,7 +85,7 @@ function wireViewName({ wishes }) {
   });
 }
 
-// page: {wishes, theCall(), attempt(what, undo), hint(text), watchTrack(track)}
+// page: {wishes, theCall(), attempt(what, undo), hint(text), adopt(track)}
 export function wireSettings(page) {
   wireBackground(page);
   wireDevices(page);
