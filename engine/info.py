@@ -45,6 +45,7 @@ def facts(avatar: Avatar) -> dict[str, Any]:
         "size_px": avatar.size,
         "fps": avatar.fps,
         "keyframes": len(avatar.keyframes),
+        "held_out_frames": len(avatar.held_out),  # in the file, to judge exports by
         "bytes": sum(member["bytes"] for member in members.values()),  # unpacked
         "models": [
             {**avatar.manifest["models"][name], "name": name, "bytes": len(data)}
@@ -64,7 +65,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "person", f"{consent['person']}; {consent['who']} agreed on {consent['date']}"
     yield "consent", consent["statement"]
     yield "canvas", f"{found['size_px']} px, from footage at {found['fps']:g} frames/s"
-    yield "holds", f"{found['keyframes']} key frames, {found['bytes'] / _MB:.1f} MB unpacked"
+    frames = f"{found['keyframes']} key frames, {found['held_out_frames']} held-out frames"
+    yield "holds", f"{frames}, {found['bytes'] / _MB:.1f} MB unpacked"
     for model in found["models"]:
         known = [f"{key} {model[key]}" for key in ("precision", "steps") if key in model]
         yield "network", ", ".join([model["name"], *known, f"{model['bytes'] / _MB:.1f} MB"])
