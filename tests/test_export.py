@@ -145,13 +145,13 @@ def test_fp16_and_fp32(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_network_that_loses_too_much_changes_nothing(
-    path: Path, monkeypatch: pytest.MonkeyPatch, error_line: Callable[[], str]
+    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = path.read_bytes()
     hard = {**TARGETS, "onnx-fp16": replace(TARGETS["onnx-fp16"], loss_db=-50.0)}
     monkeypatch.setattr(variants, "TARGETS", hard)
-    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
     assert main(["export", str(path), "--target", "onnx-fp16", "--json"]) == 1
+    assert "the new network loses" in capsys.readouterr().err.splitlines()[-1]
     assert path.read_bytes() == before
 
 
