@@ -34,6 +34,7 @@ from stream.sessions import RegistryConfig, SessionRegistry
 EXAMPLES = int(os.environ.get("AVATARCAST_FUZZ_EXAMPLES", "300"))
 WATCHDOG_S = 60  # for one request; some take a second, while the machine is busy
 WAIT_S = 30.0
+MAX_CHARACTERS = 200_000  # of a mutated text: more than is read; the client warns about megabytes
 OFFERS = [
     path.read_text().replace("\n", "\r\n")
     for path in sorted((Path(__file__).parent / "data/offers").iterdir())
@@ -84,7 +85,7 @@ def mutated(seeds: list[str]) -> st.SearchStrategy[str]:
     def change(seed: str, changes: list[Mutation]) -> str:
         for one in changes:
             seed = one(seed)
-        return seed
+        return seed[:MAX_CHARACTERS]
 
     return st.builds(change, st.sampled_from(seeds), st.lists(mutations(), max_size=3))
 
