@@ -206,6 +206,20 @@ async def test_everything_can_be_done_by_keyboard(url: str) -> None:
         assert await page.evaluate("document.activeElement.id") == "full"
 
 
+async def test_the_chosen_camera_is_used_and_remembered(url: str) -> None:
+    cameras = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=device-count=3")
+    label = "() => document.getElementById('presenter').srcObject.getVideoTracks()[0].label"
+    async with page_with(*cameras) as page:
+        await start(page, url)
+        await until_text(page, "#pill-text", "Live")
+        await page.select_option("#camera", label="fake_device_2")
+        await until_text(page, "#hint", "fake_device_2 is used now.")
+        assert await page.evaluate(label) == "fake_device_2"
+        await start(page, url)
+        await until_text(page, "#pill-text", "Live")
+        assert await page.evaluate(label) == "fake_device_2"
+
+
 async def test_latency_is_saved_with_how_each_stage_is_known(url: str) -> None:
     async with page_with(*CAMERA_FLAGS) as page:
         await start(page, url)

@@ -20,21 +20,35 @@ const MICROPHONE_WORDS = {
   NotReadableError: "The microphone is in use by another program, so it goes on without your voice.",
 };
 
-const wanted = (kind) => {
+const chosen = (kind) => {
   const id = remembered(kind, "");
-  return id && id !== NO_MICROPHONE ? { deviceId: { ideal: id } } : {};
+  return id && id !== NO_MICROPHONE ? { deviceId: { exact: id } } : {};
 };
 
-async function open(constraints, words, what) {
+// The devices that were chosen, or where one is gone, the browser's choice: the lists show which.
+async function take(...kinds) {
+  const constraints = (pick) => ({
+    ...(kinds.includes("camera") && { video: { ...PICTURE, ...pick("camera") } }),
+    ...(kinds.includes("microphone") && { audio: pick("microphone") }),
+  });
   try {
-    return await navigator.mediaDevices.getUserMedia(constraints);
+    return await navigator.mediaDevices.getUserMedia(constraints(chosen));
   } catch (error) {
-    throw new Told(words[error.name] ?? `The ${what} cannot be used (${error.name}: ${error.message}).`);
+    if (error.name !== "OverconstrainedError") throw error;
+    return navigator.mediaDevices.getUserMedia(constraints(() => ({})));
   }
 }
 
-export const openCamera = () => open({ video: { ...PICTURE, ...wanted("camera") } }, CAMERA_WORDS, "camera");
-export const openMicrophone = () => open({ audio: wanted("microphone") }, MICROPHONE_WORDS, "microphone");
+async function open(kind, words) {
+  try {
+    return await take(kind);
+  } catch (error) {
+    throw new Told(words[error.name] ?? `The ${kind} cannot be used (${error.name}: ${error.message}).`);
+  }
+}
+
+export const openCamera = () => open("camera", CAMERA_WORDS);
+export const openMicrophone = () => open("microphone", MICROPHONE_WORDS);
 
 // Camera and, where wanted, microphone in one question. Gives [stream, why there is no microphone or ""].
 export async function openBoth() {
@@ -48,9 +62,8 @@ export async function openBoth() {
     );
   }
   if (remembered("microphone", "") === NO_MICROPHONE) return [await openCamera(), ""];
-  const both = { video: { ...PICTURE, ...wanted("camera") }, audio: wanted("microphone") };
   try {
-    return [await navigator.mediaDevices.getUserMedia(both), ""];
+    return [await take("camera", "microphone"), ""];
   } catch (error) {
     const stream = await openCamera(); // tells what is wrong if it is the camera
     return [stream, MICROPHONE_WORDS[error.name] ?? `The microphone cannot be used (${error.name}).`];
@@ -65,10 +78,12 @@ function fill(select, devices, chosen, extra) {
   if (select.selectedIndex < 0) select.selectedIndex = 0;
 }
 
-// Labels and ids are known only once a device was granted.
-export async function listDevices(cameras, microphones) {
+// Labels and ids are known only once a device was granted. stream: what is in use, if anything is.
+export async function listDevices(cameras, microphones, stream) {
+  const used = (tracks, kind) => tracks?.[0]?.getSettings().deviceId ?? remembered(kind, "");
   const all = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
   const of = (kind) => all.filter((device) => device.kind === kind);
-  fill(cameras, of("videoinput"), remembered("camera", ""), []);
-  fill(microphones, of("audioinput"), remembered("microphone", ""), [new Option("No microphone", NO_MICROPHONE)]);
+  fill(cameras, of("videoinput"), used(stream?.getVideoTracks(), "camera"), []);
+  const none = new Option("No microphone", NO_MICROPHONE);
+  fill(microphones, of("audioinput"), used(stream?.getAudioTracks(), "microphone"), [none]);
 }

@@ -109,7 +109,7 @@ async function start() {
   showCamera(stream);
   hint(micTrouble);
   veil("Waiting for the first picture …");
-  listDevices(byId("camera"), byId("microphone"));
+  listDevices(byId("camera"), byId("microphone"), stream);
   const current = new Call(stream, wishes, {
     media: (incoming) => call === current && showAvatar(incoming),
     stats: (message) => call === current && onStats(message),

@@ -70,7 +70,7 @@ function wireDevices({ theCall, attempt, hint, adopt }) {
     remember("microphone", microphones.value);
     swap(microphones, "audio", microphones.value === NO_MICROPHONE ? null : openMicrophone);
   });
-  const list = () => listDevices(cameras, microphones);
+  const list = () => listDevices(cameras, microphones, theCall()?.stream);
   navigator.mediaDevices?.addEventListener("devicechange", list);
   list();
 }
