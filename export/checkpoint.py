@@ -21,14 +21,14 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
 def load_state(path: Path, shape: Mapping[str, Any], device: torch.device) -> dict[str, Any] | None:
     """What was saved, None where nothing was. Never unpickles objects.
 
-    Raises SettingsError when it belongs to a network of another shape; "shape" is part of the state.
+    shape: what the network must agree in, part of the state; SettingsError when it does not.
     """
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     if state["shape"] != dict(shape):
         raise SettingsError(
-            f"{path}: a training of another shape {state['shape']}; "
-            f"wanted {dict(shape)}: remove that folder to start afresh"
+            f"{path}: a training of another network {state['shape']}; "
+            f"wanted {dict(shape)}: remove it to start afresh"
         )
     return state

@@ -30,6 +30,7 @@ from export.checkpoint import load_state, save_state
 from export.held_out import fine_power
 from export.train import Progress, pick_device, restoration_loss
 from export.training_set import Batch, TrainingSet
+from export.variants import weights_sha256
 
 TEACHER_DRAWS = 2  # per batch; over many batches the student sees the mean of many
 COARSE_PX = 4  # the anchor compares means over squares of so many pixels
@@ -100,6 +101,7 @@ class Distiller:
         self._critic_optimiser = torch.optim.Adam(judges, lr=CRITIC_RATE, betas=(0.0, 0.99))
         self._rng = np.random.default_rng(config.seed)
         self._checkpoint = checkpoint
+        self._origin = {**self.student.config.to_dict(), "teacher_sha256": weights_sha256(teacher)}
         self._steps, self._elapsed_s, self._loss = 0, 0.0, math.nan
         self._best: dict[str, Any] | None = None  # weights, step, quality
         self._resume()
@@ -268,11 +270,12 @@ class Distiller:
     def _save(self) -> None:
         state = {name: part.state_dict() for name, part in self._parts.items()}
         progress = [self._steps, self._elapsed_s, self._loss]
-        shape = self.student.config.to_dict()
-        save_state(self._checkpoint, {**state, "progress": progress, "best": self._best, "shape": shape})
+        save_state(
+            self._checkpoint, {**state, "progress": progress, "best": self._best, "shape": self._origin}
+        )
 
     def _resume(self) -> None:
-        state = load_state(self._checkpoint, self.student.config.to_dict(), self.device)
+        state = load_state(self._checkpoint, self._origin, self.device)
         if state is None:
             return
         for name, part in self._parts.items():

@@ -138,6 +138,9 @@ def convert(
             "machine": cpu_name(),
         },
     }
+    source = avatar.manifest["models"].get(TORCH_SOURCE, {})
+    if "distillation" in source and source.get("weights_sha256") == facts["weights_sha256"]:
+        facts["distillation"] = source["distillation"]
     return Variant(wanted.model, model, facts)
 
 

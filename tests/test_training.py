@@ -293,7 +293,7 @@ def test_a_checkpoint_of_another_shape_is_refused(
     checkpoint = tmp_path / "checkpoint.pt"
     with pytest.raises(KeyboardInterrupt):
         trainer(checkpoint).run(built, validation, interrupt_at(1, []))
-    with pytest.raises(SettingsError, match="another shape"):
+    with pytest.raises(SettingsError, match="another network"):
         trainer(checkpoint, DenoiserConfig(SIZE, (16, 8, 8), 1))
 
 
