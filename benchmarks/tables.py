@@ -204,13 +204,27 @@ def held_out(quality: Record, talking_head: Record) -> str:
     rows = [
         (
             label,
-            *(number(report["steps"][steps]["frame"], 1) for steps in ("1", "2")),
+            number(report["held_out"]["psnr_db"]["frame"], 1),
             *(number(report["baselines"][name]["frame"], 1) for name in ("warp_only", "nearest_frame")),
         )
         for label, report in measured
     ]
-    head = ("footage", "one step", "two steps", "warped key frames only", "nearest training frame")
+    head = ("footage", "avatar", "warped key frames only", "nearest training frame")
     return markdown(head, rows)
+
+
+def distillation(record: Record) -> str:
+    """PSNR and sharpness by steps, before and after."""
+    rows = []
+    for clip in record["clips"]:
+        for who, text in (("teacher", "before"), ("student", "distilled")):
+            cells = (
+                f"{number(found['psnr_db']['frame'], 2)} / {number(found['sharpness'], 2)}"
+                for found in clip[who].values()
+            )
+            rows.append((f"{clip['label']}, {text}", *cells))
+    steps = [f"{steps} step{'s' * (steps != '1')}" for steps in record["clips"][0]["teacher"]]
+    return markdown(("PSNR in dB / sharpness (1 is the footage's)", *steps), rows)
 
 
 def _ranked(values: Record) -> tuple[str, ...]:
@@ -234,5 +248,6 @@ TABLES: Mapping[str, Table] = {
     "av_sync": Table(("av_sync",), av_sync),
     "networks": Table(("export_bundled",), networks),
     "follow": Table(("quality",), follow),
+    "distillation": Table(("distillation",), distillation),
     "held_out": Table(("quality", "enroll_talking_head"), held_out),
 }

@@ -114,14 +114,14 @@ def test_check_writes_nothing_and_fails_when_out_of_step(
 def test_held_out_and_motion_of_several_avatars() -> None:
     psnr = {"frame": 27.81, "face": 1.0}
     report = {
-        "steps": {"1": psnr, "2": {"frame": 27.5}},
+        "held_out": {"psnr_db": psnr},
         "baselines": {"warp_only": {"frame": 25.6}, "nearest_frame": {"frame": None}},
     }
     motion = {part: {"correlation": 0.915, "gain": 1.292} for part in tables.MOTIONS} | {"lid_aperture": None}
     avatar = {"label": "one", **report, "drivers": [{"label": "selfie", "motion": motion}]}
     both = {"avatars": [avatar, avatar | {"label": "two"}]}
     text = tables.held_out(both, {"result": report})
-    assert text.splitlines()[2] == "| one | 27.8 | 27.5 | 25.6 | - |"
+    assert text.splitlines()[2] == "| one | 27.8 | 25.6 | - |"
     assert text.splitlines()[4].startswith("| talking head")
     text = tables.follow(both)
     assert text.splitlines()[3] == (
