@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 case "${1:-}" in
     serve) extras=cpu ;;
-    dev) extras=cpu,train,trt-rtx,dev ;;
+    dev) extras=cpu,train,trt-rtx,camera,dev ;;
     *) echo "usage: $0 serve|dev" >&2; exit 2 ;;
 esac
 
