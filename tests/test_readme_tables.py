@@ -26,8 +26,9 @@ def write(results: Path, name: str, record: Any) -> None:
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    for peer, fps in (("aiortc", 25.96), ("chromium", 21.3)):
-        write(tmp_path, f"glass_to_glass_{peer}", {"fps_delivered": fps, "motion_to_photon_ms": LATENCY})
+    for call, fps, seconds in (("10min", 25.96, 600.02), ("chromium", 21.3, 60.1)):
+        figures = {"fps_delivered": fps, "motion_to_photon_ms": LATENCY, "duration_s": seconds, "frozen": 0}
+        write(tmp_path, f"glass_to_glass_{call}", figures)
     return tmp_path
 
 
@@ -52,7 +53,7 @@ def test_a_table_is_drawn_between_its_marks_and_nothing_else_changes(results: Pa
     assert complaints == []
     assert new.startswith("before\n\n<!-- figures:live -->\n| viewer |")
     assert new.endswith("<!-- end -->\n\nafter 26.0")
-    assert "| headless aiortc peer | 26.0 | 64 / 88 / - |" in new
+    assert "| headless aiortc peer, 10 min | 26.0 | 64 / 88 / - | 0 |" in new
     assert "old table" not in new
     assert readme.out_of_step(old, new) == ["live"]
     assert readme.rewrite(new, results) == (new, [])
@@ -67,7 +68,7 @@ def test_a_missing_record_leaves_out_its_table_only(results: Path) -> None:
 
 
 def test_a_record_without_the_figure_is_named(results: Path) -> None:
-    write(results, "glass_to_glass_aiortc", {"fps": 3})
+    write(results, "glass_to_glass_10min", {"duration_s": 3.0})
     _, complaints = readme.rewrite(block("live"), results)
     assert "figures:live" in complaints[0]
     assert "fps_delivered" in complaints[0]
@@ -75,7 +76,7 @@ def test_a_record_without_the_figure_is_named(results: Path) -> None:
 
 @pytest.mark.parametrize(("record", "complaint"), [("[1]", "holds a JSON list"), ("{", "no readable JSON")])
 def test_a_record_that_is_none(results: Path, record: str, complaint: str) -> None:
-    (results / "glass_to_glass_aiortc.json").write_text(record)
+    (results / "glass_to_glass_10min.json").write_text(record)
     _, complaints = readme.rewrite(block("live"), results)
     assert complaint in complaints[0]
 
