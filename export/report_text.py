@@ -19,10 +19,15 @@ _ROWS = {
 
 
 def held_out_table(report: Mapping[str, Any]) -> str:
-    """PSNR in dB by method and region; a dash where a region is not shown."""
+    """PSNR in dB by method and region; a dash where a region is not shown.
+
+    What a report of an earlier version lacks is left out.
+    """
     lines = [f"{'PSNR, dB':24}" + "".join(f"{region:>9}" for region in REGIONS)]
     for title, (group, name) in _ROWS.items():
-        values = report[group][name]
+        values = report[group].get(name)
+        if values is None:
+            continue
         lines.append(f"{title:24}" + "".join(_cell(values[region], 9, 2) for region in REGIONS))
     return "\n".join(lines)
 

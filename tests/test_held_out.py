@@ -140,6 +140,8 @@ def test_tables_line_up(report: dict[str, Any]) -> None:
     assert len(lines) == 9
     assert len({len(line) for line in lines}) == 1
     assert f"{report['held_out']['psnr_db']['frame']:.2f}" in lines[1]
+    earlier = {**report, "steps": {steps: report["steps"][steps] for steps in ("1", "2")}}
+    assert len(held_out_table(earlier).splitlines()) == 8
     motion = {
         "motion": {"yaw": {"correlation": 0.98, "gain": 1.02}, "wrists": None},
         "motion_shuffled": {"yaw": {"correlation": 0.01, "gain": 0.0}, "wrists": None},
