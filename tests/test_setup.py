@@ -146,4 +146,5 @@ def test_the_development_setup_covers_serving_too(checkout: Path) -> None:
     assert make(checkout, "setup-dev").returncode == 0
     assert make(checkout, "setup").returncode == 0
     calls = (checkout / "calls").read_text().splitlines()
-    assert calls == ["made", "-m pip install --disable-pip-version-check --editable .[cpu,train,trt-rtx,camera,dev]"]
+    extras = "cpu,train,trt-rtx,camera,dev"
+    assert calls == ["made", f"-m pip install --disable-pip-version-check --editable .[{extras}]"]
