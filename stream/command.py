@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='an .avatar file, or "bundled" (default); may be given several times, the first is shown first',
     )
     parser.add_argument("--port", default="8080", help="port to listen on, 0 for any free one (default 8080)")
-    parser.add_argument("--runner", default="auto", help="auto (default), onnx-cpu, onnx-cuda, torch, null")
+    parser.add_argument(
+        "--runner",
+        default="auto",
+        help="auto (default), tensorrt, tensorrt-rtx, onnx-cuda, onnx-cpu, torch, null",
+    )
     parser.add_argument("--max-sessions", default="2", help="presenters at the same time (default 2)")
     parser.add_argument(
         "--least-fps",

@@ -38,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--virtual-device", help="the virtual camera to fill (default: the first free one)")
     parser.add_argument("--fps", default="30", help="frames per second asked of the webcam (default 30)")
-    parser.add_argument("--runner", default="auto", help="auto (default), onnx-cpu, onnx-cuda, torch, null")
+    parser.add_argument(
+        "--runner",
+        default="auto",
+        help="auto (default), tensorrt, tensorrt-rtx, onnx-cuda, onnx-cpu, torch, null",
+    )
     parser.add_argument("--mirror", action="store_true", help="move as in a mirror")
     parser.add_argument(
         "--background",
