@@ -43,6 +43,7 @@ PERSONS = ("real", "synthetic")
 CONSENT, NEUTRAL, LANDMARKS = "consent.json", "neutral.npz", "keyframes/landmarks.npz"
 PLATE, PREVIEW, REPORT = "keyframes/plate.png", "preview.jpg", "report.json"
 HELD_OUT_LANDMARKS = "held_out/landmarks.npz"
+REPORT_PICTURE = "report.png"  # optional: older files have none
 REQUIRED = (CONSENT, NEUTRAL, LANDMARKS, PLATE, PREVIEW, REPORT)
 _KEYFRAME = re.compile(r"keyframes/(\d\d)\.png")
 _HELD_OUT = re.compile(r"held_out/(\d\d)\.jpg")
@@ -83,6 +84,7 @@ class Avatar:
     report: dict[str, Any]
     preview_jpeg: bytes
     held_out: tuple[HeldOutFrame, ...] = ()  # consecutive; what an export is judged by; older files have none
+    report_png: bytes = b""  # contact sheet and curves; empty where there is none
 
 
 def load_avatar(path: str | Path) -> Avatar:
@@ -109,11 +111,12 @@ def save_avatar(
     training: Mapping[str, Any],
     variants: Mapping[str, Mapping[str, Any]] | None = None,
     held_out: Sequence[HeldOutFrame] = (),
+    report_png: bytes = b"",
 ) -> Avatar:
     """Writes the avatar, all or nothing, and gives it as it will load.
 
     training: how the networks came about; variants: model file name -> precision, steps, ...; held_out:
-    consecutive frames that training never saw.
+    consecutive frames that training never saw; report_png: the picture of the report, empty for none.
     What `load_avatar` would refuse is refused here, before anything is written.
     """
     members = {
@@ -127,6 +130,8 @@ def save_avatar(
     for index, frame in enumerate(keyframes):
         members[f"keyframes/{index:02d}.png"] = encode_png(np.dstack([frame.rgb, frame.matte]))
     members |= held_out_members(held_out)
+    if report_png:
+        members[REPORT_PICTURE] = report_png
     for model_name, data in models.items():
         members[f"models/{model_name}"] = data
     fields = {
@@ -177,7 +182,7 @@ def _decode(source: Path, package: Package) -> Avatar:
     models = {match[1]: members[member] for member in rest if (match := _MODEL.fullmatch(member))}
     held_out = [member for member in rest if _HELD_OUT.fullmatch(member)]
     for member in rest:
-        known = member == HELD_OUT_LANDMARKS or member in frames or member in held_out
+        known = member in (HELD_OUT_LANDMARKS, REPORT_PICTURE) or member in frames or member in held_out
         if not (known or _MODEL.fullmatch(member)):
             raise PackageError(
                 f"{source}: member {member} has no meaning in this format: remove it or enrol again"
@@ -207,6 +212,8 @@ def _decode(source: Path, package: Package) -> Avatar:
             KeyFrame(np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3]), points)
         )
     read_image(source, PREVIEW, members[PREVIEW], "JPEG", "RGB", None)
+    if REPORT_PICTURE in members:
+        read_image(source, REPORT_PICTURE, members[REPORT_PICTURE], "PNG", "RGB", None)
     return Avatar(
         name=manifest["name"],
         size=size,
@@ -220,6 +227,7 @@ def _decode(source: Path, package: Package) -> Avatar:
         report=parse_json(source, REPORT, members[REPORT]),
         preview_jpeg=members[PREVIEW],
         held_out=_held_out(source, held_out, members, size),
+        report_png=members.get(REPORT_PICTURE, b""),
     )
 
 
