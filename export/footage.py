@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import FootageError
+from engine.face_measures import face_crop
 from engine.landmarks import Landmarks
 from engine.mediapipe_parts import FaceCounter
 from engine.tracking import EveryFrameTracker, Tracker
 from engine.video import VideoInfo, probe, read_frames
 from export.cuts import face_jumps, find_cuts, thumbnail
-from export.quality import FrameStats, face_crop, judge, sharpness, usable
+from export.quality import FrameStats, judge, sharpness, usable
 
 Image = NDArray[np.uint8]
 Progress = Callable[[int, int], None]  # frames done, frames in all (an estimate)

@@ -15,6 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import FootageError
+from engine.face_measures import (
+    BLINK,
+    CLOSED_LIPS,
+    GOOD_BLINKS,
+    GOOD_CLOSED_SHARE,
+    GOOD_FACE_PX,
+    GOOD_HAND_SHARE,
+    GOOD_LUMA,
+    GOOD_YAW_DEG,
+    MIN_FACE_PX,
+    MIN_LUMA,
+    SEEN,
+    lid_openness,
+    lip_openness,
+    yaw_deg,
+)
 from engine.landmarks import LEFT, RIGHT, Landmarks
 
 FloatArray = NDArray[np.float32]
@@ -25,22 +41,11 @@ GOOD_USABLE_S = 19.5  # 20 s clips gave 25 dB and more; half a second of slack f
 MIN_FACE_SHARE = 0.6  # of the frames; below, the person is mostly elsewhere
 MAX_CROWD_SHARE = 0.15  # of the frames looked at; a passer-by is forgiven, a second sitter is not
 SECOND_FACE = 0.4  # of the first one's width, from which a face is a person and not a picture on a wall
-MIN_FACE_PX, GOOD_FACE_PX = 64.0, 110.0  # width; head and shoulders at 256 px want about 100 px of face
-# Mean grey of the face. Well-exposed dark skin measured 90; 50 is a face hardly lit, of whatever skin.
-MIN_LUMA, GOOD_LUMA = 28.0, 50.0
 # Laplacian variance over grey variance, face scaled to 96 px: see `sharpness`. Footage that trained well
 # measured 0.15 and more, a cheap webcam 0.11, good footage blurred by 2 % of the face's width about 0.02.
 MIN_SHARPNESS, GOOD_SHARPNESS = 0.02, 0.12
-CLOSED_LIPS, GOOD_CLOSED_SHARE = 0.06, 0.05  # lip gap by mouth width; share of the frames
-BLINK, GOOD_BLINKS = 0.55, 2  # of the usual lid gap; blinks in all
-GOOD_YAW_DEG = 15.0  # between the 3rd and 97th percentile
-GOOD_HAND_SHARE = 0.02  # of the frames, each hand
 
 _SHARPNESS_PX = 96
-_SEEN = 0.5
-_LIPS, _MOUTH = (13, 14), (78, 308)  # inner lips, inner corners of the mouth (face points)
-_LIDS = ((159, 145, 33, 133), (386, 374, 263, 362))  # upper, lower, and both corners of each eye
-_CHEEKS = (234, 454)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +61,6 @@ class FrameStats:
     )  # width of the second largest face by the largest, 0 if alone; None: not looked at
 
 
-def face_crop(rgb: Image, landmarks: Landmarks) -> Image | None:
-    """The face's box as grey (h, w) uint8; None if there is none within the picture."""
-    if landmarks.face_confidence < _SEEN:
-        return None
-    low, high = landmarks.face[:, :2].min(axis=0), landmarks.face[:, :2].max(axis=0)
-    x0, y0 = (max(0, int(value)) for value in low)
-    x1, y1 = (int(np.ceil(value)) for value in high)
-    crop = rgb[y0:y1, x0:x1]
-    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.uint8) if min(crop.shape[:2]) >= 8 else None
-
-
 def sharpness(grey: Image) -> float:
     """Laplacian variance of the face at 96 px over its grey variance: free of size, exposure and contrast."""
     size = (_SHARPNESS_PX, _SHARPNESS_PX)
@@ -76,7 +70,7 @@ def sharpness(grey: Image) -> float:
 
 def usable(landmarks: Sequence[Landmarks]) -> NDArray[np.bool_]:
     """(N,) the frames that show the face well enough to learn from."""
-    return np.array([frame.face_confidence >= _SEEN for frame in landmarks], bool)
+    return np.array([frame.face_confidence >= SEEN for frame in landmarks], bool)
 
 
 def judge(stats: Sequence[FrameStats], landmarks: Sequence[Landmarks], frame_s: float) -> tuple[str, ...]:
@@ -166,11 +160,8 @@ def _focus(sharp: float) -> str:
 
 def _variety(faces: FloatArray) -> list[str]:
     """What the avatar will not know how to do. faces: (N, 478, 3) px."""
-    gap = np.linalg.norm(faces[:, _LIPS[0], :2] - faces[:, _LIPS[1], :2], axis=1)
-    mouth = np.linalg.norm(faces[:, _MOUTH[0], :2] - faces[:, _MOUTH[1], :2], axis=1)
-    closed = float(np.mean(gap < CLOSED_LIPS * mouth))
-    cheeks = faces[:, _CHEEKS[1]] - faces[:, _CHEEKS[0]]
-    yaw = np.degrees(np.arctan2(cheeks[:, 2], cheeks[:, 0]))
+    closed = float(np.mean(lip_openness(faces) < CLOSED_LIPS))
+    yaw = yaw_deg(faces)
     turned = float(np.percentile(yaw, 97) - np.percentile(yaw, 3))
     blinks = _blinks(faces)
     missing = []
@@ -188,19 +179,13 @@ def _variety(faces: FloatArray) -> list[str]:
 
 def _blinks(faces: FloatArray) -> int:
     """How often both lids close and open again."""
-    openness = []
-    for upper, lower, outer, inner in _LIDS:
-        gap = np.linalg.norm(faces[:, upper, :2] - faces[:, lower, :2], axis=1)
-        openness.append(
-            gap / np.maximum(np.linalg.norm(faces[:, outer, :2] - faces[:, inner, :2], axis=1), 1e-3)
-        )
-    eyes = np.mean(openness, axis=0)
+    eyes = lid_openness(faces)
     shut = eyes < BLINK * np.median(eyes)
     return int(np.count_nonzero(shut[1:] & ~shut[:-1]))
 
 
 def _hands(landmarks: Sequence[Landmarks]) -> str:
-    share = np.mean([frame.hand_confidence >= _SEEN for frame in landmarks], axis=0)
+    share = np.mean([frame.hand_confidence >= SEEN for frame in landmarks], axis=0)
     hidden = [name for side, name in ((LEFT, "left"), (RIGHT, "right")) if share[side] < GOOD_HAND_SHARE]
     if not hidden:
         return ""

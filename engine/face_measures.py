@@ -1,0 +1,68 @@
+"""What a face's points and picture tell: how open mouth and lids are, where the head turns, how much light.
+
+One meaning of each for the footage that is judged and for the person who is filming it. Pure.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.landmarks import Landmarks
+
+FloatArray = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+SEEN = 0.5  # confidence from which a face or a hand is believed
+MIN_FACE_PX, GOOD_FACE_PX = 64.0, 110.0  # width; head and shoulders at 256 px want about 100 px of face
+# Mean grey of the face. Well-exposed dark skin measured 90; 50 is a face hardly lit, of whatever skin.
+MIN_LUMA, GOOD_LUMA = 28.0, 50.0
+CLOSED_LIPS, GOOD_CLOSED_SHARE = 0.06, 0.05  # lip gap by mouth width; share of the frames
+BLINK, GOOD_BLINKS = 0.55, 2  # of the usual lid gap; blinks in all
+GOOD_YAW_DEG = 15.0  # between the 3rd and 97th percentile
+GOOD_HAND_SHARE = 0.02  # of the frames, each hand
+
+_LIPS, _MOUTH = (13, 14), (78, 308)  # inner lips, inner corners of the mouth (face points)
+_LIDS = ((159, 145, 33, 133), (386, 374, 263, 362))  # upper, lower, and both corners of each eye
+_CHEEKS = (234, 454)
+_MIN_CROP_PX = 8
+
+
+def face_crop(rgb: Image, landmarks: Landmarks) -> Image | None:
+    """The face's box as grey (h, w) uint8; None if there is none within the picture. rgb: (H, W, 3) uint8."""
+    if landmarks.face_confidence < SEEN:
+        return None
+    low, high = landmarks.face[:, :2].min(axis=0), landmarks.face[:, :2].max(axis=0)
+    x0, y0 = (max(0, int(value)) for value in low)
+    x1, y1 = (max(0, int(np.ceil(value))) for value in high)
+    crop = rgb[y0:y1, x0:x1]
+    if min(crop.shape[:2]) < _MIN_CROP_PX:
+        return None
+    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def lip_openness(faces: FloatArray) -> FloatArray:
+    """Gap of the inner lips by the width of the mouth, (...). faces: (..., 478, 3) px."""
+    mouth = np.maximum(_distance(faces, *_MOUTH), np.float32(1e-3))
+    return np.asarray(_distance(faces, *_LIPS) / mouth, np.float32)
+
+
+def lid_openness(faces: FloatArray) -> FloatArray:
+    """Gap of the lids by the width of the eye, mean of both eyes, (...). faces: (..., 478, 3) px."""
+    eyes = [
+        _distance(faces, upper, lower) / np.maximum(_distance(faces, outer, inner), np.float32(1e-3))
+        for upper, lower, outer, inner in _LIDS
+    ]
+    return np.asarray((eyes[0] + eyes[1]) / 2, np.float32)
+
+
+def yaw_deg(faces: FloatArray) -> FloatArray:
+    """Where the head turns, (...) degrees, positive towards image right. faces: (..., 478, 3) px."""
+    cheeks = faces[..., _CHEEKS[1], :] - faces[..., _CHEEKS[0], :]
+    return np.asarray(np.degrees(np.arctan2(cheeks[..., 2], cheeks[..., 0])), np.float32)
+
+
+def _distance(faces: FloatArray, start: int, end: int) -> FloatArray:
+    """Between two points, in the picture."""
+    return np.asarray(np.linalg.norm(faces[..., start, :2] - faces[..., end, :2], axis=-1), np.float32)
