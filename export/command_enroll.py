@@ -8,12 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
-
-from tqdm import tqdm
 
 from engine.errors import AvatarcastError
 from export.framing import parse_framing
+from export.progress import DISPLAYS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("real", "synthetic"),
         help="synthetic: nobody's likeness (default real)",
     )
+    parser.add_argument(
+        "--progress",
+        default="bars",
+        choices=tuple(DISPLAYS),
+        help="bars (default) for people, json for programs: one event a line on standard error",
+    )
     parser.add_argument("--json", action="store_true", help="print the held-out report as one JSON line")
 
 
@@ -64,13 +70,13 @@ def run(args: argparse.Namespace) -> int:
         framing=framing,
         device=args.device,
     )
-    if args.person == "synthetic":
-        print("avatarcast: recorded as a synthetic person: its videos carry no visible mark", file=sys.stderr)
-    with _Bars() as bars:
+    with closing(DISPLAYS[args.progress]()) as display:
+        if args.person == "synthetic":
+            display.warn("recorded as a synthetic person: its videos carry no visible mark")
         try:
-            avatar = enroll(options, bars)
+            avatar = enroll(options, display)
         except KeyboardInterrupt:
-            bars.close()
+            display.close()
             kept = work_path(options.out)
             if kept.exists():
                 print(f"avatarcast: stopped; the same command goes on from {kept}", file=sys.stderr)
@@ -81,40 +87,3 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, held-out tail of the footage:")
         print(held_out_table(avatar.report))
     return 0
-
-
-class _Bars:
-    """One progress bar per stage, on standard error."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm | None = None
-
-    def stage(self, name: str, total: float) -> None:
-        """See export.enroll.Listener."""
-        self.close()
-        unit = "{n:.0f}/{total:.0f} s" if total > 1.0 else "{percentage:.0f} %"
-        layout = "{desc:16}|{bar}| " + unit + " [{elapsed}<{remaining}] {postfix}"
-        self._bar = tqdm(total=total, desc=name, bar_format=layout, mininterval=0.5, file=sys.stderr)
-
-    def advance(self, done: float, note: str = "") -> None:
-        """See export.enroll.Listener."""
-        if self._bar is not None:
-            if note:
-                self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(min(done, self._bar.total) - self._bar.n)
-
-    def warn(self, text: str) -> None:
-        """See export.enroll.Listener."""
-        tqdm.write(f"avatarcast: note: {text}", file=sys.stderr)
-
-    def close(self) -> None:
-        """Ends the current bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from io import BytesIO
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from export.held_out import held_out_report
 from export.onnx_export import export_onnx, parity
 from export.prepare import frame_footage, prepare
 from export.prepared import Identity, Prepared, learn_identity
+from export.progress import Listener
 from export.quality_gate import held_out_frames
 from export.train import Progress, TrainConfig, Trainer, TrainRecord, pick_device
 from export.training_set import TrainingSet
@@ -69,19 +70,6 @@ class EnrollOptions:
             raise SettingsError(f"--out {self.out}: there is no folder {self.out.parent}; make it first")
         DenoiserConfig(size=self.size)  # refuses odd sizes
         pick_device(self.device)  # now, not after minutes of tracking
-
-
-class Listener(Protocol):
-    """Is told how enrolment goes."""
-
-    def stage(self, name: str, total: float) -> None:
-        """A stage begins; its `advance` will run up to `total`."""
-
-    def advance(self, done: float, note: str = "") -> None:
-        """The current stage stands at `done`."""
-
-    def warn(self, text: str) -> None:
-        """Something about the footage that the user could film better."""
 
 
 def enroll(options: EnrollOptions, listener: Listener) -> Avatar:

@@ -1,0 +1,109 @@
+"""How a long command tells where it stands: bars for people, lines of JSON for programs.
+
+Both write to standard error; the result alone goes to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, Protocol
+
+from tqdm import tqdm
+
+EVERY_S = 0.25  # between two progress events of a stage; its first and its last are always told
+
+
+class Listener(Protocol):
+    """Is told how it goes."""
+
+    def stage(self, name: str, total: float) -> None:
+        """A stage begins; its `advance` will run up to `total`."""
+
+    def advance(self, done: float, note: str = "") -> None:
+        """The current stage stands at `done`."""
+
+    def warn(self, text: str) -> None:
+        """Something that the user could do better, in one line."""
+
+
+class Display(Listener, Protocol):
+    """A listener that shows what it hears until it is closed."""
+
+    def close(self) -> None:
+        """Nothing more is coming; a second call does nothing."""
+
+
+class Bars:
+    """One progress bar per stage."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def stage(self, name: str, total: float) -> None:
+        """See Listener."""
+        self.close()
+        unit = "{n:.0f}/{total:.0f} s" if total > 1.0 else "{percentage:.0f} %"
+        layout = "{desc:16}|{bar}| " + unit + " [{elapsed}<{remaining}] {postfix}"
+        self._bar = tqdm(total=total, desc=name, bar_format=layout, mininterval=0.5, file=sys.stderr)
+
+    def advance(self, done: float, note: str = "") -> None:
+        """See Listener."""
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(min(done, self._bar.total) - self._bar.n)
+
+    def warn(self, text: str) -> None:
+        """See Listener."""
+        tqdm.write(f"avatarcast: note: {text}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Ends the current bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class JsonLines:
+    """One JSON object a line, each with an `event`:
+
+    {"event": "stage", "stage": "tracking", "total": 1.0}
+    {"event": "progress", "stage": "tracking", "done": 0.42, "total": 1.0, "note": ""}
+    {"event": "warning", "text": "only 12 s of usable footage: 30 s give a better avatar"}
+    """
+
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+        """clock: seconds; spaces the progress events."""
+        self._now = clock
+        self._stage, self._total = "", 1.0
+        self._told_s = -EVERY_S
+
+    def stage(self, name: str, total: float) -> None:
+        """See Listener."""
+        self._stage, self._total, self._told_s = name, total, -EVERY_S
+        self._tell(event="stage", stage=name, total=total)
+
+    def advance(self, done: float, note: str = "") -> None:
+        """See Listener."""
+        now_s = self._now()
+        if done < self._total and now_s - self._told_s < EVERY_S:
+            return
+        self._told_s = now_s
+        shown = round(min(done, self._total), 3)
+        self._tell(event="progress", stage=self._stage, done=shown, total=self._total, note=note)
+
+    def warn(self, text: str) -> None:
+        """See Listener."""
+        self._tell(event="warning", text=text)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+    def _tell(self, **event: Any) -> None:
+        print(json.dumps(event), file=sys.stderr, flush=True)
+
+
+DISPLAYS: dict[str, Callable[[], Display]] = {"bars": Bars, "json": JsonLines}
