@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,7 +19,6 @@ from engine.avatar import Avatar
 from engine.background import Background, replace_background, settled_matte
 from engine.guidance import GUIDANCE_CHANNELS, GuidancePainter
 from engine.landmarks import Landmarks
-from engine.live_tracker import LiveTracker
 from engine.motion import Neutral, build_neutral, motion_of
 from engine.prior import KeyImage, PriorBuilder
 from engine.retarget import Retargeter, Support
@@ -28,7 +28,9 @@ from engine.sampler import check_steps, sample
 from engine.stages import Clock, StageClock
 from engine.temporal_cache import PREVIOUS_WEIGHT, CacheConfig, TemporalCache
 from engine.torso import TorsoModel
-from engine.tracking import EveryFrameTracker, Tracker
+
+if TYPE_CHECKING:
+    from engine.tracking import Tracker
 
 FloatArray = NDArray[np.float32]
 U8Image = NDArray[np.uint8]
@@ -64,14 +66,27 @@ class Rendered:
     target: Landmarks | None  # the avatar's, in canvas px; None while there has been no face
 
 
-def build_pipeline(avatar: Avatar, config: PipelineConfig | None = None) -> Pipeline:
-    """Loads, chooses, allocates, warms up. Raises RunnerError when the runner asked for cannot start."""
+def build_pipeline(
+    avatar: Avatar, config: PipelineConfig | None = None, tracker: Tracker | None = None
+) -> Pipeline:
+    """Loads, chooses, allocates, warms up. Raises RunnerError when the runner asked for cannot start.
+
+    tracker: instead of MediaPipe's, which is then not needed.
+    """
     config = config or PipelineConfig()
     runner, reason = choose_runner(config.runner, avatar, config.threads)
-    tracker: Tracker = LiveTracker() if config.live else EveryFrameTracker(filtered=True)
+    if tracker is None:
+        tracker = _mediapipe_tracker(config.live)
     pipeline = Pipeline(avatar, config, tracker, runner, reason)
     pipeline.warm_up()
     return pipeline
+
+
+def _mediapipe_tracker(live: bool) -> Tracker:
+    from engine.live_tracker import LiveTracker
+    from engine.tracking import EveryFrameTracker
+
+    return LiveTracker() if live else EveryFrameTracker(filtered=True)
 
 
 class Pipeline:

@@ -31,7 +31,7 @@ def replay(avatar: Avatar, runner: Runner, frames: Iterable[Landmarks], steps: i
     frames: canvas px. The runner stays the caller's. A frame without a face gives the last picture again.
     """
     config = PipelineConfig(steps=steps, live=False)
-    pipeline = Pipeline(avatar, config, _NoTracker(), runner, "replay")
+    pipeline = Pipeline(avatar, config, NoTracker(), runner, "replay")
     pipeline.drive_by(Neutral.from_arrays(avatar.neutral))
     picture = np.zeros((avatar.size, avatar.size, 3), np.uint8)
     for index, landmarks in enumerate(frames):
@@ -64,11 +64,12 @@ def _mixed(here: Landmarks, there: Landmarks, share: float) -> Landmarks:
     return Landmarks(here.width, here.height, **{name: mix(name) for name in _POINTS})
 
 
-class _NoTracker:
+class NoTracker:
     """The landmarks are given, so nobody asks it."""
 
     def track(self, rgb: NDArray[np.uint8], time_ns: int) -> Landmarks:
-        raise AssertionError("replay gives the landmarks of every frame")
+        """Never called."""
+        raise AssertionError("the landmarks of every frame are given")
 
     def reset(self) -> None:
         """Nothing to forget."""

@@ -92,7 +92,7 @@ def test_tests_are_no_package(files: list[Path]) -> None:
     [
         ("stream.server", ("torch", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "pyvirtualcam")),
         ("stream.command", ("torch", "onnx", "onnxscript")),
-        ("engine.pipeline", ("torch", "onnx", "onnxscript", "aiortc")),
+        ("engine.pipeline", ("torch", "onnx", "onnxscript", "aiortc", "mediapipe")),
         ("engine.runners", ("torch", "onnxruntime", "tensorrt", "mediapipe", "aiortc")),
         ("engine.avatar", ("torch", "onnxruntime", "mediapipe", "aiortc", "av")),
         ("engine.cli", ("torch", "onnxruntime", "mediapipe", "aiortc", "numpy", "cv2")),
