@@ -34,13 +34,13 @@ IMAGE_ERRORS = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
-_NPZ_ERRORS = (
+NPZ_ERRORS = (
     OSError,
     ValueError,  # includes a pickled array
     EOFError,
     KeyError,
     SyntaxError,
-    RuntimeError,
+    RuntimeError,  # includes a zip of a later version
     MemoryError,
     OverflowError,
     TypeError,
@@ -143,7 +143,7 @@ def read_arrays(source: Path, member: str, data: bytes) -> dict[str, FloatArray]
         with warnings.catch_warnings(), np.load(BytesIO(data), allow_pickle=False) as loaded:
             warnings.simplefilter("error")  # NumPy warns about headers that no NumPy of today writes
             arrays = {key: loaded[key] for key in loaded.files}
-    except _NPZ_ERRORS as error:
+    except NPZ_ERRORS as error:
         raise PackageError(
             f"{source}: member {member} is not readable arrays ({error}): enrol again"
         ) from error

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ from engine import topology as topo
 from engine.errors import FootageError
 from engine.keyframes import BANK_SIZE, select_bank
 from engine.landmarks import Landmarks
+from engine.member_codec import NPZ_ERRORS
 from engine.motion import VISIBLE, Neutral, build_neutral, motion_of
 from engine.prior import KeyImage
 from engine.retarget import Retargeter, Support, chest_shift, head_pose, shoulder_shift, support_of
@@ -53,14 +53,18 @@ class Prepared:
         """Index of the first held-out frame."""
         return round(len(self.rgb) * (1.0 - HELD_OUT))
 
-    def save(self, path: Path) -> None:
-        """Writes one .npz; replaces the file only once it is whole."""
+    def save(self, path: Path, **more: NDArray[Any]) -> None:
+        """Writes one .npz; replaces the file only once it is whole. more: arrays to keep beside."""
         columns = {
             name: np.stack([getattr(frame, name) for frame in self.landmarks]) for name in _LANDMARK_FIELDS
         }
         unfinished = path.with_suffix(".partial.npz")
-        np.savez(unfinished, fps=self.fps, rgb=self.rgb, matte=self.matte, shot=self.shot, **columns)
-        unfinished.replace(path)
+        own: dict[str, NDArray[Any]] = {"rgb": self.rgb, "matte": self.matte, "shot": self.shot}
+        try:
+            np.savez(unfinished, fps=self.fps, **own, **columns, **more)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Prepared:
@@ -69,16 +73,16 @@ class Prepared:
             with path.open("rb") as stream:
                 data = np.load(stream, allow_pickle=False)
                 arrays = {name: data[name] for name in ("fps", "rgb", "matte", "shot", *_LANDMARK_FIELDS)}
-        except (OSError, ValueError, LookupError, EOFError, BadZipFile) as error:
+            size = int(arrays["rgb"].shape[1])
+            landmarks = [
+                Landmarks(size, size, **{n: arrays[n][i] for n in _LANDMARK_FIELDS})
+                for i in range(len(arrays["rgb"]))
+            ]
+            return cls(float(arrays["fps"]), arrays["rgb"], arrays["matte"], landmarks, arrays["shot"])
+        except (*NPZ_ERRORS, LookupError) as error:
             raise FootageError(
-                f"{path}: not prepared footage ({error}); remove it, and enroll makes it anew"
+                f"{path}: not prepared footage ({error}): remove it, and prepare the footage again"
             ) from None
-        size = int(arrays["rgb"].shape[1])
-        landmarks = [
-            Landmarks(size, size, **{n: arrays[n][i] for n in _LANDMARK_FIELDS})
-            for i in range(len(arrays["rgb"]))
-        ]
-        return cls(float(arrays["fps"]), arrays["rgb"], arrays["matte"], landmarks, arrays["shot"])
 
 
 _LANDMARK_FIELDS = (
