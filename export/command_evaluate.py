@@ -13,17 +13,15 @@ from tqdm import tqdm
 
 from engine.avatar import Avatar, load_avatar
 from engine.errors import SettingsError
-from engine.landmarks import Landmarks
-from engine.pipeline import PipelineConfig, build_pipeline
-from engine.tracking import EveryFrameTracker
-from engine.video import probe, read_frames
-from export.faithfulness import compare_motion
+from engine.pipeline import PipelineConfig
+from export.follow import follow
 from export.footage import load_footage
 from export.framing import Framing, parse_framing
-from export.held_out import held_out_report
+from export.held_out import measure_held_out
 from export.prepare import prepare
 from export.prepared import Prepared
-from export.report_text import held_out_table, motion_table
+from export.report_sheets import driven_picture, held_out_picture
+from export.report_text import held_out_motion_table, held_out_table, motion_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,32 +42,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", type=int, default=1, help="denoising steps per frame with --driver (default 1)"
     )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="OUT.png",
+        help="write what was measured as a picture, with --footage or --driver; with neither, the one that "
+        "enrolment stored. It shows the person",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure what was asked for; without footage the table stored at enrolment is shown."""
     avatar = load_avatar(args.avatar)
+    _check_picture(avatar, args)
     report: dict[str, Any] = dict(avatar.report)
+    picture = avatar.report_png
     if args.footage:
-        report |= _measure_again(avatar, args.footage, args.runner)
+        report, picture = _measure_again(avatar, args.footage, args.runner)
     if args.driver:
-        report |= follow(avatar, args.driver, PipelineConfig(args.runner, args.steps, live=False))
+        config = PipelineConfig(args.runner, args.steps, live=False)
+        with _Bars() as bars:
+            found = follow(avatar, args.driver, config, bars.show, with_shots=args.picture is not None)
+        report |= found.report
+        if args.picture is not None:
+            picture = driven_picture(found.shots, avatar.name, args.driver.name)
+    if args.picture is not None:
+        args.picture.write_bytes(picture)
     if args.json:
         print(json.dumps({"avatar": avatar.name, **report}))
         return 0
     print(f"{avatar.name}, held-out tail of its footage ({report['held_out']['frames']} frames):")
     print(held_out_table(report))
+    if report["held_out"].get("motion"):
+        print("\nits motion against the real frames', both tracked:")
+        print(held_out_motion_table(report["held_out"]))
     if args.driver:
         print(f"\ndriven by {args.driver.name}:")
         print(motion_table(report))
     return 0
 
 
-def _measure_again(avatar: Avatar, paths: Sequence[Path], runner: str) -> dict[str, Any]:
+def _check_picture(avatar: Avatar, args: argparse.Namespace) -> None:
+    """Before minutes are spent. Raises SettingsError."""
+    if args.picture is None:
+        return
+    if args.picture.suffix != ".png":
+        raise SettingsError(f"--picture {args.picture}: must end in .png")
+    if not args.picture.parent.is_dir():
+        raise SettingsError(f"--picture {args.picture}: there is no folder {args.picture.parent}; make it")
+    if args.footage and args.driver:
+        raise SettingsError("--picture: is of --footage or of --driver; give one of them")
+    if not (args.footage or args.driver or avatar.report_png):
+        raise SettingsError(
+            f"--picture: {avatar.name} holds no picture of its report: give --footage or --driver"
+        )
+
+
+def _measure_again(avatar: Avatar, paths: Sequence[Path], runner: str) -> tuple[dict[str, Any], bytes]:
+    """The report and its picture."""
     prepared = prepare_again(avatar, paths)
-    with _bar("measuring") as bar:
-        return held_out_report(avatar, prepared, runner, lambda done, total: _show(bar, done, total))
+    with _Bars() as bars:
+        found = measure_held_out(
+            avatar, prepared, runner, lambda done, total: bars.show("measuring", done, total)
+        )
+    training = avatar.manifest["training"]
+    return found.report, held_out_picture(found, avatar.name, prepared.fps, training)
 
 
 def prepare_again(avatar: Avatar, paths: Sequence[Path]) -> Prepared:
@@ -79,41 +117,37 @@ def prepare_again(avatar: Avatar, paths: Sequence[Path]) -> Prepared:
         raise SettingsError(
             f"--footage: {len(paths)} clips; {avatar.name} was enrolled from {len(framings)}: give those"
         )
-    with _bar("tracking") as bar:
-        footage = load_footage(paths, progress=lambda done, total: _show(bar, done, total))
-    squares = [framing for framing in framings if isinstance(framing, Framing)]
-    with _bar("cutting out") as bar:
-        return prepare(footage, squares, avatar.size, lambda done, total: _show(bar, done, total))
+    with _Bars() as bars:
+        footage = load_footage(paths, progress=lambda done, total: bars.show("tracking", done, total))
+        squares = [framing for framing in framings if isinstance(framing, Framing)]
+        return prepare(
+            footage, squares, avatar.size, lambda done, total: bars.show("cutting out", done, total)
+        )
 
 
-def follow(avatar: Avatar, driver: Path, config: PipelineConfig) -> dict[str, Any]:
-    """Drives the avatar with a clip and tracks what comes out: `motion` and `motion_shuffled`."""
-    info = probe(driver)
-    theirs: list[Landmarks] = []
-    with EveryFrameTracker(filtered=True) as tracker, _bar("tracking") as bar:
-        for frame in read_frames(driver):
-            theirs.append(tracker.track(frame.rgb, int(frame.time_s * 1e9)))
-            _show(bar, len(theirs), info.frames)
-    pipeline = build_pipeline(avatar, config)
-    ours: list[Landmarks] = []
-    try:
-        pipeline.calibrate_from(theirs)
-        with EveryFrameTracker(filtered=True) as tracker, _bar("rendering") as bar:
-            for frame, landmarks in zip(read_frames(driver), theirs, strict=True):
-                time_ns = int(frame.time_s * 1e9)
-                ours.append(
-                    tracker.track(pipeline.process(frame.rgb, time_ns, landmarks=landmarks).rgb, time_ns)
-                )
-                _show(bar, len(ours), info.frames)
-    finally:
-        pipeline.close()
-    return compare_motion(theirs, ours)
+class _Bars:
+    """One progress bar per stage, on standard error."""
 
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._stage = ""
 
-def _bar(name: str) -> tqdm:
-    return tqdm(desc=name, unit="frame", file=sys.stderr, mininterval=0.5)
+    def show(self, stage: str, done: int, total: int) -> None:
+        """The stage has done so many frames."""
+        if self._bar is None or stage != self._stage:
+            self._close()
+            self._bar = tqdm(desc=stage, unit="frame", file=sys.stderr, mininterval=0.5)
+            self._stage = stage
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
 
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
-def _show(bar: tqdm, done: int, total: int) -> None:
-    bar.total = total
-    bar.update(done - bar.n)
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()

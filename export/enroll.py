@@ -26,12 +26,13 @@ from engine.errors import SettingsError
 from engine.runner import denoiser_inputs
 from export.footage import load_footage
 from export.framing import Framing
-from export.held_out import held_out_report
+from export.held_out import measure_held_out
 from export.onnx_export import export_onnx, parity
 from export.prepare import frame_footage, prepare
 from export.prepared import Identity, Prepared, learn_identity
 from export.progress import Listener
 from export.quality_gate import held_out_frames
+from export.report_sheets import held_out_picture
 from export.train import Progress, TrainConfig, Trainer, TrainRecord, pick_device
 from export.training_set import TrainingSet
 
@@ -206,7 +207,7 @@ def _package(
     }
     unmeasured = Avatar(manifest={}, report={}, **fields)
     listener.stage("measuring", 1.0)
-    report = held_out_report(
+    measured = measure_held_out(
         unmeasured, prepared, progress=lambda done, total: listener.advance(done / total)
     )
     training = {
@@ -220,7 +221,10 @@ def _package(
         MODEL_NAME: {"precision": "fp32", "steps": 1, "parity": agreement}
     }
     fields["held_out"] = held_out_frames(prepared)
-    return save_avatar(options.out, **fields, report=report, training=training, variants=variants)
+    fields["report_png"] = held_out_picture(measured, fields["name"], prepared.fps, training)
+    return save_avatar(
+        options.out, **fields, report=measured.report, training=training, variants=variants
+    )
 
 
 def _export(network: Denoiser, size: int) -> tuple[bytes, dict[str, Any]]:

@@ -1,12 +1,15 @@
 """How good an avatar is on footage it has never seen, beside baselines that cost nothing.
 
-The held-out part is a contiguous tail. Figures are means over frames of each frame's PSNR in dB.
+The held-out part is a contiguous tail. PSNR is the mean of all frames' in dB; motion is that of the output,
+tracked again, against that of the real frames, tracked in the same way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import TracebackType
 from typing import Any
 
 import cv2
@@ -18,16 +21,27 @@ from engine.avatar import Avatar
 from engine.keyframes import region_features
 from engine.landmarks import Landmarks
 from engine.motion import VISIBLE, Neutral
-from engine.pipeline import Pipeline, PipelineConfig, build_pipeline
+from engine.pipeline import Pipeline, PipelineConfig, Rendered, build_pipeline
 from engine.temporal_cache import CacheConfig
+from export.faithfulness import MOTION_FIGURES, compare_hands, compare_motion, lip_apertures
 from export.prepared import Prepared
+from export.replay import NoTracker
+from export.report_picture import Shot
+from export.retrack import MakeTracker, Retracker, every_frame_tracker
 
 U8Image = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 
 REGIONS = ("frame", "face", "mouth", "hands", "torso")
 MAX_FRAMES = 150  # of the tail are compared; more tell no more
 STEPS = (1, 2, 4, 8)
+STEP_FRAMES = 50  # of them with many steps, which cost many times as much and tell little
+BASELINES = ("nearest_frame", "previous_frame", "warp_only", "shuffled_conditions", "zero_prior")
+CURVES = ("1", "warp_only", "nearest_frame")  # of each frame
+SHARPNESS_REGIONS = ("frame", "face", "mouth", "hands")
+MIN_SPECTRUM_PX = 8  # a smaller box has no spectrum to speak of
+_MANY_STEPS = tuple(str(steps) for steps in STEPS if steps > 1)
 _FAR_FRAMES = 37  # shuffled conditions come from this far away in the tail
 
 
@@ -44,14 +58,19 @@ def ssim(a: U8Image, b: U8Image) -> float:
 
 
 def fine_power(rgb: U8Image) -> float:
-    """Power of a square picture in the upper half of its spectrum, a quarter to half a cycle per pixel."""
+    """Power of a picture, (H, W, 3), in the upper half of its spectrum: 1/4 to 1/2 cycle per pixel."""
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    side = grey.shape[0]
-    window = np.hanning(side)
-    spectrum = np.fft.fft2((grey - grey.mean()) * window * window[:, None])
-    rate = np.fft.fftfreq(side)
-    radius = np.hypot(rate, rate[:, None])
-    return float((np.abs(spectrum) ** 2)[(radius > 0.25) & (radius < 0.5)].sum())
+    window, fine = _spectrum(*grey.shape)
+    spectrum = cv2.dft((grey - grey.mean()) * window, flags=cv2.DFT_COMPLEX_OUTPUT)
+    return float((spectrum[fine].astype(np.float64) ** 2).sum())
+
+
+@lru_cache(maxsize=64)
+def _spectrum(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The window (H, W) for a picture of this size, and which of its spectrum (H, W) is fine."""
+    radius = np.hypot(np.fft.fftfreq(width), np.fft.fftfreq(height)[:, None])
+    window = np.hanning(height)[:, None] * np.hanning(width)
+    return window.astype(np.float32), (radius > 0.25) & (radius < 0.5)
 
 
 def region_boxes(landmarks: Landmarks, canvas_px: int) -> dict[str, list[Box]]:
@@ -84,95 +103,194 @@ def _box(points: NDArray[np.float32], pad: float, canvas_px: int) -> list[Box]:
 
 
 class _Scores:
-    """PSNR by method and region, frame after frame."""
+    """PSNR in dB and fine power by method and region, frame after frame."""
 
     def __init__(self) -> None:
-        self._values: dict[str, dict[str, list[float]]] = {}
+        self._db: dict[str, dict[str, list[float]]] = {}
+        self._power: dict[str, dict[str, float]] = {}
+        self._true_power: dict[str, dict[str, float]] = {}
 
-    def add(self, method: str, picture: U8Image, truth: U8Image, boxes: Mapping[str, list[Box]]) -> None:
-        for region, parts in boxes.items():
-            for x0, y0, x1, y1 in parts:
-                value = psnr_db(picture[y0:y1, x0:x1], truth[y0:y1, x0:x1])
-                self._values.setdefault(method, {}).setdefault(region, []).append(value)
+    def add(self, pictures: Mapping[str, U8Image], truth: U8Image, boxes: Mapping[str, list[Box]]) -> None:
+        """One frame: a picture of each method, and what the camera saw."""
+        true_powers = _powers(truth, boxes)
+        for method, picture in pictures.items():
+            for region, parts in boxes.items():
+                for x0, y0, x1, y1 in parts:
+                    value = psnr_db(picture[y0:y1, x0:x1], truth[y0:y1, x0:x1])
+                    self._db.setdefault(method, {}).setdefault(region, []).append(value)
+            _add(self._power.setdefault(method, {}), _powers(picture, boxes))
+            _add(self._true_power.setdefault(method, {}), true_powers)
 
     def means(self, method: str) -> dict[str, float | None]:
-        found = self._values.get(method, {})
+        """PSNR by region; None where it was never shown."""
+        found = self._db.get(method, {})
         return {
             region: round(float(np.mean(found[region])), 2) if region in found else None for region in REGIONS
         }
 
+    def sharpness(self, method: str) -> dict[str, float | None]:
+        """Fine power over that of the real frames, by region."""
+        made, real = self._power[method], self._true_power[method]
+        return {
+            region: round(made[region] / real[region], 3) if real.get(region) else None
+            for region in SHARPNESS_REGIONS
+        }
 
-def held_out_report(
+    def of_frames(self, method: str) -> list[float]:
+        """PSNR of each frame."""
+        return self._db[method]["frame"]
+
+
+def _powers(picture: U8Image, boxes: Mapping[str, list[Box]]) -> dict[str, float]:
+    """Fine power by region, all its boxes together."""
+    return {
+        region: sum(
+            fine_power(picture[y0:y1, x0:x1])
+            for x0, y0, x1, y1 in boxes[region]
+            if min(x1 - x0, y1 - y0) >= MIN_SPECTRUM_PX
+        )
+        for region in SHARPNESS_REGIONS
+    }
+
+
+def _add(sums: dict[str, float], values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """What was measured on the tail, and the pictures that it was measured on, one a frame."""
+
+    report: dict[str, Any]
+    shots: list[Shot]
+    psnr_db: dict[str, list[float]]  # of each frame, by method
+    lip_aperture: tuple[FloatArray, FloatArray] | None  # of truth and output, (N,); None if not tracked
+
+
+def measure_held_out(
     avatar: Avatar,
     prepared: Prepared,
     runner: str = "auto",
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
+    make_tracker: MakeTracker = every_frame_tracker,
+) -> HeldOut:
     """The held-out table: `held_out`, `baselines`, `steps`, in the names of the machine-readable report.
 
-    `sharpness` is the mean of `fine_power` over the real frame's: 1 is as sharp as the footage.
+    `sharpness` is `fine_power` of all pictures over that of the real frames: 1 is as sharp as the footage.
+    `steps`, and `sharpness` by method, are of the first `steps_frames` frames. What needs the output tracked
+    again is None where MediaPipe is not installed, or sees no face.
 
     avatar: enrolled from `prepared`, whose tail is compared. progress is called with frames done and frames
-    in all.
+    in all. make_tracker: opens a tracker, or gives None.
     """
     tail = np.arange(prepared.tail_start, len(prepared.rgb))[:MAX_FRAMES]
     shown = [int(i) for i in tail if prepared.landmarks[i].face_confidence > 0]
-    neutral = Neutral.from_arrays(avatar.neutral)
-    scores, similarity = _Scores(), []
-    sharpness: dict[str, list[float]] = {}
-    nearest = _NearestFrame(prepared, neutral)
-    pipelines = {
-        **{
-            str(steps): _driven(avatar, PipelineConfig(runner=runner, steps=steps), neutral)
-            for steps in STEPS
-        },
-        "warp_only": _driven(
-            avatar, PipelineConfig(runner="null", cache=CacheConfig(previous_output=False)), neutral
-        ),
-        "shuffled_conditions": _driven(avatar, PipelineConfig(runner=runner), neutral),
-        "zero_prior": _driven(replace_keyframes(avatar), PipelineConfig(runner=runner), neutral),
-    }
-    try:
+    scores, short = _Scores(), _Scores()
+    similarity, shots = [], []
+    with (
+        _Methods(avatar, prepared, shown, runner) as methods,
+        Retracker(make_tracker) as of_truth,
+        Retracker(make_tracker) as of_output,
+    ):
         for done, index in enumerate(shown):
-            truth, boxes = prepared.rgb[index], region_boxes(prepared.landmarks[index], prepared.size)
-            for method, pipeline in pipelines.items():
-                source = (
-                    shown[(done + _FAR_FRAMES) % len(shown)] if method == "shuffled_conditions" else index
-                )
-                picture = _render(pipeline, prepared, source, done)
-                scores.add(method, picture, truth, boxes)
-                sharpness.setdefault(method, []).append(fine_power(picture) / fine_power(truth))
-                if method == "1":
-                    similarity.append(ssim(picture, truth))
-            scores.add("nearest_frame", prepared.rgb[nearest.index(prepared.landmarks[index])], truth, boxes)
-            scores.add("previous_frame", prepared.rgb[index - 1], truth, boxes)
+            truth, landmarks = prepared.rgb[index], prepared.landmarks[index]
+            pictures, target = methods.pictures(done)
+            output, boxes = pictures["1"], region_boxes(landmarks, prepared.size)
+            scores.add(pictures, truth, boxes)
+            if done < STEP_FRAMES:
+                short.add(pictures, truth, boxes)
+            similarity.append(ssim(output, truth))
+            shots.append(Shot(truth, landmarks, target, pictures["warp_only"], output, truth))
+            time_ns = round(done / prepared.fps * 1e9)
+            of_truth.add(truth, time_ns)
+            of_output.add(output, time_ns)
             if progress:
                 progress(done + 1, len(shown))
-    finally:
-        for pipeline in pipelines.values():
-            pipeline.close()
-    baselines = ("nearest_frame", "previous_frame", "warp_only", "shuffled_conditions", "zero_prior")
-    return {
+    report = {
         "held_out": {
             "frames": len(shown),
             "psnr_db": scores.means("1"),
             "ssim": round(float(np.mean(similarity)), 4),
+            "sharpness": scores.sharpness("1"),
+            **_motion(of_truth, of_output),
         },
-        "baselines": {name: scores.means(name) for name in baselines},
-        "steps": {str(steps): scores.means(str(steps)) for steps in STEPS},
-        "sharpness": {method: round(float(np.mean(values)), 3) for method, values in sharpness.items()},
+        "baselines": {name: scores.means(name) for name in BASELINES},
+        "steps": {str(steps): short.means(str(steps)) for steps in STEPS},
+        "steps_frames": min(STEP_FRAMES, len(shown)),
+        "sharpness": {method: short.sharpness(method)["frame"] for method in methods.names},
     }
+    lips = None
+    if of_truth.saw_a_face and of_output.saw_a_face:
+        lips = lip_apertures(of_truth.landmarks), lip_apertures(of_output.landmarks)
+    return HeldOut(report, shots, {name: scores.of_frames(name) for name in CURVES}, lips)
+
+
+def _motion(of_truth: Retracker, of_output: Retracker) -> dict[str, Any]:
+    """How the output moves beside the truth, both tracked; None for all where there is nothing to compare."""
+    if not (of_truth.saw_a_face and of_output.saw_a_face):
+        return dict.fromkeys(MOTION_FIGURES)
+    truth, output = of_truth.landmarks, of_output.landmarks
+    return {**compare_motion(truth, output), **compare_hands(truth, output)}
+
+
+class _Methods:
+    """The avatar, and each baseline that renders, as a pipeline of its own."""
+
+    def __init__(self, avatar: Avatar, prepared: Prepared, shown: Sequence[int], runner: str) -> None:
+        neutral = Neutral.from_arrays(avatar.neutral)
+        no_feedback = CacheConfig(previous_output=False)
+        self._prepared, self._shown = prepared, shown
+        self._nearest = _NearestFrame(prepared, neutral)
+        self._pipelines = {
+            **{
+                str(steps): _driven(avatar, PipelineConfig(runner=runner, steps=steps), neutral)
+                for steps in STEPS
+            },
+            "warp_only": _driven(avatar, PipelineConfig(runner="null", cache=no_feedback), neutral),
+            "shuffled_conditions": _driven(avatar, PipelineConfig(runner=runner), neutral),
+            "zero_prior": _driven(replace_keyframes(avatar), PipelineConfig(runner=runner), neutral),
+        }
+        self.names = tuple(self._pipelines)
+
+    def pictures(self, done: int) -> tuple[dict[str, U8Image], Landmarks]:
+        """Each method's picture of the frame that is next, and the landmarks that the avatar was given.
+
+        Many steps are left out after STEP_FRAMES.
+        """
+        index, found = self._shown[done], {}
+        target = self._prepared.landmarks[index]
+        for method, pipeline in self._pipelines.items():
+            if done >= STEP_FRAMES and method in _MANY_STEPS:
+                continue
+            far = self._shown[(done + _FAR_FRAMES) % len(self._shown)]
+            source = far if method == "shuffled_conditions" else index
+            rendered = self._render(pipeline, source, done)
+            found[method] = rendered.rgb.copy()
+            if method == "1" and rendered.target is not None:
+                target = rendered.target
+        found["nearest_frame"] = self._prepared.rgb[self._nearest.index(self._prepared.landmarks[index])]
+        found["previous_frame"] = self._prepared.rgb[index - 1]
+        return found, target
+
+    def _render(self, pipeline: Pipeline, index: int, done: int) -> Rendered:
+        time_ns = int(done / self._prepared.fps * 1e9)
+        return pipeline.process(self._prepared.rgb[index], time_ns, landmarks=self._prepared.landmarks[index])
+
+    def __enter__(self) -> _Methods:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pipeline in self._pipelines.values():
+            pipeline.close()
 
 
 def _driven(avatar: Avatar, config: PipelineConfig, neutral: Neutral) -> Pipeline:
-    pipeline = build_pipeline(avatar, config)
+    pipeline = build_pipeline(avatar, config, NoTracker())
     pipeline.drive_by(neutral)
     return pipeline
-
-
-def _render(pipeline: Pipeline, prepared: Prepared, index: int, done: int) -> U8Image:
-    time_ns = int(done / prepared.fps * 1e9)
-    return pipeline.process(prepared.rgb[index], time_ns, landmarks=prepared.landmarks[index]).rgb
 
 
 def replace_keyframes(avatar: Avatar) -> Avatar:

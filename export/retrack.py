@@ -1,0 +1,56 @@
+"""Pictures that follow each other, tracked: what a tracker makes of an avatar's output.
+
+Knows nothing of avatars. A machine without MediaPipe has no tracker; whoever asks is told so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.landmarks import Landmarks
+
+if TYPE_CHECKING:
+    from engine.tracking import Tracker
+
+MakeTracker = Callable[[], "Tracker | None"]
+
+
+def every_frame_tracker() -> Tracker | None:
+    """Looks at every part of every frame, unfiltered; None where MediaPipe is not installed."""
+    try:
+        from engine.tracking import EveryFrameTracker
+    except ModuleNotFoundError:
+        return None
+    return EveryFrameTracker()
+
+
+class Retracker:
+    """Collects the landmarks of pictures; none at all without a tracker. Opens it with `with`."""
+
+    def __init__(self, make_tracker: MakeTracker) -> None:
+        self.landmarks: list[Landmarks] = []
+        self._make_tracker = make_tracker
+        self._tracker: Tracker | None = None
+
+    def add(self, rgb: NDArray[np.uint8], time_ns: int) -> None:
+        """The next picture, (H, W, 3) uint8 RGB."""
+        if self._tracker is not None:
+            self.landmarks.append(self._tracker.track(rgb, time_ns))
+
+    @property
+    def saw_a_face(self) -> bool:
+        """In any picture so far."""
+        return any(frame.face_confidence > 0 for frame in self.landmarks)
+
+    def __enter__(self) -> Retracker:
+        self._tracker = self._make_tracker()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._tracker is not None:
+            self._tracker.close()
+            self._tracker = None
