@@ -38,6 +38,7 @@ class EchoedFrame:
     face_found: bool = True
     calibrating: bool = False
     stage_ms: dict[str, float] = field(default_factory=dict)
+    landmarks: None = None  # nobody looks for any
 
 
 class EchoPipeline:

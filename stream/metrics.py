@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stream.coach import Look
+
 WINDOW_S = 4.0  # over which rates and percentiles are taken
 WINDOW_FRAMES = 240  # at most: 4 s at 60 fps
 NO_FRAMES_AFTER_S = 3.0  # a camera silent for this long is said to send nothing
@@ -65,6 +67,7 @@ class RenderReport:
     render_ms: float  # of the render thread
     face_found: bool
     calibrating: bool
+    look: Look | None = None  # where the presenter is coached
 
 
 @dataclass

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from engine.background import Background
 from engine.errors import AvatarcastError
 from stream.avatars import ServedAvatar
+from stream.coach import Coach
 from stream.negotiation import RequestRefused
 from stream.pipeline_pool import PipelinePools
 from stream.render_loop import FramePipeline, Incoming, Outgoing, RenderThread
@@ -29,6 +30,7 @@ class Performer:
         self.avatar = avatar
         self.runner_reason = ""
         self.failed = 0  # frames on which the pipeline raised
+        self.coach: Coach | None = None  # while the presenter films themselves
         self._pools = pools
         self._mirror = mirror
         self._measure = measure
@@ -55,7 +57,7 @@ class Performer:
         self._pipeline = await self._acquire(self.avatar)
         self._render = RenderThread(
             self._pipeline,
-            deliver=lambda outgoing: self._from_thread(deliver, outgoing),
+            deliver=lambda outgoing: self._from_thread(self._on_rendered, deliver, outgoing),
             failed=lambda: self._from_thread(self._on_failed),
             broken=lambda: self._from_thread(self._on_broken),
             measure=self._measure,
@@ -82,6 +84,22 @@ class Performer:
         """Show the person before this."""
         self._background = background
         self._ask(lambda pipeline: pipeline.set_background(background))
+
+    def set_coach(self, recorded_lines: int | None) -> None:
+        """Look at what the presenter does, for a recording of so many lines, from now on; None: no longer.
+
+        Asked again, it forgets what was seen. Nothing is mirrored meanwhile, so that left is left.
+        """
+        if recorded_lines is None:
+            self.coach = None
+        elif self.coach is None:
+            self.coach = Coach()
+        else:
+            self.coach.start_over()
+        if self._render is not None:
+            self._render.coached_lines = recorded_lines
+        mirror = self._mirror and recorded_lines is None
+        self._ask(lambda pipeline: pipeline.set_mirror(mirror))
 
     async def switch(self, avatar: ServedAvatar) -> None:
         """Go on with another avatar; pictures of the one before come until it is ready."""
@@ -135,6 +153,11 @@ class Performer:
             self._loop.call_soon_threadsafe(call, *arguments)
         except RuntimeError:
             logger.info("a frame came after the event loop had closed")
+
+    def _on_rendered(self, deliver: Callable[[Outgoing], None], outgoing: Outgoing) -> None:
+        if self.coach is not None and outgoing.report.look is not None:
+            self.coach.see(outgoing.report.look)
+        deliver(outgoing)
 
     def _on_failed(self) -> None:
         self.failed += 1

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from engine.background import Background
 from engine.disclosure import MarkStyle, mark
 from engine.frame_code import read, stamp
+from engine.landmarks import Landmarks
+from stream.coach import look_at
 from stream.latest_slot import ThreadLatestSlot
 from stream.metrics import RenderReport
 from stream.still import still
@@ -53,6 +55,10 @@ class RenderedFrame(Protocol):
 
     @property
     def stage_ms(self) -> Mapping[str, float]: ...
+
+    @property
+    def landmarks(self) -> Landmarks | None:
+        """The presenter's, in px of their frame; None where nobody looks for any."""
 
 
 class FramePipeline(Protocol):
@@ -113,6 +119,9 @@ class RenderThread(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.slot: ThreadLatestSlot[Incoming] = ThreadLatestSlot()
         self.failures = 0  # in a row
+        self.coached_lines: int | None = (
+            None  # of the recording the presenter is coached for; from any thread
+        )
         self._context = copy_context()  # whose log lines name the session
         self._pipeline = pipeline
         self._deliver = deliver
@@ -188,6 +197,7 @@ class RenderThread(threading.Thread):
             picture = picture.copy()  # the pipeline may keep its buffer as the previous output
             stamp(picture, number)
         i420 = i420_from_rgb(picture)
+        lines, seen = self.coached_lines, rendered.landmarks
         report = RenderReport(
             stage_ms=dict(rendered.stage_ms),
             queue_age_ms=(taken_ns - incoming.arrived_ns) / 1e6,
@@ -195,6 +205,9 @@ class RenderThread(threading.Thread):
             render_ms=(perf_counter_ns() - taken_ns) / 1e6,
             face_found=rendered.face_found,
             calibrating=rendered.calibrating,
+            look=None
+            if lines is None or seen is None
+            else look_at(rgb, seen, ticks / VIDEO_CLOCK_RATE, lines),
         )
         return Outgoing(i420, ticks, report)
 

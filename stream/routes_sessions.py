@@ -6,6 +6,7 @@
     POST   /api/sessions/{id}/calibrate    {} -> {}
     POST   /api/sessions/{id}/mirror       {"on": bool} -> {}
     POST   /api/sessions/{id}/mute         {"on": bool} -> {}
+    POST   /api/sessions/{id}/coach        {"lines": 720 or null} -> {}; for a recording of so many lines
     POST   /api/sessions/{id}/avatar       {"name": "..."} -> {}
     POST   /api/sessions/{id}/background   {"kind": "original"} or {"kind": "color", "color": "#rrggbb"} -> {}
     PUT    /api/sessions/{id}/background   a PNG or JPEG, up to 4 MB -> {}
@@ -30,6 +31,8 @@ from stream.security import OFFER_COST, Rule
 from stream.session import Session
 from stream.sessions import SessionRegistry
 
+MAX_LINES = 8192  # of a camera
+
 
 class SessionRoutes:
     """Knows the sessions by their ids only: whoever has an id may steer that session."""
@@ -46,6 +49,7 @@ class SessionRoutes:
             Route("POST", f"{session}/calibrate", self._calibrate),
             Route("POST", f"{session}/mirror", self._mirror),
             Route("POST", f"{session}/mute", self._mute),
+            Route("POST", f"{session}/coach", self._coach),
             Route("POST", f"{session}/avatar", self._avatar),
             Route("POST", f"{session}/background", self._background),
             Route("PUT", f"{session}/background", self._background_picture),
@@ -89,6 +93,14 @@ class SessionRoutes:
     async def _mute(self, request: web.Request) -> web.Response:
         session = self._session(request)
         session.set_muted(await _switch(request, "mute"))
+        return web.json_response({})
+
+    async def _coach(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        lines = _field(await read_json(request), "lines")
+        if lines is not None and (type(lines) is not int or not 1 <= lines <= MAX_LINES):
+            raise RequestRefused(400, 'coach needs {"lines": 720}, the height of what is recorded, or null')
+        session.set_coach(lines)
         return web.json_response({})
 
     async def _avatar(self, request: web.Request) -> web.Response:

@@ -32,7 +32,7 @@ from stream.peer import Link, Peer, PeerConfig
 from stream.performer import Performer
 from stream.pipeline_pool import PipelinePools
 from stream.render_loop import Incoming, Outgoing, capture_ticks
-from stream.stepping import FULL, LADDER, Level, RateGate
+from stream.stepping import FULL, LADDER, RateGate
 from stream.telemetry import Telemetry
 from stream.tracks import PictureTrack
 from stream.viewer import Rendering, Viewer
@@ -159,6 +159,10 @@ class Session:
         """Show the person before this."""
         self._performer.set_background(background)
 
+    def set_coach(self, recorded_lines: int | None) -> None:
+        """Tell the page what of a recording of so many lines was seen, from now on; None: no longer."""
+        self._performer.set_coach(recorded_lines)
+
     async def switch_avatar(self, name: str) -> None:
         """Go on as another avatar, over the same connections. Raises RequestRefused (404, 503)."""
         self._check_open()
@@ -209,8 +213,12 @@ class Session:
         link = Link() if self._own is None else self._own.link
         level = FULL if self._own is None else self._own.pictures.level
         message = self.metrics.snapshot(now_ns, self._started_ns, self.dropped, link.encode_ms)
+        words = level.words
         if self._performer.failing:
             message["state"] = "the renderer fails"
+            words = "The renderer failed; a still picture is shown until it works again."
+        if self._performer.coach is not None:
+            message["coach"] = self._performer.coach.report()
         return {
             **message,
             "rtt_ms": link.rtt_ms,
@@ -219,18 +227,9 @@ class Session:
             "avatar": self.avatar,
             "muted": self._voice.muted,
             "resolution": round(self._performer.avatar.size_px * level.scale),
-            "message": self._message(level),
+            "message": words,
             "viewers": self.viewers,
         }
-
-    def _message(self, level: Level) -> str | None:
-        """What the presenter should know, in one line."""
-        if self._performer.failing:
-            return "The renderer failed; a still picture is shown until it works again."
-        if level != FULL:
-            size = "" if level.scale == 1 else f" at {level.scale:.0%} of the size"
-            return f"This machine or the network is busy: at most {level.fps} pictures a second{size}."
-        return None
 
     def _check_open(self) -> None:
         if self._closing is not None:
@@ -319,6 +318,8 @@ class Session:
 
     def _wanted_fps(self) -> int:
         """What the receiver with the highest rate takes: nothing is rendered for nobody's use."""
+        if self._performer.coach is not None:
+            return LADDER[-1].fps  # enough to see a blink; the camera's picture is being recorded meanwhile
         own = 0 if self._own is None else self._own.pictures.level.fps
         return max(own, self._audience.fastest_fps()) or LADDER[-1].fps
 

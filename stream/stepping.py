@@ -18,6 +18,14 @@ class Level:
     fps: int  # pictures per second
     scale: float  # of both sides of the avatar's canvas
 
+    @property
+    def words(self) -> str | None:
+        """What the presenter should know of it; None at the highest level."""
+        if self == FULL:
+            return None
+        size = "" if self.scale == 1 else f" at {self.scale:.0%} of the size"
+        return f"This machine or the network is busy: at most {self.fps} pictures a second{size}."
+
 
 LADDER = (Level(30, 1.0), Level(20, 1.0), Level(15, 1.0), Level(15, 0.75), Level(15, 0.5))
 FULL = LADDER[0]

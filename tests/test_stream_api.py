@@ -110,6 +110,8 @@ async def test_a_session_is_steered() -> None:
             ("calibrate", {}),
             ("mirror", {"on": True}),
             ("mute", {"on": True}),
+            ("coach", {"lines": 720}),
+            ("coach", {"lines": None}),
             ("avatar", {"name": ODD_NAME}),
         ]
         for action, body in taken:
@@ -120,6 +122,10 @@ async def test_a_session_is_steered() -> None:
             ("mirror", {"on": 1}, 400),
             ("mute", {}, 400),
             ("mute", [], 400),
+            ("coach", {"lines": 0}, 400),
+            ("coach", {"lines": True}, 400),
+            ("coach", {"lines": "720"}, 400),
+            ("coach", {"lines": 10**9}, 400),
             ("avatar", {"name": "none"}, 404),
             ("avatar", {"name": "../../etc/passwd"}, 404),
             ("avatar", {"name": ["echo"]}, 400),
