@@ -181,8 +181,7 @@ class Distiller:
         with torch.no_grad():
             for average, current in zip(self.averaged.parameters(), self.student.parameters(), strict=True):
                 average.lerp_(current, 1 - AVERAGE_DECAY)
-        own = ~batch.moved
-        data.remember(batch.frames[own], made.detach().cpu().numpy()[own])
+        data.remember(batch, made.detach().cpu().numpy())
         value = float(loss.detach())
         self._loss = value if math.isnan(self._loss) else 0.98 * self._loss + 0.02 * value
         self._steps += 1

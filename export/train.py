@@ -6,11 +6,11 @@ Needs torch, but neither a tracker nor a video file. Knows nothing of packages.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from engine.denoiser import Denoiser, DenoiserConfig
 from engine.errors import SettingsError
 from export.checkpoint import load_state, save_state
-from export.training_set import Batch, TrainingSet
+from export.training_set import Batch, FloatArray
 
 SQUARED_WEIGHT = 25.0  # of the squared error against the absolute one
 EDGE_WEIGHT = 0.5  # of the gradient term, likewise
@@ -68,6 +68,7 @@ class TrainRecord:
     final_loss: float
     best_step: int  # whose averaged weights were kept
     best_mse: float  # on the held-out frames it was chosen by, of pictures on [-1, 1]
+    curve: tuple[tuple[float, float], ...]  # (seconds of training, dB on those frames), as it went
 
 
 def pick_device(name: str) -> torch.device:
@@ -108,14 +109,33 @@ def _copied(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
 
 
+class Samples(Protocol):
+    """Where batches come from: a `TrainingSet`, or several people's."""
+
+    def draw(self, size: int) -> Batch:
+        """A batch of `size` samples."""
+
+    def remember(self, batch: Batch, output: FloatArray) -> None:
+        """Takes what the network made of the batch (B, 3, S, S), [-1, 1]."""
+
+
 class Trainer:
     """Holds the network, its averaged weights and the optimiser; `run` trains until the budget is spent."""
 
-    def __init__(self, config: TrainConfig, shape: DenoiserConfig, checkpoint: Path) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        shape: DenoiserConfig,
+        checkpoint: Path,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """start: weights to begin with instead of random ones; a checkpoint that is there goes first."""
         torch.manual_seed(config.seed)
         self.config = config
         self.device = pick_device(config.device)
         self.network = Denoiser(shape).to(self.device)
+        if start is not None:
+            self.network.load_state_dict(start)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = torch.optim.swa_utils.AveragedModel(self.network, avg_fn=_averaged)
         self.optimiser = torch.optim.AdamW(
@@ -124,9 +144,10 @@ class Trainer:
         self._checkpoint = checkpoint
         self._steps, self._elapsed_s, self._loss = 0, 0.0, math.nan
         self._best, self._best_step, self._best_mse = _copied(self.averaged.module), 0, math.inf
+        self._curve: list[tuple[float, float]] = []
         self._resume()
 
-    def run(self, data: TrainingSet, validation: Batch, report: Callable[[Progress], None]) -> TrainRecord:
+    def run(self, data: Samples, validation: Batch, report: Callable[[Progress], None]) -> TrainRecord:
         """Trains, and keeps the averaged weights that were best on `validation`.
 
         On KeyboardInterrupt the state is saved before it goes on to the caller.
@@ -157,6 +178,7 @@ class Trainer:
             self._loss,
             self._best_step,
             self._best_mse,
+            tuple(self._curve),
         )
 
     def result(self) -> Denoiser:
@@ -174,11 +196,12 @@ class Trainer:
             output = self.averaged(*(tensor[index : index + 1] for tensor in inputs))
             squared += float(((output.clamp(-1, 1) - clean[index]) ** 2).mean())
         mse = squared / len(clean)
+        self._curve.append((round(self._elapsed_s, 1), round(10.0 * math.log10(4.0 / mse), 3)))
         if mse < self._best_mse:
             self._best_mse, self._best_step = mse, self._steps
             self._best = _copied(self.averaged.module)
 
-    def _step(self, data: TrainingSet) -> None:
+    def _step(self, data: Samples) -> None:
         batch = data.draw(self.config.batch)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * self._schedule()
@@ -191,8 +214,7 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
         self.optimiser.step()
         self.averaged.update_parameters(self.network)
-        own = ~batch.moved
-        data.remember(batch.frames[own], output.detach().cpu().numpy()[own])
+        data.remember(batch, output.detach().cpu().numpy())
         value = float(loss.detach())
         self._loss = value if math.isnan(self._loss) else 0.98 * self._loss + 0.02 * value
         self._steps += 1
@@ -223,6 +245,7 @@ class Trainer:
             "progress": [self._steps, self._elapsed_s, self._loss],
             "best": self._best,
             "best_progress": [self._best_step, self._best_mse],
+            "curve": [list(point) for point in self._curve],
             "shape": self.network.config.to_dict(),
             "config": asdict(self.config),
         }
@@ -238,3 +261,4 @@ class Trainer:
         self._steps, self._elapsed_s, self._loss = state["progress"]
         self._best = state["best"]
         self._best_step, self._best_mse = state["best_progress"]
+        self._curve = [(seconds, decibels) for seconds, decibels in state["curve"]]

@@ -6,8 +6,8 @@ a roll-out on its own pictures that costs no extra pass. Knows nothing of optimi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import cv2
@@ -53,6 +53,15 @@ class Batch:
     clean: FloatArray  # (B, 3, S, S)
     weight: FloatArray  # (B, 1, S, S)
     boxes: FloatArray  # (B, 5, 4) px, x0 y0 x1 y1 of mouth, eyes and hands; what does not show has no extent
+
+    def sample(self, index: int) -> Batch:
+        """The batch of that one sample."""
+        return Batch(*(getattr(self, field.name)[index : index + 1] for field in fields(self)))
+
+    @classmethod
+    def joined(cls, batches: Sequence[Batch]) -> Batch:
+        """All samples of `batches`, in their order."""
+        return cls(*(np.concatenate([getattr(b, field.name) for b in batches]) for field in fields(cls)))
 
 
 class TrainingSet:
@@ -119,10 +128,11 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self._usable)
 
-    def remember(self, frames: NDArray[np.intp], output: FloatArray) -> None:
-        """Stores the network's output (B, 3, S, S), [-1, 1], as what it last made of these frames."""
-        pictures = np.clip((output + 1.0) * 127.5, 0, 255).astype(np.uint8)
-        self._own_output[frames] = pictures.transpose(0, 2, 3, 1)
+    def remember(self, batch: Batch, output: FloatArray) -> None:
+        """Stores the network's output (B, 3, S, S), [-1, 1], as what it last made of the batch's frames."""
+        own = ~batch.moved
+        pictures = np.clip((output[own] + 1.0) * 127.5, 0, 255).astype(np.uint8)
+        self._own_output[batch.frames[own]] = pictures.transpose(0, 2, 3, 1)
 
     def draw(self, size: int) -> Batch:
         """A batch of `size` samples; rare poses are drawn more often than common ones."""
