@@ -1,24 +1,28 @@
 """Make an avatar from half a minute of footage of a person, with their consent.
 
-Interrupt it at any time: the same command goes on where it was.
+Interrupt it at any time: the same command goes on where it was. To train on another machine, prepare the
+footage on this one (--prepare-only: no torch), and give the prepared file instead of videos there (no
+MediaPipe).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from contextlib import closing
 from pathlib import Path
 
 from engine.errors import AvatarcastError
+from export.enroll_options import DEFAULT_SIZE_PX, EnrollOptions
 from export.framing import parse_framing
-from export.progress import DISPLAYS
+from export.progress import DISPLAYS, Display
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `avatarcast enroll`."""
-    parser.add_argument("footage", nargs="+", type=Path, help="one or more videos of one person")
+    parser.add_argument("footage", nargs="+", type=Path, help="videos of one person, or a NAME.prepared.npz")
     parser.add_argument("--out", required=True, type=Path, help="the avatar to write, NAME.avatar")
     parser.add_argument(
         "--consent",
@@ -28,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--minutes", type=float, default=15.0, help="time for everything (default 15)")
     parser.add_argument(
-        "--size", type=int, default=256, help="canvas in pixels, a multiple of 64 (default 256)"
+        "--size", type=int, help=f"canvas in pixels, a multiple of 64 (default {DEFAULT_SIZE_PX})"
     )
     parser.add_argument(
         "--framing",
@@ -43,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="synthetic: nobody's likeness (default real)",
     )
     parser.add_argument(
+        "--prepare-only",
+        action="store_true",
+        help="only track and cut out: write NAME.prepared.npz beside --out, to train from on another machine",
+    )
+    parser.add_argument(
         "--progress",
         default="bars",
         choices=tuple(DISPLAYS),
@@ -52,14 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Enrol, then print the held-out table."""
-    framing = parse_framing(args.framing)
-    try:
-        from export.enroll import EnrollOptions, enroll, work_path  # torch, only when really training
-    except ModuleNotFoundError as error:
-        raise AvatarcastError(f"enroll needs {error.name}: pip install 'avatarcast[train]'") from error
-    from export.report_text import held_out_table
-
+    """Enrols, then prints the held-out table; or only prepares."""
     options = EnrollOptions(
         footage=tuple(args.footage),
         out=args.out,
@@ -67,23 +69,58 @@ def run(args: argparse.Namespace) -> int:
         person=args.person,
         minutes=args.minutes,
         size=args.size,
-        framing=framing,
+        framing=parse_framing(args.framing),
         device=args.device,
     )
     with closing(DISPLAYS[args.progress]()) as display:
         if args.person == "synthetic":
             display.warn("recorded as a synthetic person: its videos carry no visible mark")
-        try:
-            avatar = enroll(options, display)
-        except KeyboardInterrupt:
-            display.close()
-            kept = work_path(options.out)
-            if kept.exists():
-                print(f"avatarcast: stopped; the same command goes on from {kept}", file=sys.stderr)
-            raise
-    if args.json:
-        print(json.dumps({**avatar.report, "out": str(args.out), "training": avatar.manifest["training"]}))
+        if args.prepare_only:
+            return _prepare_only(options, display, args.json)
+        return _enroll(options, display, args.json)
+
+
+def _prepare_only(options: EnrollOptions, display: Display, as_json: bool) -> int:
+    from export.prepare import prepare_only  # MediaPipe, but no torch
+
+    prepared, origin = prepare_only(options, display)
+    display.close()
+    out, frames, size = options.prepared_out, len(prepared.rgb), prepared.size
+    train = shlex.join(
+        ["avatarcast", "enroll", str(out), "--out", str(options.out), "--consent", options.statement]
+    )
+    if as_json:
+        facts = {"out": str(out), "frames": frames, "size": size, "fps": prepared.fps, **origin.to_dict()}
+        print(json.dumps({**facts, "next": train}))
     else:
-        print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, held-out tail of the footage:")
+        megabytes = out.stat().st_size / 1e6
+        print(f"{out}: {megabytes:.0f} MB, {frames} frames at {size} px. Then, where torch is installed:")
+        print(f"  {train}")
+    return 0
+
+
+def _enroll(options: EnrollOptions, display: Display, as_json: bool) -> int:
+    try:
+        from export.enroll import enroll, work_path  # torch, only when really training
+    except ModuleNotFoundError as error:
+        raise AvatarcastError(
+            f"enroll needs {error.name}: pip install 'avatarcast[train]', "
+            "or prepare the footage here with --prepare-only and train elsewhere"
+        ) from error
+    from export.report_text import held_out_table
+
+    try:
+        avatar = enroll(options, display)
+    except KeyboardInterrupt:
+        display.close()
+        kept = work_path(options.out)
+        if kept.exists():
+            print(f"avatarcast: stopped; the same command goes on from {kept}", file=sys.stderr)
+        raise
+    display.close()
+    if as_json:
+        print(json.dumps({**avatar.report, "out": str(options.out), "training": avatar.manifest["training"]}))
+    else:
+        print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, held-out tail of the footage:")
         print(held_out_table(avatar.report))
     return 0

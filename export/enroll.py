@@ -1,15 +1,15 @@
 """Enrolment: footage to a finished avatar, in steps that read top to bottom.
 
-Knows nothing of the command line; `export.command_enroll` shows its progress.
+Needs torch; MediaPipe only to track videos, not to train from a prepared file. Knows nothing of the command
+line; `export.command_enroll` shows its progress.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timezone
 from io import BytesIO
 from pathlib import Path
@@ -22,55 +22,32 @@ from PIL import Image
 
 from engine.avatar import Avatar, KeyFrame, save_avatar
 from engine.denoiser import Denoiser, DenoiserConfig
-from engine.errors import SettingsError
+from engine.errors import RunnerError, SettingsError
 from engine.runner import denoiser_inputs
-from export.footage import load_footage
-from export.framing import Framing
+from export.enroll_options import DEFAULT_SIZE_PX, EnrollOptions
 from export.held_out import measure_held_out
 from export.onnx_export import export_onnx, parity
-from export.prepare import frame_footage, prepare
 from export.prepared import Identity, Prepared, learn_identity
+from export.prepared_file import Origin, load_prepared, save_prepared, sha256_of
 from export.progress import Listener
 from export.quality_gate import held_out_frames
 from export.report_sheets import held_out_picture
 from export.train import Progress, TrainConfig, Trainer, TrainRecord, pick_device
 from export.training_set import TrainingSet
+from export.variants import Variant, convert
 
 MODEL_NAME = "denoiser-fp32.onnx"
-REPORT_S = 60.0  # set aside for the report at the end
+REPORT_S = 90.0  # set aside for the report and INT8 at the end
 MIN_TRAINING_SHARE = 0.5  # of the budget, however long tracking took
 PARITY_FEEDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class EnrollOptions:
-    """What the user asked for."""
-
-    footage: tuple[Path, ...]
-    out: Path
-    statement: str  # who agreed, to what
-    person: str = "real"  # or "synthetic"
-    minutes: float = 15.0  # for everything, from file to avatar
-    size: int = 256  # px of the canvas
-    framing: str | Framing = "auto"
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if not self.statement.strip():
-            raise SettingsError(
-                "--consent is empty: say who agreed and to what, "
-                'such as "Ada Lovelace, to an avatar for her talks"'
-            )
-        if self.minutes <= 0:
-            raise SettingsError(
-                f"--minutes {self.minutes}: must be above 0; 15 gives a good avatar on two cores"
-            )
-        if self.out.suffix != ".avatar":
-            raise SettingsError(f"--out {self.out}: must end in .avatar")
-        if not self.out.parent.is_dir():
-            raise SettingsError(f"--out {self.out}: there is no folder {self.out.parent}; make it first")
-        DenoiserConfig(size=self.size)  # refuses odd sizes
-        pick_device(self.device)  # now, not after minutes of tracking
+# Of the time that INT8 takes, from and to, by the parts of export.variants.convert.
+_INT8_PARTS = {
+    "posing": (0.0, 0.3),
+    "converting": (0.3, 0.5),
+    "quantising": (0.5, 0.7),
+    "judging": (0.7, 0.9),
+    "timing": (0.9, 1.0),
+}
 
 
 def enroll(options: EnrollOptions, listener: Listener) -> Avatar:
@@ -79,23 +56,24 @@ def enroll(options: EnrollOptions, listener: Listener) -> Avatar:
     Raises VideoError or FootageError for footage that will not do, SettingsError for contradictory settings.
     """
     started = perf_counter()
+    pick_device(options.device)  # now, not after minutes of tracking
     if options.out.exists():
         raise SettingsError(f"--out {options.out}: exists already; choose another name, or remove it first")
     work = WorkFolder(options)
-    prepared, framings = _prepared(options, work, listener)
+    prepared, origin = _prepared(options, work, listener)
     identity = learn_identity(prepared)
     listener.stage("building priors", 1.0)
     data = TrainingSet(prepared, identity, seed=7, progress=listener.advance)
     listener.advance(1.0)
     budget_s = work.training_budget_s(options.minutes * 60.0, perf_counter() - started)
     trainer = Trainer(
-        TrainConfig(budget_s, device=options.device), DenoiserConfig(size=options.size), work.checkpoint
+        TrainConfig(budget_s, device=options.device), DenoiserConfig(size=prepared.size), work.checkpoint
     )
     listener.stage("training", budget_s)
     record = trainer.run(
         data, data.validation(prepared, identity), lambda progress: _tell(listener, progress)
     )
-    avatar = _package(options, prepared, identity, trainer.result(), record, framings, listener)
+    avatar = _package(options, prepared, identity, trainer.result(), record, origin, listener)
     work.remove()
     return avatar
 
@@ -118,8 +96,8 @@ class WorkFolder:
         self.checkpoint = self.path / "checkpoint.pt"
         self._settings_file = self.path / "settings.json"
         self.settings: dict[str, Any] = {
-            "footage_sha256": [_sha256(path) for path in options.footage],
-            "size": options.size,
+            "footage_sha256": [sha256_of(path) for path in options.footage],
+            "size": options.size or DEFAULT_SIZE_PX,
             "framing": str(options.framing),
         }
         if self._settings_file.exists():
@@ -150,29 +128,23 @@ class WorkFolder:
         shutil.rmtree(self.path)
 
 
-def _sha256(path: Path) -> str:
-    if not path.is_file():
-        raise SettingsError(f"{path}: there is no such file; give one or more video files of the person")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _prepared(options: EnrollOptions, work: WorkFolder, listener: Listener) -> tuple[Prepared, Origin]:
+    if options.prepared is None and not work.prepared.exists():
+        from export.prepare import prepare_footage  # MediaPipe, only where there is a video to track
 
-
-def _prepared(options: EnrollOptions, work: WorkFolder, listener: Listener) -> tuple[Prepared, list[str]]:
-    if work.prepared.exists():
-        return Prepared.load(work.prepared), work.settings["framings"]
-    listener.stage("tracking", 1.0)
-    footage = load_footage(
-        options.footage, progress=lambda done, total: listener.advance(done / max(total, 1))
-    )
-    for warning in footage.warnings:
+        prepared, origin = prepare_footage(options, listener)
+        work.keep()
+        save_prepared(work.prepared, prepared, origin)
+        return prepared, origin
+    path = options.prepared or work.prepared
+    prepared, origin = load_prepared(path)
+    if options.size not in (None, prepared.size):
+        raise SettingsError(
+            f"--size {options.size}: {path} holds {prepared.size} px; leave --size out, or prepare again"
+        )
+    for warning in origin.warnings:
         listener.warn(warning)
-    framings = frame_footage(footage, options.framing)
-    listener.stage("cutting out", 1.0)
-    prepared = prepare(
-        footage, framings, options.size, lambda done, total: listener.advance(done / max(total, 1))
-    )
-    work.keep(framings=[str(framing) for framing in framings], warnings=list(footage.warnings))
-    prepared.save(work.prepared)
-    return prepared, work.settings["framings"]
+    return prepared, origin
 
 
 def _package(
@@ -181,7 +153,7 @@ def _package(
     identity: Identity,
     network: Denoiser,
     record: TrainRecord,
-    framings: Sequence[str],
+    origin: Origin,
     listener: Listener,
 ) -> Avatar:
     """Exports, measures on the held-out tail, and writes the avatar: all or nothing."""
@@ -205,7 +177,8 @@ def _package(
         "consent": _consent(options),
         "preview_jpeg": _jpeg(keyframes[0].rgb),
     }
-    unmeasured = Avatar(manifest={}, report={}, **fields)
+    fields["held_out"] = tuple(held_out_frames(prepared))
+    unmeasured = Avatar(manifest={"models": {}}, report={}, **fields)
     listener.stage("measuring", 1.0)
     measured = measure_held_out(
         unmeasured, prepared, progress=lambda done, total: listener.advance(done / total)
@@ -214,17 +187,17 @@ def _package(
         **asdict(record),
         "frames": prepared.tail_start,
         "held_out_frames": len(prepared.rgb) - prepared.tail_start,
-        "framings": list(framings),
+        **origin.to_dict(),
         "network": network.config.to_dict(),
     }
-    variants: Mapping[str, Mapping[str, Any]] = {
+    variants: dict[str, Mapping[str, Any]] = {
         MODEL_NAME: {"precision": "fp32", "steps": 1, "parity": agreement}
     }
-    fields["held_out"] = held_out_frames(prepared)
+    if (int8 := _int8(unmeasured, network, listener)) is not None:
+        fields["models"][int8.name] = int8.model
+        variants[int8.name] = int8.facts
     fields["report_png"] = held_out_picture(measured, fields["name"], prepared.fps, training)
-    return save_avatar(
-        options.out, **fields, report=measured.report, training=training, variants=variants
-    )
+    return save_avatar(options.out, **fields, report=measured.report, training=training, variants=variants)
 
 
 def _export(network: Denoiser, size: int) -> tuple[bytes, dict[str, Any]]:
@@ -237,6 +210,23 @@ def _export(network: Denoiser, size: int) -> tuple[bytes, dict[str, Any]]:
     model = export_onnx(network, feeds[0])
     agreement = parity(network, model, [{k: v.numpy() for k, v in feed.items()} for feed in feeds])
     return model, asdict(agreement)
+
+
+def _int8(avatar: Avatar, network: Denoiser, listener: Listener) -> Variant | None:
+    """The network as CPUs run it fastest; None, and a word about it, where it does not pass its gate."""
+    listener.stage("quantising", 1.0)
+
+    def tell(part: str, share: float) -> None:
+        start, end = _INT8_PARTS[part]
+        listener.advance(start + share * (end - start), part)
+
+    try:
+        variant = convert(avatar, network, "onnx-int8", avatar.held_out, tell)
+    except RunnerError as error:
+        listener.warn(f"kept in float32 alone, since {str(error).partition(': ')[0]}")
+        return None
+    listener.advance(1.0)
+    return variant
 
 
 def _consent(options: EnrollOptions) -> dict[str, Any]:

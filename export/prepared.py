@@ -80,8 +80,9 @@ class Prepared:
             ]
             return cls(float(arrays["fps"]), arrays["rgb"], arrays["matte"], landmarks, arrays["shot"])
         except (*NPZ_ERRORS, LookupError) as error:
+            reason = str(error).partition("\n")[0]  # NumPy's advice goes on, to unpickle it
             raise FootageError(
-                f"{path}: not prepared footage ({error}): remove it, and prepare the footage again"
+                f"{path}: not prepared footage ({reason}): remove it, and prepare the footage again"
             ) from None
 
 

@@ -98,7 +98,8 @@ def _origin(path: Path) -> Origin:
         lists = {name: tuple(map(str, values.pop(name))) for name in _LISTS}
         return Origin(**lists, prepared_by=str(values.pop("prepared_by")))
     except (*NPZ_ERRORS, LookupError, AttributeError) as error:
-        raise FootageError(f"{path}: damaged (origin: {error}): prepare the footage again") from error
+        reason = str(error).partition("\n")[0]
+        raise FootageError(f"{path}: damaged (origin: {reason}): prepare the footage again") from error
 
 
 def _flaw(prepared: Prepared) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from engine.avatar import Avatar, load_avatar
 from engine.cli import main
-from engine.errors import FootageError, SettingsError
+from engine.errors import FootageError, RunnerError, SettingsError
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.video import VideoWriter, read_frames
 
@@ -23,7 +23,10 @@ pytest.importorskip("torch", reason="needs torch")
 pytest.importorskip("mediapipe", reason="needs mediapipe")
 import torch
 
-from export.enroll import EnrollOptions, enroll, work_path
+from engine.denoiser import Denoiser, DenoiserConfig
+from export import enroll as enroll_module
+from export.enroll import enroll, work_path
+from export.enroll_options import EnrollOptions
 
 PRESENTER = Path(__file__).parent / "data" / "presenter_driver.mp4"
 FRAMES = 135  # at 15 fps: nine seconds, one more than the least
@@ -112,7 +115,7 @@ def test_an_interrupted_enrolment_leaves_its_work_and_no_avatar(enrolment: Enrol
 
 
 def test_it_goes_on_where_it_was(enrolment: Enrolment) -> None:
-    assert enrolment.second.stages == ["building priors", "training", "exporting", "measuring"]
+    assert enrolment.second.stages == ["building priors", "training", "exporting", "measuring", "quantising"]
     trained = [done for stage, done, _ in enrolment.first.progress if stage == "training"]
     resumed = [done for stage, done, _ in enrolment.second.progress if stage == "training"]
     assert resumed[0] > trained[-1]  # seconds
@@ -140,6 +143,7 @@ def test_progress_only_grows_and_ends_at_its_total(enrolment: Enrolment) -> None
 
 def test_the_user_is_told_what_to_film_better(enrolment: Enrolment) -> None:
     assert any("only 9 s of usable footage" in warning for warning in enrolment.first.warnings)
+    assert enrolment.second.warnings[: len(enrolment.first.warnings)] == enrolment.first.warnings
 
 
 def test_the_consent_is_in_the_avatar(enrolment: Enrolment) -> None:
@@ -169,6 +173,34 @@ def test_the_manifest_says_how_it_was_made(enrolment: Enrolment) -> None:
     variant = enrolment.avatar.manifest["models"]["denoiser-fp32.onnx"]
     assert variant["precision"] == "fp32"
     assert variant["parity"]["max_abs_error"] < 1e-3
+
+
+def test_int8_comes_along_where_it_passes_its_gate(enrolment: Enrolment) -> None:
+    """One that does not pass is not there, and the user has read why."""
+    models = enrolment.avatar.manifest["models"]
+    int8 = models.get("denoiser-int8.onnx")
+    refused = [warning for warning in enrolment.second.warnings if "kept in float32 alone" in warning]
+    assert (int8 is None) == bool(refused)
+    if int8 is not None:
+        assert int8["held_out"]["loss_db"] <= 0.3
+        assert int8["parity"]["psnr_db"] >= 38.0
+
+
+def test_int8_that_fails_its_gate_is_one_line_and_no_failure(
+    monkeypatch: pytest.MonkeyPatch, puppet_avatar: Avatar
+) -> None:
+    def fails(*_: Any) -> None:
+        raise RunnerError(
+            "the int8 network reaches 30.1 dB of its float self; wanted 38 dB: use --target onnx"
+        )
+
+    monkeypatch.setattr(enroll_module, "convert", fails)
+    listener = Recorder()
+    network = Denoiser(DenoiserConfig(SIZE))
+    assert enroll_module._int8(puppet_avatar, network, listener) is None
+    assert listener.warnings == [
+        "kept in float32 alone, since the int8 network reaches 30.1 dB of its float self; wanted 38 dB"
+    ]
 
 
 def test_the_avatar_renders(enrolment: Enrolment) -> None:
@@ -245,7 +277,7 @@ def command(clip: Path, tmp_path: Path) -> dict[str, str]:
         ("--out", "nowhere/new.avatar", "there is no folder"),
         ("footage", "missing.mp4", "there is no such file"),
         ("--minutes", "0", "--minutes 0.0: must be above 0"),
-        ("--size", "100", "size=100: must be a multiple of 64"),
+        ("--size", "100", "--size 100: must be a multiple of 64 from 128 to 1024"),
         ("--framing", "sideways", "framing"),
         ("--device", "tpu", "device=tpu"),
     ],

@@ -99,6 +99,9 @@ def test_tests_are_no_package(files: list[Path]) -> None:
         ("engine.doctor", ("torch", "onnxruntime", "mediapipe", "aiortc", "numpy", "cv2", "av")),
         ("engine.denoiser", ("mediapipe", "aiortc", "onnxruntime", "onnx")),
         ("export.train", ("mediapipe", "aiortc", "onnxruntime")),
+        ("export.enroll", ("mediapipe", "aiortc", "av")),
+        ("export.prepare", ("torch", "onnx", "onnxscript", "onnxruntime", "aiortc")),
+        ("export.command_enroll", ("torch", "mediapipe", "aiortc", "onnxruntime", "av")),
         ("export.onnx_export", ("mediapipe", "aiortc")),
     ],
 )
