@@ -18,6 +18,7 @@ from engine.errors import SettingsError
 from engine.guidance import GUIDANCE_CHANNELS
 
 GRID = 64  # cells across the canvas at the U-Net's finest level, at every canvas size
+EMBEDDING = 64  # numbers that tell the noise level
 _LEVEL_FREQUENCIES = 8
 
 
@@ -59,8 +60,8 @@ class ModulatedBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
-        hidden = self.first(_activate(x)) * (1 + scale) + shift
-        change: Tensor = self.last(_activate(hidden))
+        hidden = self.first(activate(x)) * (1 + scale) + shift
+        change: Tensor = self.last(activate(hidden))
         return x + change
 
 
@@ -73,22 +74,21 @@ class Denoiser(nn.Module):
         super().__init__()
         self.config = config
         fine, middle, coarse = config.widths
-        embedding = 64
         self.factor = config.size // GRID
         self.embed = nn.Sequential(
-            nn.Linear(2 * _LEVEL_FREQUENCIES, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+            nn.Linear(2 * _LEVEL_FREQUENCIES, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING)
         )
         channels = 2 * 3 * self.factor**2 + GUIDANCE_CHANNELS * (self.factor // 2) ** 2
         self.stem = nn.Conv2d(channels, fine, 1)
-        self.fine_in = ModulatedBlock(fine, embedding)
+        self.fine_in = ModulatedBlock(fine, EMBEDDING)
         self.down_middle = nn.Conv2d(fine, middle, 3, stride=2, padding=1)
-        self.middle_in = ModulatedBlock(middle, embedding)
+        self.middle_in = ModulatedBlock(middle, EMBEDDING)
         self.down_coarse = nn.Conv2d(middle, coarse, 3, stride=2, padding=1)
-        self.coarse = nn.ModuleList(ModulatedBlock(coarse, embedding) for _ in range(config.middle_blocks))
+        self.coarse = nn.ModuleList(ModulatedBlock(coarse, EMBEDDING) for _ in range(config.middle_blocks))
         self.up_middle = nn.Conv2d(coarse, middle, 1)
-        self.middle_out = nn.ModuleList(ModulatedBlock(middle, embedding) for _ in range(2))
+        self.middle_out = nn.ModuleList(ModulatedBlock(middle, EMBEDDING) for _ in range(2))
         self.up_fine = nn.Conv2d(middle, fine, 1)
-        self.fine_out = ModulatedBlock(fine, embedding)
+        self.fine_out = ModulatedBlock(fine, EMBEDDING)
         self.head = nn.Conv2d(fine, 3 * self.factor**2, 3, padding=1)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
@@ -109,16 +109,25 @@ class Denoiser(nn.Module):
         embedding = self.embed(torch.cat([phase.sin(), phase.cos()], dim=1)).to(stem.dtype)
         fine = self.fine_in(stem, embedding)
         middle = self.middle_in(self.down_middle(fine), embedding)
-        x = self.down_coarse(middle)
-        for block in self.coarse:
-            x = block(x, embedding)
+        x = self.at_coarse(self.down_coarse(middle), embedding)
         x = F.interpolate(self.up_middle(x), scale_factor=2.0, mode="nearest") + middle
         for block in self.middle_out:
             x = block(x, embedding)
         x = F.interpolate(self.up_fine(x), scale_factor=2.0, mode="nearest") + fine
-        correction = F.pixel_shuffle(self.head(_activate(self.fine_out(x, embedding))), self.factor)
+        return self.finish(self.fine_out(x, embedding), prior, embedding)
+
+    def at_coarse(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """What is done at 16 cells; x: (N, widths[2], 16, 16)."""
+        for block in self.coarse:
+            x = block(x, embedding)
+        return x
+
+    def finish(self, x: Tensor, prior: Tensor, embedding: Tensor) -> Tensor:
+        """The picture (N, 3, S, S) from the last features; x: (N, widths[0], 64, 64)."""
+        correction = F.pixel_shuffle(self.head(activate(x)), self.factor)
         return prior + correction
 
 
-def _activate(x: Tensor) -> Tensor:
+def activate(x: Tensor) -> Tensor:
+    """The network's one nonlinearity."""
     return F.leaky_relu(x, 0.1)
