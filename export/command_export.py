@@ -161,6 +161,12 @@ def _print_losses(variant: Variant) -> None:
     before, after = (variant.facts["held_out"][key] for key in ("before_db", "after_db"))
     for region in before:
         print(f"  held-out {region:<6} {before[region]:6.2f} dB before, {after[region]:6.2f} dB after")
+    motion = variant.facts["held_out"]["motion"]
+    if motion["note"]:
+        print(f"  motion was not judged: {motion['note']}")
+    for name, part in motion["parts"].items():
+        if part is not None:
+            print(f"  {name:<12} moves {part['gain']:.2f} +-{part['error']:.2f} times as far as before")
 
 
 def _list(avatar: Avatar, as_json: bool) -> int:

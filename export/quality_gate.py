@@ -1,4 +1,5 @@
-"""The gate for a converted network: it must render the person's held-out frames about as well as before.
+"""The gate for a converted network: it must render the person's held-out frames about as well as before, and
+move the face as far.
 
 Rendered with the live pipeline, each network on its own previous pictures, so that errors that build up
 count. Beside it, where such frames come from, and how fast a network is.
@@ -20,6 +21,7 @@ from engine.errors import RunnerError
 from engine.landmarks import Landmarks
 from engine.runner import Runner
 from export.held_out import psnr_db, region_boxes
+from export.motion_gate import MotionReport, judge_motion, require_motion
 from export.prepared import Prepared, U8Image
 from export.replay import Feed, replay
 
@@ -37,6 +39,7 @@ class GateReport:
     before_db: dict[str, float]
     after_db: dict[str, float]
     loss_db: float  # the largest of any region judged; negative when the new one is better
+    motion: MotionReport
 
     def to_dict(self) -> dict[str, Any]:
         """For the manifest."""
@@ -44,21 +47,23 @@ class GateReport:
 
 
 def judge(avatar: Avatar, before: Runner, after: Runner, frames: Sequence[HeldOutFrame]) -> GateReport:
-    """Renders the frames with both networks and compares both with what the camera saw."""
+    """Renders the frames with both networks and compares both with what the camera saw, then their motion."""
     if not frames:
         raise RunnerError("the gate got 0 held-out frames; wanted at least one: give --footage")
     old, new = (_quality(avatar, runner, frames) for runner in (before, after))
     loss = max(old[region] - new[region] for region in JUDGED_REGIONS)
-    return GateReport(len(frames), _rounded(old), _rounded(new), round(loss, 3))
+    motion = judge_motion(avatar, before, after, [frame.landmarks for frame in frames])
+    return GateReport(len(frames), _rounded(old), _rounded(new), round(loss, 3), motion)
 
 
 def require(report: GateReport, bound_db: float) -> None:
-    """Raises RunnerError beyond the bound, or where the loss is no number."""
+    """Raises RunnerError beyond the bound, where the loss is no number, or where the face moves less."""
     if not report.loss_db <= bound_db:
         raise RunnerError(
             f"the new network loses {report.loss_db:.2f} dB on {report.frames} held-out frames; "
             f"wanted at most {bound_db:g} dB: nothing was changed; keep the variant you have, or train longer"
         )
+    require_motion(report.motion)
 
 
 def held_out_frames(prepared: Prepared, count: int = HELD_OUT_FRAMES) -> list[HeldOutFrame]:

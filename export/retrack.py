@@ -6,6 +6,7 @@ Knows nothing of avatars. A machine without MediaPipe has no tracker; whoever as
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from engine.landmarks import Landmarks
 
 if TYPE_CHECKING:
+    from engine.face_finder import FaceFinder
     from engine.tracking import Tracker
 
 MakeTracker = Callable[[], "Tracker | None"]
@@ -28,6 +30,33 @@ def every_frame_tracker() -> Tracker | None:
     return EveryFrameTracker()
 
 
+def face_tracker() -> Tracker | None:
+    """Looks at the face alone, which is quick; None where MediaPipe is not installed."""
+    try:
+        from engine.face_finder import FaceFinder
+    except ModuleNotFoundError:
+        return None
+    return _FaceTracker(FaceFinder())
+
+
+class _FaceTracker:
+    """Landmarks with nothing but a face."""
+
+    def __init__(self, finder: FaceFinder) -> None:
+        self._finder = finder
+
+    def track(self, rgb: NDArray[np.uint8], time_ns: int) -> Landmarks:
+        face = self._finder.find(np.ascontiguousarray(rgb))
+        found = Landmarks(rgb.shape[1], rgb.shape[0])
+        return found if face is None else replace(found, face=face, face_confidence=1.0)
+
+    def reset(self) -> None:
+        self._finder.reset()
+
+    def close(self) -> None:
+        self._finder.close()
+
+
 class Retracker:
     """Collects the landmarks of pictures; none at all without a tracker. Opens it with `with`."""
 
@@ -40,6 +69,11 @@ class Retracker:
         """The next picture, (H, W, 3) uint8 RGB."""
         if self._tracker is not None:
             self.landmarks.append(self._tracker.track(rgb, time_ns))
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a tracker at all."""
+        return self._tracker is not None
 
     @property
     def saw_a_face(self) -> bool:

@@ -126,6 +126,7 @@ def test_export_makes_what_auto_then_runs(path: Path, capsys: pytest.CaptureFixt
     assert facts["weights_sha256"] == weights_sha256(network_of(before))
     assert facts["held_out"]["frames"] == 4
     assert facts["held_out"]["loss_db"] <= 0.3
+    assert "a face was found in only" in facts["held_out"]["motion"]["note"]  # no tracker knows a puppet
     assert facts["speed"]["p50_ms"] > 0
     assert "denoiser-int8.onnx" in choose_runner("auto", after)[1]
     assert main(["export", str(path), "--list"]) == 0
