@@ -1,4 +1,4 @@
-"""The avatars of one server: a fixed table, looked up by name and never as a path.
+"""The avatars of one server: a table that may grow, looked up by name and never as a path.
 
 Knows nothing of avatar files, sessions or HTTP.
 """
@@ -40,19 +40,23 @@ class Avatars:
             raise SettingsError("no avatar to serve; name at least one with --avatar")
         self._by_name: dict[str, ServedAvatar] = {}
         for avatar in served:
-            name = avatar.name
-            if not 0 < len(name) <= MAX_NAME_CHARACTERS or not name.isprintable() or "/" in name:
-                raise SettingsError(
-                    f"an avatar is named {name[:MAX_NAME_CHARACTERS]!r}; 1 to {MAX_NAME_CHARACTERS} printable"
-                    " characters without / are needed: enrol it under another name"
-                )
-            if name in self._by_name:
-                raise SettingsError(f"two avatars are named {name!r}; enrol one of them under another name")
-            self._by_name[name] = avatar
+            self.add(avatar)
         self.first = served[0]
 
     def __iter__(self) -> Iterator[ServedAvatar]:
-        return iter(self._by_name.values())
+        return iter(list(self._by_name.values()))  # another thread may add one meanwhile
+
+    def add(self, avatar: ServedAvatar) -> None:
+        """One more, from now on. Raises SettingsError as above."""
+        name = avatar.name
+        if not 0 < len(name) <= MAX_NAME_CHARACTERS or not name.isprintable() or "/" in name:
+            raise SettingsError(
+                f"an avatar is named {name[:MAX_NAME_CHARACTERS]!r}; 1 to {MAX_NAME_CHARACTERS} printable"
+                " characters without / are needed: enrol it under another name"
+            )
+        if name in self._by_name:
+            raise SettingsError(f"two avatars are named {name!r}; enrol one of them under another name")
+        self._by_name[name] = avatar
 
     def find(self, name: str | None) -> ServedAvatar:
         """The avatar of this name, the first for None. Raises RequestRefused (404) where there is none."""

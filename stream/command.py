@@ -16,6 +16,7 @@ import socket
 import ssl
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.disclosure import MarkStyle, add_mark_arguments, mark_style, wants_mark
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from stream.avatars import ServedAvatar
     from stream.security import Access
     from stream.sessions import SessionRegistry
+    from stream.studio import Studio
 
 MAX_SESSIONS_LIMIT = 64
 LEAST_FPS_LIMIT = 30
@@ -45,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runner",
         default="auto",
         help="auto (default), tensorrt, tensorrt-rtx, onnx-cuda, onnx-cpu, torch, null",
+    )
+    parser.add_argument(
+        "--studio",
+        metavar="FOLDER",
+        type=Path,
+        help="where recordings and the avatars made of them lie (default ~/.local/share/avatarcast)",
     )
     parser.add_argument("--max-sessions", default="2", help="presenters at the same time (default 2)")
     parser.add_argument(
@@ -70,8 +78,9 @@ def run(args: argparse.Namespace) -> int:
     with listen(args.host, port) as listener:  # first: a taken port fails at once
         from stream.avatars import Avatars  # heavy, like all below, and not needed for --help
         from stream.sessions import RegistryConfig, SessionRegistry
+        from stream.studio import Studio, StudioConfig, default_folder
 
-        avatars = Avatars([_served(path, args.runner, style) for path in args.avatar or ["bundled"]])
+        avatars = Avatars([served_file(path, args.runner, style) for path in args.avatar or ["bundled"]])
         config = RegistryConfig(
             max_sessions=max_sessions,
             least_fps=least_fps,
@@ -79,11 +88,18 @@ def run(args: argparse.Namespace) -> int:
             loopback_only=exposure.access.loopback_only,
             ice_servers=exposure.ice_servers,
         )
-        serving = Serving(SessionRegistry(avatars, config), exposure.access, exposure.tls)
+        studio = Studio(
+            StudioConfig((args.studio or default_folder()).absolute(), exposure.access.loopback_only),
+            avatars,
+            lambda path: served_file(path, args.runner, style),
+        )
+        studio.offer_avatars()
+        serving = Serving(SessionRegistry(avatars, config), exposure.access, exposure.tls, studio)
         return serve(listener, serving, as_json=args.json)
 
 
-def _served(path: str, runner: str, style: MarkStyle) -> ServedAvatar:
+def served_file(path: str | Path, runner: str, style: MarkStyle) -> ServedAvatar:
+    """What to serve of an avatar file, or of "bundled". Raises PackageError."""
     from engine.avatar import load_avatar
     from engine.pipeline import PipelineConfig, build_pipeline
     from stream.avatars import ServedAvatar
@@ -106,6 +122,7 @@ class Serving:
     registry: SessionRegistry
     access: Access
     tls: ssl.SSLContext | None = None
+    studio: Studio | None = None
 
 
 def serve(listener: socket.socket, serving: Serving, as_json: bool) -> int:
@@ -124,7 +141,7 @@ async def _serve(listener: socket.socket, serving: Serving, as_json: bool) -> in
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    app = LiveServer(registry, serving.access).app()
+    app = LiveServer(registry, serving.access, serving.studio).app()
     gc.collect()
     gc.freeze()  # what is loaded stays; a collection during a call then takes no 100 ms
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, **CONNECTION_LIMITS)

@@ -1,11 +1,11 @@
 """What anybody may read: the pages with their scripts, the list of avatars, health and metrics.
 
-    GET /                                 the presenter's page; /page.js and every other file of stream/page
-    GET /view/{view}                      a clean full-window player, for a browser source of OBS
-    GET /api/config                       {version, avatars, avatar, ice_servers, runner, max_sessions}
+    GET /                           the presenter's page; /page.js and every other file of stream/page
+    GET /view/{view}                a clean full-window player, for a browser source of OBS
+    GET /api/config                 {version, avatars, avatar, ice_servers, runner, max_sessions, studio}
     GET /api/avatars/{name}/preview.jpg
-    GET /healthz                          {status, sessions, capacity}; 503 while stopping
-    GET /metrics                          Prometheus text
+    GET /healthz                    {status, sessions, capacity}; 503 while stopping
+    GET /metrics                    Prometheus text
 
 Knows nothing of how sessions are made.
 """
@@ -33,8 +33,9 @@ _OPEN = Rule(wants_token=False)
 class PageRoutes:
     """Reads every file of the page once, at start."""
 
-    def __init__(self, registry: SessionRegistry) -> None:
+    def __init__(self, registry: SessionRegistry, has_studio: bool) -> None:
         self._registry = registry
+        self._has_studio = has_studio
         self._version = metadata.version("avatarcast")
         files = (resources.files("stream") / "page").iterdir()
         self._files = {file.name: file.read_bytes() for file in files if _kind(file.name)}
@@ -75,6 +76,7 @@ class PageRoutes:
                 "ice_servers": self._registry.config.ice_servers.for_page(time.time()),
                 "runner": self._registry.config.runner,
                 "max_sessions": self._registry.config.max_sessions,
+                "studio": self._has_studio,
             }
         )
 

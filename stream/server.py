@@ -1,6 +1,6 @@
 """HTTP side of the live server: which routes there are, who gets through to them, what a refusal looks like.
 
-What the routes do is in stream/routes_page.py, stream/routes_sessions.py and stream/whip.py. A refusal is
+What the routes do is in stream/routes_*.py and stream/whip.py. A refusal is
 {"error": "one line"} with a 4xx status, or 503 where there is no room. Knows nothing of frames or pipelines.
 """
 
@@ -17,8 +17,10 @@ from stream.negotiation import RequestRefused
 from stream.route import Handler
 from stream.routes_page import PageRoutes
 from stream.routes_sessions import SessionRoutes
+from stream.routes_studio import StudioRoutes
 from stream.security import CORS_HEADERS, HEADERS, Access, Gate, Refused, Rule
 from stream.sessions import SessionRegistry
+from stream.studio import Studio
 from stream.whip import WhipRoutes
 
 logger = logging.getLogger(__name__)
@@ -32,12 +34,15 @@ CONNECTION_LIMITS: dict[str, Any] = {"keepalive_timeout": 15.0, "lingering_time"
 class LiveServer:
     """The routes of one running server, over its sessions."""
 
-    def __init__(self, registry: SessionRegistry, access: Access) -> None:
+    def __init__(self, registry: SessionRegistry, access: Access, studio: Studio | None = None) -> None:
+        """studio: None where no avatars are made."""
         self.registry = registry
+        self._studio = studio
         routes = [
-            *PageRoutes(registry).routes(),
+            *PageRoutes(registry, has_studio=studio is not None).routes(),
             *SessionRoutes(registry).routes(),
             *WhipRoutes(registry).routes(),
+            *([] if studio is None else StudioRoutes(studio, registry).routes()),
         ]
         self._routes = routes
         self._rules = {route.handler: route.rule for route in routes}
@@ -70,6 +75,8 @@ class LiveServer:
 
     async def _shutdown(self, _: web.Application) -> None:
         await self.registry.close()
+        if self._studio is not None:
+            await self._studio.close()
 
 
 def _refusal(request: web.Request, error: Exception) -> web.Response:

@@ -4,6 +4,8 @@ import { Told } from "/api.js";
 import { remembered } from "/remember.js";
 
 const PICTURE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30, max: 30 } };
+const FILM = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
+const CALL_LINES = 480; // that a call needs of a film's
 export const NO_MICROPHONE = "none";
 
 const CAMERA_WORDS = {
@@ -68,6 +70,16 @@ export async function openBoth() {
     const stream = await openCamera(); // tells what is wrong if it is the camera
     return [stream, MICROPHONE_WORDS[error.name] ?? `The microphone cannot be used (${error.name}).`];
   }
+}
+
+// The camera's best for a recording, or back to what a call needs. sender: sends no more than a call either way.
+export async function setFilming(track, sender, on) {
+  await track.applyConstraints(on ? FILM : PICTURE);
+  const parameters = sender.getParameters();
+  for (const encoding of parameters.encodings ?? []) {
+    encoding.scaleResolutionDownBy = on ? Math.max(1, track.getSettings().height / CALL_LINES) : 1;
+  }
+  await sender.setParameters(parameters);
 }
 
 function fill(select, devices, chosen, extra) {

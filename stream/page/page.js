@@ -8,6 +8,7 @@ import { listDevices, openBoth } from "/devices.js";
 import { Latency, showLatency } from "/latency.js";
 import { remember, remembered } from "/remember.js";
 import { wireSettings } from "/settings.js";
+import { Studio } from "/studio.js";
 
 const STATE_WORDS = {
   "no frames from the camera": "No frames are coming from the camera. Is it covered, or used by another program?",
@@ -178,6 +179,7 @@ function onWaiting(error, seconds) {
 function onStats(message) {
   stats = message;
   calibration.onStats(message);
+  studio.onStats(message);
   meter("fps-out", message.fps_out, 1);
   meter("fps-in", message.fps_in, 1);
   byId("calibrate").disabled = message.calibrating || !byId("count").hidden;
@@ -207,6 +209,7 @@ function stop(phase = "idle", pill = "Ready", notice = "") {
   byId("poster").hidden = !byId("poster").src;
   veil("Press Start, and the avatar will follow you.");
   say(phase, pill, notice);
+  if (ended && notice) studio.onCallEnded(notice);
 }
 
 setInterval(async () => {
@@ -239,7 +242,15 @@ async function loadConfig() {
     return loadConfig();
   }
   byId("avatar-list").replaceChildren(...config.avatars.map(avatarChoice));
-  markAvatar(remembered("avatar", config.avatar));
+  markAvatar(wishes.avatar ?? remembered("avatar", config.avatar));
+  if (config.studio) attempt(() => studio.resume());
+}
+
+async function drive(name) {
+  markAvatar(name);
+  const chosen = document.querySelector("[name=avatar]:checked + img");
+  await switchAvatar(name, chosen?.src);
+  if (!call && !starting) await start();
 }
 
 function avatarChoice({ name, person, preview, size_px: size }) {
@@ -373,6 +384,8 @@ byId("token-form").addEventListener("submit", (event) => {
 });
 byId("token-box").addEventListener("cancel", (event) => event.preventDefault()); // without it nothing works
 window.addEventListener("pagehide", () => call?.stop());
+
+const studio = new Studio({ theCall: () => call, start, stop, trouble: () => byId("notice").textContent, reload: loadConfig, drive });
 
 takeToken();
 showSelf(remembered("self-view", true));

@@ -1,0 +1,49 @@
+"""The live server for tests of the studio: short prompts, and an avatar of 128 px within seconds.
+
+The page is driven as anybody drives it; only this configuration differs from that of `avatarcast serve`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from engine.disclosure import MarkStyle
+from stream.avatars import Avatars
+from stream.command import Serving, serve, served_file
+from stream.exposure import listen
+from stream.prompts import Prompt, Script
+from stream.security import Access
+from stream.sessions import RegistryConfig, SessionRegistry
+from stream.studio import Studio, StudioConfig
+
+MINUTES = 0.2
+# What the presenter of tests/data/presenter_driver.mp4 does, and one thing that she does not.
+SCRIPT = Script(
+    asked=(
+        Prompt("Sides", "Turn your head to both sides.", 4, ("left", "right")),
+        Prompt("Blink", "Blink three times.", 4, ("blink",)),
+        Prompt("Up", "Look up.", 1, ("up",)),
+    ),
+    closing=(Prompt("Rest", "Look at the camera and rest.", 2, (), "Read this."),),
+)
+
+
+def main() -> int:
+    """Serve until SIGTERM; prints the start-up facts as one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--studio", type=Path, required=True)
+    args = parser.parse_args()
+    avatars = Avatars([served_file("bundled", "auto", MarkStyle())])
+    config = StudioConfig(
+        args.studio, script=SCRIPT, minutes=(MINUTES, 2.0), usual_minutes=MINUTES, options=("--size=128",)
+    )
+    studio = Studio(config, avatars, lambda path: served_file(path, "auto", MarkStyle()))
+    studio.offer_avatars()
+    with listen("127.0.0.1", 0) as listener:
+        registry = SessionRegistry(avatars, RegistryConfig())
+        return serve(listener, Serving(registry, Access(), studio=studio), as_json=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
