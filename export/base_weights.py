@@ -67,6 +67,18 @@ def load_base(name: str) -> BaseWeights | None:
         return _read(name, path)
 
 
+def starting_network(config: DenoiserConfig, base: BaseWeights | None, seed: int = 7) -> Denoiser:
+    """An untrained denoiser: with the base weights, or random ones where there are none.
+
+    Raises SettingsError when they are of another network.
+    """
+    torch.manual_seed(seed)
+    network = Denoiser(config)
+    if base is not None:
+        network.load_state_dict(base.fitted(config))
+    return network
+
+
 def save_base(path: Path, network: Denoiser, record: Mapping[str, Any]) -> None:
     """Writes one .npz of float16 arrays; replaces the file only once it is whole."""
     arrays = {

@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from engine.errors import AvatarcastError
-from export.enroll_options import DEFAULT_SIZE_PX, EnrollOptions
+from export.enroll_options import DEFAULT_BASE, DEFAULT_SIZE_PX, EnrollOptions
 from export.framing import parse_framing
 from export.progress import DISPLAYS, Display
 
@@ -40,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto (default), head, upper, full, or a square x,y,side of the footage in px",
     )
     parser.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
+    parser.add_argument(
+        "--base",
+        default=DEFAULT_BASE,
+        metavar="WEIGHTS",
+        help=f"weights to start from: bundled, none, or a file of `avatarcast base` (default {DEFAULT_BASE})",
+    )
     parser.add_argument(
         "--person",
         default="real",
@@ -71,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
         size=args.size,
         framing=parse_framing(args.framing),
         device=args.device,
+        base=args.base,
     )
     with closing(DISPLAYS[args.progress]()) as display:
         if args.person == "synthetic":

@@ -24,6 +24,7 @@ from engine.avatar import Avatar, KeyFrame, save_avatar
 from engine.denoiser import Denoiser, DenoiserConfig
 from engine.errors import RunnerError, SettingsError
 from engine.runner import denoiser_inputs
+from export.base_weights import load_base, starting_network
 from export.enroll_options import DEFAULT_SIZE_PX, EnrollOptions
 from export.held_out import measure_held_out
 from export.onnx_export import export_onnx, parity
@@ -57,6 +58,7 @@ def enroll(options: EnrollOptions, listener: Listener) -> Avatar:
     """
     started = perf_counter()
     pick_device(options.device)  # now, not after minutes of tracking
+    base = load_base(options.base)  # now too
     if options.out.exists():
         raise SettingsError(f"--out {options.out}: exists already; choose another name, or remove it first")
     work = WorkFolder(options)
@@ -66,9 +68,8 @@ def enroll(options: EnrollOptions, listener: Listener) -> Avatar:
     data = TrainingSet(prepared, identity, seed=7, progress=listener.advance)
     listener.advance(1.0)
     budget_s = work.training_budget_s(options.minutes * 60.0, perf_counter() - started)
-    trainer = Trainer(
-        TrainConfig(budget_s, device=options.device), DenoiserConfig(size=prepared.size), work.checkpoint
-    )
+    network = starting_network(DenoiserConfig(size=prepared.size), base)
+    trainer = Trainer(TrainConfig(budget_s, device=options.device), network, work.checkpoint)
     listener.stage("training", budget_s)
     record = trainer.run(
         data, data.validation(prepared, identity), lambda progress: _tell(listener, progress)
@@ -99,6 +100,7 @@ class WorkFolder:
             "footage_sha256": [sha256_of(path) for path in options.footage],
             "size": options.size or DEFAULT_SIZE_PX,
             "framing": str(options.framing),
+            "base": options.base,
         }
         if self._settings_file.exists():
             kept = json.loads(self._settings_file.read_text())
@@ -189,6 +191,7 @@ def _package(
         "held_out_frames": len(prepared.rgb) - prepared.tail_start,
         **origin.to_dict(),
         "network": network.config.to_dict(),
+        "base": Path(options.base).name,
     }
     variants: dict[str, Mapping[str, Any]] = {
         MODEL_NAME: {"precision": "fp32", "steps": 1, "parity": agreement}

@@ -11,6 +11,7 @@ from export.framing import Framing
 from export.prepared_file import SUFFIX
 
 DEFAULT_SIZE_PX = 256
+DEFAULT_BASE = "none"
 # As the networks want it (engine.denoiser.DenoiserConfig, which needs torch).
 SIZE_STEP_PX, MIN_SIZE_PX = 64, 128
 
@@ -27,6 +28,7 @@ class EnrollOptions:
     size: int | None = None  # px of the canvas; None: that of the prepared file, else DEFAULT_SIZE_PX
     framing: str | Framing = "auto"
     device: str = "auto"
+    base: str = DEFAULT_BASE  # bundled, none, or a file of base weights
 
     def __post_init__(self) -> None:
         if not self.statement.strip():

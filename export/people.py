@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.denoiser import DenoiserConfig
 from engine.errors import FootageError
-from export.base_weights import save_base
+from export.base_weights import save_base, starting_network
 from export.prepared import Prepared, learn_identity
 from export.train import Progress, TrainConfig, Trainer, TrainRecord
 from export.training_set import Batch, FloatArray, TrainingSet
@@ -72,7 +72,8 @@ def train_base(
         tails += [tail.sample(int(index)) for index in chosen]
         sets.append(person)
     checkpoint = out.with_suffix(".pt")
-    trainer = Trainer(TrainConfig(minutes * 60.0, device=device), DenoiserConfig(size=size), checkpoint)
+    network = starting_network(DenoiserConfig(size=size), None)
+    trainer = Trainer(TrainConfig(minutes * 60.0, device=device), network, checkpoint)
     record = trainer.run(People(sets, seed=7), Batch.joined(tails), training)
     save_base(out, trainer.result(), {**asdict(record), "people": len(sets)})
     checkpoint.unlink()

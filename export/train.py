@@ -6,7 +6,8 @@ Needs torch, but neither a tracker nor a video file. Knows nothing of packages.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from engine.denoiser import Denoiser, DenoiserConfig
+from engine.denoiser import Denoiser
 from engine.errors import SettingsError
 from export.checkpoint import load_state, save_state
 from export.training_set import Batch, FloatArray
@@ -125,17 +126,16 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        shape: DenoiserConfig,
+        network: Denoiser,
         checkpoint: Path,
-        start: Mapping[str, Tensor] | None = None,
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
-        """start: weights to begin with instead of random ones; a checkpoint that is there goes first."""
+        """network: what to begin with; a checkpoint that is there goes first. clock: s, asked once a step."""
         torch.manual_seed(config.seed)
         self.config = config
         self.device = pick_device(config.device)
-        self.network = Denoiser(shape).to(self.device)
-        if start is not None:
-            self.network.load_state_dict(start)
+        self._clock = clock
+        self.network = network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = torch.optim.swa_utils.AveragedModel(self.network, avg_fn=_averaged)
         self.optimiser = torch.optim.AdamW(
@@ -152,12 +152,12 @@ class Trainer:
 
         On KeyboardInterrupt the state is saved before it goes on to the caller.
         """
-        started, before = perf_counter(), self._elapsed_s
+        started, before = self._clock(), self._elapsed_s
         saved = validated = started
         try:
             while self._elapsed_s < self.config.budget_s:
                 self._step(data)
-                now = perf_counter()
+                now = self._clock()
                 self._elapsed_s = before + now - started
                 report(Progress(self._steps, self._elapsed_s, self.config.budget_s, self._loss))
                 if now - validated > VALIDATE_S:
@@ -183,7 +183,8 @@ class Trainer:
 
     def result(self) -> Denoiser:
         """The network with the best averaged weights, on the CPU, ready for export."""
-        network = Denoiser(self.network.config)
+        network = deepcopy(self.network).cpu()
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         network.load_state_dict(self._best)
         return network.eval()
 

@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 
 from engine.denoiser import Denoiser, DenoiserConfig
 from engine.guidance import GUIDANCE_CHANNELS
-from export.base_weights import BaseWeights, load_base, save_base
+from export.base_weights import BaseWeights, load_base, save_base, starting_network
 from export.people import People
 from export.train import TrainConfig, Trainer
 from export.training_set import TrainingSet
@@ -105,10 +105,11 @@ def test_from_scratch_there_are_none() -> None:
 
 
 def test_training_begins_with_them(saved: Path, tmp_path: Path) -> None:
-    weights = loaded(saved).fitted(TINY)
-    trainer = Trainer(TrainConfig(1.0, device="cpu"), TINY, tmp_path / "checkpoint.pt", weights)
-    for name, value in trainer.network.state_dict().items():
-        assert torch.equal(value, weights[name]), name
+    base = loaded(saved)
+    network = starting_network(TINY, base)
+    trainer = Trainer(TrainConfig(1.0, device="cpu"), network, tmp_path / "checkpoint.pt")
+    for name, value in trainer.result().state_dict().items():
+        assert torch.equal(value, base.weights[name]), name
 
 
 def test_a_batch_holds_several_people(prepared: Prepared, identity: Identity) -> None:

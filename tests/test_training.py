@@ -21,6 +21,7 @@ pytest.importorskip("torch", reason="needs torch")
 import torch
 
 from engine.denoiser import DenoiserConfig
+from export.base_weights import starting_network
 from export.train import Progress, TrainConfig, Trainer, pick_device, restoration_loss
 from export.training_set import AWAY_FRAMES, Batch, TrainingSet
 
@@ -214,7 +215,9 @@ def interrupt_at(step: int, heard: list[Progress]) -> Callable[[Progress], None]
 
 def trainer(checkpoint: Path, shape: DenoiserConfig = TINY, budget_s: float = 300.0) -> Trainer:
     return Trainer(
-        TrainConfig(budget_s, batch=4, learning_rate=4e-3, warm_up=0.0, device="cpu"), shape, checkpoint
+        TrainConfig(budget_s, batch=4, learning_rate=4e-3, warm_up=0.0, device="cpu"),
+        starting_network(shape, None),
+        checkpoint,
     )
 
 
