@@ -102,6 +102,14 @@ def read_frames(path: str | Path) -> Iterator[VideoFrame]:
             raise VideoError(f"{path}: truncated after {index} of {stream.frames} frames; copy it again")
 
 
+def _counted(container: Any, stream: Any) -> tuple[int, float]:
+    """Frames and their mean rate, Hz, by their time stamps: for a file without a length, as of browsers."""
+    container.seek(0)
+    stamps = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+    lasted_s = float((max(stamps) - min(stamps)) * stream.time_base) if stamps else 0.0
+    return len(stamps), (len(stamps) - 1) / lasted_s if lasted_s else _rate(stream)
+
+
 def probe(path: str | Path) -> VideoInfo:
     """What the file says of itself, its first frame included. Raises VideoError."""
     path = Path(path)
@@ -116,6 +124,8 @@ def probe(path: str | Path) -> VideoInfo:
         if not duration_s and container.duration:
             duration_s = container.duration / av.time_base
         frames = stream.frames or round(duration_s * fps)
+        if not frames:  # the rate that such a file states is that of the camera, not of what was recorded
+            frames, fps = _counted(container, stream)
         has_audio = bool(container.streams.audio)
         return VideoInfo(width, height, fps, frames, duration_s or frames / fps, has_audio)
 

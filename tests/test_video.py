@@ -228,3 +228,26 @@ def test_unwritable_targets_are_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(VideoError, match="cannot be written"):
         VideoWriter(tmp_path / "file" / "clip.mp4", 64, 48, FPS)
+
+
+def test_a_browsers_recording_without_length_and_with_dropped_frames(tmp_path: Path) -> None:
+    """MediaRecorder's WebM states the camera's rate and no length, whatever was really recorded."""
+    path = tmp_path / "recorded.webm"
+    kept = [index for index in range(60) if index % 3]  # of three seconds at 20 a second
+    with av.open(str(path), "w", format="webm", options={"live": "1"}) as container:
+        stream = container.add_stream("libvpx", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in kept:
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 20)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        assert container.duration is None
+        assert container.streams.video[0].average_rate == 20
+    info = probe(path)
+    assert info.frames == len(kept) == 40
+    assert info.fps == pytest.approx(39 / (58 / 20), rel=0.01)
+    assert info.duration_s == pytest.approx(40 / info.fps)
+    times_s = [frame.time_s for frame in read_frames(path)]
+    assert times_s == pytest.approx([(index - 1) / 20 for index in kept], abs=0.002)
