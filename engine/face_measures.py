@@ -21,11 +21,17 @@ MIN_LUMA, GOOD_LUMA = 28.0, 50.0
 CLOSED_LIPS, GOOD_CLOSED_SHARE = 0.06, 0.05  # lip gap by mouth width; share of the frames
 BLINK, GOOD_BLINKS = 0.55, 2  # of the usual lid gap; blinks in all
 GOOD_YAW_DEG = 15.0  # between the 3rd and 97th percentile
+GOOD_PITCH_DEG = 8.0  # likewise
+SMILE, GOOD_SMILE_SHARE = 1.09, 0.02  # of the mouth's usual width; share of the frames
+SWING, GOOD_SWINGS = 0.06, 12  # change of the lips' gap that speech makes, by mouth width; a dozen syllables
+ONE_SIDED = 2.0  # brighter half of the face by the darker
 GOOD_HAND_SHARE = 0.02  # of the frames, each hand
 
 _LIPS, _MOUTH = (13, 14), (78, 308)  # inner lips, inner corners of the mouth (face points)
 _LIDS = ((159, 145, 33, 133), (386, 374, 263, 362))  # upper, lower, and both corners of each eye
 _CHEEKS = (234, 454)
+_FOREHEAD, _CHIN = 10, 152
+_EYES = (33, 263)  # outer corners
 _MIN_CROP_PX = 8
 
 
@@ -57,10 +63,42 @@ def lid_openness(faces: FloatArray) -> FloatArray:
     return np.asarray((eyes[0] + eyes[1]) / 2, np.float32)
 
 
+def mouth_spread(faces: FloatArray) -> FloatArray:
+    """Width of the mouth by the distance between the eyes, in space, (...). faces: (..., 478, 3) px."""
+    mouth, eyes = (
+        np.linalg.norm(faces[..., start, :] - faces[..., end, :], axis=-1) for start, end in (_MOUTH, _EYES)
+    )
+    return np.asarray(mouth / np.maximum(eyes, 1e-3), np.float32)
+
+
+def swings(openness: FloatArray) -> int:
+    """How often the lips' gap turns after a change of more than SWING. openness: (N,) of `lip_openness`."""
+    count, turning_point, opening = 0, float(openness[0]), False
+    for value in openness.tolist():
+        if (value > turning_point) == opening:
+            turning_point = value
+        elif abs(value - turning_point) > SWING:
+            turning_point, opening, count = value, not opening, count + 1
+    return count
+
+
+def one_sidedness(grey: Image) -> float:
+    """Mean of the face's brighter half by that of the darker, 1 or more. grey: of `face_crop`."""
+    middle = grey.shape[1] // 2
+    dark, bright = sorted((float(grey[:, :middle].mean()), float(grey[:, middle:].mean())))
+    return bright / max(dark, 1.0)
+
+
 def yaw_deg(faces: FloatArray) -> FloatArray:
     """Where the head turns, (...) degrees, positive towards image right. faces: (..., 478, 3) px."""
     cheeks = faces[..., _CHEEKS[1], :] - faces[..., _CHEEKS[0], :]
     return np.asarray(np.degrees(np.arctan2(cheeks[..., 2], cheeks[..., 0])), np.float32)
+
+
+def pitch_deg(faces: FloatArray) -> FloatArray:
+    """How far the head nods, (...) degrees, positive downwards. faces: (..., 478, 3) px."""
+    down = faces[..., _CHIN, :] - faces[..., _FOREHEAD, :]
+    return np.asarray(np.degrees(np.arctan2(down[..., 2], down[..., 1])), np.float32)
 
 
 def _distance(faces: FloatArray, start: int, end: int) -> FloatArray:

@@ -55,6 +55,30 @@ def find_cuts(changes: FloatArray, jumps: FloatArray) -> list[int]:
     return [int(index) for index in np.flatnonzero(cut) if index > 0]
 
 
+class CutWatch:
+    """Says of the last frame but one whether it begins a shot, by the pictures alone, as they come."""
+
+    def __init__(self) -> None:
+        self.change = 0.0  # of the last frame but one since the one before it, as `find_cuts` takes it
+        self.cut = False
+        self._before: FloatArray | None = None
+        self._changes = [0.0] * 4  # of the last four frames
+
+    def next(self, small: FloatArray) -> None:
+        """The next frame. small: of `thumbnail`."""
+        self._push(0.0 if self._before is None else float(np.abs(small - self._before).mean()))
+        self._before = small
+
+    def end(self) -> None:
+        """There is no next frame: the last one can be told of."""
+        self._push(0.0)
+
+    def _push(self, change: float) -> None:
+        self._changes = [*self._changes[1:], change]
+        self.change = self._changes[2]
+        self.cut = 2 in find_cuts(np.array(self._changes, np.float32), np.zeros(4, np.float32))
+
+
 def _around(values: FloatArray, least: float) -> FloatArray:
     """The larger of both neighbours, at least `least`."""
     padded = np.concatenate([[0.0], values, [0.0]])

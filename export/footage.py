@@ -1,31 +1,35 @@
 """Reads the footage of a person: tracks every frame once, splits clips at cuts, judges whether it will do.
 
+At a cut the tracker starts afresh; only the chest is followed across: its shift counts from one picture.
+
 Pictures are not kept (a minute in Full HD takes 11 GB): `Footage.frames` reads them again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.chest import ChestTracker
 from engine.errors import FootageError
-from engine.face_measures import face_crop
+from engine.face_measures import face_crop, one_sidedness
 from engine.landmarks import Landmarks
 from engine.mediapipe_parts import FaceCounter
 from engine.tracking import EveryFrameTracker, Tracker
-from engine.video import VideoInfo, probe, read_frames
-from export.cuts import face_jumps, find_cuts, thumbnail
+from engine.video import VideoFrame, VideoInfo, probe, read_frames
+from export.cuts import CutWatch, face_jumps, find_cuts, thumbnail
 from export.quality import FrameStats, judge, sharpness, usable
 
 Image = NDArray[np.uint8]
 Progress = Callable[[int, int], None]  # frames done, frames in all (an estimate)
 
 _COUNT_EVERY = 10  # frames between two looks for other people
+_MAX_S = 600.0  # tracking takes about twice as long as the footage lasts, and a minute of it is enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,16 @@ class Clip:
 
     @property
     def usable(self) -> NDArray[np.bool_]:
-        """(N,) the frames that show the face."""
-        return usable(self.landmarks)
+        """(N,) the frames to learn from, see `export.quality.usable`."""
+        return usable(self.landmarks, self.stats)
+
+    @property
+    def duration_s(self) -> float:
+        """By the frames' own times: what a file says of its rate and length need not be true."""
+        steps = len(self.stats) - 1
+        if steps < 1:
+            return 1.0 / self.info.fps
+        return (self.stats[-1].time_s - self.stats[0].time_s) * (steps + 1) / steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +69,6 @@ class FootageFrame:
     """One frame, read again for training."""
 
     clip: int
-    shot: int  # within the clip
     index: int  # within the clip
     rgb: Image  # (H, W, 3) uint8
     landmarks: Landmarks
@@ -73,7 +84,7 @@ class Footage:
     @property
     def duration_s(self) -> float:
         """Of all clips together."""
-        return sum(len(clip.landmarks) / clip.info.fps for clip in self.clips)
+        return sum(clip.duration_s for clip in self.clips)
 
     @property
     def fps(self) -> float:
@@ -83,11 +94,8 @@ class Footage:
     def frames(self) -> Iterator[FootageFrame]:
         """All frames in order, usable or not, decoded again."""
         for number, clip in enumerate(self.clips):
-            shot = 0
             for frame in read_frames(clip.path):
-                while frame.index >= clip.shots[shot].stop:
-                    shot += 1
-                yield FootageFrame(number, shot, frame.index, frame.rgb, clip.landmarks[frame.index])
+                yield FootageFrame(number, frame.index, frame.rgb, clip.landmarks[frame.index])
 
 
 def load_footage(
@@ -98,15 +106,22 @@ def load_footage(
         raise FootageError("no footage given: name one or more video files, 30 s of one person in all")
     files = [Path(path) for path in paths]
     infos = [probe(path) for path in files]  # all of them first: a bad last file should not cost minutes
+    if (length_s := sum(info.duration_s for info in infos)) > _MAX_S:
+        raise FootageError(
+            f"{length_s / 60:.0f} minutes of footage, wanted {_MAX_S / 60:.0f} at most, best half a minute "
+            "or a whole one: cut out the best part"
+        )
     total = sum(info.frames for info in infos)
     own = tracker or EveryFrameTracker()
     counter = FaceCounter()
+    chests: dict[tuple[int, int], ChestTracker] = {}  # one for all clips of a picture size
     clips: list[Clip] = []
     try:
         for path, info in zip(files, infos, strict=True):
             done = sum(len(clip.landmarks) for clip in clips)
             tell = (lambda index, done=done: progress(done + index + 1, total)) if progress else None
-            clips.append(_track(path, info, own, counter, tell))
+            chest = chests.setdefault((info.width, info.height), ChestTracker())
+            clips.append(_track(path, info, own, chest, counter, tell))
             own.reset()
     finally:
         counter.close()
@@ -114,37 +129,63 @@ def load_footage(
             own.close()
     landmarks = [frame for clip in clips for frame in clip.landmarks]
     stats = [frame for clip in clips for frame in clip.stats]
-    duration_s = sum(len(clip.landmarks) / clip.info.fps for clip in clips)
+    duration_s = sum(clip.duration_s for clip in clips)
     return Footage(tuple(clips), judge(stats, landmarks, duration_s / len(landmarks)))
 
 
 def _track(
-    path: Path, info: VideoInfo, tracker: Tracker, counter: FaceCounter, tell: Callable[[int], None] | None
+    path: Path,
+    info: VideoInfo,
+    tracker: Tracker,
+    chest: ChestTracker,
+    counter: FaceCounter,
+    tell: Callable[[int], None] | None,
 ) -> Clip:
     landmarks: list[Landmarks] = []
     stats: list[FrameStats] = []
-    before = None
-    for frame in read_frames(path):
-        found = tracker.track(frame.rgb, int(frame.time_s * 1e9))
-        small = thumbnail(frame.rgb)
+    for frame, change, cut in _watched(read_frames(path)):
+        if cut:
+            tracker.reset()
+        found = _with_chest(tracker.track(frame.rgb, int(frame.time_s * 1e9)), frame.rgb, chest)
         grey = face_crop(frame.rgb, found)
         stats.append(
             FrameStats(
                 time_s=frame.time_s,
-                change=0.0 if before is None else float(np.abs(small - before).mean()),
+                change=change,
                 luma=float("nan") if grey is None else float(grey.mean()),
                 sharpness=float("nan") if grey is None else sharpness(grey),
+                one_sided=float("nan") if grey is None else one_sidedness(grey),
                 second_face=_second_face(counter, frame.rgb) if frame.index % _COUNT_EVERY == 0 else None,
             )
         )
         landmarks.append(found)
-        before = small
         if tell:
             tell(frame.index)
     changes = np.array([frame.change for frame in stats], np.float32)
     bounds = [0, *find_cuts(changes, face_jumps(landmarks)), len(landmarks)]
     shots = tuple(Shot(start, stop) for start, stop in pairwise(bounds))
     return Clip(path, info, tuple(landmarks), tuple(stats), shots)
+
+
+def _watched(frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, float, bool]]:
+    """Each frame, its change since the one before, and whether it is a cut; read one frame ahead to know."""
+    watch = CutWatch()
+    waiting: VideoFrame | None = None
+    for frame in frames:
+        watch.next(thumbnail(frame.rgb))
+        if waiting is not None:
+            yield waiting, watch.change, watch.cut
+        waiting = frame
+    watch.end()
+    if waiting is not None:
+        yield waiting, watch.change, watch.cut
+
+
+def _with_chest(found: Landmarks, rgb: Image, chest: ChestTracker) -> Landmarks:
+    """The landmarks with the shift of the chest since the first picture of all, not since the last cut."""
+    face = found.face if found.face_confidence > 0 else None
+    shift, confidence = chest.update(np.ascontiguousarray(rgb), face)
+    return replace(found, chest=shift, chest_confidence=confidence)
 
 
 def _second_face(counter: FaceCounter, rgb: Image) -> float:

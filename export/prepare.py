@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import SettingsError
 from engine.landmarks import Landmarks
@@ -20,7 +21,8 @@ from export.prepared import Prepared
 from export.prepared_file import Origin, origin_of, save_prepared
 from export.progress import Listener
 
-MAX_FRAMES = 1500  # about a minute at 25 fps; longer footage is thinned, since memory and patience end
+MAX_FRAMES = 1500  # a minute at 25 fps; longer footage is thinned
+MAX_PIXELS = 1500 * 512**2  # of all frames; training holds 15 bytes of each, 6 GB
 
 
 def prepare_only(options: EnrollOptions, listener: Listener) -> tuple[Prepared, Origin]:
@@ -66,23 +68,46 @@ def frame_footage(footage: Footage, mode: str | Framing) -> tuple[Framing, ...]:
 def prepare(
     footage: Footage, framings: Sequence[Framing], size: int, progress: Callable[[int, int], None]
 ) -> Prepared:
-    """Reads the footage again, cut to the canvas. progress is called with frames done and frames in all."""
-    total = sum(len(clip.landmarks) for clip in footage.clips)
-    step = -(-total // MAX_FRAMES)
-    rgb, matte, landmarks, shots = [], [], [], []
+    """Reads the footage again, cut to the canvas: the frames to learn from, at most MAX_FRAMES of them.
+
+    progress is called with frames done and frames in all.
+    """
+    usable = np.concatenate([clip.usable for clip in footage.clips])
+    chosen = _thinned(usable, min(MAX_FRAMES, MAX_PIXELS // size**2))
+    count = int(chosen.sum())
+    # Made once: half a minute at 512 px takes 1 GB, and stacking a list would take it twice.
+    rgb, matte = np.empty((count, size, size, 3), np.uint8), np.empty((count, size, size), np.uint8)
+    landmarks: list[Landmarks] = []
     segmenter = PersonMatte()
     try:
         for done, frame in enumerate(footage.frames()):
-            progress(done + 1, total)
-            if frame.index % step:
+            progress(done + 1, len(usable))
+            if not chosen[done]:
                 continue
-            framing = framings[frame.clip]
+            at, framing = len(landmarks), framings[frame.clip]
             square = crop_resize(frame.rgb, framing, max(size, min(framing.side, 2 * size)))
             alpha = cv2.resize(segmenter.alpha(square), (size, size), interpolation=cv2.INTER_AREA)
-            rgb.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
-            matte.append(np.round(np.clip(alpha, 0, 1) * 255).astype(np.uint8))
+            rgb[at] = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+            matte[at] = np.round(np.clip(alpha, 0, 1) * 255)
             landmarks.append(to_canvas(frame.landmarks, framing, size))
-            shots.append(sum(len(clip.shots) for clip in footage.clips[: frame.clip]) + frame.shot)
     finally:
         segmenter.close()
-    return Prepared(footage.fps / step, np.stack(rgb), np.stack(matte), landmarks, np.array(shots, np.int32))
+    fps = footage.fps * count / int(usable.sum())
+    return Prepared(fps, rgb, matte, landmarks, _shots(footage, usable)[chosen])
+
+
+def _thinned(usable: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+    """(N,) the usable frames, or `most` of them, evenly."""
+    rank = np.cumsum(usable)
+    kept = min(int(rank[-1]), most)
+    return np.asarray(usable & (rank * kept // rank[-1] > (rank - 1) * kept // rank[-1]))
+
+
+def _shots(footage: Footage, usable: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """(N,) which uncut stretch each frame belongs to; where frames are left out, one ends as at a cut."""
+    begins = np.concatenate([[True], usable[1:] & ~usable[:-1]])
+    first = 0
+    for clip in footage.clips:
+        begins[[first + shot.start for shot in clip.shots]] = True
+        first += len(clip.landmarks)
+    return np.asarray(np.cumsum(begins) - 1, np.int32)

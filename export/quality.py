@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import topology as topo
 from engine.errors import FootageError
 from engine.face_measures import (
     BLINK,
@@ -23,12 +24,20 @@ from engine.face_measures import (
     GOOD_FACE_PX,
     GOOD_HAND_SHARE,
     GOOD_LUMA,
+    GOOD_PITCH_DEG,
+    GOOD_SMILE_SHARE,
+    GOOD_SWINGS,
     GOOD_YAW_DEG,
     MIN_FACE_PX,
     MIN_LUMA,
+    ONE_SIDED,
     SEEN,
+    SMILE,
     lid_openness,
     lip_openness,
+    mouth_spread,
+    pitch_deg,
+    swings,
     yaw_deg,
 )
 from engine.landmarks import LEFT, RIGHT, Landmarks
@@ -44,6 +53,8 @@ SECOND_FACE = 0.4  # of the first one's width, from which a face is a person and
 # Laplacian variance over grey variance, face scaled to 96 px: see `sharpness`. Footage that trained well
 # measured 0.15 and more, a cheap webcam 0.11, good footage blurred by 2 % of the face's width about 0.02.
 MIN_SHARPNESS, GOOD_SHARPNESS = 0.02, 0.12
+MAX_COVERED_SHARE, GOOD_COVERED_SHARE = 0.4, 0.02  # of the faces, with a hand over mouth or eyes
+COVER_REACH = 0.15  # distances between the eyes: fingers are thicker than the lines between their joints
 
 _SHARPNESS_PX = 96
 
@@ -56,6 +67,7 @@ class FrameStats:
     change: float  # levels of a thumbnail since the frame before, see export/cuts.py
     luma: float  # mean grey of the face, 0..255; nan without a face
     sharpness: float  # of the face; nan without a face
+    one_sided: float  # brighter half of the face by the darker; nan without a face
     second_face: (
         float | None
     )  # width of the second largest face by the largest, 0 if alone; None: not looked at
@@ -68,9 +80,29 @@ def sharpness(grey: Image) -> float:
     return float(cv2.Laplacian(face, cv2.CV_32F).var() / max(float(face.var()), 1.0))
 
 
-def usable(landmarks: Sequence[Landmarks]) -> NDArray[np.bool_]:
-    """(N,) the frames that show the face well enough to learn from."""
-    return np.array([frame.face_confidence >= SEEN for frame in landmarks], bool)
+def covered(frame: Landmarks) -> bool:
+    """Whether a hand lies over the mouth or an eye: what is below is the tracker's guess."""
+    left, right = (frame.face[rows, :2].mean(axis=0) for rows in topo.EYES)
+    reach = COVER_REACH * float(np.linalg.norm(left - right))
+    points = frame.face[np.concatenate([topo.LIPS_OUTER, *topo.EYES]), :2].astype(float).tolist()
+    return any(
+        cv2.pointPolygonTest(hull, (x, y), True) > -reach
+        for hull in (
+            cv2.convexHull(hand[:, :2].astype(np.float32))
+            for hand in frame.hands[frame.hand_confidence >= SEEN]
+        )
+        for x, y in points
+    )
+
+
+def usable(landmarks: Sequence[Landmarks], stats: Sequence[FrameStats]) -> NDArray[np.bool_]:
+    """(N,) the frames to learn from: they show the face, no hand over it, and nobody else."""
+    shown = np.array([frame.face_confidence >= SEEN and not covered(frame) for frame in landmarks], bool)
+    looked = [index for index, frame in enumerate(stats) if frame.second_face is not None]
+    for before, here, after in zip([0, *looked], looked, [*looked[1:], len(stats)], strict=False):
+        if (stats[here].second_face or 0.0) >= SECOND_FACE:
+            shown[before:after] = False  # they came and went between two looks
+    return shown
 
 
 def judge(stats: Sequence[FrameStats], landmarks: Sequence[Landmarks], frame_s: float) -> tuple[str, ...]:
@@ -78,21 +110,26 @@ def judge(stats: Sequence[FrameStats], landmarks: Sequence[Landmarks], frame_s: 
 
     Raises FootageError for what no training can mend.
     """
-    seen = usable(landmarks)
-    faces = [frame.face for frame, good in zip(landmarks, seen, strict=True) if good]
-    warnings = [_duration(float(seen.sum()) * frame_s)] if faces else []
-    if not faces or seen.mean() < MIN_FACE_SHARE:
+    seen = np.array([frame.face_confidence >= SEEN for frame in landmarks], bool)
+    hidden = np.array([bool(s) and covered(f) for s, f in zip(seen, landmarks, strict=True)], bool)
+    if not seen.any() or seen.mean() < MIN_FACE_SHARE:
+        if seen.any():
+            _duration(float(seen.sum()) * frame_s)
         raise FootageError(
             f"a face is in {100 * float(np.mean(seen)) if len(seen) else 0:.0f} % of the frames, wanted "
             f"{100 * MIN_FACE_SHARE:.0f} %: stay in the picture, facing the camera, in good light"
         )
     _alone(stats)
-    widths = np.array([np.ptp(face[:, 0]) for face in faces])
+    warnings = [_uncovered(float(hidden.sum() / seen.sum()))]
+    good = usable(landmarks, stats)
+    warnings.append(_duration(float(good.sum()) * frame_s))
+    faces = np.stack([frame.face for frame, use in zip(landmarks, good, strict=True) if use])
     warnings += [
-        _size(float(np.median(widths))),
+        _size(float(np.median(np.ptp(faces[..., 0], axis=1)))),
         _light(_median([frame.luma for frame in stats])),
+        _evenness(_median([frame.one_sided for frame in stats])),
         _focus(_median([frame.sharpness for frame in stats])),
-        *_variety(np.stack(faces)),
+        *_variety(faces),
         _hands(landmarks),
     ]
     return tuple(warning for warning in warnings if warning)
@@ -123,6 +160,14 @@ def _alone(stats: Sequence[FrameStats]) -> None:
         )
 
 
+def _uncovered(hidden_share: float) -> str:
+    what = f"a hand is over mouth or eyes in {100 * hidden_share:.0f} % of the frames"
+    cure = "keep the hands below the chin or beside the face"
+    if hidden_share > MAX_COVERED_SHARE:
+        raise FootageError(f"{what}, wanted {100 * MAX_COVERED_SHARE:.0f} % at most: {cure}")
+    return f"{what}, which are left out: {cure}" if hidden_share > GOOD_COVERED_SHARE else ""
+
+
 def _size(width_px: float) -> str:
     if width_px < MIN_FACE_PX:
         raise FootageError(
@@ -145,6 +190,15 @@ def _light(luma: float) -> str:
     return ""
 
 
+def _evenness(ratio: float) -> str:
+    if ratio > ONE_SIDED:
+        return (
+            f"one half of the face is {ratio:.1f} times as bright as the other: turn towards the window or "
+            "lamp, or put a second one on the dark side; the shadow stays on the avatar"
+        )
+    return ""
+
+
 def _focus(sharp: float) -> str:
     if sharp < MIN_SHARPNESS:
         raise FootageError(
@@ -160,10 +214,10 @@ def _focus(sharp: float) -> str:
 
 def _variety(faces: FloatArray) -> list[str]:
     """What the avatar will not know how to do. faces: (N, 478, 3) px."""
-    closed = float(np.mean(lip_openness(faces) < CLOSED_LIPS))
-    yaw = yaw_deg(faces)
-    turned = float(np.percentile(yaw, 97) - np.percentile(yaw, 3))
-    blinks = _blinks(faces)
+    lips, mouth = lip_openness(faces), mouth_spread(faces)
+    closed, smiling = float(np.mean(lips < CLOSED_LIPS)), float(np.mean(mouth > SMILE * np.median(mouth)))
+    turned, nodded = _spread(yaw_deg(faces)), _spread(pitch_deg(faces))
+    blinks, spoken = _blinks(faces), swings(lips)
     missing = []
     if closed < GOOD_CLOSED_SHARE:
         share = f"the mouth is closed in {100 * closed:.0f} % of the frames"
@@ -171,10 +225,18 @@ def _variety(faces: FloatArray) -> list[str]:
     if blinks < GOOD_BLINKS:
         missing.append(f"{blinks} blinks were seen: blink a few times, slowly as well")
     if turned < GOOD_YAW_DEG:
-        missing.append(
-            f"the head turns by {turned:.0f} degrees in all: look around, left, right, up and down"
-        )
+        missing.append(f"the head turns by {turned:.0f} degrees in all: look to the left and to the right")
+    if nodded < GOOD_PITCH_DEG:
+        missing.append(f"the head nods by {nodded:.0f} degrees in all: look up and down")
+    if smiling < GOOD_SMILE_SHARE:
+        missing.append("no smile was seen: smile for some seconds, with the lips shut and with the teeth")
+    if spoken < GOOD_SWINGS:
+        missing.append(f"the lips moved {spoken} times as in speech: speak a few sentences")
     return missing
+
+
+def _spread(values: FloatArray) -> float:
+    return float(np.percentile(values, 97) - np.percentile(values, 3))
 
 
 def _blinks(faces: FloatArray) -> int:
