@@ -21,10 +21,14 @@ from engine.face_measures import (
     GOOD_BLINKS,
     GOOD_FACE_PX,
     GOOD_LUMA,
+    ONE_SIDED,
     SEEN,
+    SMILE,
+    SWING,
     face_crop,
     lid_openness,
     lip_openness,
+    one_sidedness,
     yaw_deg,
 )
 from engine.geometry import rotation_to_euler_deg
@@ -39,8 +43,6 @@ TURNED_DEG = 12.0  # to either side of the usual; GOOD_YAW_DEG is wanted between
 NODDED_DEG = 8.0
 TILTED_DEG = 9.0
 STRAIGHT_DEG = 7.0  # from the usual, at rest
-SMILE = 1.09  # of the mouth's usual width
-SWING = 0.06  # of the mouth's width: a change of the lips' gap that speech makes
 SETTLE_S = 0.25  # a state counts from here on: passing through is not holding
 LONGEST_STEP_S = 0.3  # between two frames; what lies in a longer gap was not seen
 # In seconds, or in how often. Of a recording of 45 s that is enough for enrolment to have nothing to warn of.
@@ -65,7 +67,6 @@ FAR_SHARE, NEAR_SHARE = 0.12, 0.42  # face width by picture height
 OFF_CENTRE_SHARE = 0.2  # of the height, from the middle to either side
 HIGH_SHARE, LOW_SHARE = 0.02, 0.66  # of the height: upper edge of the face, its centre
 BACKLIT, BACKLIT_LUMA = 1.7, 110.0  # surroundings by face; mean grey of the face, below which it matters
-ONE_SIDED = 2.0  # brighter half of the face by the darker
 BURNT, BURNT_SHARE = 250, 0.2  # grey, and the share of the face that may be above
 _HINTS = {  # most important first
     "no_face": "No face is seen: look at the camera.",
@@ -167,15 +168,13 @@ def _light(rgb: Image, landmarks: Landmarks) -> Iterator[str]:
         return
     face = float(grey.mean())
     around = float(rgb[::_GREY_STEP_PX, ::_GREY_STEP_PX].mean())
-    middle = grey.shape[1] // 2
-    halves = sorted((float(grey[:, :middle].mean()), float(grey[:, middle:].mean())))
     if around > BACKLIT * face and face < BACKLIT_LUMA:
         yield "backlit"
     elif face < GOOD_LUMA:
         yield "dark"
     elif float((grey >= BURNT).mean()) > BURNT_SHARE:
         yield "burnt"
-    if halves[1] > ONE_SIDED * max(halves[0], 1.0):
+    if one_sidedness(grey) > ONE_SIDED:
         yield "one_sided"
 
 
