@@ -110,7 +110,7 @@ class Recordings:
 
     def begin(self, session_id: str, kind: Any, consent: Consent) -> OpenRecording:
         """A new recording of this session's presenter. Raises RequestRefused (400, 409, 503)."""
-        if kind not in ENDINGS:
+        if not isinstance(kind, str) or kind not in ENDINGS:
             raise RequestRefused(
                 400, f"the recording is of kind {str(kind)[:40]!r}; one of {', '.join(ENDINGS)}"
             )

@@ -1,4 +1,4 @@
-"""The live server for tests of the studio: short prompts, and an avatar of 128 px within seconds.
+"""The live server for tests of the studio: short prompts, and an avatar of 64 px within seconds.
 
 The page is driven as anybody drives it; only this configuration differs from that of `avatarcast serve`.
 """
@@ -36,7 +36,7 @@ def main() -> int:
     args = parser.parse_args()
     avatars = Avatars([served_file("bundled", "auto", MarkStyle())])
     config = StudioConfig(
-        args.studio, script=SCRIPT, minutes=(MINUTES, 2.0), usual_minutes=MINUTES, options=("--size=128",)
+        args.studio, script=SCRIPT, minutes=(MINUTES, 2.0), usual_minutes=MINUTES, options=("--size=64",)
     )
     studio = Studio(config, avatars, lambda path: served_file(path, "auto", MarkStyle()))
     studio.offer_avatars()

@@ -15,12 +15,18 @@ const STAGES = {
   training: "Learning how you look and move",
   exporting: "Packing the avatar",
   measuring: "Measuring how well it does",
+  quantising: "Making it quicker",
 };
 const READY = "Sit so that your shoulders and your raised hands are in the picture, with light on your face.";
 
 const byId = (id) => document.getElementById(id);
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
-const leftWords = (s) => (s < 50 ? "less than a minute left" : `about ${Math.round(s / 60)} min left`);
+const share = ({ elapsed_s: done, remaining_s: left }) => `${Math.floor((100 * done) / Math.max(done + left, 1))} %`;
+
+function leftWords(s) {
+  if (s < 1) return "nearly done";
+  return s < 50 ? "less than a minute left" : `about ${Math.round(s / 60)} min left`;
+}
 
 function setText(id, text) {
   if (byId(id).textContent !== text) byId(id).textContent = text; // else screen readers repeat it
@@ -90,8 +96,7 @@ export class Studio {
       }
     }
     const { job } = this.told;
-    const share = job && Math.floor((100 * job.done) / job.total);
-    setText("make-avatar", job?.state === "running" ? `Making ${job.avatar}: ${job.stage}, ${share} %` : "Make my avatar");
+    setText("make-avatar", job?.state === "running" ? `Making your avatar: ${share(job)}` : "Make my avatar");
     if (before === "running" && job.state !== "running") {
       clearTimeout(this.timer);
       if (job.state === "done") await this.page.reload();
