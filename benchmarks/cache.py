@@ -217,7 +217,8 @@ def measure_variant(avatar: Avatar, cache: CacheConfig, args: argparse.Namespace
 def follower(avatar: Avatar) -> PriorBuilder:
     """Warps and mattes of the avatar, apart from the pipeline's own."""
     keys = [KeyImage(np.dstack([key.rgb, key.matte]), key.landmarks) for key in avatar.keyframes]
-    return PriorBuilder(keys, Neutral.from_arrays(avatar.neutral), avatar.plate)
+    neutral = Neutral.from_arrays(avatar.neutral)
+    return PriorBuilder(keys, neutral, avatar.plate, bare_torso=avatar.bare_torso)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from engine.errors import PackageError
 from engine.landmarks import FloatArray, Landmarks
 from engine.member_codec import (
     encode_arrays,
+    encode_jpeg,
     encode_png,
     read_arrays,
     read_image,
@@ -34,7 +35,10 @@ from engine.package import Package, build_manifest, encode_json, parse_json, rea
 BUNDLED = "bundled"  # the name of the avatar that comes with avatarcast
 MIN_SIZE_PX, MAX_SIZE_PX, SIZE_STEP_PX = 32, 1024, 8
 MAX_FPS = 240.0
-MAX_KEYFRAMES = 64
+LOSSLESS_KEYFRAMES = 40  # are stored as PNG, the others as JPEG: a fifth of the size
+MAX_KEYFRAMES = 64  # stored as PNG
+MAX_MEMORY = 88  # key frames stored as JPEG
+MEMORY_QUALITY = 92
 MAX_HELD_OUT = 64
 CONSENT_FIELDS = ("who", "statement", "date", "person")
 TOOLS = ("avatarcast", "mediapipe", "numpy", "onnx", "torch")  # whose versions the manifest records
@@ -42,10 +46,14 @@ PERSONS = ("real", "synthetic")
 
 CONSENT, NEUTRAL, LANDMARKS = "consent.json", "neutral.npz", "keyframes/landmarks.npz"
 PLATE, PREVIEW, REPORT = "keyframes/plate.png", "preview.jpg", "report.json"
+# Optional, as older files have none: more key frames, and the torso without arms.
+MEMORY_LANDMARKS, BARE_TORSO = "memory/landmarks.npz", "keyframes/bare_torso.png"
 HELD_OUT_LANDMARKS = "held_out/landmarks.npz"
 REPORT_PICTURE = "report.png"  # optional: older files have none
 REQUIRED = (CONSENT, NEUTRAL, LANDMARKS, PLATE, PREVIEW, REPORT)
+OPTIONAL = (HELD_OUT_LANDMARKS, REPORT_PICTURE, MEMORY_LANDMARKS, BARE_TORSO)
 _KEYFRAME = re.compile(r"keyframes/(\d\d)\.png")
+_MEMORY = re.compile(r"memory/(\d\d)\.jpg")
 _HELD_OUT = re.compile(r"held_out/(\d\d)\.jpg")
 _MODEL = re.compile(r"models/([a-z0-9][a-z0-9._-]*\.onnx)")
 
@@ -85,6 +93,7 @@ class Avatar:
     preview_jpeg: bytes
     held_out: tuple[HeldOutFrame, ...] = ()  # consecutive; what an export is judged by; older files have none
     report_png: bytes = b""  # contact sheet and curves; empty where there is none
+    bare_torso: NDArray[np.uint8] | None = None  # (S, S, 4), the person of the first key frame without arms
 
 
 def load_avatar(path: str | Path) -> Avatar:
@@ -112,11 +121,13 @@ def save_avatar(
     variants: Mapping[str, Mapping[str, Any]] | None = None,
     held_out: Sequence[HeldOutFrame] = (),
     report_png: bytes = b"",
+    bare_torso: NDArray[np.uint8] | None = None,
 ) -> Avatar:
     """Writes the avatar, all or nothing, and gives it as it will load.
 
     training: how the networks came about; variants: model file name -> precision, steps, ...; held_out:
-    consecutive frames that training never saw; report_png: the picture of the report, empty for none.
+    consecutive frames that training never saw; report_png: the picture of the report, empty for none;
+    bare_torso: as in Avatar. Key frames past LOSSLESS_KEYFRAMES lose a little, as JPEG does.
     What `load_avatar` would refuse is refused here, before anything is written.
     """
     members = {
@@ -125,11 +136,11 @@ def save_avatar(
         PREVIEW: preview_jpeg,
         NEUTRAL: encode_arrays(neutral),
         PLATE: encode_png(plate),
-        LANDMARKS: encode_arrays(stack_landmarks([frame.landmarks for frame in keyframes])),
+        **_keyframe_members(keyframes),
+        **held_out_members(held_out),
     }
-    for index, frame in enumerate(keyframes):
-        members[f"keyframes/{index:02d}.png"] = encode_png(np.dstack([frame.rgb, frame.matte]))
-    members |= held_out_members(held_out)
+    if bare_torso is not None:
+        members[BARE_TORSO] = encode_png(bare_torso)
     if report_png:
         members[REPORT_PICTURE] = report_png
     for model_name, data in models.items():
@@ -145,6 +156,21 @@ def save_avatar(
     avatar = _decode(Path(path), Package(build_manifest(members, fields), members))
     write_package(path, members, fields)
     return avatar
+
+
+def _keyframe_members(frames: Sequence[KeyFrame]) -> dict[str, bytes]:
+    lossless, memory = frames[:LOSSLESS_KEYFRAMES], frames[LOSSLESS_KEYFRAMES:]
+    members = {
+        f"keyframes/{index:02d}.png": encode_png(np.dstack([frame.rgb, frame.matte]))
+        for index, frame in enumerate(lossless)
+    }
+    members[LANDMARKS] = encode_arrays(stack_landmarks([frame.landmarks for frame in lossless]))
+    for index, frame in enumerate(memory):
+        matte = np.repeat(frame.matte[..., None], 3, axis=2)
+        members[f"memory/{index:02d}.jpg"] = encode_jpeg(np.hstack([frame.rgb, matte]), MEMORY_QUALITY)
+    if memory:
+        members[MEMORY_LANDMARKS] = encode_arrays(stack_landmarks([frame.landmarks for frame in memory]))
+    return members
 
 
 def held_out_members(frames: Sequence[HeldOutFrame]) -> dict[str, bytes]:
@@ -181,9 +207,10 @@ def _decode(source: Path, package: Package) -> Avatar:
     frames = [member for member in rest if _KEYFRAME.fullmatch(member)]
     models = {match[1]: members[member] for member in rest if (match := _MODEL.fullmatch(member))}
     held_out = [member for member in rest if _HELD_OUT.fullmatch(member)]
+    memory = [member for member in rest if _MEMORY.fullmatch(member)]
+    known = {*OPTIONAL, *frames, *held_out, *memory}
     for member in rest:
-        known = member in (HELD_OUT_LANDMARKS, REPORT_PICTURE) or member in frames or member in held_out
-        if not (known or _MODEL.fullmatch(member)):
+        if not (member in known or _MODEL.fullmatch(member)):
             raise PackageError(
                 f"{source}: member {member} has no meaning in this format: remove it or enrol again"
             )
@@ -207,7 +234,7 @@ def _decode(source: Path, package: Package) -> Avatar:
     landmarks = read_landmarks(source, LANDMARKS, members[LANDMARKS], len(frames), size)
     keyframes = []
     for member, points in zip(frames, landmarks, strict=True):
-        rgba = read_image(source, member, members[member], "PNG", "RGBA", size)
+        rgba = read_image(source, member, members[member], "PNG", "RGBA", (size, size))
         keyframes.append(
             KeyFrame(np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3]), points)
         )
@@ -219,8 +246,8 @@ def _decode(source: Path, package: Package) -> Avatar:
         size=size,
         fps=float(fps),
         neutral=read_arrays(source, NEUTRAL, members[NEUTRAL]),
-        keyframes=tuple(keyframes),
-        plate=read_image(source, PLATE, members[PLATE], "PNG", "RGB", size),
+        keyframes=(*keyframes, *_memory(source, memory, members, size)),
+        plate=read_image(source, PLATE, members[PLATE], "PNG", "RGB", (size, size)),
         models=models,
         consent=_consent(source, members[CONSENT]),
         manifest=manifest,
@@ -228,29 +255,59 @@ def _decode(source: Path, package: Package) -> Avatar:
         preview_jpeg=members[PREVIEW],
         held_out=_held_out(source, held_out, members, size),
         report_png=members.get(REPORT_PICTURE, b""),
+        bare_torso=read_image(source, BARE_TORSO, members[BARE_TORSO], "PNG", "RGBA", (size, size))
+        if BARE_TORSO in members
+        else None,
     )
+
+
+def _memory(source: Path, frames: Sequence[str], members: Mapping[str, bytes], size: int) -> list[KeyFrame]:
+    """The key frames stored as JPEG: the picture on the left, its matte in grey on the right."""
+    landmarks = _numbered(
+        source, "memory", frames, MEMORY_LANDMARKS, members, size, MAX_MEMORY, "enrol again"
+    )
+    keyframes = []
+    for member, points in zip(frames, landmarks, strict=True):
+        both = read_image(source, member, members[member], "JPEG", "RGB", (2 * size, size))
+        rgb, matte = np.ascontiguousarray(both[:, :size]), np.ascontiguousarray(both[:, size:, 1])
+        keyframes.append(KeyFrame(rgb, matte, points))
+    return keyframes
 
 
 def _held_out(
     source: Path, frames: Sequence[str], members: Mapping[str, bytes], size: int
 ) -> tuple[HeldOutFrame, ...]:
-    if bool(frames) != (HELD_OUT_LANDMARKS in members):
-        lacking = HELD_OUT_LANDMARKS if frames else "held_out/00.jpg"
-        raise PackageError(f"{source}: member {lacking} is missing: export again with --footage")
-    if frames != [f"held_out/{index:02d}.jpg" for index in range(len(frames))] or len(frames) > MAX_HELD_OUT:
-        raise PackageError(
-            f"{source}: members held_out/NN.jpg are {list(frames)}; wanted 00, 01, ... without a gap, "
-            f"at most {MAX_HELD_OUT}"
-        )
-    if not frames:
-        return ()
-    landmarks = read_landmarks(source, HELD_OUT_LANDMARKS, members[HELD_OUT_LANDMARKS], len(frames), size)
+    cure = "export again with --footage"
+    landmarks = _numbered(source, "held_out", frames, HELD_OUT_LANDMARKS, members, size, MAX_HELD_OUT, cure)
     return tuple(
         HeldOutFrame(
-            members[member], read_image(source, member, members[member], "JPEG", "RGB", size), points
+            members[member],
+            read_image(source, member, members[member], "JPEG", "RGB", (size, size)),
+            points,
         )
         for member, points in zip(frames, landmarks, strict=True)
     )
+
+
+def _numbered(
+    source: Path,
+    folder: str,
+    frames: Sequence[str],
+    table: str,
+    members: Mapping[str, bytes],
+    size: int,
+    at_most: int,
+    cure: str,
+) -> list[Landmarks]:
+    """Landmarks of the members folder/NN.jpg, which have no gap; all of them or none are there."""
+    if bool(frames) != (table in members):
+        raise PackageError(f"{source}: member {table if frames else f'{folder}/00.jpg'} is missing: {cure}")
+    if frames != [f"{folder}/{index:02d}.jpg" for index in range(len(frames))] or len(frames) > at_most:
+        raise PackageError(
+            f"{source}: members {folder}/NN.jpg are {list(frames)}; wanted 00, 01, ... without a gap, "
+            f"at most {at_most}"
+        )
+    return read_landmarks(source, table, members[table], len(frames), size) if frames else []
 
 
 def _consent(source: Path, data: bytes) -> dict[str, Any]:

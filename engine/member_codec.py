@@ -105,14 +105,16 @@ def read_landmarks(source: Path, member: str, data: bytes, count: int, size: int
 
 
 def read_image(
-    source: Path, member: str, data: bytes, kind: str, mode: str, size: int | None
+    source: Path, member: str, data: bytes, kind: str, mode: str, size: tuple[int, int] | None
 ) -> NDArray[np.uint8]:
-    """(S, S, 3) or (S, S, 4) uint8; the size is checked before anything is decoded."""
+    """(H, W, 3) or (H, W, 4) uint8; the size, (W, H) where given, is checked before anything is decoded."""
     try:
         with Image.open(BytesIO(data), formats=(kind,)) as image:
             width, height = image.size
-            if size is not None and (width, height) != (size, size):
-                raise PackageError(f"{source}: member {member} is {width}x{height}; wanted {size}x{size}")
+            if size is not None and (width, height) != size:
+                raise PackageError(
+                    f"{source}: member {member} is {width}x{height}; wanted {size[0]}x{size[1]}"
+                )
             if max(width, height) > MAX_PREVIEW_PX:
                 raise PackageError(
                     f"{source}: member {member} is {width}x{height}; wanted at most {MAX_PREVIEW_PX}"
@@ -169,4 +171,11 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """pixels: (H, W, 3) or (H, W, 4) uint8."""
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=False)
+    return buffer.getvalue()
+
+
+def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
+    """pixels: (H, W, 3) uint8; quality: 1..95, with colour at full resolution."""
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()

@@ -1,11 +1,12 @@
 """The prior: real key frames, warped region by region onto the target pose, over the background plate.
 
-It gives the denoiser true texture in about the right place. Knows nothing of networks.
+From far to near: plate, torso without its arms, head, mouth and eyes, the farther hand with its forearm, the
+nearer one. It gives the denoiser true texture in about the right place. Knows nothing of networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,8 +17,21 @@ from numpy.typing import NDArray
 from engine import topology as topo
 from engine.keyframes import HAND_SIDES, KeyFrameChooser
 from engine.landmarks import Landmarks
-from engine.motion import Neutral
-from engine.warp import ControlPoints, FlowSolver, body_flow, control_points, hand_flow, sample
+from engine.motion import VISIBLE, Neutral
+from engine.patches import (
+    Box,
+    arm_box,
+    arm_mask,
+    arm_points,
+    arm_weights,
+    clipped,
+    elbow_known,
+    ellipse,
+    face_box,
+    hand_presence,
+    shown_arm,
+)
+from engine.warp import ControlPoints, FlowSolver, body_flow, control_points, sample, trunk_flow
 
 FloatArray = NDArray[np.float32]
 U8Image = NDArray[np.uint8]
@@ -26,6 +40,9 @@ CELL_PX = 8  # flow grid of the whole canvas at 256 px; 5 looks and scores the s
 PATCH_CELL_PX = 4  # at 256 px
 PATCH_SOFTNESS = 0.006  # lips and lids are small: a soft flow would not close them
 HAND_SOFTNESS = 0.06  # fingers pass each other: a flow that follows each of them would fold
+SAME_ARM = 0.35  # shoulder distances: an arm this near to where the torso's key frame has it may stay there
+BARED_KEPT = 64  # torsos without arms that are kept; one takes a millisecond to make
+BARE_EDGE = 5  # px at 256 px
 # The matte's soft ends are cut: a half-transparent person shows the plate through.
 MATTE_LOW, MATTE_HIGH = 20.0, 220.0
 _MATTE_OF_ALPHA = np.clip((np.arange(256) - MATTE_LOW) / (MATTE_HIGH - MATTE_LOW), 0.0, 1.0).astype(
@@ -53,15 +70,25 @@ class PriorBuilder:
     """Builds the prior of one avatar at its canvas size."""
 
     def __init__(
-        self, bank: Sequence[KeyImage], neutral: Neutral, plate: U8Image, per_region: bool = True
+        self,
+        bank: Sequence[KeyImage],
+        neutral: Neutral,
+        plate: U8Image,
+        per_region: bool = True,
+        bare_torso: U8Image | None = None,
     ) -> None:
+        """bare_torso: (S, S, 4) uint8, the person of bank[0] without arms; None: torsos keep their arms."""
         self.size = int(plate.shape[0])
         self._bank = list(bank)
         self._plate = plate
+        self._bare_torso = bare_torso if per_region else None
+        self._body_scale = float(neutral.body_scale)
         self._points = [control_points(key.landmarks) for key in bank]
         # The solver knows the same points again: target, last target, and where the noise lies undistorted.
         self._points_of = lru_cache(maxsize=4)(control_points)
-        self.chooser = KeyFrameChooser([key.landmarks for key in bank], neutral, per_region)
+        self._bared = lru_cache(maxsize=BARED_KEPT)(self._bare)
+        landmarks = [key.landmarks for key in bank]
+        self.chooser = KeyFrameChooser(landmarks, neutral, per_region, self._bare_torso is None)
         canvas = (0, 0, self.size, self.size)
         self._solver = FlowSolver(canvas, max(2, CELL_PX * self.size // 256), self.size)
 
@@ -69,13 +96,17 @@ class PriorBuilder:
         """The prior for the target landmarks. forbidden: (K,) bool, key frames not to be used (training)."""
         choice = self.chooser.choose(target, forbidden)
         points = self._points_of(target)
-        layers = self._warped(choice["torso"], points)
+        torso = self._bared(choice["torso"], self._arms_to_remove(choice, target))
+        layers = self._warped(torso, choice["torso"], points)
         if choice["head"] != choice["torso"]:
-            head = self._warped(choice["head"], points)
+            head = self._warped(self._bank[choice["head"]].rgba, choice["head"], points)
             layers = _blended(layers, head, self._head_mask(target))
-        for region in ("mouth", "eye_left", "eye_right", "hand_left", "hand_right"):
+        for region in ("mouth", "eye_left", "eye_right"):
             if region in choice:
-                self._patch(layers, region, choice[region], points, target)
+                self._lay_face_part(layers, region, choice[region], points, target)
+        for region in _far_hand_first(target):
+            if region in choice:
+                self._lay_arm(layers, HAND_SIDES[region], choice[region], target)
         matte = np.asarray(cv2.LUT(cv2.extractChannel(layers, 3), _MATTE_OF_ALPHA), np.float32)
         return Prior(_blended(self._plate, cv2.cvtColor(layers, cv2.COLOR_RGBA2RGB), matte), matte)
 
@@ -83,8 +114,42 @@ class PriorBuilder:
         """(S, S, 2) px: where each pixel of `target` was in `source`."""
         return body_flow(self._solver, self._points_of(target), self._points_of(source))
 
-    def _warped(self, key: int, points: ControlPoints) -> U8Image:
-        return sample(self._bank[key].rgba, body_flow(self._solver, points, self._points[key]))
+    def _warped(self, rgba: U8Image, key: int, points: ControlPoints) -> U8Image:
+        return sample(rgba, trunk_flow(self._solver, points, self._points[key]))
+
+    def _arms_to_remove(self, choice: Mapping[str, int], target: Landmarks) -> tuple[bool, bool]:
+        """Which arms of the torso's key frame must go: those laid anew, and ghosts."""
+        key = self._bank[choice["torso"]].landmarks
+        left, right = (
+            region in choice or not self._same_arm(key, target, side) for region, side in HAND_SIDES.items()
+        )
+        return left, right
+
+    def _same_arm(self, key: Landmarks, target: Landmarks, side: int) -> bool:
+        """Whether an arm whose hand is lost is where the key frame has it, as far as the wrists tell."""
+        if target.pose_confidence[topo.WRISTS[side]] <= VISIBLE:
+            return False
+        shown = key.hand_confidence[side] > VISIBLE
+        wrist = key.hands[side, 0, :2] if shown else key.pose[topo.WRISTS[side], :2]
+        away = float(np.linalg.norm(target.pose[topo.WRISTS[side], :2] - wrist))
+        return away < SAME_ARM * self._body_scale
+
+    def _bare(self, key: int, arms: tuple[bool, bool]) -> U8Image:
+        """(S, S, 4): the key frame with these arms, left and right, replaced by what is behind them."""
+        image = self._bank[key]
+        if self._bare_torso is None or not any(arms):
+            return image.rgba
+        masks = [
+            shown_arm(image.landmarks, side, self.size, self._body_scale)
+            for side, remove in enumerate(arms)
+            if remove
+        ]
+        mask = np.maximum.reduce(masks)
+        if not mask.any():
+            return image.rgba
+        behind = sample(self._bare_torso, trunk_flow(self._solver, self._points[key], self._points[0]))
+        edge = max(3, BARE_EDGE * self.size // 256) | 1
+        return _blended(image.rgba, behind, cv2.blur(mask.astype(np.float32) / 255, (edge, edge)))
 
     def _head_mask(self, target: Landmarks) -> FloatArray:
         """(S, S) float32: 1 on face and hair, fading on the neck."""
@@ -99,74 +164,50 @@ class PriorBuilder:
         soft = max(3, self.size // 20) | 1
         return np.asarray(cv2.blur(mask, (soft, soft)))
 
-    def _patch(
-        self,
-        layers: U8Image,
-        region: str,
-        key: int,
-        points: ControlPoints,
-        target: Landmarks,
+    def _lay_face_part(
+        self, layers: U8Image, region: str, key: int, points: ControlPoints, target: Landmarks
     ) -> None:
-        """Lays one region of a key frame on the layers, within a soft ellipse; hands along their outline."""
-        box = self._box(region, target)
-        if box is None:
+        """Lays mouth or eye of a key frame on the layers, within a soft ellipse."""
+        box = face_box(region, target)
+        inside = clipped(box, self.size) if box else None
+        if box is None or inside is None:
             return
-        x0, y0, x1, y1 = box
-        inside = (max(x0, 0), max(y0, 0), min(x1, self.size), min(y1, self.size))
-        if inside[2] - inside[0] < 8 or inside[3] - inside[1] < 8:
-            return
-        softness = HAND_SOFTNESS if region in HAND_SIDES else PATCH_SOFTNESS
-        solver = FlowSolver(inside, PATCH_CELL_PX * self.size // 256, self.size, softness)
-        source = self._points[key]
-        if region in HAND_SIDES:
-            flow = hand_flow(solver, points, source, region)
-            mask = _hand_mask(target.hands[HAND_SIDES[region], :, :2], inside)
-        else:
-            flow = body_flow(solver, points, source)
-            rows, columns = slice(inside[1] - y0, inside[3] - y0), slice(inside[0] - x0, inside[2] - x0)
-            mask = _ellipse(x1 - x0, y1 - y0)[rows, columns]
-        patch = sample(self._bank[key].rgba, flow)
-        part = layers[inside[1] : inside[3], inside[0] : inside[2]]
-        part[:] = _blended(np.ascontiguousarray(part), patch, mask)
+        flow = body_flow(self._patch_solver(inside, PATCH_SOFTNESS), points, self._points[key])
+        rows, columns = (
+            slice(inside[1] - box[1], inside[3] - box[1]),
+            slice(inside[0] - box[0], inside[2] - box[0]),
+        )
+        self._lay(layers, inside, key, flow, ellipse(box[2] - box[0], box[3] - box[1])[rows, columns])
 
-    def _box(self, region: str, target: Landmarks) -> tuple[int, int, int, int] | None:
-        """x0, y0, x1, y1 px of a region's patch; it may reach over the canvas."""
-        if region == "mouth":
-            points, grow = target.face[topo.LIPS_OUTER, :2], (1.5, 2.0)
-        elif region == "eye_left":
-            points, grow = target.face[np.concatenate([topo.EYE_LEFT, topo.BROWS[1]]), :2], (1.35, 1.5)
-        elif region == "eye_right":
-            points, grow = target.face[np.concatenate([topo.EYE_RIGHT, topo.BROWS[3]]), :2], (1.35, 1.5)
-        else:
-            points, grow = target.hands[HAND_SIDES[region], :, :2], (1.5, 1.5)
-        low, high = points.min(0), points.max(0)
-        centre, half = (low + high) / 2, np.maximum((high - low) / 2, 4.0) * np.array(grow, np.float32)
-        if not (np.isfinite(centre).all() and (half < self.size).all()):
-            return None
-        x0, y0 = np.floor(centre - half).astype(int)
-        x1, y1 = np.ceil(centre + half).astype(int)
-        return int(x0), int(y0), int(x1), int(y1)
+    def _lay_arm(self, layers: U8Image, side: int, key: int, target: Landmarks) -> None:
+        """Lays hand and forearm of a key frame on the layers, along their outline."""
+        source = self._bank[key].landmarks
+        with_elbow = elbow_known(source, side) and elbow_known(target, side)
+        there = arm_points(target, side, with_elbow, self._body_scale)
+        box = arm_box(there, self._body_scale, self.size)
+        inside = clipped(box, self.size) if box else None
+        if inside is None:
+            return
+        here = arm_points(source, side, with_elbow, self._body_scale)
+        flow = self._patch_solver(inside, HAND_SOFTNESS).solve(there, here, arm_weights())
+        presence = np.float32(hand_presence(float(target.hand_confidence[side])))
+        self._lay(layers, inside, key, flow, presence * arm_mask(there, inside, self._body_scale))
+
+    def _patch_solver(self, box: Box, softness: float) -> FlowSolver:
+        return FlowSolver(box, PATCH_CELL_PX * self.size // 256, self.size, softness)
+
+    def _lay(self, layers: U8Image, box: Box, key: int, flow: FloatArray, mask: FloatArray) -> None:
+        part = layers[box[1] : box[3], box[0] : box[2]]
+        part[:] = _blended(np.ascontiguousarray(part), sample(self._bank[key].rgba, flow), mask)
+
+
+def _far_hand_first(target: Landmarks) -> list[str]:
+    """The hands' regions in the order in which guidance draws them too."""
+    depth = target.hands[:, :, 2].mean(1) + target.pose[topo.WRISTS, 2]
+    regions = list(HAND_SIDES)
+    return [regions[index] for index in np.argsort(-depth)]
 
 
 def _blended(below: U8Image, above: cv2.typing.MatLike, mask: FloatArray) -> U8Image:
     """`above` over `below`, both (h, w, C) uint8, where mask (h, w), 0..1, says so."""
     return np.asarray(cv2.blendLinear(below, above, 1.0 - mask, mask), np.uint8)
-
-
-def _hand_mask(points: FloatArray, box: tuple[int, int, int, int]) -> FloatArray:
-    """(h, w) float32 over `box`: 1 on palm and fingers, soft just outside them. points: (21, 2) px."""
-    x0, y0, x1, y1 = box
-    mask = np.zeros((y1 - y0, x1 - x0), np.float32)
-    finger_px = max(2, round(0.28 * float(np.linalg.norm(points[9] - points[0]))))
-    local = np.round(points - (x0, y0)).astype(np.int32)
-    cv2.fillConvexPoly(mask, cv2.convexHull(local[topo.PALM]), 1.0)
-    for start, end in topo.HAND_BONES:
-        cv2.line(mask, local[start].tolist(), local[end].tolist(), 1.0, finger_px)
-    return np.asarray(cv2.blur(mask, (finger_px // 2 * 2 + 1,) * 2))
-
-
-def _ellipse(width: int, height: int) -> FloatArray:
-    """(height, width) float32: 1 in the middle, falling softly to 0 at the ellipse that touches the box."""
-    x = (np.arange(width, dtype=np.float32) + 0.5) * (2.0 / width) - 1.0
-    y = (np.arange(height, dtype=np.float32) + 0.5) * (2.0 / height) - 1.0
-    return np.clip((1.0 - np.sqrt(x * x + y[:, None] * y[:, None])) * 3.0, 0.0, 1.0)

@@ -175,6 +175,7 @@ def _package(
         "neutral": identity.arrays(),
         "keyframes": keyframes,
         "plate": identity.plate,
+        "bare_torso": identity.bare_torso,
         "models": {MODEL_NAME: model},
         "consent": _consent(options),
         "preview_jpeg": _jpeg(keyframes[0].rgb),

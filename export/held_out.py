@@ -296,7 +296,7 @@ def _driven(avatar: Avatar, config: PipelineConfig, neutral: Neutral) -> Pipelin
 def replace_keyframes(avatar: Avatar) -> Avatar:
     """The avatar with mid-grey key frames: what the network makes of guidance alone."""
     grey = tuple(replace(key, rgb=np.full_like(key.rgb, 128)) for key in avatar.keyframes)
-    return replace(avatar, keyframes=grey, plate=np.full_like(avatar.plate, 128))
+    return replace(avatar, keyframes=grey, plate=np.full_like(avatar.plate, 128), bare_torso=None)
 
 
 class _NearestFrame:

@@ -20,9 +20,11 @@ from engine.keyframes import BANK_SIZE, select_bank
 from engine.landmarks import Landmarks
 from engine.member_codec import NPZ_ERRORS
 from engine.motion import VISIBLE, Neutral, build_neutral, motion_of
-from engine.prior import KeyImage
+from engine.patches import shown_arm
+from engine.prior import CELL_PX, KeyImage
 from engine.retarget import Retargeter, Support, chest_shift, head_pose, shoulder_shift, support_of
 from engine.torso import TorsoModel, fit_torso
+from engine.warp import FlowSolver, control_points, sample, trunk_flow
 
 U8Image = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
@@ -31,6 +33,8 @@ HELD_OUT = 0.2  # share of the footage, at its end, that training never sees
 HANDS_SHOWN = 0.03  # a hand in fewer frames than this is a tracking error or no use
 _PERSON_GONE = 25  # matte below which a pixel surely shows background
 _PLATE_FRAMES = 120  # enough for a median
+_BARE_FRAMES = 64
+_SEEN_OFTEN = 3  # frames that must show a pixel before their median is believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,7 @@ class Identity:
     bank: tuple[int, ...]  # frame indices of the key frames
     keys: tuple[KeyImage, ...]
     plate: U8Image  # (S, S, 3) uint8, the background without the person
+    bare_torso: U8Image | None = None  # (S, S, 4) uint8, the person of the first key frame without arms
 
     def retargeter(self) -> Retargeter:
         """Drives this person by their own motion until another driver is set."""
@@ -138,7 +143,13 @@ def learn_identity(prepared: Prepared, bank_size: int = BANK_SIZE) -> Identity:
     bank = select_bank(measured, neutral, bank_size)
     keys = tuple(KeyImage(np.dstack([prepared.rgb[i], prepared.matte[i]]), measured[i]) for i in bank)
     return Identity(
-        neutral, support, torso, tuple(bank), keys, background_plate(prepared.rgb[:end], prepared.matte[:end])
+        neutral,
+        support,
+        torso,
+        tuple(bank),
+        keys,
+        background_plate(prepared.rgb[:end], prepared.matte[:end]),
+        bare_torso(keys, neutral),
     )
 
 
@@ -165,3 +176,28 @@ def background_plate(rgb: U8Image, matte: U8Image) -> U8Image:
     seen = (~total.mask[..., 0]).sum(0) >= 3
     plate = np.ma.median(total, axis=0).filled(0).astype(np.uint8)  # type: ignore[no-untyped-call]
     return np.asarray(cv2.inpaint(plate, (~seen).astype(np.uint8), 5, cv2.INPAINT_TELEA), np.uint8)
+
+
+def bare_torso(keys: Sequence[KeyImage], neutral: Neutral) -> U8Image | None:
+    """The person of keys[0] without hands and forearms, (S, S, 4) uint8: the median of what shows past them.
+
+    None where no key frame shows an arm. What arms always cover keeps them.
+    """
+    some = keys[:_BARE_FRAMES]
+    size, body_scale = some[0].landmarks.width, float(neutral.body_scale)
+    arms = [
+        np.maximum(*(shown_arm(key.landmarks, side, size, body_scale) for side in (0, 1))) for key in some
+    ]
+    if not any(mask.any() for mask in arms):
+        return None
+    solver = FlowSolver((0, 0, size, size), max(2, CELL_PX * size // 256), size)
+    rest = control_points(some[0].landmarks)
+    flows = [trunk_flow(solver, rest, control_points(key.landmarks)) for key in some]
+    people = np.stack([sample(key.rgba, flow) for key, flow in zip(some, flows, strict=True)])
+    covered = np.stack([sample(mask, flow) for mask, flow in zip(arms, flows, strict=True)]) > 64
+    shown: np.ma.MaskedArray[Any, np.dtype[np.uint8]] = np.ma.masked_array(  # type: ignore[no-untyped-call]
+        people, np.repeat(covered[..., None], 4, axis=3)
+    )
+    behind = np.ma.median(shown, axis=0).filled(0).astype(np.uint8)  # type: ignore[no-untyped-call]
+    often = (~covered).sum(0) >= _SEEN_OFTEN
+    return np.where(often[..., None], behind, np.median(people, axis=0).astype(np.uint8))

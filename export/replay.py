@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.avatar import Avatar
+from engine.avatar import LOSSLESS_KEYFRAMES, Avatar
 from engine.landmarks import Landmarks
 from engine.motion import Neutral
 from engine.pipeline import Pipeline, PipelineConfig, Rendered
@@ -40,7 +40,7 @@ def replay(avatar: Avatar, runner: Runner, frames: Iterable[Landmarks], steps: i
 
 def poses(avatar: Avatar, between: int) -> list[Landmarks]:
     """The avatar's own key frames one after the other, with `between` poses on the way to each next one."""
-    keys = [key.landmarks for key in avatar.keyframes]
+    keys = [key.landmarks for key in avatar.keyframes[:LOSSLESS_KEYFRAMES]]
     shares = np.linspace(0.0, 1.0, between + 1, endpoint=False)
     ways = [_mixed(here, there, float(share)) for here, there in pairwise(keys) for share in shares]
     return [*ways, keys[-1]]

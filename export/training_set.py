@@ -81,7 +81,9 @@ class TrainingSet:
         self.targets = [
             retargeter.target(motion_of(frame, identity.neutral)) for frame in prepared.landmarks[:end]
         ]
-        self._builder = PriorBuilder(identity.keys, identity.neutral, identity.plate)
+        self._builder = PriorBuilder(
+            identity.keys, identity.neutral, identity.plate, bare_torso=identity.bare_torso
+        )
         painter = GuidancePainter(prepared.size)
         self._clean = prepared.rgb[:end]
         self._shot = prepared.shot

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.puppet import Pose, Puppet
 from engine import topology as topo
 from engine.landmarks import RIGHT, Landmarks
-from engine.warp import FlowSolver, body_flow, control_points, hand_flow, sample
+from engine.warp import FlowSolver, body_flow, control_points, sample, trunk_flow
 
 FloatArray = NDArray[np.float32]
 
@@ -170,14 +170,20 @@ def test_a_limb_that_moved_a_little_takes_its_sleeve_along(solver: FlowSolver) -
     assert found @ wanted > 0.4 * wanted @ wanted
 
 
-def test_a_hand_carries_itself(solver: FlowSolver) -> None:
-    source, target = person(Pose(hands=RAISED)), person(Pose(hands=(None, (-1.7, 1.2)), spread=1.15))
-    flow = hand_flow(solver, control_points(target), control_points(source), "hand_right")
-    missed = [
-        np.linalg.norm(at(flow, there[:2]) - here[:2])
-        for there, here in zip(target.hands[RIGHT], source.hands[RIGHT], strict=True)
-    ]
-    assert np.mean(missed) < 3.0
+def test_limbs_and_face_do_not_drag_the_trunk(solver: FlowSolver) -> None:
+    """Arms are patches of their own, and a turned head once dragged the collar along."""
+    source, target = person(Pose(hands=RAISED)), person(Pose(x=0.25, yaw_deg=10, hands=(None, (-1.3, 1.75))))
+    trunk, body = (
+        flow(solver, control_points(target), control_points(source)) for flow in (trunk_flow, body_flow)
+    )
+    wrist = target.pose[topo.WRISTS[RIGHT], :2]
+    chest = target.pose[topo.SHOULDERS, :2].mean(0)
+    wanted = source.pose[topo.SHOULDERS, :2].mean(0) - chest
+    for place in (wrist, chest):
+        assert np.linalg.norm(at(trunk, place) - np.round(place) - wanted) < 1.0
+    assert np.linalg.norm(at(body, wrist) - np.round(wrist) - wanted) > 2.0
+    nose = target.face[4, :2]
+    assert np.linalg.norm(at(trunk, nose) - source.face[4, :2]) < 2.0
 
 
 def test_unseen_parts_carry_nothing() -> None:
