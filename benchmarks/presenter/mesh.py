@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,15 @@ HIDDEN_BONES = ("Hips", "LeftUpLeg", "LeftLeg", "LeftFoot", "LeftToeBase",
 class Look:
     """Which assets make up one person; paths are relative to the asset folder, without suffix."""
 
-    macros: tuple[str, ...]
+    macros: Mapping[str, float]  # macro target -> weight
     proxies: Mapping[str, str]  # part name -> proxy stem
     textures: Mapping[str, str]  # part name -> file below textures/
+    reshape: Callable[[Array], Array] | None = None  # (N, 3) base mesh -> (N, 3), before anything hangs on it
+    hidden_bones: tuple[str, ...] = HIDDEN_BONES
 
 
 MAN = Look(
-    macros=("caucasian-male-young", "universal-male-young-averagemuscle-averageweight"),
+    macros={"caucasian-male-young": 1.0, "universal-male-young-averagemuscle-averageweight": 1.0},
     proxies={
         "clothes": "clothes/male_casualsuit05/male_casualsuit05",
         "eyes": "eyes/high-poly",
@@ -213,11 +215,14 @@ class Person:
         if not (assets / "base/base.obj").is_file():
             raise FileNotFoundError(f"{assets}: no base/base.obj; pass the synthetic_person folder")
         self._assets = assets
+        self._hidden_bones = look.hidden_bones
         self._deltas: dict[str, Delta] = {}
         base = read_obj(assets / "base/base.obj")
         self.rest: Array = base.vertices * DECIMETRE
-        for macro in look.macros:
-            self._add_delta(self.rest, read_target(assets / f"targets_macro/{macro}.target.gz"), 1.0)
+        for macro, weight in look.macros.items():
+            self._add_delta(self.rest, read_target(assets / f"targets_macro/{macro}.target.gz"), weight)
+        if look.reshape is not None:
+            self.rest = look.reshape(self.rest)
         self.bones = self._read_bones()
         weights = self._split_arm_weights(self._read_weights())
         self.bone_names: list[str] = list(weights)
@@ -291,7 +296,7 @@ class Person:
         self, name: str, texture: str, mesh: ObjMesh, keep: npt.NDArray[np.bool_], skin: _Skin
     ) -> None:
         """Keeps the faces that can ever be in the picture and renumbers their vertices."""
-        below = [self.bone_names.index(bone) for bone in HIDDEN_BONES if bone in self.bone_names]
+        below = [self.bone_names.index(bone) for bone in self._hidden_bones if bone in self.bone_names]
         is_below = skin.weights[:, below].sum(axis=1) > 0.5
         keep = keep & ~is_below[mesh.faces].all(axis=1)
         used, inverse = np.unique(mesh.faces[keep], return_inverse=True)
