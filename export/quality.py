@@ -111,24 +111,22 @@ def judge(stats: Sequence[FrameStats], landmarks: Sequence[Landmarks], frame_s: 
     Raises FootageError for what no training can mend.
     """
     seen = np.array([frame.face_confidence >= SEEN for frame in landmarks], bool)
-    hidden = np.array([bool(s) and covered(f) for s, f in zip(seen, landmarks, strict=True)], bool)
     if not seen.any() or seen.mean() < MIN_FACE_SHARE:
-        if seen.any():
-            _duration(float(seen.sum()) * frame_s)
         raise FootageError(
             f"a face is in {100 * float(np.mean(seen)) if len(seen) else 0:.0f} % of the frames, wanted "
             f"{100 * MIN_FACE_SHARE:.0f} %: stay in the picture, facing the camera, in good light"
         )
+    hidden = [covered(frame) for frame, face in zip(landmarks, seen, strict=True) if face]
     _alone(stats)
-    warnings = [_uncovered(float(hidden.sum() / seen.sum()))]
+    warnings = [_uncovered(float(np.mean(hidden)))]
     good = usable(landmarks, stats)
-    warnings.append(_duration(float(good.sum()) * frame_s))
     faces = np.stack([frame.face for frame, use in zip(landmarks, good, strict=True) if use])
     warnings += [
         _size(float(np.median(np.ptp(faces[..., 0], axis=1)))),
         _light(_median([frame.luma for frame in stats])),
         _evenness(_median([frame.one_sided for frame in stats])),
         _focus(_median([frame.sharpness for frame in stats])),
+        _duration(float(good.sum()) * frame_s),  # last of the errors: longer footage would mend none of them
         *_variety(faces),
         _hands(landmarks),
     ]
@@ -141,7 +139,7 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < MIN_USABLE_S:
+    if round(seconds, 1) < MIN_USABLE_S:
         raise FootageError(
             f"{seconds:.1f} s of usable footage, wanted {MIN_USABLE_S:.0f} s or more, best 30 s: film longer"
         )
