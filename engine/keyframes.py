@@ -23,7 +23,7 @@ HAND_SIDES = {"hand_left": LEFT, "hand_right": RIGHT}
 BANK_SIZE = 128  # 40 score 0.3 dB less, 320 no more
 KEEP_UNLESS = 0.8  # a region changes its key frame only for one that is at least a fifth nearer: no flicker
 GHOST_HAND, MISSING_HAND = 3.0, 1.0  # cost of a hand that should not be there, and of one that should
-BARED = 0.4  # of those costs are left where the key frames' arms are taken away
+BARED = 0.25  # of those costs are left where the key frames' arms are taken away
 HANGING_ELBOW = 0.85  # shoulder distances below the shoulder: where elbows are that nobody sees
 SAME_PLACE = 0.35  # shoulder distances within which two hands are in the same place
 COVERED = 4.0  # cost of a part of the face with a hand over it: the hand would come along
@@ -42,7 +42,7 @@ def region_features(landmarks: Landmarks, neutral: Neutral) -> dict[str, FloatAr
     turned = angles / 25.0
     features = {
         "head": np.concatenate(
-            [angles / 10.0, 1.5 * place, [8.0 * np.log(max(scale, 1e-3) / float(neutral.scale))]]
+            [angles / 10.0, 0.75 * place, [8.0 * np.log(max(scale, 1e-3) / float(neutral.scale))]]
         ),
         "mouth": np.concatenate(
             [_shape(face, neutral, topo.LIPS_OUTER), _shape(face, neutral, topo.LIPS_INNER), turned]
@@ -76,7 +76,7 @@ def _torso(landmarks: Landmarks, neutral: Neutral) -> FloatArray:
     hanging = neutral.shoulders[:, :2] + np.array([0.0, HANGING_ELBOW * neutral.body_scale], np.float32)
     elbows = elbow_seen * landmarks.pose[topo.ELBOWS, :2] + (1.0 - elbow_seen) * hanging
     wrists = np.where(hand_seen, landmarks.hands[:, 0, :2], neutral.rest_wrists[:, :2])
-    moved = 2.0 * (shoulders - neutral.shoulders[:, :2])
+    moved = 4.0 * (shoulders - neutral.shoulders[:, :2])
     limbs = [elbows - hanging, 1.5 * (wrists - neutral.rest_wrists[:, :2])]
     return np.asarray(np.concatenate([moved, *limbs]).ravel() / neutral.body_scale, np.float32)
 

@@ -17,7 +17,7 @@ from engine.motion import VISIBLE
 FloatArray = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 
-FOREARM_WIDTH = 0.19  # shoulder distances, sleeve included
+FOREARM_WIDTH = 0.24  # shoulder distances, sleeve included
 UNSEEN_FOREARM = 1.6  # palm lengths of forearm that are drawn where the elbow is not known
 BEYOND_WRIST = 0.6  # forearm lengths that a hand reaches where only the wrist is known
 FADE = (
