@@ -232,7 +232,7 @@ def draw_studio(random: Random) -> Studio:
     brightness = float(random.uniform(0.5, 0.82))
     tint = np.array([1 + warmth, 1.0, 1 - warmth])
     framing = random.choice(3, p=[0.25, 0.25, 0.5])  # head, bust, upper body with hands
-    low, high = ((0.38, 0.5), (0.55, 0.7), (0.7, 0.92))[framing]
+    low, high = ((0.26, 0.4), (0.42, 0.58), (0.58, 0.8))[framing]
     height = float(random.uniform(low, high))
     drop = float(height * random.uniform(*((0.02, 0.12), (0.15, 0.25), (0.25, 0.32))[framing]))
     return Studio(

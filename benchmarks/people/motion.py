@@ -149,7 +149,7 @@ def add_hands(clip: Performance, random: Random) -> None:
                     target[:, side] += weight * (source - target[:, side])
                 clip.wrist[:, side] += share[:, None] * place
                 clip.forward[:, side, 2] += 1.2 * share * (1 - share)
-        start += length + float(random.uniform(0.2, 1.6))
+        start += length + float(random.uniform(0.1, 0.8))
 
 
 def add_head(clip: Performance, random: Random) -> None:
