@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from engine.avatar import Avatar, HeldOutFrame
@@ -74,21 +75,25 @@ def held_out_frames(prepared: Prepared, count: int = HELD_OUT_FRAMES) -> list[He
     tail = range(prepared.tail_start, len(prepared.rgb))
     faces = np.stack([prepared.landmarks[index].face[:, :2] for index in tail])
     moved = np.concatenate([[0.0], np.abs(np.diff(faces, axis=0)).mean(axis=(1, 2))])
-    seen = [
-        prepared.landmarks[index].face_confidence > 0 and prepared.shot[index] == prepared.shot[tail[0]]
-        for index in tail
-    ]
-    while count > 1 and not (starts := _stretches(seen, count)):
+    seen = [prepared.landmarks[index].face_confidence > 0 for index in tail]
+    shots = prepared.shot[prepared.tail_start :]
+    while count > 1 and not _stretches(seen, shots, count):
         count -= 1
-    start = max(starts, key=lambda at: float(moved[at : at + count].sum())) if count > 1 else 0
+    starts = _stretches(seen, shots, count) or [0]
+    start = max(starts, key=lambda at: float(moved[at + 1 : at + count].sum()))
     return [
         held_out_frame(prepared.rgb[index], prepared.landmarks[index])
         for index in tail[start : start + count]
     ]
 
 
-def _stretches(seen: Sequence[bool], count: int) -> list[int]:
-    return [at for at in range(len(seen) - count + 1) if all(seen[at : at + count])]
+def _stretches(seen: Sequence[bool], shots: NDArray[np.int32], count: int) -> list[int]:
+    """Where that many frames of one shot begin that all show a face."""
+    return [
+        at
+        for at in range(len(seen) - count + 1)
+        if all(seen[at : at + count]) and shots[at] == shots[at + count - 1]
+    ]
 
 
 def held_out_frame(rgb: U8Image, landmarks: Landmarks) -> HeldOutFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain, cycle, islice
 from pathlib import Path
@@ -24,6 +25,9 @@ from export import prepare as prepare_module
 from export.footage import Footage, load_footage
 from export.framing import Framing
 from export.prepare import prepare
+from export.prepared import Identity, Prepared
+from export.quality_gate import held_out_frames
+from export.training_set import TrainingSet
 
 Image = NDArray[np.uint8]
 PRESENTER = Path(__file__).parent / "data" / "presenter_driver.mp4"
@@ -173,6 +177,30 @@ def test_at_a_cut_everything_starts_afresh_but_the_chest(
     moved = after.face[:, 0].mean() - before.face[:, 0].mean()
     assert moved == pytest.approx(jump, abs=15)
     assert after.chest_confidence < 0.5 or after.chest[0] - before.chest[0] == pytest.approx(jump, abs=15)
+
+
+def test_training_never_takes_a_previous_picture_from_before_a_cut(
+    prepared: Prepared, identity: Identity
+) -> None:
+    cut = 30
+    shots = (np.arange(len(prepared.rgb)) >= cut).astype(np.int32)
+    data = TrainingSet(replace(prepared, shot=shots), identity, seed=1)
+    data._own_output[:cut] = 255  # what the network made of the frames before it
+    white = [
+        [float((data._previous(frame) > 250).mean()) > 0.5 for _ in range(50)]
+        for frame in (cut - 1, cut, cut + 1, cut + 6)
+    ]
+    assert any(white[0])
+    assert not any(map(any, white[1:]))
+
+
+def test_the_frames_that_judge_an_export_are_of_one_shot(prepared: Prepared) -> None:
+    """The longest one of the tail, not what is before its first cut."""
+    shots = np.searchsorted([prepared.tail_start + 2], np.arange(len(prepared.rgb)), "right").astype(np.int32)
+    frames = held_out_frames(replace(prepared, shot=shots), 5)
+    assert len(frames) == 5
+    first = prepared.landmarks[prepared.tail_start + 1].face
+    assert not any(np.array_equal(frame.landmarks.face, first) for frame in frames)
 
 
 # Files as cameras and browsers write them
