@@ -32,6 +32,7 @@ from export.twin import HalfTwin, RunningTwin
 
 TOOLS = ("onnx", "onnxruntime", "torch")
 BETWEEN = 1  # poses between key frames that feeds are taken from
+MOST_POSES = 80  # each takes nine runs of the float32 network
 EVERY_FEED = 5  # is kept; see feeds_of
 PROBE_EVERY = 7  # of the kept feeds is measured on; the rest set the scales
 
@@ -108,7 +109,9 @@ def convert(
     before = OnnxRunner(avatar.models[TORCH_SOURCE], threads=1)
     try:
         say("posing", 0.0)
-        feeds = feeds_of(avatar, before, poses(avatar, BETWEEN), EVERY_FEED)
+        way = poses(avatar, BETWEEN)
+        step = 1 if len(way) <= MOST_POSES else -(-len(way) // MOST_POSES) | 1  # odd: some between key frames
+        feeds = feeds_of(avatar, before, way[::step], EVERY_FEED)
         probes = feeds[::PROBE_EVERY]
         say("converting", 0.0)
         model, facts = _converted(network, wanted, feeds, probes, say)
