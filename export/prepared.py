@@ -166,7 +166,8 @@ def _with_chest(frame: Landmarks, neutral: Neutral, shift: FloatArray) -> Landma
 def background_plate(rgb: U8Image, matte: U8Image) -> U8Image:
     """The background (S, S, 3) uint8: the median of what shows past the person, the rest filled in."""
     step = max(1, len(rgb) // _PLATE_FRAMES)
-    grow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
+    reach = max(9, 9 * rgb.shape[1] // 256) | 1
+    grow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     total: np.ma.MaskedArray[Any, np.dtype[np.uint8]] = np.ma.masked_array(  # type: ignore[no-untyped-call]
         rgb[::step],
         np.repeat(
