@@ -1,4 +1,4 @@
-"""The live server for tests of the studio: short prompts, and an avatar of 64 px within seconds.
+"""The live server for tests of the studio: short prompts, and an avatar of 128 px within a minute.
 
 The page is driven as anybody drives it; only this configuration differs from that of `avatarcast serve`.
 """
@@ -21,8 +21,8 @@ MINUTES = 0.2
 # What the presenter of tests/data/presenter_driver.mp4 does, and one thing that she does not.
 SCRIPT = Script(
     asked=(
-        Prompt("Sides", "Turn your head to both sides.", 4, ("left", "right")),
-        Prompt("Blink", "Blink three times.", 4, ("blink",)),
+        Prompt("Right", "Turn your head to your right, and back.", 3, ("right",)),
+        Prompt("Blink", "Blink three times.", 3, ("blink",)),
         Prompt("Up", "Look up.", 1, ("up",)),
     ),
     closing=(Prompt("Rest", "Look at the camera and rest.", 2, (), "Read this."),),
@@ -36,7 +36,7 @@ def main() -> int:
     args = parser.parse_args()
     avatars = Avatars([served_file("bundled", "auto", MarkStyle())])
     config = StudioConfig(
-        args.studio, script=SCRIPT, minutes=(MINUTES, 2.0), usual_minutes=MINUTES, options=("--size=64",)
+        args.studio, script=SCRIPT, minutes=(MINUTES, 2.0), usual_minutes=MINUTES, options=("--size=128",)
     )
     studio = Studio(config, avatars, lambda path: served_file(path, "auto", MarkStyle()))
     studio.offer_avatars()

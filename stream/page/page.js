@@ -183,7 +183,7 @@ function onStats(message) {
   meter("fps-out", message.fps_out, 1);
   meter("fps-in", message.fps_in, 1);
   byId("calibrate").disabled = message.calibrating || !byId("count").hidden;
-  const words = message.message ?? STATE_WORDS[message.state] ?? "";
+  const words = message.message ?? STATE_WORDS[message.state] ?? studio.words();
   if (message.state === "live") say("live", "Live", words);
   else if (message.state === "calibrating") say("live", "Calibrating", words);
   else if (message.state === "starting") say("connecting", "Starting", words);

@@ -3,30 +3,14 @@
 import { Told, ask, get, pictureUrl, post } from "/api.js";
 import { setFilming } from "/devices.js";
 import { Guide, isDone } from "/guide.js";
+import { STAGES, leftWords, megabytes, share } from "/job_words.js";
 import { Upload } from "/upload.js";
 
 const POLL_MS = 1000;
 const STEPS = ["consent", "record", "taken", "done"]; // those of the list at the top; "job" is the third as well
-const STAGES = {
-  starting: "Starting",
-  tracking: "Finding face, hands and shoulders",
-  "cutting out": "Cutting you out of the background",
-  "building priors": "Preparing to learn",
-  training: "Learning how you look and move",
-  exporting: "Packing the avatar",
-  measuring: "Measuring how well it does",
-  quantising: "Making it quicker",
-};
 const READY = "Sit so that your shoulders and your raised hands are in the picture, with light on your face.";
 
 const byId = (id) => document.getElementById(id);
-const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
-const share = ({ elapsed_s: done, remaining_s: left }) => `${Math.floor((100 * done) / Math.max(done + left, 1))} %`;
-
-function leftWords(s) {
-  if (s < 1) return "nearly done";
-  return s < 50 ? "less than a minute left" : `about ${Math.round(s / 60)} min left`;
-}
 
 function setText(id, text) {
   if (byId(id).textContent !== text) byId(id).textContent = text; // else screen readers repeat it
@@ -77,11 +61,17 @@ export class Studio {
     await this.#refresh();
   }
 
+  // For a call beside a training: it has the lower priority, but the same processor.
+  words() {
+    return this.told?.job?.state === "running" ? "An avatar is being made meanwhile: pictures may come slower." : "";
+  }
+
   async open() {
     await this.#refresh();
     byId("studio").showModal();
-    const running = this.told.job?.state === "running";
-    this.#show(running ? "job" : "consent");
+    const { job, takes } = this.told;
+    const isOpen = job && job.state !== "done" && takes.some(({ name, avatar }) => name === job.take && !avatar);
+    this.#show(isOpen ? "job" : "consent");
   }
 
   async #refresh() {
