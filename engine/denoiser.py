@@ -24,11 +24,12 @@ _LEVEL_FREQUENCIES = 8
 
 @dataclass(frozen=True, slots=True)
 class DenoiserConfig:
-    """Shape of the U-Net. The default takes about 1.3 GMAC at 256 px."""
+    """Shape of the U-Net. The default takes about 1.5 GMAC at 256 px."""
 
     size: int = 256  # px of the square canvas, multiple of 64 (pixel-unshuffle down to 64 cells)
     widths: tuple[int, int, int] = (48, 96, 160)  # channels at 64, 32 and 16 cells
     middle_blocks: int = 3
+    fine_blocks: int = 2  # at 64 cells, on the way up
 
     def __post_init__(self) -> None:
         if self.size % GRID or self.size < 2 * GRID:
@@ -40,8 +41,8 @@ class DenoiserConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DenoiserConfig:
-        """Inverse of `to_dict`. Raises TypeError for unknown names."""
-        return cls(**{**values, "widths": tuple(values["widths"])})
+        """Inverse of `to_dict`; older ones had one fine block. Raises TypeError for unknown names."""
+        return cls(**{"fine_blocks": 1, **values, "widths": tuple(values["widths"])})
 
 
 class ModulatedBlock(nn.Module):
@@ -89,6 +90,7 @@ class Denoiser(nn.Module):
         self.middle_out = nn.ModuleList(ModulatedBlock(middle, EMBEDDING) for _ in range(2))
         self.up_fine = nn.Conv2d(middle, fine, 1)
         self.fine_out = ModulatedBlock(fine, EMBEDDING)
+        self.fine_more = nn.ModuleList(ModulatedBlock(fine, EMBEDDING) for _ in range(config.fine_blocks - 1))
         self.head = nn.Conv2d(fine, 3 * self.factor**2, 3, padding=1)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
@@ -114,7 +116,10 @@ class Denoiser(nn.Module):
         for block in self.middle_out:
             x = block(x, embedding)
         x = F.interpolate(self.up_fine(x), scale_factor=2.0, mode="nearest") + fine
-        return self.finish(self.fine_out(x, embedding), prior, embedding)
+        x = self.fine_out(x, embedding)
+        for block in self.fine_more:
+            x = block(x, embedding)
+        return self.finish(x, prior, embedding)
 
     def at_coarse(self, x: Tensor, embedding: Tensor) -> Tensor:
         """What is done at 16 cells; x: (N, widths[2], 16, 16)."""

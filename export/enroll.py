@@ -9,21 +9,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from io import BytesIO
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
-from engine.avatar import Avatar, KeyFrame, save_avatar
+from engine.avatar import Avatar, save_avatar
 from engine.denoiser import Denoiser, DenoiserConfig
 from engine.errors import RunnerError, SettingsError
 from engine.runner import denoiser_inputs
+from export.assembly import assembled, kept_fields
 from export.base_weights import load_base, starting_network
 from export.enroll_options import DEFAULT_SIZE_PX, EnrollOptions
 from export.held_out import measure_held_out
@@ -162,26 +160,10 @@ def _package(
     listener.stage("exporting", 1.0)
     model, agreement = _export(network, prepared.size)
     listener.advance(1.0)
-    keyframes = tuple(
-        KeyFrame(
-            np.ascontiguousarray(key.rgba[..., :3]), np.ascontiguousarray(key.rgba[..., 3]), key.landmarks
-        )
-        for key in identity.keys
+    unmeasured = replace(
+        assembled(options.out.stem, prepared, identity, {MODEL_NAME: model}, _consent(options)),
+        held_out=tuple(held_out_frames(prepared)),
     )
-    fields: dict[str, Any] = {
-        "name": options.out.stem,
-        "size": prepared.size,
-        "fps": prepared.fps,
-        "neutral": identity.arrays(),
-        "keyframes": keyframes,
-        "plate": identity.plate,
-        "bare_torso": identity.bare_torso,
-        "models": {MODEL_NAME: model},
-        "consent": _consent(options),
-        "preview_jpeg": _jpeg(keyframes[0].rgb),
-    }
-    fields["held_out"] = tuple(held_out_frames(prepared))
-    unmeasured = Avatar(manifest={"models": {}}, report={}, **fields)
     listener.stage("measuring", 1.0)
     measured = measure_held_out(
         unmeasured, prepared, progress=lambda done, total: listener.advance(done / total)
@@ -197,11 +179,17 @@ def _package(
     variants: dict[str, Mapping[str, Any]] = {
         MODEL_NAME: {"precision": "fp32", "steps": 1, "parity": agreement}
     }
+    models = dict(unmeasured.models)
     if (int8 := _int8(unmeasured, network, listener)) is not None:
-        fields["models"][int8.name] = int8.model
+        models[int8.name] = int8.model
         variants[int8.name] = int8.facts
-    fields["report_png"] = held_out_picture(measured, fields["name"], prepared.fps, training)
-    return save_avatar(options.out, **fields, report=measured.report, training=training, variants=variants)
+    finished = replace(
+        unmeasured,
+        models=models,
+        report=measured.report,
+        report_png=held_out_picture(measured, unmeasured.name, prepared.fps, training),
+    )
+    return save_avatar(options.out, **kept_fields(finished), training=training, variants=variants)
 
 
 def _export(network: Denoiser, size: int) -> tuple[bytes, dict[str, Any]]:
@@ -241,9 +229,3 @@ def _consent(options: EnrollOptions) -> dict[str, Any]:
         "date": now.date().isoformat(),
         "person": options.person,
     }
-
-
-def _jpeg(rgb: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
-    buffer = BytesIO()
-    Image.fromarray(rgb).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
