@@ -93,9 +93,8 @@ def _prepare_only(options: EnrollOptions, display: Display, as_json: bool) -> in
     prepared, origin = prepare_only(options, display)
     display.close()
     out, frames, size = options.prepared_out, len(prepared.rgb), prepared.size
-    train = shlex.join(
-        ["avatarcast", "enroll", str(out), "--out", str(options.out), "--consent", options.statement]
-    )
+    what = ["avatarcast", "enroll", str(out), "--out", str(options.out), "--consent", options.statement]
+    train = shlex.join([*what, *(["--person", options.person] if options.person != "real" else [])])
     if as_json:
         facts = {"out": str(out), "frames": frames, "size": size, "fps": prepared.fps, **origin.to_dict()}
         print(json.dumps({**facts, "next": train}))
