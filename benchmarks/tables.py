@@ -20,6 +20,13 @@ BASELINE_ROWS = {
     "pipeline": "our whole pipeline, every tracker on every picture",
 }
 MOTIONS = {"yaw": "yaw", "pitch": "pitch", "roll": "roll", "lip_aperture": "lips", "lid_aperture": "lids"}
+MOTIONS |= {"wrists": "wrists", "fingers": "fingers"}
+DRIFTS = {
+    "cheek": "colour of the cheeks, CIEDE2000",
+    "cloth": "colour of the clothes, CIEDE2000",
+    "sharpness": "sharpness of the face, share",
+    "flicker": "change from picture to picture, share",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,15 +200,31 @@ def av_sync(record: Record) -> str:
     return markdown(("voice before the picture, ms (negative: after)", "p50 / p95 / p99"), rows)
 
 
-def follow(quality: Record) -> str:
-    """How faithfully each avatar follows each driver."""
-    several = len(quality["avatars"]) > 1
-    rows = []
-    for avatar in quality["avatars"]:
-        for driver in avatar["drivers"]:
-            name = f"{driver['label']}, {avatar['label']}" if several else driver["label"]
-            rows.append((name, *(_motion(driver["motion"][part]) for part in MOTIONS)))
-    return markdown(("driver", *MOTIONS.values()), rows)
+def follow(record: Record) -> str:
+    """How faithfully the avatar follows each driver, and in how many of the driver's pictures hands show."""
+    rows = [
+        (
+            driver["label"],
+            *(_motion(driver["motion"][part]) for part in MOTIONS),
+            f"{100 * driver['visible']['wrists']:.0f} %",
+        )
+        for driver in record["drivers"]
+    ]
+    return markdown(("driver", *MOTIONS.values(), "hands shown"), rows)
+
+
+def drift(record: Record) -> str:
+    """What changes over a long drive, beside its bounds."""
+    rows = [
+        (
+            text,
+            f"{record['drift'][name]['apart']:+.3f} (bound {record['bounds'][name][0]:g})",
+            f"{number(record['drift'][name]['slope_per_min'], 3)} (bound {record['bounds'][name][1]:g})",
+        )
+        for name, text in DRIFTS.items()
+    ]
+    minutes = f"{record['config']['minutes']:g} minutes"
+    return markdown((f"over {minutes}", "most, against the first time round", "per minute"), rows)
 
 
 def held_out(quality: Record, talking_head: Record) -> str:
@@ -254,7 +277,8 @@ TABLES: Mapping[str, Table] = {
     "baselines_live": Table(("baselines",), baselines_live),
     "av_sync": Table(("av_sync",), av_sync),
     "networks": Table(("export_bundled",), networks),
-    "follow": Table(("quality",), follow),
+    "follow": Table(("follow",), follow),
+    "drift": Table(("drift",), drift),
     "distillation": Table(("distillation",), distillation),
     "held_out": Table(("quality", "enroll_talking_head"), held_out),
 }

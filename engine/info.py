@@ -46,6 +46,7 @@ def facts(avatar: Avatar) -> dict[str, Any]:
         "fps": avatar.fps,
         "keyframes": len(avatar.keyframes),
         "held_out_frames": len(avatar.held_out),  # in the file, to judge exports by
+        "report_picture": bool(avatar.report_png),  # evaluate --picture writes it
         "bytes": sum(member["bytes"] for member in members.values()),  # unpacked
         "models": [
             {**avatar.manifest["models"][name], "name": name, "bytes": len(data)}
@@ -66,6 +67,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "consent", consent["statement"]
     yield "canvas", f"{found['size_px']} px, from footage at {found['fps']:g} frames/s"
     frames = f"{found['keyframes']} key frames, {found['held_out_frames']} held-out frames"
+    if found["report_picture"]:
+        frames += ", a picture of the report"
     yield "holds", f"{frames}, {found['bytes'] / _MB:.1f} MB unpacked"
     for model in found["models"]:
         known = [f"{key} {model[key]}" for key in ("precision", "steps") if key in model]

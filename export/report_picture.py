@@ -23,6 +23,7 @@ U8Image = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
 
 CELL_PX = 256  # at most, of one picture of the sheet
+PAIRS, PAIR_CELL_PX = 5, 150  # of driver and output in a row, and the side of each of their pictures
 ERROR_GAIN = 4  # the error's colours are this many times what they are
 MARGIN_PX = 8
 LABEL_PX = 20  # a line of text above a row
@@ -75,9 +76,22 @@ def report_png(shots: Mapping[str, Shot], charts: Sequence[Chart], title: str) -
     for part in parts:
         page.paste(part, (MARGIN_PX, y))
         y += part.height + MARGIN_PX
-    buffer = BytesIO()
-    page.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return _encoded(page)
+
+
+def pairs_png(rows: Mapping[str, Sequence[Shot]]) -> bytes:
+    """An RGB PNG: for each label a row of pairs, driver and output, side by side, PAIRS at most."""
+    wide = max(len(shots[:PAIRS]) for shots in rows.values())
+    width = wide * (2 * PAIR_CELL_PX + MARGIN_PX) + MARGIN_PX
+    page = Image.new("RGB", (width, len(rows) * (PAIR_CELL_PX + LABEL_PX + MARGIN_PX)), PAPER)
+    for row, (label, shots) in enumerate(rows.items()):
+        top = row * (PAIR_CELL_PX + LABEL_PX + MARGIN_PX)
+        page.paste(_text_line(label, width - MARGIN_PX, LABEL_PX, 13), (MARGIN_PX, top))
+        for column, shot in enumerate(shots[:PAIRS]):
+            pair = np.hstack([_fitted(picture, PAIR_CELL_PX) for picture in (shot.driver, shot.output)])
+            left = MARGIN_PX + column * (2 * PAIR_CELL_PX + MARGIN_PX)
+            page.paste(Image.fromarray(pair), (left, top + LABEL_PX))
+    return _encoded(page)
 
 
 def telling_frames(landmarks: Sequence[Landmarks], quality: Sequence[float] | None = None) -> dict[str, int]:
@@ -141,6 +155,12 @@ def guidance_picture(landmarks: Landmarks) -> U8Image:
 
 def _error(output: U8Image, truth: U8Image) -> U8Image:
     return np.asarray(np.minimum(cv2.absdiff(output, truth).astype(np.int32) * ERROR_GAIN, 255), np.uint8)
+
+
+def _encoded(page: Image.Image) -> bytes:
+    buffer = BytesIO()
+    page.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _fitted(picture: U8Image, side: int) -> U8Image:

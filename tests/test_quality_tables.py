@@ -17,16 +17,9 @@ from engine.errors import SettingsError
 def evaluation(asked: list[list[str]]) -> Any:
     def evaluate(command: Sequence[str]) -> dict[str, Any]:
         asked.append(list(command))
-        report: dict[str, Any] = {
-            "avatar": "ada",
-            "held_out": {"psnr_db": {"frame": 27.8}},
-            "steps": {"1": {}},
-            "baselines": {},
-        }
-        if "--driver" in command:
-            part = {"correlation": 0.9 if "first.mp4" in command[3] else 0.5, "gain": 1.0}
-            report |= {"motion": {"yaw": part, "wrists": None}, "motion_shuffled": {"yaw": part}}
-        return report
+        frame = 27.8 if command[1] == "a.avatar" else 25.0
+        psnr_db = {"psnr_db": {"frame": frame}}
+        return {"avatar": "ada", "held_out": psnr_db, "steps": {"1": {}}, "baselines": {}}
 
     return evaluate
 
@@ -50,25 +43,13 @@ def test_half_a_label(text: str) -> None:
         Labelled.parse(text)
 
 
-def test_every_avatar_meets_every_driver() -> None:
+def test_every_avatar_has_its_table() -> None:
     asked: list[list[str]] = []
-    drivers = [Labelled("one", "clips/first.mp4"), Labelled("two", "clips/second.mp4")]
-    avatars = [Labelled("Ada", "a.avatar"), Labelled("Bob", "b.avatar")]
-    found = tables(avatars, drivers, ["--steps", "2"], evaluation(asked))
-    assert asked[1] == ["evaluate", "a.avatar", "--driver", "clips/second.mp4", "--steps", "2"]
+    found = tables([Labelled("Ada", "a.avatar"), Labelled("Bob", "b.avatar")], evaluation(asked))
+    assert asked == [["evaluate", "a.avatar"], ["evaluate", "b.avatar"]]
     assert [avatar["label"] for avatar in found] == ["Ada", "Bob"]
-    correlations = [driver["motion"]["yaw"]["correlation"] for driver in found[1]["drivers"]]
-    assert correlations == [0.9, 0.5]
-    assert found[0]["drivers"][0]["file"] == "first.mp4"
-    assert "two (correlation/gain): yaw 0.50/1.00" in describe(found)
-
-
-def test_without_drivers_the_held_out_table_alone() -> None:
-    asked: list[list[str]] = []
-    (found,) = tables([Labelled("Ada", "a.avatar")], [], [], evaluation(asked))
-    assert asked == [["evaluate", "a.avatar"]]
-    assert found["drivers"] == []
-    assert found["held_out"]["psnr_db"]["frame"] == 27.8
+    assert [avatar["held_out"]["psnr_db"]["frame"] for avatar in found] == [27.8, 25.0]
+    assert describe(found) == "Ada: held-out tail 27.8 dB\nBob: held-out tail 25.0 dB"
 
 
 def test_an_evaluation_that_fails_ends_the_run(

@@ -62,7 +62,7 @@ def test_a_table_is_drawn_between_its_marks_and_nothing_else_changes(results: Pa
 def test_a_missing_record_leaves_out_its_table_only(results: Path) -> None:
     new, complaints = readme.rewrite(f"{block('follow', 'old')}\n{block('live')}", results)
     assert len(complaints) == 1
-    assert "figures:follow: no quality.json" in complaints[0]
+    assert "figures:follow: no follow.json" in complaints[0]
     assert block("follow") in new
     assert "headless Chromium" in new
 
@@ -112,23 +112,39 @@ def test_check_writes_nothing_and_fails_when_out_of_step(
     assert page.read_text() == block("live")
 
 
-def test_held_out_and_motion_of_several_avatars() -> None:
+def test_held_out_of_several_avatars() -> None:
     psnr = {"frame": 27.81, "face": 1.0}
     report = {
         "held_out": {"psnr_db": psnr},
         "baselines": {"warp_only": {"frame": 25.6}, "nearest_frame": {"frame": None}},
     }
-    motion = {part: {"correlation": 0.915, "gain": 1.292} for part in tables.MOTIONS} | {"lid_aperture": None}
-    avatar = {"label": "one", **report, "drivers": [{"label": "selfie", "motion": motion}]}
-    both = {"avatars": [avatar, avatar | {"label": "two"}]}
-    text = tables.held_out(both, {"result": report})
+    avatar = {"label": "one", **report}
+    text = tables.held_out({"avatars": [avatar, avatar | {"label": "two"}]}, {"result": report})
     assert text.splitlines()[2] == "| one | 27.8 | 25.6 | - |"
     assert text.splitlines()[4].startswith("| talking head")
-    text = tables.follow(both)
-    assert text.splitlines()[3] == (
-        "| selfie, two | 0.92 / 1.29 | 0.92 / 1.29 | 0.92 / 1.29 | 0.92 / 1.29 | - |"
+
+
+def test_motion_of_each_driver() -> None:
+    motion = {part: {"correlation": 0.915, "gain": 1.292} for part in tables.MOTIONS} | {"wrists": None}
+    driver = {"label": "selfie", "motion": motion, "visible": {"wrists": 0.256}}
+    text = tables.follow({"drivers": [driver]})
+    assert line(text, 0) == "| selfie |" + " 0.92 / 1.29 |" * 5 + " - | 0.92 / 1.29 | 26 % |"
+
+
+def test_drift_beside_its_bounds() -> None:
+    figures: dict[str, object] = {name: {"apart": -0.0312, "slope_per_min": 0.002} for name in tables.DRIFTS}
+    figures["flicker"] = {"apart": 0.2, "slope_per_min": None}
+    record = {
+        "drift": figures,
+        "bounds": {name: [0.05, 0.005] for name in tables.DRIFTS},
+        "config": {"minutes": 10.0},
+    }
+    text = tables.drift(record)
+    assert text.startswith("| over 10 minutes |")
+    assert line(text, 0) == "| colour of the cheeks, CIEDE2000 | -0.031 (bound 0.05) | 0.002 (bound 0.005) |"
+    assert (
+        line(text, 3) == "| change from picture to picture, share | +0.200 (bound 0.05) | - (bound 0.005) |"
     )
-    assert tables.follow({"avatars": [avatar]}).splitlines()[2].startswith("| selfie | ")
 
 
 def line(text: str, row: int) -> str:
