@@ -168,7 +168,8 @@ def test_the_manifest_says_how_it_was_made(enrolment: Enrolment) -> None:
     training = enrolment.avatar.manifest["training"]
     assert training["device"] == "cpu"
     assert training["seconds"] >= 3.0  # half of the tenth of a minute is the least
-    assert training["frames"] + training["held_out_frames"] == FRAMES
+    # A hand passes the mouth, there and back.
+    assert 0.9 * FRAMES < training["frames"] + training["held_out_frames"] < FRAMES
     assert len(training["framings"]) == 1
     variant = enrolment.avatar.manifest["models"]["denoiser-fp32.onnx"]
     assert variant["precision"] == "fp32"
