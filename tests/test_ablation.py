@@ -1,0 +1,109 @@
+"""The ablation instrument: each variation does what its name says; figures are of the trained network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from export.prepared import Identity, Prepared
+
+pytest.importorskip("torch", reason="needs torch")
+import torch
+
+from benchmarks.ablation import (
+    VARIATIONS,
+    Variation,
+    driven,
+    enrolled,
+    network_ms,
+    plain,
+    without_hands,
+    without_plate,
+)
+from benchmarks.trial_networks import AttendingDenoiser, FlowingDenoiser
+from engine.denoiser import Denoiser, DenoiserConfig
+from engine.guidance import GUIDANCE_CHANNELS
+from engine.prior import PriorBuilder
+
+TINY = DenoiserConfig(128, (8, 8, 8), 1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def lively() -> Denoiser:
+    torch.manual_seed(3)
+    network = Denoiser(TINY)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return network.eval()
+
+
+def attending() -> Denoiser:
+    return AttendingDenoiser(TINY, torch.rand(2, 3, 128, 128), torch.rand(2, GUIDANCE_CHANNELS, 64, 64))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("build", [attending, lambda: FlowingDenoiser(TINY)])
+def test_a_part_on_trial_starts_from_the_network_as_it_is(build: Callable[[], Denoiser]) -> None:
+    plain, trial = lively(), build().eval()
+    trial.load_state_dict(plain.state_dict(), strict=False)
+    inputs = (
+        torch.rand(2, 3, 128, 128),
+        torch.rand(2, 3, 128, 128),
+        torch.rand(2, GUIDANCE_CHANNELS, 64, 64),
+        torch.full((2,), 0.3),
+    )
+    before = plain(*inputs)
+    made = trial(*inputs)
+    assert made.shape == before.shape
+    if isinstance(trial, AttendingDenoiser):
+        assert torch.allclose(made, before, atol=1e-6)
+    for parameter in trial.parameters():  # and what is on trial has a say once it is trained
+        torch.nn.init.normal_(parameter, std=0.1)
+    again = trial(*inputs)
+    trial.load_state_dict(plain.state_dict(), strict=False)
+    assert (trial(*inputs) - before).abs().max() > 1e-4
+    assert torch.isfinite(again).all()
+
+
+def test_without_a_plate_the_background_is_the_key_frames(identity: Identity) -> None:
+    bare = without_plate(identity)
+    marked = replace(bare, plate=np.full_like(bare.plate, 255))
+    target = identity.keys[0].landmarks
+    for one in (bare, marked):
+        prior = PriorBuilder(one.keys, one.neutral, one.plate, bare_torso=one.bare_torso).build(target)
+        assert prior.matte.min() == 1.0
+        assert (prior.rgb == 255).all(2).mean() < 0.5
+
+
+def test_without_hands_no_key_frame_shows_one(identity: Identity) -> None:
+    assert any(key.landmarks.hand_confidence.any() for key in identity.keys)
+    assert not any(key.landmarks.hand_confidence.any() for key in without_hands(identity).keys)
+
+
+def test_figures_are_those_of_the_network(prepared: Prepared) -> None:
+    network, identity, seconds = enrolled(Variation(network=small), prepared, None, 2, 1)
+    found = driven(network, identity, prepared)
+    assert seconds > 0
+    assert found["frame_db"] is not None
+    assert 10 < found["frame_db"] < 60
+    torch.nn.init.constant_(network.head.bias, 1.0)  # type: ignore[arg-type]  # Conv2d has one
+    worse = driven(network, identity, prepared)
+    assert worse["frame_db"] is not None
+    assert worse["frame_db"] < found["frame_db"] - 1
+    assert network_ms(network, prepared.size) > 0
+
+
+def small(config: DenoiserConfig, identity: Identity, base: object) -> Denoiser:
+    return plain(DenoiserConfig(config.size, (8, 8, 8), 1), identity, None)
+
+
+def test_a_row_for_each_part_that_is_on_or_off() -> None:
+    assert next(iter(VARIATIONS)) == "as shipped"
+    assert len(VARIATIONS) == len({repr(v) for v in VARIATIONS.values()})
