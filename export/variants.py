@@ -32,7 +32,7 @@ from export.twin import HalfTwin, RunningTwin
 
 TOOLS = ("onnx", "onnxruntime", "torch")
 BETWEEN = 1  # poses between key frames that feeds are taken from
-MOST_POSES = 80  # each takes nine runs of the float32 network
+MOST_POSES = 80  # at 256 px; each takes nine runs of the float32 network, and memory for two feeds
 EVERY_FEED = 5  # is kept; see feeds_of
 PROBE_EVERY = 7  # of the kept feeds is measured on; the rest set the scales
 
@@ -110,7 +110,8 @@ def convert(
     try:
         say("posing", 0.0)
         way = poses(avatar, BETWEEN)
-        step = 1 if len(way) <= MOST_POSES else -(-len(way) // MOST_POSES) | 1  # odd: some between key frames
+        most = MOST_POSES * 256 // avatar.size
+        step = 1 if len(way) <= most else -(-len(way) // most) | 1  # odd: some lie between key frames
         feeds = feeds_of(avatar, before, way[::step], EVERY_FEED)
         probes = feeds[::PROBE_EVERY]
         say("converting", 0.0)
