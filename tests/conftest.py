@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,14 @@ SIZE_PX = 64
 # A machine that renders beside the tests is no failure.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobodys_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Servers under test do not offer the avatars that the person at this machine has made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
 
 
 def _landmarks(rng: np.random.Generator) -> Landmarks:
