@@ -82,9 +82,17 @@ def run(args: argparse.Namespace) -> int:
     with closing(DISPLAYS[args.progress]()) as display:
         if args.person == "synthetic":
             display.warn("recorded as a synthetic person: its videos carry no visible mark")
-        if args.prepare_only:
-            return _prepare_only(options, display, args.json)
-        return _enroll(options, display, args.json)
+        try:
+            if args.prepare_only:
+                return _prepare_only(options, display, args.json)
+            return _enroll(options, display, args.json)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "mediapipe":
+                raise
+            raise AvatarcastError(
+                "tracking videos needs mediapipe: pip install mediapipe, or prepare the footage on another "
+                "machine with --prepare-only and give NAME.prepared.npz here"
+            ) from error
 
 
 def _prepare_only(options: EnrollOptions, display: Display, as_json: bool) -> int:
@@ -110,7 +118,7 @@ def _enroll(options: EnrollOptions, display: Display, as_json: bool) -> int:
         from export.enroll import enroll, work_path  # torch, only when really training
     except ModuleNotFoundError as error:
         raise AvatarcastError(
-            f"enroll needs {error.name}: pip install 'avatarcast[train]', "
+            f"enroll needs {error.name}: pip install 'avatarcast[train,cpu]', "
             "or prepare the footage here with --prepare-only and train elsewhere"
         ) from error
     from export.report_text import held_out_table

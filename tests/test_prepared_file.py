@@ -237,8 +237,19 @@ def test_a_machine_without_torch_is_told_both_ways(file: Path, tmp_path: Path) -
     result = run_without(("torch",), "enroll", str(file), "--out", out, "--consent", CONSENT)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
-    assert "pip install 'avatarcast[train]'" in line
+    assert "pip install 'avatarcast[train,cpu]'" in line
     assert "--prepare-only" in line
+
+
+@pytest.mark.parametrize("arguments", [[], ["--prepare-only"]])
+def test_a_machine_without_mediapipe_is_told_both_ways(tmp_path: Path, arguments: list[str]) -> None:
+    given = ["enroll", str(PRESENTER), "--out", str(tmp_path / "new.avatar"), "--consent", CONSENT]
+    result = run_without(("mediapipe",), *given, *arguments, "--progress", "json")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("avatarcast: error: tracking videos needs mediapipe: pip install mediapipe, or")
+    assert "NAME.prepared.npz" in line
+    assert not list(tmp_path.iterdir())
 
 
 def test_sizes_are_those_that_networks_take() -> None:
