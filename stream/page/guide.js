@@ -6,6 +6,12 @@ const AGAIN_LIMIT_S = 25; // what asking again may add in all
 
 export const isDone = ({ states }, seen) => states.every((state) => seen[state] === 1);
 
+// Which hand to show, while hands are asked for.
+export const handHints = (prompt, seen) =>
+  ["left", "right"]
+    .filter((side) => prompt?.states.includes(`${side}_hand`) && seen[`${side}_hand`] === 0)
+    .map((side) => `Your ${side} hand is not seen: hold it higher, beside your face.`);
+
 export class Guide {
   // script: {asked, closing}; on: {count(number), prompt(prompt, left_s, isAgain), seen() -> state: 0..1}
   constructor(script, on) {

@@ -2,7 +2,7 @@
 
 import { Told, ask, get, pictureUrl, post } from "/api.js";
 import { setFilming } from "/devices.js";
-import { Guide, isDone } from "/guide.js";
+import { Guide, handHints, isDone } from "/guide.js";
 import { STAGES, leftWords, megabytes, share } from "/job_words.js";
 import { Upload } from "/upload.js";
 
@@ -224,7 +224,7 @@ export class Studio {
     if (this.step !== "record" || !byId("studio").open) return;
     if (!message.coach) return this.#askForCoach().catch((error) => this.#tell(error));
     this.seen = message.coach.seen;
-    fill("guide-hints", message.coach.hints);
+    fill("guide-hints", [...message.coach.hints, ...handHints(this.guide && this.current, this.seen)]);
     if (!this.guide && byId("guide-start").disabled) {
       byId("guide-start").disabled = false;
       byId("guide-start").focus();
@@ -266,6 +266,7 @@ export class Studio {
 
   #prompt(prompt, left, again) {
     if (this.upload?.failure) this.guide.stop();
+    this.current = prompt;
     setText("prompt-text", again ? `Once more: ${prompt.text}` : prompt.text);
     setText("prompt-read", prompt.read);
     setText("prompt-left", `${Math.ceil(left)} s`);
