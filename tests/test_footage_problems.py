@@ -26,11 +26,13 @@ from export.footage import Footage, load_footage
 from export.framing import Framing
 from export.prepare import prepare
 from export.prepared import Identity, Prepared
+from export.quality import covered
 from export.quality_gate import held_out_frames
 from export.training_set import TrainingSet
 
 Image = NDArray[np.uint8]
 PRESENTER = Path(__file__).parent / "data" / "presenter_driver.mp4"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
 FPS = 5  # every third frame of the presenter: tracking is what takes the time
 FRAMES = 41  # 8.2 s
 HAND_OVER_MOUTH = 36  # frame of the presenter
@@ -124,6 +126,20 @@ def test_a_hand_over_the_mouth_is_told_and_not_learnt_from(
     assert len(left_out) > 0
     assert set(left_out) <= set(range(FRAMES, FRAMES + 3))
     assert len(shown_again(footage).rgb) == FRAMES + 7 - len(left_out)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
+def test_a_real_hand_before_the_mouth_is_seen(tracker: EveryFrameTracker) -> None:
+    """A signer's "eat": up to the mouth, and away again."""
+    tracker.reset()
+    over = [
+        covered(tracker.track(frame.rgb, int(frame.time_s * 1e9)))
+        for frame in read_frames(SHARED / "drivers" / "asl_gestures" / "eat.mkv")
+        if frame.index % 2 == 0
+    ]
+    assert 3 <= sum(over) <= 8
+    assert not any(over[:8])
+    assert not any(over[-6:])
 
 
 def beside(picture: Image) -> Image:
