@@ -200,6 +200,23 @@ def gpu(records: Sequence[Record]) -> Figure:
     return page
 
 
+def base_gain(records: Sequence[Record]) -> Figure:
+    """Quality against minutes of training, from base weights and from nothing, a panel for each clip."""
+    clips = records[0]["clips"]
+    page, axes = figure(
+        "What base weights buy: held-out quality as training goes", records[:1], 1, len(clips)
+    )
+    for one, clip in zip(axes, clips, strict=True):
+        for name, colour, label in (("base", OURS, "from base weights"), ("scratch", OTHER, "from scratch")):
+            curve = clip[name]["curve"]
+            one.plot([s / 60 for s, _ in curve], [db for _, db in curve], color=colour, label=label)
+        one.axhline(clip["prior_db"], color=CALM, linestyle=":", label="warped prior alone")
+        one.set_title(clip["label"], fontsize=10, color=INK)
+        _label(one, "minutes of training", "PSNR, dB")
+        one.legend(fontsize=8, frameon=False)
+    return page
+
+
 CHARTS: Mapping[str, Mapping[str, Callable[[Sequence[Record]], Figure]]] = {
     "glass_to_glass": {"latency": latency, "waterfall": waterfall},
     "stages": {"waterfall": waterfall},
@@ -207,6 +224,7 @@ CHARTS: Mapping[str, Mapping[str, Callable[[Sequence[Record]], Figure]]] = {
     "soak": {"soak": soak},
     "baselines": {"baselines": baselines},
     "gpu": {"batches": gpu},
+    "base_gain": {"curves": base_gain},
 }
 
 

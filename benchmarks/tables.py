@@ -257,6 +257,37 @@ def distillation(record: Record) -> str:
     return markdown(("PSNR in dB / sharpness (1 is the footage's)", *steps), rows)
 
 
+def ablation(record: Record) -> str:
+    """What each part buys for equal training."""
+    head = ["", "frame, dB", "mouth, dB", "hands, dB", "flicker", "sharpness", "network, ms"]
+    columns = (("frame_db", 2), ("mouth_db", 2), ("hands_db", 2), ("flicker", 2), ("sharpness", 2))
+    rows = [
+        (
+            row["part"],
+            *(number(row[name], digits) for name, digits in columns),
+            number(row["network_ms"], 1),
+        )
+        for row in record["rows"]
+    ]
+    return markdown(head, rows)
+
+
+def base_gain(record: Record) -> str:
+    """What base weights buy."""
+    head = ["", "warped prior", "from scratch", "from base weights", "as good as scratch, times sooner"]
+    rows = [
+        (
+            clip["label"],
+            f"{clip['prior_db']:.2f} dB",
+            f"{clip['scratch']['best_db']:.2f} dB",
+            f"{clip['base']['best_db']:.2f} dB",
+            number(clip["sooner"], 1),
+        )
+        for clip in record["clips"]
+    ]
+    return markdown(head, rows)
+
+
 def _ranked(values: Record) -> tuple[str, ...]:
     return tuple(number(values[name], 1) for name in ("p50", "p95", "p99"))
 
@@ -279,6 +310,8 @@ TABLES: Mapping[str, Table] = {
     "networks": Table(("export_bundled",), networks),
     "follow": Table(("follow",), follow),
     "drift": Table(("drift",), drift),
+    "ablation": Table(("ablation",), ablation),
+    "base_gain": Table(("base_gain",), base_gain),
     "distillation": Table(("distillation",), distillation),
     "held_out": Table(("quality", "enroll_talking_head"), held_out),
 }

@@ -13,6 +13,7 @@ from export.prepared import Identity, Prepared
 pytest.importorskip("torch", reason="needs torch")
 import torch
 
+from benchmarks import tables
 from benchmarks.ablation import (
     VARIATIONS,
     Variation,
@@ -107,3 +108,17 @@ def small(config: DenoiserConfig, identity: Identity, base: object) -> Denoiser:
 def test_a_row_for_each_part_that_is_on_or_off() -> None:
     assert next(iter(VARIATIONS)) == "as shipped"
     assert len(VARIATIONS) == len({repr(v) for v in VARIATIONS.values()})
+
+
+def test_the_table_has_a_row_for_each_part() -> None:
+    row = {
+        "part": "as shipped",
+        "frame_db": 26.5,
+        "mouth_db": 31.25,
+        "hands_db": None,
+        "flicker": 0.9,
+        "sharpness": 0.5,
+        "network_ms": 15.24,
+    }
+    lines = tables.ablation({"rows": [row]}).splitlines()
+    assert lines[2] == "| as shipped | 26.50 | 31.25 | - | 0.90 | 0.50 | 15.2 |"

@@ -34,6 +34,18 @@ CALL = {
 STEP = {"sessions": 1, "fps_least": 26.0, "p50_worst_ms": 64.0, "p95_worst_ms": 90.0}
 RECORDS: dict[str, dict[str, Any]] = {
     "glass_to_glass": {**ABOUT, **CALL},
+    "base_gain": {
+        **ABOUT,
+        "benchmark": "base_gain",
+        "clips": [
+            {
+                "label": "one",
+                "prior_db": 23.0,
+                "base": {"curve": [[30.0, 24.0], [60.0, 25.0]]},
+                "scratch": {"curve": [[30.0, 23.5], [60.0, 24.5]]},
+            }
+        ],
+    },
     "stages": {**ABOUT, "benchmark": "stages", "stage_ms": STAGES, "budget_ms": 40.0},
     "load": {
         **ABOUT,
@@ -120,7 +132,7 @@ def test_the_distribution_is_in_per_cent_and_marks_its_percentiles() -> None:
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no chart fits a record of quality; wanted one of baselines"):
+    with pytest.raises(SettingsError, match="no chart fits a record of quality; wanted one of base_gain, baselines"):
         plot.draw([{"benchmark": "quality"}], "made", tmp_path)
     with pytest.raises(SettingsError, match="load and soak"):
         plot.draw([RECORDS["load"], RECORDS["soak"]], "made", tmp_path)
