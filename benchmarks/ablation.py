@@ -29,7 +29,7 @@ from benchmarks.drift import PERSON, change_between
 from benchmarks.machine import describe_machine
 from benchmarks.record import file_name
 from benchmarks.report import add_out, finish, record
-from benchmarks.trial_networks import AttendingDenoiser, FlowingDenoiser
+from benchmarks.trial_networks import AttendingDenoiser, FlowingDenoiser, adapted
 from engine.denoiser import Denoiser, DenoiserConfig
 from engine.errors import SettingsError
 from engine.guidance import GuidancePainter
@@ -49,6 +49,7 @@ from export.training_set import Batch, FloatArray, TrainingSet
 
 REGIONS = ("frame", "mouth", "hands")
 REFERENCES = 8  # key frames that texture attention looks at
+ADAPTER_RANK = 16
 TIMED_RUNS = 30
 
 NetworkOf = Callable[[DenoiserConfig, Identity, BaseWeights | None], Denoiser]
@@ -87,6 +88,11 @@ def attending(config: DenoiserConfig, identity: Identity, base: BaseWeights | No
 def flowing(config: DenoiserConfig, identity: Identity, base: BaseWeights | None) -> Denoiser:
     """With a residual flow."""
     return _begun(FlowingDenoiser(config), base)
+
+
+def adapting(config: DenoiserConfig, identity: Identity, base: BaseWeights | None) -> Denoiser:
+    """The base weights stay, low-rank adapters are trained."""
+    return adapted(starting_network(config, base), ADAPTER_RANK)
 
 
 def _begun(network: Denoiser, base: BaseWeights | None) -> Denoiser:
@@ -134,6 +140,7 @@ VARIATIONS: Mapping[str, Variation] = {
     "8 key frames": Variation(bank=8),
     "texture attention": Variation(network=attending),
     "residual flow": Variation(network=flowing),
+    "low-rank adapters": Variation(network=adapting),
 }
 
 

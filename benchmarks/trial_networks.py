@@ -1,7 +1,8 @@
 """Denoisers with parts that were tried and measured, and are not part of the product: see `ablation`.
 
 `AttendingDenoiser` looks up texture in reference frames, `FlowingDenoiser` moves the prior before it is
-corrected. Both keep the inputs and the output of `engine.denoiser.Denoiser`.
+corrected, `adapted` trains low-rank changes of the weights alone. All keep the inputs and the output of
+`engine.denoiser.Denoiser`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from engine.denoiser import EMBEDDING, Denoiser, DenoiserConfig, ModulatedBlock, activate
 from engine.guidance import GUIDANCE_CHANNELS
@@ -91,3 +93,28 @@ class FlowingDenoiser(Denoiser):
         )
         x = self.fine_again(x + self.look_again(F.pixel_unshuffle(moved, self.factor)), embedding)
         return super().finish(x, moved, embedding)
+
+
+class _LowRank(nn.Module):
+    """A weight plus the product of two thin matrices; the product starts at zero."""
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        super().__init__()
+        inputs = weight[0].numel()
+        self.down = nn.Parameter(torch.randn(rank, inputs) * inputs**-0.5)
+        self.up = nn.Parameter(torch.zeros(len(weight), rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + (self.up @ self.down).reshape(weight.shape)
+
+
+def adapted(network: Denoiser, rank: int) -> Denoiser:
+    """The network with its weights frozen and a low-rank change of each to train, and its biases.
+
+    After LoRA (Hu et al., arXiv:2106.09685). Changed in place.
+    """
+    for module in list(network.modules()):
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.weight.requires_grad_(False)
+            parametrize.register_parametrization(module, "weight", _LowRank(module.weight, rank))
+    return network

@@ -24,7 +24,7 @@ from benchmarks.ablation import (
     without_hands,
     without_plate,
 )
-from benchmarks.trial_networks import AttendingDenoiser, FlowingDenoiser
+from benchmarks.trial_networks import AttendingDenoiser, FlowingDenoiser, adapted
 from engine.denoiser import Denoiser, DenoiserConfig
 from engine.guidance import GUIDANCE_CHANNELS
 from engine.prior import PriorBuilder
@@ -71,6 +71,25 @@ def test_a_part_on_trial_starts_from_the_network_as_it_is(build: Callable[[], De
     trial.load_state_dict(plain.state_dict(), strict=False)
     assert (trial(*inputs) - before).abs().max() > 1e-4
     assert torch.isfinite(again).all()
+
+
+def test_adapters_train_and_what_they_adapt_stays() -> None:
+    network = adapted(lively(), 2)
+    inputs = (
+        torch.rand(1, 3, 128, 128),
+        torch.rand(1, 3, 128, 128),
+        torch.rand(1, GUIDANCE_CHANNELS, 64, 64),
+        torch.full((1,), 0.3),
+    )
+    with torch.inference_mode():
+        assert torch.allclose(network(*inputs), lively()(*inputs), atol=1e-5)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimiser = torch.optim.AdamW(network.parameters(), lr=0.01)
+    network(*inputs).square().mean().backward()
+    optimiser.step()
+    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(name.endswith(".up") for name in moved)
+    assert not any(name.endswith("weight.original") for name in moved)
 
 
 def test_without_a_plate_the_background_is_the_key_frames(identity: Identity) -> None:

@@ -132,7 +132,7 @@ def test_the_distribution_is_in_per_cent_and_marks_its_percentiles() -> None:
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no chart fits a record of quality; wanted one of base_gain, baselines"):
+    with pytest.raises(SettingsError, match="no chart fits a record of quality; wanted one of base_gain"):
         plot.draw([{"benchmark": "quality"}], "made", tmp_path)
     with pytest.raises(SettingsError, match="load and soak"):
         plot.draw([RECORDS["load"], RECORDS["soak"]], "made", tmp_path)
