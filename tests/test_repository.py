@@ -124,6 +124,7 @@ def test_every_command_of_the_package_is_there() -> None:
         "render",
         "evaluate",
         "export",
+        "base",
         "info",
         "doctor",
         "bench",
