@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from benchmarks.puppet import Pose, Puppet, lively
-from engine.landmarks import Landmarks
+from engine import topology as topo
+from engine.landmarks import LEFT, RIGHT, Landmarks
 from engine.motion import Neutral, build_neutral
 from engine.prior import KeyImage, PriorBuilder
 
@@ -153,3 +157,74 @@ def test_without_hands_in_the_bank_a_raised_hand_does_no_harm(neutral: Neutral) 
     builder = PriorBuilder([key(Pose())], neutral, PUPPET.wall)
     target: Landmarks = PUPPET.landmarks(Pose(hands=((1.5, 1.7), None)))
     assert psnr_db(builder.build(target).rgb, PUPPET.picture(PUPPET.landmarks())[0]) > 25
+
+
+# Arms: laid anew over a torso that has none
+
+UP = Pose(hands=((1.5, 1.6), (-1.5, 1.6)))
+
+
+def bared(neutral: Neutral) -> PriorBuilder:
+    """Knows the torso without arms from the first key frame, and arms from the second."""
+    keys = [key(Pose()), key(UP)]
+    return PriorBuilder(keys, neutral, PUPPET.wall, bare_torso=keys[0].rgba)
+
+
+def palm(landmarks: Landmarks, side: int) -> tuple[int, int]:
+    x, y = landmarks.hands[side, 9, :2].astype(int)
+    return int(y), int(x)
+
+
+def test_the_arms_of_a_torsos_key_frame_are_no_ghosts(neutral: Neutral) -> None:
+    keys = [key(Pose()), key(UP)]
+    places = [palm(keys[1].landmarks, side) for side in (LEFT, RIGHT)]
+    only_arms = np.array([True, False])  # no other torso to choose
+    without = bared(neutral).build(PUPPET.landmarks(), only_arms)
+    old = PriorBuilder(keys, neutral, PUPPET.wall).build(PUPPET.landmarks(), only_arms)
+    assert [without.matte[place] for place in places] == [0.0, 0.0]
+    assert [old.matte[place] for place in places] == [1.0, 1.0]  # a file without the torso still works
+
+
+def test_an_arm_comes_with_its_hand(neutral: Neutral) -> None:
+    """Torso and head are the first key frame's, which shows no arm at all."""
+    target = PUPPET.landmarks(UP)
+    prior = bared(neutral).build(target)
+    forearm = target.hands[LEFT, 0, :2] * 0.5 + target.pose[topo.ELBOWS[LEFT], :2] * 0.5
+    x, y = forearm.astype(int)
+    assert prior.matte[y, x] > 0.9
+    assert prior.matte[palm(target, LEFT)] > 0.9
+
+
+def test_a_lost_hand_fades_and_leaves_nothing(neutral: Neutral) -> None:
+    """Its confidence falls to nothing within the tracker's 0.3 s; one that just blinked out would pop."""
+    builder, shown = bared(neutral), PUPPET.landmarks(UP)
+    seen = []
+    for confidence in (1.0, 0.65, 0.6, 0.55, 0.45, 0.0):
+        hands = np.array([confidence, 1.0], np.float32)
+        lost = shown.pose_confidence.copy()
+        lost[[topo.ELBOWS[LEFT], topo.WRISTS[LEFT]]] = min(confidence, 0.5)
+        prior = builder.build(replace(shown, hand_confidence=hands, pose_confidence=lost))
+        seen.append(float(prior.matte[palm(shown, LEFT)]))
+        assert prior.matte[palm(shown, RIGHT)] > 0.9
+    assert seen[0] > 0.9
+    assert all(now < before for before, now in pairwise(seen[:4]))
+    assert seen[4:] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("near", [LEFT, RIGHT])
+def test_the_nearer_hand_covers_the_farther_one(neutral: Neutral, near: int) -> None:
+    """As guidance draws them: the network must not be told two things."""
+    keys = [key(Pose()), key(UP)]
+    painted = keys[1].rgba.copy()
+    half = SIZE // 2  # the person's left is on the right
+    painted[:, half:, :3], painted[:, :half, :3] = (0, 0, 255), (255, 0, 0)
+    builder = PriorBuilder(
+        [keys[0], KeyImage(painted, keys[1].landmarks)], neutral, PUPPET.wall, bare_torso=keys[0].rgba
+    )
+    target = PUPPET.landmarks(Pose(hands=((0.1, 1.8), (-0.1, 1.8))))
+    hands = target.hands.copy()
+    hands[RIGHT, :, :2] = hands[LEFT, :, :2]
+    hands[near, :, 2] -= 30.0
+    prior = builder.build(replace(target, hands=hands))
+    red, _, blue = prior.rgb[palm(target, LEFT)].astype(int)
+    assert (blue > red) == (near == LEFT)
