@@ -117,7 +117,7 @@ class KeyFrameChooser:
         per_region: bool = True,
         arms_come_along: bool = True,
     ) -> None:
-        """arms_come_along: a torso brings the arms of its key frame with it."""
+        """arms_come_along: a torso brings the arms of its key frame along, so those cost more."""
         self._neutral = neutral
         self._hand_cost = 1.0 if arms_come_along else BARED
         self._per_region = per_region

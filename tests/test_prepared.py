@@ -14,9 +14,11 @@ from engine import topology as topo
 from engine.errors import FootageError
 from engine.landmarks import LEFT, RIGHT, Landmarks
 from engine.motion import motion_of
-from export.prepared import Identity, Prepared, background_plate, learn_identity
+from engine.prior import KeyImage
+from export.prepared import Identity, Prepared, background_plate, bare_torso, learn_identity
 
 SIZE = 128
+PUPPET = Puppet(SIZE)
 TRAINED = 60  # frames of the fixture before its held-out tail
 
 
@@ -148,3 +150,32 @@ def test_footage_without_a_face_is_refused(prepared: Prepared) -> None:
     empty = replace(prepared, landmarks=[Landmarks(SIZE, SIZE)] * 75)
     with pytest.raises(FootageError, match="no face"):
         learn_identity(empty)
+
+
+# The torso without arms
+
+
+def drawn(pose: Pose) -> KeyImage:
+    landmarks = PUPPET.landmarks(pose)
+    rgb, matte = PUPPET.picture(landmarks)
+    return KeyImage(np.dstack([rgb, matte]), landmarks)
+
+
+def test_arms_that_move_leave_the_torso_behind_them(identity: Identity) -> None:
+    """One arm up, then the other: what is behind each shows while the other is up."""
+    left, right = ((1.5, 1.6), None), (None, (-1.5, 1.6))
+    keys = [drawn(Pose(x=0.02 * index, hands=hands)) for index, hands in enumerate([left, right] * 4)]
+    found = bare_torso(keys, identity.neutral)
+    assert found is not None
+    assert found.shape == (SIZE, SIZE, 4)
+    for side in (LEFT, RIGHT):
+        arm = keys[side].landmarks
+        wrist, elbow = arm.hands[side, 0, :2], arm.pose[topo.ELBOWS[side], :2]
+        for place in (arm.hands[side, 9, :2], wrist, 0.6 * wrist + 0.4 * elbow):
+            x, y = place.astype(int)
+            assert keys[side].rgba[y, x, 3] > 200
+            assert found[y, x, 3] < 30
+
+
+def test_without_arms_there_is_nothing_to_take_away(identity: Identity) -> None:
+    assert bare_torso([drawn(Pose(x=x)) for x in (0.0, 0.1)], identity.neutral) is None
