@@ -57,9 +57,9 @@ def forge(path: Path, changes: Mapping[str, bytes | None]) -> None:
             archive.writestr(name, data)
 
 
-def picture(kind: str, mode: str, *size: int) -> bytes:
+def picture(kind: str, mode: str, width: int, height: int) -> bytes:
     buffer = io.BytesIO()
-    Image.new(mode, size).save(buffer, kind)
+    Image.new(mode, (width, height)).save(buffer, kind)
     return buffer.getvalue()
 
 
