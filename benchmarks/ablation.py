@@ -27,6 +27,7 @@ import torch
 
 from benchmarks.drift import PERSON, change_between
 from benchmarks.machine import describe_machine
+from benchmarks.options import instrument_parser
 from benchmarks.record import file_name
 from benchmarks.report import add_out, finish, record
 from benchmarks.trial_networks import AttendingDenoiser, FlowingDenoiser, adapted
@@ -268,9 +269,7 @@ def _tell(now: Progress) -> None:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="ablation"
-    )
+    parser = instrument_parser(__doc__, "ablation")
     parser.add_argument("prepared", type=Path, help="footage, as enroll --prepare-only writes it")
     parser.add_argument("--label", default="", help="what the footage shows, for the record")
     parser.add_argument("--steps", type=int, default=1000, help="of training, each (default 1000)")

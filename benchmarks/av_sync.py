@@ -27,6 +27,7 @@ from typing import Any
 from benchmarks.driver_pictures import DEFAULT_DRIVER, DriverPictures
 from benchmarks.glass_statistics import percentiles, slope_per_minute
 from benchmarks.machine import describe_machine
+from benchmarks.options import instrument_parser
 from benchmarks.peer import StampedCamera
 from benchmarks.report import add_out, finish, record
 from benchmarks.server_process import Serving, server_process
@@ -121,9 +122,7 @@ def describe(figures: dict[str, Any]) -> str:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="av_sync"
-    )
+    parser = instrument_parser(__doc__, "av_sync")
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="measured, after the warm-up (default 60)"
     )

@@ -10,7 +10,6 @@ figure is in the record: it is where no training at all stands.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.machine import describe_machine
+from benchmarks.options import instrument_parser
 from benchmarks.record import file_name
 from benchmarks.report import add_out, finish, record
 from engine.denoiser import DenoiserConfig
@@ -84,9 +84,7 @@ def _tell(now: Progress) -> None:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="base_gain"
-    )
+    parser = instrument_parser(__doc__, "base_gain")
     parser.add_argument("--clip", nargs=2, action="append", required=True, metavar=("LABEL", "PREPARED"))
     parser.add_argument("--base", default=BUNDLED, help="bundled (default), or a file of avatarcast base")
     parser.add_argument("--minutes", type=float, default=6.0, help="of each training (default 6)")

@@ -41,6 +41,7 @@ from benchmarks.glass_statistics import percentiles
 from benchmarks.machine import describe_machine
 from benchmarks.noise import paired_ratio
 from benchmarks.openmp import wait_patiently
+from benchmarks.options import instrument_parser
 from benchmarks.report import add_out, finish, record
 from engine.avatar import Avatar, load_avatar
 from engine.errors import SettingsError
@@ -235,9 +236,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="baselines"
-    )
+    parser = instrument_parser(__doc__, "baselines")
     parser.add_argument("--avatar", default="bundled")
     parser.add_argument("--runner", default="auto")
     parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip for the pipeline")

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from benchmarks.colour import de2000, lab
 from benchmarks.glass_statistics import percentiles
 from benchmarks.machine import describe_machine
+from benchmarks.options import instrument_parser
 from benchmarks.puppet import Pose, lively
 from benchmarks.puppet_stage import DRIVER, FRAME_NS, FakeTracker
 from benchmarks.report import add_out, finish, record
@@ -253,9 +254,7 @@ def describe_row(row: dict[str, Any]) -> str:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="cache"
-    )
+    parser = instrument_parser(__doc__, "cache")
     parser.add_argument(
         "--drift-seconds", type=float, default=60.0, help="of repeated performance per row (default 60)"
     )

@@ -13,7 +13,6 @@ Records of different instruments are refused; what differs in machine or config 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 
 from benchmarks.machine import describe_machine
 from benchmarks.noise import FEWEST, Ratio, ratio_of_medians
+from benchmarks.options import instrument_parser
 from benchmarks.report import add_out, finish, record
 from engine.errors import SettingsError
 
@@ -126,9 +126,7 @@ def describe(found: Sequence[Comparison]) -> str:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="compare"
-    )
+    parser = instrument_parser(__doc__, "compare")
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("--more-before", type=Path, nargs="+", default=[], help="further runs of BEFORE")

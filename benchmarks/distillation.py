@@ -10,13 +10,13 @@ PSNR favours the smooth: a mean of many guesses beats each of them. So both are 
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.machine import describe_machine
+from benchmarks.options import instrument_parser
 from benchmarks.record import file_name, result_of
 from benchmarks.report import add_out, finish, record
 
@@ -57,9 +57,7 @@ def describe(found: Sequence[dict[str, Any]]) -> str:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="distillation"
-    )
+    parser = instrument_parser(__doc__, "distillation")
     parser.add_argument(
         "--clip", nargs=4, action="append", required=True, metavar=("LABEL", "FOOTAGE", "TEACHER", "STUDENT")
     )

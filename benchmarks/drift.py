@@ -39,6 +39,7 @@ from benchmarks.cache import Shown, cheek_colour, cloth_colour
 from benchmarks.colour import de2000, lab
 from benchmarks.glass_statistics import slope_per_minute
 from benchmarks.machine import describe_machine
+from benchmarks.options import instrument_parser
 from benchmarks.report import add_out, finish, record
 from engine import topology as topo
 from engine.avatar import Avatar, load_avatar
@@ -298,9 +299,7 @@ def _tell(stage: str, done: int, total: int) -> None:
 
 def main() -> int:
     """Run from the command line; status 1 where something drifted."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="drift"
-    )
+    parser = instrument_parser(__doc__, "drift")
     parser.add_argument("--driver", type=Path, action="append", required=True, help="clip; may be repeated")
     parser.add_argument("--minutes", type=float, default=10.0, help="of pictures (default 10)")
     parser.add_argument("--row-seconds", type=float, default=60.0, help="of one row (default 60)")

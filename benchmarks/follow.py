@@ -23,6 +23,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.machine import describe_machine
+from benchmarks.options import instrument_parser
 from benchmarks.quality import Labelled
 from benchmarks.record import file_name
 from benchmarks.report import add_out, finish, record
@@ -68,12 +69,7 @@ def _tell(stage: str, done: int, total: int) -> None:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        prog="follow",
-        fromfile_prefix_chars="@",
-    )
+    parser = instrument_parser(__doc__, "follow")
     parser.add_argument("--driver", action="append", required=True, help="LABEL=CLIP; may be repeated")
     parser.add_argument("--avatar", default="bundled")
     parser.add_argument("--runner", default="auto")

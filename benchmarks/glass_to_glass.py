@@ -37,6 +37,7 @@ from benchmarks.driver_pictures import DEFAULT_DRIVER
 from benchmarks.glass_call import CallConfig, make_call, picture_size
 from benchmarks.glass_statistics import percentiles, slope_per_minute, summarise
 from benchmarks.machine import describe_machine
+from benchmarks.options import instrument_parser
 from benchmarks.report import add_out, finish, record
 from benchmarks.server_process import ServerWatch, Serving, server_process
 from benchmarks.shaped_link import LinkConfig
@@ -167,9 +168,7 @@ def describe(figures: dict[str, Any]) -> str:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="glass_to_glass"
-    )
+    parser = instrument_parser(__doc__, "glass_to_glass")
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="measured, after the warm-up (default 60)"
     )

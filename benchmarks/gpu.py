@@ -30,6 +30,7 @@ from tqdm import tqdm
 from benchmarks.glass_statistics import percentiles
 from benchmarks.gpu_backends import BACKENDS, Inputs, Run
 from benchmarks.machine import describe_machine, resident_mb
+from benchmarks.options import instrument_parser
 from benchmarks.report import add_out, finish, record
 from benchmarks.roofline import Device, Work, measure_device, waiter, work_of
 from engine.avatar import Avatar, load_avatar
@@ -184,9 +185,7 @@ def describe(figures: Mapping[str, Any]) -> str:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="gpu"
-    )
+    parser = instrument_parser(__doc__, "gpu")
     parser.add_argument("--avatar", default="bundled")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--dtype", choices=tuple(DTYPES), default="fp16", help="(default fp16)")

@@ -27,6 +27,7 @@ from benchmarks.driver_pictures import DEFAULT_DRIVER, DriverPictures
 from benchmarks.glass_call import picture_size, pictures_came
 from benchmarks.glass_statistics import summarise
 from benchmarks.machine import cpu_seconds, describe_machine, resident_mb
+from benchmarks.options import instrument_parser
 from benchmarks.peer import AiortcPeer, StampedCamera
 from benchmarks.report import add_out, finish, record
 from benchmarks.server_process import Serving, server_process
@@ -160,9 +161,7 @@ def describe_step(step: dict[str, Any]) -> str:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="load"
-    )
+    parser = instrument_parser(__doc__, "load")
     parser.add_argument("--most", type=int, default=4, help="sessions at once at the end (default 4)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each number's window (default 20)")
     parser.add_argument("--fps", type=float, default=25.0, help="promised (default 25)")

@@ -8,7 +8,6 @@ Only pictures of synthetic people, or of people who agreed to be shown, belong i
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.options import instrument_parser
 from engine.avatar import load_avatar
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.tracking import EveryFrameTracker
@@ -26,9 +26,7 @@ U8Image = NDArray[np.uint8]
 
 def main() -> int:
     """Writes the picture."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = instrument_parser(__doc__, "picture")
     parser.add_argument("--avatar", default="bundled")
     parser.add_argument("--driver", action="append", type=Path, required=True)
     parser.add_argument("--pairs", type=int, default=4, help="pairs in a row (default 4)")

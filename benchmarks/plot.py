@@ -9,13 +9,13 @@ both are in the picture: before and after. Writes RECORD-PICTURE.png.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.charts import CHARTS, Record
+from benchmarks.options import instrument_parser
 from engine.errors import SettingsError
 
 
@@ -40,9 +40,7 @@ def draw(records: Sequence[Record], stem: str, folder: Path) -> list[Path]:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="plot"
-    )
+    parser = instrument_parser(__doc__, "plot")
     parser.add_argument("record", type=Path)
     parser.add_argument("after", type=Path, nargs="?", help="of the same kind, drawn beside it")
     parser.add_argument("--out", type=Path, default=Path(), help="folder (default: this one)")

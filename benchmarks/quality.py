@@ -9,7 +9,6 @@ one that enrolment stored in the avatar. How faithfully an avatar follows strang
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.machine import describe_machine
+from benchmarks.options import instrument_parser
 from benchmarks.record import file_name, result_of
 from benchmarks.report import add_out, finish, record
 from engine.errors import SettingsError
@@ -62,12 +62,7 @@ def describe(found: Sequence[dict[str, Any]]) -> str:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        prog="quality",
-        fromfile_prefix_chars="@",
-    )
+    parser = instrument_parser(__doc__, "quality")
     parser.add_argument("--avatar", action="append", required=True, help='LABEL=FILE; FILE may be "bundled"')
     add_out(parser)
     args = parser.parse_args()

@@ -13,13 +13,13 @@ exit status is then 1. --check writes nothing and names every table that would c
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.options import instrument_parser
 from benchmarks.tables import TABLES
 from engine.errors import SettingsError
 
@@ -82,9 +82,7 @@ def out_of_step(old: str, new: str) -> list[str]:
 
 def main() -> int:
     """Exit status 0 when every table is there and, with --check, up to date."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="readme"
-    )
+    parser = instrument_parser(__doc__, "readme")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if something would change")
     args = parser.parse_args()
     old = README.read_text(encoding="utf-8")

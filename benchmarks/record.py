@@ -17,15 +17,14 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.machine import commit, describe_machine
+from benchmarks.options import instrument_parser
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
     """Exit status of the command; nothing is written unless it succeeded."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = instrument_parser(__doc__, "record")
     parser.add_argument("name", help="results/NAME.json is written")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="an avatarcast command with its options")
     args = parser.parse_args()

@@ -30,6 +30,7 @@ from benchmarks.driver_pictures import DEFAULT_DRIVER, DriverPictures
 from benchmarks.glass_call import picture_size, pictures_came
 from benchmarks.glass_statistics import percentiles, slope_per_minute, summarise
 from benchmarks.machine import describe_machine
+from benchmarks.options import instrument_parser
 from benchmarks.peer import AiortcPeer, StampedCamera
 from benchmarks.report import add_out, finish, record
 from benchmarks.server_process import Holding, Serving, holding, server_process
@@ -261,9 +262,7 @@ def describe(figures: Mapping[str, Any]) -> str:
 
 def main() -> int:
     """Run from the command line; status 1 where something grew."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="soak"
-    )
+    parser = instrument_parser(__doc__, "soak")
     parser.add_argument("--minutes", type=float, default=30.0, help="of the one call (default 30; 0: none)")
     parser.add_argument("--sessions", type=int, default=200, help="calls after it (default 200; 0: none)")
     parser.add_argument("--pictures", type=int, default=10, help="of each of those (default 10)")

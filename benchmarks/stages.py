@@ -32,6 +32,7 @@ from benchmarks.driver_pictures import DEFAULT_DRIVER, DriverPictures
 from benchmarks.glass_statistics import percentiles
 from benchmarks.machine import describe_machine, peak_mb, resident_mb
 from benchmarks.media_chain import CHAIN, MediaChain, Passage, camera_packets
+from benchmarks.options import instrument_parser
 from benchmarks.report import add_out, finish, record
 from engine.avatar import Avatar, load_avatar
 from engine.live_tracker import LiveTracker
@@ -207,9 +208,7 @@ def _cells(values: Any) -> str:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="stages"
-    )
+    parser = instrument_parser(__doc__, "stages")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each of three passes (default 20)")
     parser.add_argument("--warm-up", type=float, default=3.0, help="seconds before each (default 3)")
     parser.add_argument("--avatar", default="bundled")
