@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from engine.avatar import Avatar
 from engine.background import Background, replace_background, settled_matte
+from engine.detail import with_detail
 from engine.guidance import GUIDANCE_CHANNELS, GuidancePainter
 from engine.landmarks import Landmarks
 from engine.motion import Neutral, build_neutral, motion_of
-from engine.prior import KeyImage, PriorBuilder
+from engine.prior import KeyImage, Prior, PriorBuilder
 from engine.retarget import Retargeter, Support
 from engine.runner import Runner
 from engine.runners import choose_runner
@@ -230,7 +231,7 @@ class Pipeline:
         clock.end("warp")
         clean = sample(self._denoise, start, noise, self._config.steps, fresh)
         clock.end("denoise")
-        self._compose(clean, prior.matte)
+        self._compose(clean, prior)
         self._cache.keep(target, self._drawn)
         self._show()
         self._target = target
@@ -241,9 +242,11 @@ class Pipeline:
         self._feed["noise_level"][0] = level
         return np.asarray(self._runner.run(self._feed)["clean"], np.float32)
 
-    def _compose(self, clean: FloatArray, matte: FloatArray) -> None:
+    def _compose(self, clean: FloatArray, prior: Prior) -> None:
         """Lays the person over the avatar's own background; away from the person the plate stays as it is."""
-        picture = np.clip(clean[0].transpose(1, 2, 0) * np.float32(127.5) + np.float32(127.5), 0, 255)
+        matte = prior.matte
+        painted = np.clip(clean[0].transpose(1, 2, 0) * np.float32(127.5) + np.float32(128), 0, 255)
+        picture = np.clip(with_detail(np.ascontiguousarray(painted, np.uint8), prior.rgb), 0, 255)
         reach = max(3, self.size // 16) | 1
         near = np.minimum(cv2.blur(matte, (reach, reach)) * np.float32(4), 1)[..., None]
         picture = self._plate + (picture - self._plate) * near
