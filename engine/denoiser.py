@@ -26,14 +26,15 @@ _LEVEL_FREQUENCIES = 8
 class DenoiserConfig:
     """Shape of the U-Net. The default takes about 1.5 GMAC at 256 px."""
 
-    size: int = 256  # px of the square canvas, multiple of 64 (pixel-unshuffle down to 64 cells)
+    size: int = 256  # px of the square canvas, multiple of 128: 64 cells of whole guidance pixels
     widths: tuple[int, int, int] = (48, 96, 160)  # channels at 64, 32 and 16 cells
     middle_blocks: int = 3
     fine_blocks: int = 2  # at 64 cells, on the way up
 
     def __post_init__(self) -> None:
-        if self.size % GRID or self.size < 2 * GRID:
-            raise SettingsError(f"size={self.size}: must be a multiple of {GRID} and at least {2 * GRID}")
+        step = 2 * GRID  # guidance has half the size, and its cells are whole pixels too
+        if self.size < step or self.size % step:
+            raise SettingsError(f"size={self.size}: must be a multiple of {step}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for storing."""

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--minutes", type=float, default=15.0, help="time for everything (default 15)")
     parser.add_argument(
-        "--size", type=int, help=f"canvas in pixels, a multiple of 64 (default {DEFAULT_SIZE_PX})"
+        "--size", type=int, help=f"canvas in pixels, a multiple of 128 (default {DEFAULT_SIZE_PX})"
     )
     parser.add_argument(
         "--framing",

@@ -11,9 +11,9 @@ from export.framing import Framing
 from export.prepared_file import SUFFIX
 
 DEFAULT_SIZE_PX = 256
-DEFAULT_BASE = "none"
+DEFAULT_BASE = "bundled"
 # As the networks want it (engine.denoiser.DenoiserConfig, which needs torch).
-SIZE_STEP_PX, MIN_SIZE_PX = 64, 128
+SIZE_STEP_PX = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,8 @@ class EnrollOptions:
         if not self.out.parent.is_dir():
             raise SettingsError(f"--out {self.out}: there is no folder {self.out.parent}; make it first")
         size = self.size or DEFAULT_SIZE_PX
-        if size % SIZE_STEP_PX or not MIN_SIZE_PX <= size <= MAX_SIZE_PX:
-            raise SettingsError(
-                f"--size {size}: must be a multiple of {SIZE_STEP_PX} from {MIN_SIZE_PX} to {MAX_SIZE_PX}"
-            )
+        if size % SIZE_STEP_PX or not SIZE_STEP_PX <= size <= MAX_SIZE_PX:
+            raise SettingsError(f"--size {size}: must be a multiple of {SIZE_STEP_PX} up to {MAX_SIZE_PX}")
         for path in self.footage:
             if not path.is_file():
                 raise SettingsError(

@@ -149,3 +149,12 @@ def test_the_command_trains_and_writes(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["base.npz", "one.prepared.npz"]
     assert main([*arguments, "--minutes", "0.02"]) == 1  # nothing is overwritten
     assert "exists already" in capsys.readouterr().err
+
+
+def test_the_bundled_weights_fit_every_canvas() -> None:
+    base = load_base("bundled")
+    assert base is not None
+    for size in (128, 256, 512):
+        network = starting_network(DenoiserConfig(size), base)
+        assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
+    assert base.record["people"] >= 16

@@ -103,7 +103,7 @@ def enrolment(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Enrolment
     with pytest.raises(SettingsError, match=r"another footage_sha256.*repeat that command"):
         enroll(replace(options, footage=(PRESENTER,)), Recorder())
     with pytest.raises(SettingsError, match="another size"):
-        enroll(replace(options, size=192), Recorder())
+        enroll(replace(options, size=256), Recorder())
     enroll(options, second)
     return Enrolment(options, first, second, between, avatar_between, load_avatar(out))
 
@@ -278,7 +278,7 @@ def command(clip: Path, tmp_path: Path) -> dict[str, str]:
         ("--out", "nowhere/new.avatar", "there is no folder"),
         ("footage", "missing.mp4", "there is no such file"),
         ("--minutes", "0", "--minutes 0.0: must be above 0"),
-        ("--size", "100", "--size 100: must be a multiple of 64 from 128 to 1024"),
+        ("--size", "192", "--size 192: must be a multiple of 128 up to 1024"),
         ("--framing", "sideways", "framing"),
         ("--device", "tpu", "device=tpu"),
     ],
