@@ -43,6 +43,7 @@ HAND_SOFTNESS = 0.06  # fingers pass each other: a flow that follows each of the
 SAME_ARM = 0.35  # shoulder distances: an arm this near to where the torso's key frame has it may stay there
 BARED_KEPT = 64  # torsos without arms that are kept; one takes a millisecond to make
 BARE_EDGE = 5  # px at 256 px
+TOP_FADE_PX = 3.0  # at 256 px: over so much a person ends above the key frame's upper edge
 # The matte's soft ends are cut: a half-transparent person shows the plate through.
 MATTE_LOW, MATTE_HIGH = 20.0, 220.0
 _MATTE_OF_ALPHA = np.clip((np.arange(256) - MATTE_LOW) / (MATTE_HIGH - MATTE_LOW), 0.0, 1.0).astype(
@@ -83,6 +84,7 @@ class PriorBuilder:
         self._plate = plate
         self._bare_torso = bare_torso if per_region else None
         self._body_scale = float(neutral.body_scale)
+        self._top_fade_px = TOP_FADE_PX * self.size / 256
         self._points = [control_points(key.landmarks) for key in bank]
         # The solver knows the same points again: target, last target, and where the noise lies undistorted.
         self._points_of = lru_cache(maxsize=4)(control_points)
@@ -115,7 +117,13 @@ class PriorBuilder:
         return body_flow(self._solver, self._points_of(target), self._points_of(source))
 
     def _warped(self, rgba: U8Image, key: int, points: ControlPoints) -> U8Image:
-        return sample(rgba, trunk_flow(self._solver, points, self._points[key]))
+        flow = trunk_flow(self._solver, points, self._points[key])
+        layers = sample(rgba, flow)
+        if flow[0, :, 1].min() < 0:
+            # Clothes go on below the key frame; hair that touched its top must not run up in streaks.
+            above = np.clip(1.0 + flow[..., 1] / self._top_fade_px, 0.0, 1.0)
+            layers[..., 3] = np.where(flow[..., 1] < 0, layers[..., 3] * above, layers[..., 3])
+        return layers
 
     def _arms_to_remove(self, choice: Mapping[str, int], target: Landmarks) -> tuple[bool, bool]:
         """Which arms of the torso's key frame must go: those laid anew, and ghosts."""

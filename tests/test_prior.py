@@ -228,3 +228,14 @@ def test_the_nearer_hand_covers_the_farther_one(neutral: Neutral, near: int) -> 
     prior = builder.build(replace(target, hands=hands))
     red, _, blue = prior.rgb[palm(target, LEFT)].astype(int)
     assert (blue > red) == (near == LEFT)
+
+
+def test_hair_that_touched_the_top_does_not_run_up_in_streaks(neutral: Neutral) -> None:
+    rest = key(BANK[0])
+    rgba = rest.rgba.copy()
+    rgba[:40, 50:80] = (0, 0, 0, 255)
+    down = np.array([0, 24, 0], np.float32)
+    lower = replace(rest.landmarks, face=rest.landmarks.face + down, pose=rest.landmarks.pose + down)
+    prior = PriorBuilder([KeyImage(rgba, rest.landmarks)], neutral, PUPPET.wall).build(lower)
+    assert prior.matte[:14, 55:75].max() < 0.05
+    assert prior.matte[30:50, 55:75].min() > 0.9
