@@ -113,15 +113,23 @@ def test_check_writes_nothing_and_fails_when_out_of_step(
 
 
 def test_held_out_of_several_avatars() -> None:
-    psnr = {"frame": 27.81, "face": 1.0}
-    report = {
-        "held_out": {"psnr_db": psnr},
-        "baselines": {"warp_only": {"frame": 25.6}, "nearest_frame": {"frame": None}},
+    regions = {"frame": 27.81, "mouth": 30.0, "hands": None}
+    avatar = {
+        "label": "one",
+        "held_out": {
+            "psnr_db": regions,
+            "motion": {"lip_aperture": {"correlation": 0.943, "gain": 1.08}},
+            "wrist_px": 5.28,
+            "fingertip_px": None,
+            "sharpness": {"frame": 0.58},
+        },
+        "baselines": {"warp_only": {**regions, "frame": 25.6}, "nearest_frame": {**regions, "frame": 20.0}},
     }
-    avatar = {"label": "one", **report}
-    text = tables.held_out({"avatars": [avatar, avatar | {"label": "two"}]}, {"result": report})
-    assert text.splitlines()[2] == "| one | 27.8 | 25.6 | - |"
-    assert text.splitlines()[4].startswith("| talking head")
+    text = tables.held_out({"avatars": [avatar, avatar | {"label": "two"}]})
+    assert text.splitlines()[2] == (
+        "| one | 27.8 / 25.6 / 20.0 | 30.0 / 30.0 / 30.0 | - / - / - | 0.94 / 1.08 | 5.3, - | 0.58 |"
+    )
+    assert text.splitlines()[3].startswith("| two")
 
 
 def test_motion_of_each_driver() -> None:
