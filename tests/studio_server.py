@@ -18,12 +18,12 @@ from stream.sessions import RegistryConfig, SessionRegistry
 from stream.studio import Studio, StudioConfig
 
 MINUTES = 0.2
-# What the presenter of tests/data/presenter_driver.mp4 does, and one thing that she does not.
+# What the presenter of tests/data/presenter_driver.mp4 does, and one that she hardly does.
 SCRIPT = Script(
     asked=(
         Prompt("Right", "Turn your head to your right, and back.", 3, ("right",)),
         Prompt("Blink", "Blink three times.", 3, ("blink",)),
-        Prompt("Up", "Look up.", 1, ("up",)),
+        Prompt("Down", "Look down.", 1, ("down",)),
     ),
     closing=(Prompt("Rest", "Look at the camera and rest.", 2, (), "Read this."),),
 )
