@@ -25,7 +25,7 @@ SCRIPT = Script(
         Prompt("Blink", "Blink three times.", 3, ("blink",)),
         Prompt("Down", "Look down.", 1, ("down",)),
     ),
-    closing=(Prompt("Rest", "Look at the camera and rest.", 2, (), "Read this."),),
+    closing=(Prompt("Rest", "Look at the camera and rest.", 4, (), "Read this."),),
 )
 
 

@@ -78,6 +78,7 @@ async def test_from_the_camera_to_an_avatar_that_is_driven(camera_file: Path, tm
             await page.reload()  # the training goes on, and the page finds it again
             await until_text(page, "#make-avatar", "Making your avatar")
             await page.click("#make-avatar")
+            await page.locator("#job-cancel").wait_for()
             await page.locator("#job-cancel").wait_for(state="hidden", timeout=ENROL_LIMIT_S * 1e3)
             assert await page.locator("#done-drive").is_visible(), await page.inner_text("#studio-notice")
             assert "30 s give a better avatar" in await page.locator("#done-warnings").inner_text()
