@@ -93,6 +93,7 @@ class Enrolment:
             stderr=subprocess.PIPE,
             limit=MAX_LINE_BYTES,
             start_new_session=True,  # Ctrl-C in the server's terminal is for the server, which then asks here
+            preexec_fn=_heed_interrupts,
         )
         _give_way(process.pid)
         if self.state != "running":  # cancelled while it started
@@ -148,3 +149,8 @@ def _give_way(pid: int) -> None:
             os.setpriority(os.PRIO_PROCESS, pid, LOWEST_PRIORITY)
         except ProcessLookupError:
             return  # over already; its status says why
+
+
+def _heed_interrupts() -> None:
+    """In the new process: a server in the background of a shell ignores SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

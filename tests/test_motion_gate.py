@@ -197,7 +197,7 @@ def test_a_person_who_never_speaks_is_judged_by_the_rest(puppet_avatar: Avatar) 
 
 
 class Mumbler:
-    """A network whose mouth is half what it should be and half the mouth at rest."""
+    """A network whose mouth is a fifth what it should be and the rest the mouth at rest."""
 
     def __init__(self, network: Runner, mouth: tuple[slice, slice]) -> None:
         self.inputs, self.outputs = network.inputs, network.outputs
@@ -210,7 +210,7 @@ class Mumbler:
         place = clean[:, :, rows, columns]
         if self._at_rest is None:
             self._at_rest = place.copy()
-        place[:] = 0.4 * place + 0.6 * self._at_rest
+        place[:] = 0.2 * place + 0.8 * self._at_rest
         return {"clean": clean}
 
     def close(self) -> None:
