@@ -119,10 +119,11 @@ class PriorBuilder:
     def _warped(self, rgba: U8Image, key: int, points: ControlPoints) -> U8Image:
         flow = trunk_flow(self._solver, points, self._points[key])
         layers = sample(rgba, flow)
-        if flow[0, :, 1].min() < 0:
-            # Clothes go on below the key frame; hair that touched its top must not run up in streaks.
-            above = np.clip(1.0 + flow[..., 1] / self._top_fade_px, 0.0, 1.0)
-            layers[..., 3] = np.where(flow[..., 1] < 0, layers[..., 3] * above, layers[..., 3])
+        # Clothes go on below the key frame; hair that touched its top must not run up in streaks.
+        rows = int(np.count_nonzero(flow[..., 1].min(axis=1) < 0))
+        if rows:
+            inside = np.clip(1.0 + flow[:rows, :, 1] / self._top_fade_px, 0.0, 1.0)
+            layers[:rows, :, 3] = layers[:rows, :, 3] * inside
         return layers
 
     def _arms_to_remove(self, choice: Mapping[str, int], target: Landmarks) -> tuple[bool, bool]:
