@@ -65,15 +65,26 @@ def lip_apertures(frames: Sequence[Landmarks]) -> FloatArray:
     return signals(frames, build_neutral(frames))["lip_aperture"][:, 0]
 
 
-def _hand_errors(truth: Sequence[Landmarks], output: Sequence[Landmarks]) -> dict[str, float | None]:
+def hand_distances(
+    truth: Sequence[Landmarks], output: Sequence[Landmarks]
+) -> tuple[FloatArray, float | None]:
+    """(hands, 21) px between the points of every hand that both show; the share of the truth's that both do.
+
+    None where the truth shows no hand. truth, output: landmarks of the same frames on the same canvas, px.
+    """
     theirs, ours = (np.stack([frame.hands[..., :2] for frame in side]) for side in (truth, output))
     shown, found = (np.stack([frame.hand_confidence > VISIBLE for frame in side]) for side in (truth, output))
     both = shown & found
-    apart = np.linalg.norm(theirs - ours, axis=-1)[both]  # (hands, 21)
+    apart = np.linalg.norm(theirs - ours, axis=-1)[both]
+    return apart, float(both.sum() / shown.sum()) if shown.any() else None
+
+
+def _hand_errors(truth: Sequence[Landmarks], output: Sequence[Landmarks]) -> dict[str, float | None]:
+    apart, found = hand_distances(truth, output)
     values = (
-        both.sum() / shown.sum() if shown.any() else None,
-        np.median(apart[:, 0]) if both.any() else None,
-        np.median(apart[:, topo.FINGERTIPS]) if both.any() else None,
+        found,
+        np.median(apart[:, 0]) if len(apart) else None,
+        np.median(apart[:, topo.FINGERTIPS]) if len(apart) else None,
     )
     return {
         name: None if value is None else round(float(value), 3)

@@ -6,10 +6,9 @@ tracked again, against that of the real frames, tracked in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -18,14 +17,11 @@ from numpy.typing import NDArray
 
 from engine import topology as topo
 from engine.avatar import Avatar
-from engine.keyframes import region_features
 from engine.landmarks import Landmarks
 from engine.motion import VISIBLE, Neutral
-from engine.pipeline import Pipeline, PipelineConfig, Rendered, build_pipeline
-from engine.temporal_cache import CacheConfig
+from export.baselines import BASELINES, Methods, NearestFrame
 from export.faithfulness import MOTION_FIGURES, compare_hands, compare_motion, lip_apertures
 from export.prepared import Prepared
-from export.replay import NoTracker
 from export.report_picture import Shot
 from export.retrack import MakeTracker, Retracker, every_frame_tracker
 
@@ -37,12 +33,10 @@ REGIONS = ("frame", "face", "mouth", "hands", "torso")
 MAX_FRAMES = 150  # of the tail are compared; more tell no more
 STEPS = (1, 2, 4, 8)
 STEP_FRAMES = 50  # of them with many steps, which cost many times as much and tell little
-BASELINES = ("nearest_frame", "previous_frame", "warp_only", "shuffled_conditions", "zero_prior")
 CURVES = ("1", "warp_only", "nearest_frame")  # of each frame
 SHARPNESS_REGIONS = ("frame", "face", "mouth", "hands")
 MIN_SPECTRUM_PX = 8  # a smaller box has no spectrum to speak of
 _MANY_STEPS = tuple(str(steps) for steps in STEPS if steps > 1)
-_FAR_FRAMES = 37  # shuffled conditions come from this far away in the tail
 
 
 def psnr_db(a: U8Image, b: U8Image) -> float:
@@ -53,8 +47,13 @@ def psnr_db(a: U8Image, b: U8Image) -> float:
 
 def ssim(a: U8Image, b: U8Image) -> float:
     """SSIM of two uint8 pictures, mean over the colours (Wang et al., IEEE TIP 2004)."""
-    by_colour, _ = cv2.quality.QualitySSIM_compute(a, b)  # type: ignore[attr-defined]  # not in the stubs
-    return float(np.mean(by_colour[:3]))
+    return float(ssim_map(a, b).mean())
+
+
+def ssim_map(a: U8Image, b: U8Image) -> FloatArray:
+    """SSIM about each pixel of two (H, W, 3) uint8 pictures, (H, W), mean over the colours."""
+    _, by_colour = cv2.quality.QualitySSIM_compute(a, b)  # type: ignore[attr-defined]  # not in the stubs
+    return np.asarray(np.mean(by_colour, axis=-1), np.float32)
 
 
 def fine_power(rgb: U8Image) -> float:
@@ -102,8 +101,8 @@ def _box(points: NDArray[np.float32], pad: float, canvas_px: int) -> list[Box]:
     return [(int(x0), int(y0), int(x1), int(y1))] if x1 - x0 >= 4 and y1 - y0 >= 4 else []
 
 
-class _Scores:
-    """PSNR in dB and fine power by method and region, frame after frame."""
+class Scores:
+    """PSNR in dB and fine power by method and region, as in `region_boxes`, frame after frame."""
 
     def __init__(self) -> None:
         self._db: dict[str, dict[str, list[float]]] = {}
@@ -111,7 +110,7 @@ class _Scores:
         self._true_power: dict[str, dict[str, float]] = {}
 
     def add(self, pictures: Mapping[str, U8Image], truth: U8Image, boxes: Mapping[str, list[Box]]) -> None:
-        """One frame: a picture of each method, and what the camera saw."""
+        """One frame: a picture of each method, and what the camera saw, all (H, W, 3) uint8."""
         true_powers = _powers(truth, boxes)
         for method, picture in pictures.items():
             for region, parts in boxes.items():
@@ -122,7 +121,7 @@ class _Scores:
             _add(self._true_power.setdefault(method, {}), true_powers)
 
     def means(self, method: str) -> dict[str, float | None]:
-        """PSNR by region; None where it was never shown."""
+        """PSNR by region, in dB; None where it was never shown."""
         found = self._db.get(method, {})
         return {
             region: round(float(np.mean(found[region])), 2) if region in found else None for region in REGIONS
@@ -186,16 +185,23 @@ def measure_held_out(
     """
     tail = np.arange(prepared.tail_start, len(prepared.rgb))[:MAX_FRAMES]
     shown = [int(i) for i in tail if prepared.landmarks[i].face_confidence > 0]
-    scores, short = _Scores(), _Scores()
+    neutral = Neutral.from_arrays(avatar.neutral)
+    nearest = NearestFrame(prepared.landmarks[: prepared.tail_start], neutral)
+    scores, short = Scores(), Scores()
     similarity, shots = [], []
+    driver = [prepared.landmarks[index] for index in shown]
     with (
-        _Methods(avatar, prepared, shown, runner) as methods,
+        Methods(avatar, driver, neutral, prepared.fps, runner, STEPS) as methods,
         Retracker(make_tracker) as of_truth,
         Retracker(make_tracker) as of_output,
     ):
         for done, index in enumerate(shown):
             truth, landmarks = prepared.rgb[index], prepared.landmarks[index]
-            pictures, target = methods.pictures(done)
+            rendered = methods.render(done, leave_out=_MANY_STEPS if done >= STEP_FRAMES else ())
+            pictures = {method: made.rgb for method, made in rendered.items()}
+            pictures["nearest_frame"] = prepared.rgb[nearest.index(landmarks)]
+            pictures["previous_frame"] = prepared.rgb[index - 1]
+            target = rendered["1"].target or landmarks
             output, boxes = pictures["1"], region_boxes(landmarks, prepared.size)
             scores.add(pictures, truth, boxes)
             if done < STEP_FRAMES:
@@ -232,87 +238,3 @@ def _motion(of_truth: Retracker, of_output: Retracker) -> dict[str, Any]:
         return dict.fromkeys(MOTION_FIGURES)
     truth, output = of_truth.landmarks, of_output.landmarks
     return {**compare_motion(truth, output), **compare_hands(truth, output)}
-
-
-class _Methods:
-    """The avatar, and each baseline that renders, as a pipeline of its own."""
-
-    def __init__(self, avatar: Avatar, prepared: Prepared, shown: Sequence[int], runner: str) -> None:
-        neutral = Neutral.from_arrays(avatar.neutral)
-        no_feedback = CacheConfig(previous_output=False)
-        self._prepared, self._shown = prepared, shown
-        self._nearest = _NearestFrame(prepared, neutral)
-        self._pipelines = {
-            **{
-                str(steps): _driven(avatar, PipelineConfig(runner=runner, steps=steps), neutral)
-                for steps in STEPS
-            },
-            "warp_only": _driven(avatar, PipelineConfig(runner="null", cache=no_feedback), neutral),
-            "shuffled_conditions": _driven(avatar, PipelineConfig(runner=runner), neutral),
-            "zero_prior": _driven(replace_keyframes(avatar), PipelineConfig(runner=runner), neutral),
-        }
-        self.names = tuple(self._pipelines)
-
-    def pictures(self, done: int) -> tuple[dict[str, U8Image], Landmarks]:
-        """Each method's picture of the frame that is next, and the landmarks that the avatar was given.
-
-        Many steps are left out after STEP_FRAMES.
-        """
-        index, found = self._shown[done], {}
-        target = self._prepared.landmarks[index]
-        for method, pipeline in self._pipelines.items():
-            if done >= STEP_FRAMES and method in _MANY_STEPS:
-                continue
-            far = self._shown[(done + _FAR_FRAMES) % len(self._shown)]
-            source = far if method == "shuffled_conditions" else index
-            rendered = self._render(pipeline, source, done)
-            found[method] = rendered.rgb.copy()
-            if method == "1" and rendered.target is not None:
-                target = rendered.target
-        found["nearest_frame"] = self._prepared.rgb[self._nearest.index(self._prepared.landmarks[index])]
-        found["previous_frame"] = self._prepared.rgb[index - 1]
-        return found, target
-
-    def _render(self, pipeline: Pipeline, index: int, done: int) -> Rendered:
-        time_ns = int(done / self._prepared.fps * 1e9)
-        return pipeline.process(self._prepared.rgb[index], time_ns, landmarks=self._prepared.landmarks[index])
-
-    def __enter__(self) -> _Methods:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for pipeline in self._pipelines.values():
-            pipeline.close()
-
-
-def _driven(avatar: Avatar, config: PipelineConfig, neutral: Neutral) -> Pipeline:
-    pipeline = build_pipeline(avatar, config, NoTracker())
-    pipeline.drive_by(neutral)
-    return pipeline
-
-
-def replace_keyframes(avatar: Avatar) -> Avatar:
-    """The avatar with mid-grey key frames: what the network makes of guidance alone."""
-    grey = tuple(replace(key, rgb=np.full_like(key.rgb, 128)) for key in avatar.keyframes)
-    return replace(avatar, keyframes=grey, plate=np.full_like(avatar.plate, 128), bare_torso=None)
-
-
-class _NearestFrame:
-    """The training frame whose landmarks are most alike: what a video index without a network would show."""
-
-    def __init__(self, prepared: Prepared, neutral: Neutral) -> None:
-        self._neutral = neutral
-        end = prepared.tail_start
-        self._usable = np.flatnonzero([frame.face_confidence > 0 for frame in prepared.landmarks[:end]])
-        self._table = np.stack([self._vector(prepared.landmarks[i]) for i in self._usable])
-
-    def _vector(self, landmarks: Landmarks) -> NDArray[np.float32]:
-        features = region_features(landmarks, self._neutral)
-        return np.concatenate(
-            [features[name] for name in ("head", "mouth", "eye_left", "eye_right", "torso")]
-        )
-
-    def index(self, landmarks: Landmarks) -> int:
-        return int(self._usable[np.linalg.norm(self._table - self._vector(landmarks), axis=1).argmin()])

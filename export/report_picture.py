@@ -81,16 +81,23 @@ def report_png(shots: Mapping[str, Shot], charts: Sequence[Chart], title: str) -
 
 def pairs_png(rows: Mapping[str, Sequence[Shot]]) -> bytes:
     """An RGB PNG: for each label a row of pairs, driver and output, side by side, PAIRS at most."""
-    wide = max(len(shots[:PAIRS]) for shots in rows.values())
-    width = wide * (2 * PAIR_CELL_PX + MARGIN_PX) + MARGIN_PX
-    page = Image.new("RGB", (width, len(rows) * (PAIR_CELL_PX + LABEL_PX + MARGIN_PX)), PAPER)
-    for row, (label, shots) in enumerate(rows.items()):
-        top = row * (PAIR_CELL_PX + LABEL_PX + MARGIN_PX)
+
+    def pair(shot: Shot) -> U8Image:
+        return np.hstack([fitted(picture, PAIR_CELL_PX) for picture in (shot.driver, shot.output)])
+
+    return rows_png({label: [pair(shot) for shot in shots[:PAIRS]] for label, shots in rows.items()})
+
+
+def rows_png(rows: Mapping[str, Sequence[U8Image]]) -> bytes:
+    """An RGB PNG: below each label its pictures side by side; all are (H, W, 3) uint8 RGB of one size."""
+    height, wide, _ = next(picture for pictures in rows.values() for picture in pictures).shape
+    width = max(map(len, rows.values())) * (wide + MARGIN_PX) + MARGIN_PX
+    page = Image.new("RGB", (width, len(rows) * (height + LABEL_PX + MARGIN_PX)), PAPER)
+    for row, (label, pictures) in enumerate(rows.items()):
+        top = row * (height + LABEL_PX + MARGIN_PX)
         page.paste(_text_line(label, width - MARGIN_PX, LABEL_PX, 13), (MARGIN_PX, top))
-        for column, shot in enumerate(shots[:PAIRS]):
-            pair = np.hstack([_fitted(picture, PAIR_CELL_PX) for picture in (shot.driver, shot.output)])
-            left = MARGIN_PX + column * (2 * PAIR_CELL_PX + MARGIN_PX)
-            page.paste(Image.fromarray(pair), (left, top + LABEL_PX))
+        for column, picture in enumerate(pictures):
+            page.paste(Image.fromarray(picture), (MARGIN_PX + column * (wide + MARGIN_PX), top + LABEL_PX))
     return _encoded(page)
 
 
@@ -133,14 +140,14 @@ def _row(label: str, shot: Shot) -> Image.Image:
     }
     if shot.truth is not None:  # it is what drives, so it is shown once, beside what came out
         del cells["driver"]
-        cells |= {"real frame": shot.truth, f"error x {ERROR_GAIN}": _error(shot.output, shot.truth)}
+        cells |= {"real frame": shot.truth, f"error x {ERROR_GAIN}": error_picture(shot.output, shot.truth)}
     side = min(CELL_PX, shot.output.shape[0])
     row = Image.new("RGB", (len(cells) * (side + MARGIN_PX) - MARGIN_PX, side + LABEL_PX), PAPER)
     for column, (name, picture) in enumerate(cells.items()):
         left = column * (side + MARGIN_PX)
         text = f"{label}: {name}" if column == 0 else name
         ImageDraw.Draw(row).text((left, 2), text, INK, ImageFont.load_default(13))
-        row.paste(Image.fromarray(_fitted(picture, side)), (left, LABEL_PX))
+        row.paste(Image.fromarray(fitted(picture, side)), (left, LABEL_PX))
     return row
 
 
@@ -153,7 +160,8 @@ def guidance_picture(landmarks: Landmarks) -> U8Image:
     return np.asarray(np.max(layers, axis=0), np.uint8)
 
 
-def _error(output: U8Image, truth: U8Image) -> U8Image:
+def error_picture(output: U8Image, truth: U8Image) -> U8Image:
+    """How far each colour is off, ERROR_GAIN times, (H, W, 3) uint8; both pictures likewise."""
     return np.asarray(np.minimum(cv2.absdiff(output, truth).astype(np.int32) * ERROR_GAIN, 255), np.uint8)
 
 
@@ -163,8 +171,8 @@ def _encoded(page: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _fitted(picture: U8Image, side: int) -> U8Image:
-    """The whole picture, scaled into a square, on a grey ground."""
+def fitted(picture: U8Image, side: int) -> U8Image:
+    """The whole picture, (H, W, 3) uint8, scaled into a square of so many px, on a grey ground."""
     scale = side / max(picture.shape[:2])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     inner = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=method)[:side, :side]

@@ -16,6 +16,7 @@ from benchmarks.puppet import Pose, Puppet, lively
 from engine.avatar import Avatar
 from engine.landmarks import Landmarks
 from export import held_out as held_out_module
+from export.baselines import replace_keyframes
 from export.faithfulness import MOTION_FIGURES, compare_hands
 from export.held_out import (
     REGIONS,
@@ -24,7 +25,6 @@ from export.held_out import (
     measure_held_out,
     psnr_db,
     region_boxes,
-    replace_keyframes,
     ssim,
 )
 from export.prepared import Prepared
