@@ -1,6 +1,6 @@
 """What tests of the page stand on: a server of its own, a browser with a scripted camera, a live call.
 
-The server has the bundled avatar twice, where it is in the checkout; else it echoes the camera. Needs
+The server has the first bundled presenter twice, where it is in the checkout; else it echoes the camera. Needs
 playwright and an installed Chromium.
 """
 
@@ -20,7 +20,7 @@ from benchmarks.browser_peer import CAMERA_FLAGS, CHROMIUM_FLAGS, find_chromium
 from engine.package import FIELDS, read_package, write_package
 
 ROOT = Path(__file__).parent.parent
-BUNDLED = ROOT / "engine" / "assets" / "bundled.avatar"
+BUNDLED = ROOT / "engine" / "assets" / "theo.avatar"
 CHROMIUM = find_chromium()
 ECHO = ("-m", "benchmarks.echo_server")
 SERVE = ("-m", "engine.cli", "serve", "--port", "0", "--json")
@@ -29,7 +29,7 @@ LIMIT_S = 60.0  # for whatever is waited for
 
 
 def write_twin(path: Path) -> None:
-    """The bundled avatar under another name."""
+    """The first bundled presenter under another name."""
     package = read_package(BUNDLED)
     fields = {name: package.manifest[name] for name in FIELDS}
     write_package(path, package.members, fields | {"name": TWIN})

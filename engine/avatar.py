@@ -10,15 +10,16 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.bundled import BUNDLED, bundled_file, bundled_name, bundled_names
 from engine.errors import PackageError
 from engine.landmarks import FloatArray, Landmarks
 from engine.member_codec import (
@@ -32,7 +33,6 @@ from engine.member_codec import (
 )
 from engine.package import Package, build_manifest, encode_json, parse_json, read_package, write_package
 
-BUNDLED = "bundled"  # the name of the avatar that comes with avatarcast
 MIN_SIZE_PX, MAX_SIZE_PX, SIZE_STEP_PX = 32, 1024, 8
 MAX_FPS = 240.0
 LOSSLESS_KEYFRAMES = 40  # are stored as PNG, the others as JPEG: a fifth of the size
@@ -96,12 +96,49 @@ class Avatar:
     bare_torso: NDArray[np.uint8] | None = None  # (S, S, 4), the person of the first key frame without arms
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Cover:
+    """What shows an avatar before it is loaded."""
+
+    name: str
+    size: int  # px, of the square canvas
+    consent: dict[str, Any]
+    preview_jpeg: bytes
+
+
 def load_avatar(path: str | Path) -> Avatar:
-    """The avatar in `path`, or the one that comes with avatarcast for "bundled"."""
-    if str(path) != BUNDLED:
-        return _decode(Path(path), read_package(path))
-    with resources.as_file(resources.files("engine") / "assets" / "bundled.avatar") as file:
-        return _decode(file, read_package(file))
+    """The avatar in `path`, or a bundled presenter by name; "bundled" is the first of those.
+
+    Raises PackageError. A bundled presenter is named as its file is, whatever the file says.
+    """
+    name = bundled_name(path)
+    if name is None:
+        return _decode(Path(path), _read_file(path))
+    with bundled_file(name) as file:
+        return replace(_decode(file, read_package(file)), name=name)
+
+
+def load_cover(path: str | Path) -> Cover:
+    """The cover of what `load_avatar` would load: every member's hash is verified, few are decoded.
+
+    Raises PackageError.
+    """
+    name = bundled_name(path)
+    if name is None:
+        return _cover(Path(path), _read_file(path))
+    with bundled_file(name) as file:
+        return replace(_cover(file, read_package(file)), name=name)
+
+
+def _read_file(path: str | Path) -> Package:
+    """Says what names there are where there is no such file."""
+    if not Path(path).exists():
+        known = ", ".join(bundled_names()) or f"none: {BUNDLED} presenters are missing here"
+        raise PackageError(
+            f"{path}: no such file; wanted an .avatar file, as `avatarcast enroll` writes it, "
+            f"or a bundled presenter ({known})"
+        )
+    return read_package(path)
 
 
 def save_avatar(
@@ -189,20 +226,28 @@ def _tool_versions() -> dict[str, str]:
     return versions
 
 
-def _decode(source: Path, package: Package) -> Avatar:
+def _cover(source: Path, package: Package) -> Cover:
     manifest, members = package.manifest, package.members
     size = manifest["size_px"]
-    fps = manifest["fps"]
     if not MIN_SIZE_PX <= size <= MAX_SIZE_PX or size % SIZE_STEP_PX:
         raise PackageError(
             f"{source}: member manifest.json: size_px is {size}; wanted a multiple of {SIZE_STEP_PX} "
             f"from {MIN_SIZE_PX} to {MAX_SIZE_PX}"
         )
-    if not 1.0 <= fps <= MAX_FPS:
-        raise PackageError(f"{source}: member manifest.json: fps is {fps}; wanted 1 to {MAX_FPS:g}")
     for member in REQUIRED:
         if member not in members:
             raise PackageError(f"{source}: member {member} is missing: enrol again")
+    read_image(source, PREVIEW, members[PREVIEW], "JPEG", "RGB", None)
+    return Cover(manifest["name"], size, _consent(source, members[CONSENT]), members[PREVIEW])
+
+
+def _decode(source: Path, package: Package) -> Avatar:
+    manifest, members = package.manifest, package.members
+    cover = _cover(source, package)
+    size = cover.size
+    fps = manifest["fps"]
+    if not 1.0 <= fps <= MAX_FPS:
+        raise PackageError(f"{source}: member manifest.json: fps is {fps}; wanted 1 to {MAX_FPS:g}")
     rest = sorted(set(members) - set(REQUIRED))
     frames = [member for member in rest if _KEYFRAME.fullmatch(member)]
     models = {match[1]: members[member] for member in rest if (match := _MODEL.fullmatch(member))}
@@ -238,21 +283,20 @@ def _decode(source: Path, package: Package) -> Avatar:
         keyframes.append(
             KeyFrame(np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3]), points)
         )
-    read_image(source, PREVIEW, members[PREVIEW], "JPEG", "RGB", None)
     if REPORT_PICTURE in members:
         read_image(source, REPORT_PICTURE, members[REPORT_PICTURE], "PNG", "RGB", None)
     return Avatar(
-        name=manifest["name"],
+        name=cover.name,
         size=size,
         fps=float(fps),
         neutral=read_arrays(source, NEUTRAL, members[NEUTRAL]),
         keyframes=(*keyframes, *_memory(source, memory, members, size)),
         plate=read_image(source, PLATE, members[PLATE], "PNG", "RGB", (size, size)),
         models=models,
-        consent=_consent(source, members[CONSENT]),
+        consent=cover.consent,
         manifest=manifest,
         report=parse_json(source, REPORT, members[REPORT]),
-        preview_jpeg=members[PREVIEW],
+        preview_jpeg=cover.preview_jpeg,
         held_out=_held_out(source, held_out, members, size),
         report_png=members.get(REPORT_PICTURE, b""),
         bare_torso=read_image(source, BARE_TORSO, members[BARE_TORSO], "PNG", "RGBA", (size, size))

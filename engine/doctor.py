@@ -22,6 +22,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from engine.bundled import bundled_names
+
 PYTHON_WANTED = ((3, 10), (3, 12))
 MIB = 1024 * 1024
 WEBRTC_CODECS = ("libvpx", "libx264", "libopus")
@@ -87,7 +89,11 @@ def run_checks() -> Iterator[Check]:
         yield _guarded(f"export {name}", partial(_engines, name))
     yield _package("pyvirtualcam", "camera")
     yield _browser()
-    yield _guarded("bundled avatar", _bundled, needed=True)
+    names = bundled_names()
+    if not names:
+        yield Check("presenters", False, "no file in engine/assets: install avatarcast again", needed=True)
+    for name in names:
+        yield _guarded(f"presenter {name}", partial(_bundled, name), needed=True)
 
 
 def _python() -> Check:
@@ -229,10 +235,10 @@ def _browser() -> Check:
     return Check("browser for tests", path is not None, path or cure)
 
 
-def _bundled() -> tuple[bool, str]:
-    from engine.avatar import BUNDLED, load_avatar
+def _bundled(name: str) -> tuple[bool, str]:
+    from engine.avatar import load_avatar
 
-    avatar = load_avatar(BUNDLED)
+    avatar = load_avatar(name)
     models = ", ".join(f"{name} ({len(data) / MIB:.1f} MiB)" for name, data in avatar.models.items())
-    detail = f"{avatar.name}, {avatar.size} px, {len(avatar.keyframes)} key frames, {models or 'no networks'}"
+    detail = f"{avatar.size} px, {len(avatar.keyframes)} key frames, {models or 'no networks'}"
     return bool(avatar.models), detail

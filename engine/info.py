@@ -11,7 +11,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.avatar import BUNDLED, Avatar, load_avatar
+from engine.avatar import Avatar, load_avatar
+from engine.bundled import BUNDLED, avatar_help
 
 _MB = 1_000_000
 _DIGEST_SHOWN = 12  # characters
@@ -19,7 +20,7 @@ _DIGEST_SHOWN = 12  # characters
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `avatarcast info`."""
-    parser.add_argument("avatar", nargs="?", default=BUNDLED, help='an .avatar file, or "bundled" (default)')
+    parser.add_argument("avatar", nargs="?", default=BUNDLED, help=avatar_help())
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from engine.avatar import Avatar, load_avatar
+from engine.bundled import BUNDLED, avatar_help
 from engine.errors import SettingsError
 from engine.pipeline import PipelineConfig
 from export.follow import follow
@@ -26,9 +27,7 @@ from export.report_text import held_out_motion_table, held_out_table, motion_tab
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `avatarcast evaluate`."""
-    parser.add_argument(
-        "avatar", nargs="?", default="bundled", help='an .avatar file, or "bundled" (default)'
-    )
+    parser.add_argument("avatar", nargs="?", default=BUNDLED, help=avatar_help())
     parser.add_argument(
         "--footage",
         nargs="+",

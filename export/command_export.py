@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from engine import engine_cache
-from engine.avatar import BUNDLED, Avatar, HeldOutFrame, load_avatar
+from engine.avatar import Avatar, HeldOutFrame, load_avatar
+from engine.bundled import bundled_name
 from engine.errors import AvatarcastError, SettingsError
 from engine.runners import TENSORRT
 from engine.trt_build import rebuild_command
@@ -64,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
     avatar = load_avatar(args.avatar)
     if args.list:
         return _list(avatar, args.json)
-    if args.avatar == BUNDLED:
-        raise SettingsError("bundled: is part of avatarcast and stays as it is; give a file of yours")
+    if bundled_name(args.avatar):
+        raise SettingsError(f"{args.avatar}: is part of avatarcast and stays as it is; give a file of yours")
     if args.compute_capability and args.target != "tensorrt-rtx":
         raise SettingsError(f"--compute-capability: is for --target tensorrt-rtx; found {args.target}")
     for package in ("torch", "onnx"):

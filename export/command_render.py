@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from engine.background import Background
+from engine.bundled import BUNDLED, avatar_help
 from engine.disclosure import (
     COMMENT,
     DEFAULT_MARK,
@@ -83,7 +84,7 @@ class RenderOptions:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `avatarcast render`."""
-    parser.add_argument("--avatar", default="bundled", help='an .avatar file, or "bundled" (default)')
+    parser.add_argument("--avatar", default=BUNDLED, help=avatar_help())
     parser.add_argument("--driver", required=True, help="the video whose motion the avatar takes on")
     parser.add_argument("--out", required=True, help=f"the video to write ({', '.join(_SUFFIXES)})")
     parser.add_argument("--runner", default="auto", help="auto (default), onnx-cpu, onnx-cuda, torch, null")

@@ -29,6 +29,7 @@ class ServedAvatar:
     preview_jpeg: bytes  # empty: none
     mark_style: MarkStyle | None  # of the "AI-generated" in every picture; None for who does not exist
     build: Callable[[], FramePipeline]  # loads models: takes seconds, belongs in a worker thread
+    title: str = ""  # as the page writes it; empty: its name
 
 
 class Avatars:

@@ -16,9 +16,11 @@ import socket
 import ssl
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.bundled import bundled_name, bundled_names
 from engine.disclosure import MarkStyle, add_mark_arguments, mark_style, wants_mark
 from engine.errors import SettingsError
 from stream.exposure import BACKLOG, add_exposure_arguments, listen, read_exposure
@@ -40,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--avatar",
         action="append",
         metavar="AVATAR",
-        help='an .avatar file, or "bundled" (default); may be given several times, the first is shown first',
+        help=f"an .avatar file, or a bundled presenter: {', '.join(bundled_names())} (default all of these); "
+        "may be given several times, the first is shown first",
     )
     parser.add_argument("--port", default="8080", help="port to listen on, 0 for any free one (default 8080)")
     parser.add_argument(
@@ -80,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         from stream.sessions import RegistryConfig, SessionRegistry
         from stream.studio import Studio, StudioConfig, default_folder
 
-        avatars = Avatars([served_file(path, args.runner, style) for path in args.avatar or ["bundled"]])
+        avatars = Avatars([served_file(path, args.runner, style) for path in args.avatar or bundled_names()])
         config = RegistryConfig(
             max_sessions=max_sessions,
             least_fps=least_fps,
@@ -99,19 +102,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def served_file(path: str | Path, runner: str, style: MarkStyle) -> ServedAvatar:
-    """What to serve of an avatar file, or of "bundled". Raises PackageError."""
-    from engine.avatar import load_avatar
+    """What to serve of an avatar file, or of a bundled presenter. Raises PackageError.
+
+    Only the cover is read; key frames and networks are loaded when the avatar is first chosen, and kept.
+    """
+    from engine.avatar import load_avatar, load_cover
     from engine.pipeline import PipelineConfig, build_pipeline
     from stream.avatars import ServedAvatar
 
-    avatar = load_avatar(path)
+    cover = load_cover(path)
+    load = cache(lambda: load_avatar(path))
     return ServedAvatar(
-        name=avatar.name,
-        person=avatar.consent["person"],
-        size_px=avatar.size,
-        preview_jpeg=avatar.preview_jpeg,
-        mark_style=style if wants_mark(avatar.consent) else None,
-        build=lambda: build_pipeline(avatar, PipelineConfig(runner=runner)),
+        name=cover.name,
+        person=cover.consent["person"],
+        size_px=cover.size,
+        preview_jpeg=cover.preview_jpeg,
+        mark_style=style if wants_mark(cover.consent) else None,
+        build=lambda: build_pipeline(load(), PipelineConfig(runner=runner)),
+        title=cover.name.capitalize() if bundled_name(path) else "",
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import av
 
 from engine.background import Background
+from engine.bundled import BUNDLED, avatar_help
 from engine.disclosure import MarkStyle, add_mark_arguments, mark_style, wants_mark
 from engine.errors import RunnerError, SettingsError
 from stream.logs import configure_logging
@@ -32,7 +33,7 @@ _KEPT = 10_000  # latest frames whose delay is told at the end
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `avatarcast camera`."""
-    parser.add_argument("--avatar", default="bundled", help='an .avatar file, or "bundled" (default)')
+    parser.add_argument("--avatar", default=BUNDLED, help=avatar_help())
     parser.add_argument(
         "--device", default="0", help="the real webcam: 0 (default), /dev/videoN, its name, or a video file"
     )

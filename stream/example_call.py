@@ -20,6 +20,7 @@ from aiortc.contrib.media import MediaPlayer
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from engine.avatar import Avatar, load_avatar
+from engine.bundled import BUNDLED, avatar_help
 from engine.disclosure import COMMENT, SOURCE_TYPE
 from engine.errors import AvatarcastError, VideoError
 from engine.pipeline import PipelineConfig
@@ -101,7 +102,7 @@ def main() -> int:
     )
     parser.add_argument("--driver", required=True, type=Path, help="the video that the avatar follows")
     parser.add_argument("--out", required=True, type=Path, help="the video to write")
-    parser.add_argument("--avatar", default="bundled", help='an .avatar file, or "bundled" (default)')
+    parser.add_argument("--avatar", default=BUNDLED, help=avatar_help())
     parser.add_argument("--runner", default="auto", help="auto (default), onnx-cpu, onnx-cuda, torch, null")
     args = parser.parse_args()
     try:

@@ -62,6 +62,7 @@ class PageRoutes:
         avatars = [
             {
                 "name": avatar.name,
+                "title": avatar.title or avatar.name,
                 "person": avatar.person,
                 "size_px": avatar.size_px,
                 "preview": f"/api/avatars/{quote(avatar.name, safe='')}/preview.jpg",

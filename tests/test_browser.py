@@ -207,7 +207,7 @@ async def test_calibration_counts_down_and_says_whether_it_worked(url: str, came
 async def test_avatar_and_background_change_during_a_call(url: str, camera_file: Path) -> None:
     async with call_with(url, camera_file) as page:
         names = page.locator(".choice .name")
-        assert await names.all_inner_texts() == ["bundled", TWIN]
+        assert await names.all_inner_texts() == ["Theo", TWIN]
         assert await page.locator(".choice img").nth(1).evaluate("image => image.naturalWidth") > 0
         await page.get_by_label(TWIN).check()
         await until_text(page, "#hint", f"The avatar is now {TWIN}")

@@ -170,17 +170,17 @@ async def test_a_token_is_asked_for_until_it_is_right(guarded_url: str) -> None:
             await page.keyboard.press("Enter")
             if text != TOKEN:
                 await until_text(page, "#token-text", "The token was not accepted")
-        await until_text(page, ".choice .name", "bundled")
+        await until_text(page, ".choice .name", "Theo")
         assert not await page.locator("#token-box").is_visible()
         await page.reload()  # it is remembered for as long as the tab is open
-        await until_text(page, ".choice .name", "bundled")
+        await until_text(page, ".choice .name", "Theo")
 
 
 @needs_avatar
 async def test_a_token_in_the_address_leaves_it(guarded_url: str) -> None:
     async with page_with(*CAMERA_FLAGS) as page:
         await page.goto(f"{guarded_url}/#token={TOKEN}")
-        await until_text(page, ".choice .name", "bundled")
+        await until_text(page, ".choice .name", "Theo")
         assert page.url == f"{guarded_url}/"
 
 

@@ -177,7 +177,7 @@ def test_doctor_as_a_program() -> None:
     assert result.returncode == (0 if report["can_serve"] else 1)
     for name in ("python", "cv2", "mediapipe", "aiortc", "av", "onnx-cpu", "null", "export onnx"):
         assert checks[name]["ok"], checks[name]
-    assert report["can_serve"], checks["bundled avatar"]
+    assert report["can_serve"], checks["presenter theo"]
     for name in ("onnx-cuda", "tensorrt", "tensorrt-rtx", "export tensorrt", "export tensorrt-rtx"):
         assert (
             checks[name]["ok"]

@@ -16,6 +16,7 @@ from engine.cli import main
 def test_the_bundled_avatar(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info"]) == 0
     said = capsys.readouterr().out
+    assert said.startswith("avatar     theo, digest ")
     assert "synthetic; The avatarcast authors agreed on " in said
     assert "256 px, from footage at 15 frames/s" in said
     assert "denoiser-fp32.onnx, precision fp32, steps 1, " in said

@@ -253,11 +253,11 @@ async function drive(name) {
   if (!call && !starting) await start();
 }
 
-function avatarChoice({ name, person, preview, size_px: size }) {
+function avatarChoice({ name, title, person, preview, size_px: size }) {
   const choice = byId("avatar-choice").content.cloneNode(true).firstElementChild;
   const [radio, picture] = [choice.querySelector("input"), choice.querySelector("img")];
   radio.value = name;
-  setText(choice.querySelector(".name"), name);
+  setText(choice.querySelector(".name"), title);
   choice.title = `${person === "synthetic" ? "No living person" : "A real person"}, ${size} px`;
   pictureUrl(preview).then(
     (url) => {
@@ -269,6 +269,8 @@ function avatarChoice({ name, person, preview, size_px: size }) {
   radio.addEventListener("change", () => switchAvatar(name, picture.src));
   return choice;
 }
+
+const titleOf = (name) => config?.avatars.find((avatar) => avatar.name === name)?.title ?? name;
 
 function showPoster(url) {
   byId("poster").src = url;
@@ -290,7 +292,7 @@ async function switchAvatar(name, preview) {
     async () => {
       await call?.steer("avatar", { name });
       remember("avatar", name);
-      if (call) hint(`The avatar is now ${name}.`);
+      if (call) hint(`The avatar is now ${titleOf(name)}.`);
     },
     () => markAvatar(before),
   );
