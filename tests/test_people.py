@@ -15,11 +15,11 @@ import pytest
 from benchmarks.people.body import subdivide
 from benchmarks.people.character import RACES, draw_character
 from benchmarks.people.film import Picture, film, prepare
-from benchmarks.people.motion import REST_FRAMES, VISEMES, Motion, draw_motion, first_frames, mirrored
+from benchmarks.people.motion import REST_FRAMES, Motion, draw_motion, first_frames, mirrored
 from benchmarks.people.raster import Context, open_context
 from benchmarks.people.render import main
 from benchmarks.people.surfaces import backdrop, texture_of
-from benchmarks.presenter.performance import ARKIT_NAMES
+from benchmarks.presenter.performance import ARKIT_NAMES, VISEMES
 
 ASSETS = Path(__file__).resolve().parents[2] / "shared/data/synthetic_person"
 SIDE_PX = 128

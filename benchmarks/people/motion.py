@@ -20,14 +20,21 @@ from benchmarks.presenter.gestures import (
     blink_curve,
     face_weights,
     sample_keys,
+    viseme_weights,
     window,
 )
-from benchmarks.presenter.performance import ARKIT_NAMES, FRAME_RATE_HZ, Array, Performance, load_performance
+from benchmarks.presenter.performance import (
+    ARKIT_NAMES,
+    FRAME_RATE_HZ,
+    VISEMES,
+    Array,
+    Performance,
+    load_performance,
+)
 
 PERFORMANCE_FILE = Path(stored.__file__).with_name("performance.npz")
 REST_FRAMES = 8  # the resting face at the start, which an identity is learnt from
 BLEND_FRAMES = 6
-VISEMES = ("aa", "E", "I", "O", "U", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR")
 SYLLABLE_S = 0.16
 
 
@@ -43,9 +50,10 @@ class Motion:
 
     def face(self, frame: int) -> dict[str, float]:
         """Weights of the face targets by name."""
-        weights = dict(zip(ARKIT_NAMES, map(float, self.performance.face[frame]), strict=True))
-        spoken = zip(VISEMES, map(float, self.visemes[frame]), strict=True)
-        return weights | {f"viseme_{name}": value for name, value in spoken}
+        weights = self.performance.face_weights(frame)
+        for name, value in zip(VISEMES, self.visemes[frame], strict=True):
+            weights[f"viseme_{name}"] = min(weights[f"viseme_{name}"] + float(value), 1.0)
+        return weights
 
 
 def draw_motion(seed: int, count: int) -> Motion:
@@ -87,6 +95,7 @@ def mirrored(clip: Performance) -> Performance:
     turn, side = np.array([-1.0, 1.0, -1.0]), np.array([-1.0, 1.0, 1.0])
     return Performance(
         face=clip.face[:, columns],
+        viseme=clip.viseme,
         head=clip.head * turn,
         torso=clip.torso * turn,
         shift=clip.shift * side,
@@ -176,9 +185,13 @@ def add_faces(clip: Performance, visemes: Array, random: Random) -> None:
         share = window(times, start, start + length, 0.15)
         if random.random() < 0.6:
             clip.face[:, mouth] *= 1 - 0.85 * share[:, None]
+            clip.viseme[:] *= 1 - 0.85 * share[:, None]
             visemes += share[:, None] * babble(times, random)
         else:
-            row = face_weights(EXPRESSIONS[str(random.choice(list(EXPRESSIONS)))]) * random.uniform(0.6, 1.1)
+            named = EXPRESSIONS[str(random.choice(list(EXPRESSIONS)))]
+            strength = random.uniform(0.6, 1.1)
+            row = face_weights(named) * strength
+            visemes += share[:, None] * viseme_weights(named) * strength
             clip.face[:] += share[:, None] * (row - clip.face) * (0.3 + 0.7 * (np.abs(row) > 0))
         start += length + float(random.uniform(0.2, 1.5))
     look = [k for k, name in enumerate(ARKIT_NAMES) if name.startswith("eyeLook")]
@@ -221,4 +234,5 @@ def start_at_rest(clip: Performance, visemes: Array) -> None:
     share = np.clip((np.arange(len(clip)) - REST_FRAMES) / BLEND_FRAMES, 0, 1)[:, None]
     clip.face[:] = share * clip.face + (1 - share) * face_weights(RESTING)
     clip.head[:] *= share
+    clip.viseme[:] *= share
     visemes *= share

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.presenter.performance import ARKIT_NAMES, Array
+from benchmarks.presenter.performance import ARKIT_NAMES, VISEMES, Array
 
 # (5, 3) radians per hand shape: thumb, index, middle, ring, little x flexion, spread towards the thumb, curl
 OPEN = np.array(
@@ -52,127 +52,183 @@ class HandKey:
 HANGING = HandKey(0.0, (0.66, -1.38, 0.03), (0.05, -1.0, 0.12), (-1.0, 0.0, -0.25), RELAXED)
 
 
-def wave(duration_s: float) -> list[HandKey]:
-    """Open palm beside the face, swinging."""
-    times = np.linspace(0, duration_s, 6)
+Key = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float], Array]
+
+
+def evenly(duration_s: float, *places: Key) -> list[HandKey]:
+    """Keys at even times from 0 to duration_s."""
     return [
-        HandKey(t, (0.5 + 0.07 * s, -0.02, 0.62), (0.35 * s, 1.0, 0.1), (0.0, 0.0, 1.0), OPEN)
-        for t, s in zip(times, (-0.5, 1, -1, 1, -1, 0.2), strict=True)
+        HandKey(float(t), *place)
+        for t, place in zip(np.linspace(0, duration_s, len(places)), places, strict=True)
     ]
+
+
+def wave(duration_s: float) -> list[HandKey]:
+    """Open palm beside the face, swinging gently."""
+    places: list[Key] = [
+        ((0.42 + 0.03 * s, -0.02, 0.72), (0.2 * s, 1.0, 0.1), (-0.05, 0.0, 1.0), OPEN)
+        for s in (0, 1, -0.8, 1, -0.8, 0)
+    ]
+    return evenly(duration_s, *places)
 
 
 def point(duration_s: float) -> list[HandKey]:
-    """Index finger up, then towards the camera, then up."""
+    """Index finger up, then a little towards the camera, then up."""
     finger = extended((1,))
-    up = ((0.42, -0.2, 0.75), (-0.15, 1.0, 0.15), (-0.2, 0.0, 1.0))
-    out = ((0.4, -0.22, 0.8), (-0.45, 0.75, 0.5), (-0.6, -0.5, 0.5))
-    places = (up, out, out, up)
-    return [
-        HandKey(t, *place, finger) for t, place in zip(np.linspace(0, duration_s, 4), places, strict=True)
-    ]
+    up = ((0.4, -0.14, 0.76), (-0.15, 1.0, 0.15), (-0.2, 0.0, 1.0), finger)
+    out = ((0.39, -0.12, 0.8), (-0.35, 0.85, 0.4), (-0.45, -0.3, 0.8), finger)
+    return evenly(duration_s, up, up, out, up)
 
 
 def count(duration_s: float) -> list[HandKey]:
-    """Fist, then one to five fingers, palm to the camera."""
-    shapes = [FIST, *(extended(f) for f in ((1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), (0, 1, 2, 3, 4)))]
-    keys = []
-    for number, shape in enumerate(shapes):
-        start, step = number * duration_s / 6, duration_s / 6
-        for t in (start, start + 0.6 * step):
-            keys.append(HandKey(t, (0.44, -0.16, 0.7), (0.0, 1.0, 0.1), (-0.15, 0.0, 1.0), shape))
-    return keys
-
-
-def fist_pump(duration_s: float) -> list[HandKey]:
-    """A fist in front of the chest, beating time."""
-    heights = (0.0, -0.1, 0.02, -0.1, 0.0)
-    return [
-        HandKey(t, (0.36, -0.22 + h, 0.75), (-0.3, 0.9, 0.35), (-0.8, -0.1, -0.4), FIST)
-        for t, h in zip(np.linspace(0, duration_s, 5), heights, strict=True)
+    """One, two, three and five fingers, palm to the camera."""
+    shapes = [extended(f) for f in ((1,), (1, 2), (1, 2, 3), (0, 1, 2, 3, 4))]
+    places: list[Key] = [
+        ((0.4, -0.12, 0.76), (0.0, 1.0, 0.1), (-0.15, 0.0, 1.0), shape) for shape in shapes for _ in range(2)
     ]
+    return evenly(duration_s, *places)
 
 
 def thumb_up(duration_s: float) -> list[HandKey]:
-    """Thumb up in front of the chest."""
+    """Thumb up in front of the chest, the fist's side to the camera."""
     shape = extended((0,))
     shape[0] = (0.0, 1.1, 0.1)
-    place = (0.42, -0.16, 0.75), (-0.75, 0.2, 0.6), (-0.6, 0.0, -0.75)
-    return [HandKey(t, *place, shape) for t in (0.0, duration_s)]
+    place = (0.4, -0.08, 0.78), (-0.75, 0.2, 0.6), (-0.6, 0.0, -0.75), shape
+    return evenly(duration_s, place, place)
 
 
 def okay(duration_s: float) -> list[HandKey]:
     """Thumb and index closed to a ring, palm to the camera."""
-    place = (0.44, -0.16, 0.7), (0.0, 1.0, 0.15), (-0.25, 0.0, 1.0)
-    return [
-        HandKey(t, *place, shape)
-        for t, shape in ((0, OPEN), (0.4 * duration_s, pinched()), (duration_s, pinched()))
-    ]
+    place = (0.4, -0.12, 0.76), (0.0, 1.0, 0.15), (-0.25, 0.0, 1.0)
+    return evenly(duration_s, (*place, OPEN), (*place, pinched()), (*place, pinched()))
 
 
 def present(duration_s: float) -> list[HandKey]:
     """Palm up and outwards, opening and closing."""
-    near = ((0.32, -0.28, 0.75), (0.05, 0.45, 0.85), (-0.35, 0.85, -0.3), CUPPED)
-    wide = ((0.48, -0.22, 0.7), (0.35, 0.6, 0.7), (-0.1, 0.75, -0.5), OPEN)
-    return [
-        HandKey(t, *place)
-        for t, place in zip(np.linspace(0, duration_s, 4), (near, wide, near, wide), strict=True)
-    ]
+    near = ((0.3, -0.14, 0.82), (0.05, 0.6, 0.75), (-0.35, 0.8, -0.3), CUPPED)
+    wide = ((0.42, -0.1, 0.8), (0.3, 0.7, 0.6), (-0.1, 0.7, -0.5), OPEN)
+    return evenly(duration_s, near, wide, wide, near)
 
 
 def push(duration_s: float) -> list[HandKey]:
-    """Flat palm to the camera, in and out."""
-    depths = (0.6, 0.9, 0.62, 0.88)
-    return [
-        HandKey(t, (0.4, -0.2, depth), (-0.05, 1.0, 0.05), (0.0, -0.05, 1.0), FLAT)
-        for t, depth in zip(np.linspace(0, duration_s, 4), depths, strict=True)
+    """Flat palm to the camera, a little in and out."""
+    near = ((0.38, -0.13, 0.76), (-0.05, 1.0, 0.05), (0.0, -0.05, 1.0), FLAT)
+    far = ((0.37, -0.1, 0.92), (-0.05, 1.0, 0.05), (0.0, -0.05, 1.0), FLAT)
+    return evenly(duration_s, near, far, near)
+
+
+def open_palm(duration_s: float) -> list[HandKey]:
+    """A relaxed open palm that explains: turns from the chest to the camera and back."""
+    inwards = ((0.32, -0.16, 0.8), (-0.35, 0.85, 0.3), (-0.5, 0.1, -0.6), RELAXED)
+    outwards = ((0.42, -0.1, 0.8), (0.1, 0.95, 0.3), (-0.75, 0.2, 0.55), OPEN)
+    return evenly(duration_s, inwards, outwards, inwards)
+
+
+def upper(duration_s: float) -> list[HandKey]:
+    """The hand that lies in front where both rest over each other at the chest; `lower` is behind it."""
+    place = (0.2, -0.2, 0.98), (-0.9, 0.4, 0.05), (-0.05, -0.1, -1.0), FLAT
+    return evenly(duration_s, place, place)
+
+
+def lower(duration_s: float) -> list[HandKey]:
+    """The hand nearer to the chest, see `upper`: about 3 cm are between the two."""
+    place = (0.2, -0.22, 0.79), (-0.9, 0.4, 0.05), (-0.05, -0.1, -1.0), FLAT
+    return evenly(duration_s, place, place)
+
+
+def steeple(duration_s: float) -> list[HandKey]:
+    """Palm towards the other palm, some centimetres apart, fingers up: both hands together at the chest."""
+    apart = ((0.22, -0.2, 0.82), (-0.02, 0.9, 0.4), (-1.0, 0.0, 0.05), FLAT)
+    near = ((0.14, -0.2, 0.82), (-0.02, 0.9, 0.4), (-1.0, 0.0, 0.05), FLAT)
+    return evenly(duration_s, apart, near, near, apart)
+
+
+def chin(duration_s: float) -> list[HandKey]:
+    """Fingers at the chin for a moment, a few centimetres in front of it."""
+    away = ((0.3, -0.25, 0.78), (-0.35, 0.9, 0.1), (-0.5, 0.1, -0.85), RELAXED)
+    near = ((0.17, -0.13, 0.72), (-0.38, 0.92, -0.05), (-0.35, -0.1, -0.9), RELAXED)
+    return evenly(duration_s, away, near, near, away)
+
+
+def temple(duration_s: float) -> list[HandKey]:
+    """Index finger at the temple, beside the face."""
+    finger = extended((1,))
+    away = ((0.45, -0.1, 0.7), (-0.2, 0.95, 0.1), (-0.8, 0.0, -0.3), finger)
+    near = ((0.56, 0.22, 0.6), (-0.35, 0.85, -0.35), (-0.9, -0.3, 0.1), finger)
+    return evenly(duration_s, away, near, near, away)
+
+
+def collar(duration_s: float) -> list[HandKey]:
+    """Adjusts the collar: a half-closed hand before the breastbone, moving up and down a little."""
+    high = ((0.22, -0.16, 0.76), (-0.6, 0.75, -0.15), (-0.45, -0.1, -0.9), CUPPED)
+    low = ((0.24, -0.22, 0.78), (-0.6, 0.75, -0.1), (-0.45, -0.1, -0.9), CUPPED)
+    return evenly(duration_s, low, high, low, high)
+
+
+def size(duration_s: float) -> list[HandKey]:
+    """Palms that face each other and move apart and together, with both hands: "this large"."""
+    near = ((0.22, -0.14, 0.82), (0.0, 0.75, 0.65), (-1.0, 0.0, 0.0), OPEN)
+    wide = ((0.46, -0.12, 0.8), (0.1, 0.75, 0.65), (-1.0, 0.1, 0.0), OPEN)
+    return evenly(duration_s, near, wide, near, wide)
+
+
+def so_so(duration_s: float) -> list[HandKey]:
+    """A flat hand, palm down, that rocks."""
+    places: list[Key] = [
+        ((0.36, -0.1, 0.84), (-0.35, 0.55, 0.75), (0.35 * s, -0.75, 0.5), FLAT) for s in (0, 1, -1, 1, -1, 0)
     ]
+    return evenly(duration_s, *places)
 
 
 GESTURES = {
-    "wave": wave, "point": point, "count": count, "fist": fist_pump, "thumb": thumb_up, "okay": okay,
-    "present": present, "push": push,
+    "wave": wave, "point": point, "count": count, "thumb": thumb_up, "okay": okay, "present": present,
+    "push": push, "palm": open_palm, "upper": upper, "lower": lower, "steeple": steeple, "chin": chin,
+    "temple": temple, "collar": collar, "size": size, "so_so": so_so,
 }  # fmt: skip
 
+# Weights of face targets by name; what is not named keeps the resting face.
 EXPRESSIONS: dict[str, dict[str, float]] = {
-    "jaw": {"jawOpen": 0.85, "mouthLowerDownLeft": 0.3, "mouthLowerDownRight": 0.3, "mouthUpperUpLeft": 0.3,
-            "mouthUpperUpRight": 0.3, "browInnerUp": 0.3},
-    "mmm": {"mouthPressLeft": 0.7, "mouthPressRight": 0.7, "mouthRollLower": 0.6, "mouthRollUpper": 0.5},
-    "pucker": {"mouthPucker": 0.95},
-    "oh": {"mouthFunnel": 0.8, "jawOpen": 0.35},
-    "teeth": {"mouthSmileLeft": 0.85, "mouthSmileRight": 0.85, "mouthUpperUpLeft": 0.55,
-              "mouthUpperUpRight": 0.55, "mouthLowerDownLeft": 0.4, "mouthLowerDownRight": 0.4,
-              "jawOpen": 0.08, "cheekSquintLeft": 0.5, "cheekSquintRight": 0.5},
-    "smile": {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "cheekSquintLeft": 0.5, "cheekSquintRight": 0.5},
-    "ee": {"mouthStretchLeft": 0.8, "mouthStretchRight": 0.8, "jawOpen": 0.12, "mouthLowerDownLeft": 0.5,
-           "mouthLowerDownRight": 0.5, "mouthUpperUpLeft": 0.35, "mouthUpperUpRight": 0.35},
-    "winkL": {"eyeBlinkLeft": 1.0, "cheekSquintLeft": 0.6, "mouthSmileLeft": 0.6},
-    "winkR": {"eyeBlinkRight": 1.0, "cheekSquintRight": 0.6, "mouthSmileRight": 0.6},
-    "amazed": {"eyeWideLeft": 1.0, "eyeWideRight": 1.0, "browInnerUp": 0.9, "browOuterUpLeft": 0.8,
-               "browOuterUpRight": 0.8, "jawOpen": 0.3},
-    "brows": {"browInnerUp": 0.8, "browOuterUpLeft": 0.9, "browOuterUpRight": 0.9},
-    "frown": {"browDownLeft": 0.9, "browDownRight": 0.9, "eyeSquintLeft": 0.5, "eyeSquintRight": 0.5,
-              "mouthFrownLeft": 0.7, "mouthFrownRight": 0.7},
-    "puff": {"cheekPuff": 0.8, "mouthPressLeft": 0.4, "mouthPressRight": 0.4},
-    "mouthL": {"mouthLeft": 0.8}, "mouthR": {"mouthRight": 0.8},
+    "jaw": {"jawOpen": 0.75, "mouthUpperUpLeft": 0.35, "mouthUpperUpRight": 0.35, "browInnerUp": 0.3,
+            "browOuterUpLeft": 0.25, "browOuterUpRight": 0.25},
+    "aa": {"viseme_aa": 1.0, "jawOpen": 0.15},
+    "ee": {"viseme_E": 1.0}, "ii": {"viseme_I": 1.0},
+    "oh": {"viseme_O": 1.0, "jawOpen": 0.12}, "uu": {"viseme_U": 1.0},
+    "mmm": {"mouthPressLeft": 0.55, "mouthPressRight": 0.55, "mouthRollLower": 0.45, "mouthRollUpper": 0.4},
+    "pucker": {"mouthPucker": 0.9},
+    "funnel": {"mouthFunnel": 0.75, "jawOpen": 0.2},
+    "teeth": {"mouthSmileLeft": 0.75, "mouthSmileRight": 0.75, "mouthUpperUpLeft": 0.4,
+              "mouthUpperUpRight": 0.4, "mouthLowerDownLeft": 0.15, "mouthLowerDownRight": 0.15,
+              "jawOpen": 0.06, "cheekSquintLeft": 0.4, "cheekSquintRight": 0.4},
+    "smile": {"mouthSmileLeft": 0.7, "mouthSmileRight": 0.7, "cheekSquintLeft": 0.4, "cheekSquintRight": 0.4},
+    "winkL": {"eyeBlinkLeft": 1.0, "cheekSquintLeft": 0.5, "mouthSmileLeft": 0.55, "mouthSmileRight": 0.5},
+    "winkR": {"eyeBlinkRight": 1.0, "cheekSquintRight": 0.5, "mouthSmileLeft": 0.5, "mouthSmileRight": 0.55},
+    "amazed": {"eyeWideLeft": 0.6, "eyeWideRight": 0.6, "browInnerUp": 0.6, "browOuterUpLeft": 0.6,
+               "browOuterUpRight": 0.6, "mouthSmileLeft": 0.4, "mouthSmileRight": 0.4, "jawOpen": 0.12,
+               "mouthUpperUpLeft": 0.2, "mouthUpperUpRight": 0.2},
+    "brows": {"browInnerUp": 0.55, "browOuterUpLeft": 0.6, "browOuterUpRight": 0.6, "mouthSmileLeft": 0.35,
+              "mouthSmileRight": 0.35},
+    "frown": {"browDownLeft": 0.5, "browDownRight": 0.5, "eyeSquintLeft": 0.3, "eyeSquintRight": 0.3,
+              "mouthFrownLeft": 0.3, "mouthFrownRight": 0.3},
+    "puff": {"cheekPuff": 0.7, "mouthPressLeft": 0.3, "mouthPressRight": 0.3},
+    "mouthL": {"mouthLeft": 0.45}, "mouthR": {"mouthRight": 0.45},
     "closed": {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
-    "ff": {"mouthRollLower": 0.7, "mouthUpperUpLeft": 0.4, "mouthUpperUpRight": 0.4, "jawOpen": 0.05},
-    "lookL": {"eyeLookOutLeft": 0.9, "eyeLookInRight": 0.9},
-    "lookR": {"eyeLookInLeft": 0.9, "eyeLookOutRight": 0.9},
-    "lookU": {"eyeLookUpLeft": 0.9, "eyeLookUpRight": 0.9},
-    "lookD": {"eyeLookDownLeft": 0.8, "eyeLookDownRight": 0.8},
+    "ff": {"viseme_FF": 1.0}, "th": {"viseme_TH": 1.0},
 }  # fmt: skip
 
-# The face at rest: without it the mesh looks sullen.
-RESTING = {"mouthSmileLeft": 0.2, "mouthSmileRight": 0.2, "browInnerUp": 0.2, "browDownLeft": -0.35,
-           "browDownRight": -0.35}  # fmt: skip
+# The face at rest, friendly: without it the mesh looks sullen.
+RESTING = {"mouthSmileLeft": 0.3, "mouthSmileRight": 0.3, "browInnerUp": 0.15, "browDownLeft": -0.35,
+           "browDownRight": -0.35, "browOuterUpLeft": 0.08, "browOuterUpRight": 0.08,
+           "cheekSquintLeft": 0.12, "cheekSquintRight": 0.12}  # fmt: skip
 
 
 def face_weights(named: dict[str, float]) -> Array:
-    """Weights by ARKit name -> (52,)."""
-    row = np.zeros(len(ARKIT_NAMES))
-    for name, value in named.items():
-        row[ARKIT_NAMES.index(name)] = value
-    return row
+    """Weights by target name -> (52,) those of the ARKit targets."""
+    return np.array([named.get(name, 0.0) for name in ARKIT_NAMES])
+
+
+def viseme_weights(named: dict[str, float]) -> Array:
+    """Weights by target name -> (15,) those of the viseme targets."""
+    return np.array([named.get(f"viseme_{name}", 0.0) for name in VISEMES])
 
 
 def window(times_s: Array, start_s: float, end_s: float, ramp_s: float) -> Array:
@@ -184,8 +240,8 @@ def window(times_s: Array, start_s: float, end_s: float, ramp_s: float) -> Array
 
 
 def blink_curve(times_s: Array, starts_s: Array) -> Array:
-    """(T,) eyelid closure: shut within 0.1 s, held, open again after 0.33 s."""
-    shape_t, shape_v = np.array([0.0, 0.1, 0.19, 0.33]), np.array([0.0, 1.0, 1.0, 0.0])
+    """(T,) eyelid closure: shut within 0.1 s, held, open again after 0.31 s."""
+    shape_t, shape_v = np.array([0.0, 0.1, 0.17, 0.31]), np.array([0.0, 1.0, 1.0, 0.0])
     closed = np.zeros(len(times_s))
     for start in starts_s:
         closed = np.maximum(closed, np.interp(times_s - start, shape_t, shape_v))

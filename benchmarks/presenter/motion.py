@@ -1,13 +1,15 @@
-"""Composes the performance: tracked clips and written motion, interleaved into acts of the same make-up.
+"""Composes the performance: speech, tracked clips, written motion and idle life, as the script says.
 
     python -m benchmarks.presenter.motion --data DATA --work WORK [--out performance.npz]
 
-What happens when is written in `script.py`, gestures and expressions in `gestures.py`.
+What happens when is written in `script.py`, gestures and expressions in `gestures.py`. The sounds of speech
+are found by `speech.py`, which may run before in an environment of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,247 +24,246 @@ from benchmarks.presenter.gestures import (
     blink_curve,
     face_weights,
     sample_keys,
+    viseme_weights,
     window,
 )
-from benchmarks.presenter.performance import ARKIT_NAMES, FRAME_RATE_HZ, Array, Performance, save_performances
-from benchmarks.presenter.script import ACTS, DRIVER, Act, Hands, Talk
+from benchmarks.presenter.idle import blink_starts, breathing, look, saccades, wander
+from benchmarks.presenter.performance import (
+    ARKIT_NAMES,
+    FRAME_RATE_HZ,
+    VISEMES,
+    Array,
+    Performance,
+    save_performances,
+)
+from benchmarks.presenter.script import SCRIPTS, Act, Hands, Talk
+from benchmarks.presenter.speech import load_phones
 from benchmarks.presenter.tracking import Track, smooth, track_clip, unit
+from benchmarks.presenter.visemes import Phone, articulate
 
-HAND_RAMP_S = 0.5
+HAND_RAMP_S = 0.8
+MOUTH_RAMP_S = 0.26
 NEUTRAL_S = 1.0  # the footage starts with the resting face, for enrolment
 TALK_CLIPS = {"tshirt": "footage/man_tshirt_hands_20s.mp4", "sweater": "footage/man_sweater_hands_20s.mp4"}
 CROPS = {"tshirt": (40, 420, 1000)}  # x, y, side of the speaker in the tall picture
 SIGN_FOLDER = "drivers/asl_gestures"
-# Sign clips whose hands are tracked well; the driver's are used nowhere else.
-SIGNS = (
-    "again",
-    "help",
-    "book",
-    "student",
-    "walk",
-    "learn",
-    "want",
-    "sister",
-    "school",
-    "night",
-    "sorry",
-    "please",
-)
-MOUTH_GAIN = {"tshirt": 1.5, "sweater": 2.0}  # the trackers see less than the lips do
-JAW_GAIN = {"tshirt": 2.2, "sweater": 3.5}
-HAND_TURN_SPAN = 1.4  # frames, Gaussian sigma of the hand rotations
-EYES_AND_BROWS = ("eye", "brow")
+SIGNS = ("help", "night")  # sign clips whose hands are tracked well
+TRACKED_BOX = ((0.2, 0.46), (-0.36, 0.1), (0.76, 0.95))  # where tracked wrists may be, as HandKey.wrist
+HEAD_GAIN = 0.8
+NOD_DEG, LIFTED_BROW = 1.6, 0.22  # what loud syllables do to head and brows
+EYES_ON_CAMERA = 0.8  # share of a small head movement that the eyes make up for
+PLACE_SPREAD = (0.025, 0.025, 0.02)  # shoulder widths: no gesture is made twice at the same place
+HAND_SWAY = 0.008  # shoulder widths
+HAND_TURN_SPAN = 1.6  # frames, Gaussian sigma of the hand rotations
+TRACKED_TURN_SPAN = 3.0  # of tracked ones, which jump
+HEAD_SIZES = tuple(np.radians([1.6, 1.0, 0.8]))
+TORSO_SIZES = tuple(np.radians([1.6, 0.7, 0.8]))
+SHIFT_SIZES = (0.004, 0.0015, 0.004)
 
 
 class Composer:
-    """Turns one act into frames, given the tracks by clip name."""
+    """Turns a script into frames, given the tracks by clip and the phones by recording."""
 
-    def __init__(self, tracks: dict[str, Track], seed: int) -> None:
+    def __init__(self, tracks: dict[str, Track], phones: dict[str, list[Phone]]) -> None:
         self._tracks = tracks
-        self._random = np.random.default_rng(seed)
+        self._phones = phones
 
-    def compose(self, act: Act, is_first: bool) -> Performance:
+    def compose(self, act: Act, seed: int) -> Performance:
+        """A clip as long as the act; the same seed gives the same idle motion."""
+        random = np.random.default_rng(seed)
         times = np.arange(round(act.length_s * FRAME_RATE_HZ)) / FRAME_RATE_HZ
-        face = np.tile(face_weights(RESTING), (len(times), 1))
-        head = np.zeros((len(times), 3))
-        torso = np.zeros((len(times), 3))
-        for talk in act.talks:
-            self._add_talk(face, head, torso, times, talk)
-        self._add_expressions(face, times, act, NEUTRAL_S if is_first else 0.0)
-        self._add_sweeps(face, head, torso, times, act)
-        self._add_blinks(face, times, act, NEUTRAL_S if is_first else 0.3)
-        middle = window(times, 0.8, act.length_s - 0.3, 0.45 * act.length_s)[:, None]
-        torso += middle * np.radians(act.lean)
-        shift = middle * np.array(act.shift_m)
-        wrist, forward, palm, fingers = self._hands(times, act)
-        return Performance(face, head, torso, shift, wrist, forward, palm, fingers)
-
-    def _source(self, talk: Talk) -> slice:
-        first = round(talk.source_s * FRAME_RATE_HZ)
-        return slice(first, first + round(talk.length_s * FRAME_RATE_HZ))
-
-    def _add_talk(self, face: Array, head: Array, torso: Array, times: Array, talk: Talk) -> None:
-        track, source = self._tracks[talk.clip], self._source(talk)
-        first = round(talk.start_s * FRAME_RATE_HZ)
-        shown = slice(first, first + len(track.face[source]))
-        share = window(times, talk.start_s, talk.start_s + len(track.face[source]) / FRAME_RATE_HZ, 0.2)[
-            shown, None
-        ]
-        face[shown] += share * (
-            talking_face(track, MOUTH_GAIN[talk.clip], JAW_GAIN[talk.clip])[source] - face[shown]
+        awake = smooth_step((times - NEUTRAL_S) / 0.8)[:, None]
+        bend, lift = breathing(times)
+        clip = Performance(
+            face=np.tile(face_weights(RESTING), (len(times), 1)),
+            viseme=np.zeros((len(times), len(VISEMES))),
+            head=awake * wander(random, len(times), HEAD_SIZES, 0.8),
+            torso=awake * wander(random, len(times), TORSO_SIZES, 1.5),
+            shift=awake * wander(random, len(times), SHIFT_SIZES, 1.5),
+            **self._hands(random, times, act),
         )
-        nod = track.head[source] - np.median(track.head, axis=0)
-        head[shown] += share * 1.2 * nod
-        torso[shown, 2] += share[:, 0] * 0.5 * (track.lean[source] - np.median(track.lean, axis=0))[:, 0]
+        clip.torso[:, 1] += bend
+        clip.shift[:, 1] += lift
+        for talk in act.talks:
+            self._add_talk(clip, times, talk)
+        add_expressions(clip, times, act)
+        gaze = add_sweeps(clip, times, act)
+        eyes = saccades(random, times, NEUTRAL_S + 0.6) - gaze[:, None] * clip.head[:, :2] * [1.0, -1.0]
+        clip.face[:] += look(awake * eyes)
+        add_blinks(clip, times, act, blink_starts(random, 1.3, times[-1]))
+        return clip
 
-    @staticmethod
-    def _add_expressions(face: Array, times: Array, act: Act, neutral_s: float) -> None:
-        for start, length, names in act.expressions:
-            if start < neutral_s:
-                continue
-            row = face_weights(RESTING)
-            for name in names.split("+"):
-                row = np.where(face_weights(EXPRESSIONS[name]) > 0, face_weights(EXPRESSIONS[name]), row)
-            if "mouthSmileLeft" not in EXPRESSIONS[names.split("+")[0]]:
-                row[[ARKIT_NAMES.index(f"mouthSmile{side}") for side in ("Left", "Right")]] = 0.05
-            share = window(times, start, start + length, 0.22)[:, None]
-            face += share * (row - face)
+    def _add_talk(self, clip: Performance, times: Array, talk: Talk) -> None:
+        """Speech on the lips, brows and nods with its loudness, and the head of a filmed talk."""
+        share = window(times, talk.start_s - 0.1, talk.start_s + talk.length_s + 0.1, 0.15)
+        shown = np.flatnonzero(share > 0)
+        delay = talk.start_s - talk.source_s
+        phones = [
+            replace(p, start_s=p.start_s + delay, end_s=p.end_s + delay) for p in self._phones[talk.speech]
+        ]
+        visemes, jaw = articulate(phones, times[shown])
+        clip.viseme[shown] += share[shown, None] * visemes
+        clip.face[shown, ARKIT_NAMES.index("jawOpen")] += share[shown] * jaw
+        stress = gaussian_filter1d(share * loudness(phones, times), 2.0)
+        stress = np.maximum(stress - np.median(stress[shown]), 0.0)
+        clip.head[:, 1] += np.radians(NOD_DEG) * np.minimum(stress, 1.5)
+        for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"):
+            clip.face[:, ARKIT_NAMES.index(name)] += LIFTED_BROW * np.minimum(np.roll(stress, -1), 1.0)
+        track = self._tracks[talk.clip]
+        row = np.round((talk.clip_s + times[shown] - talk.start_s) * FRAME_RATE_HZ).astype(int)
+        row = np.clip(row, 0, len(track.head) - 1)
+        side = np.array([-1.0, 1.0, -1.0]) if talk.is_mirrored else np.ones(3)
+        nod = gaussian_filter1d(track.head[row] - np.median(track.head[row], axis=0), 0.8, axis=0)
+        settle = window(times, talk.start_s - 0.1, talk.start_s + talk.length_s + 0.1, 0.5)[shown, None]
+        clip.head[shown] += settle * HEAD_GAIN * side * bounded(nod, np.radians([9.0, 7.0, 6.0]))
 
-    def _add_sweeps(self, face: Array, head: Array, torso: Array, times: Array, act: Act) -> None:
-        for sweep in act.sweeps:
-            phase = np.clip((times - sweep.start_s) / sweep.length_s, 0, 1)
-            # One full turn to each side; the square root flattens the peaks so that extremes last.
-            wave = np.sin(2 * np.pi * phase) if sweep.both_ways else np.sin(np.pi * phase) ** 2
-            wave = np.sign(wave) * np.abs(wave) ** 0.8
-            turn = wave[:, None] * np.radians(sweep.peak_deg)
-            head += turn
-            torso[:, 0] += 0.2 * turn[:, 0]
-            face += sweep.gaze * counter_gaze(turn)
-        clip = np.radians([36, 20, 15])
-        head[:] = clip * np.tanh(head / clip * 1.05)
-
-    def _add_blinks(self, face: Array, times: Array, act: Act, first_s: float) -> None:
-        starts = first_s + 0.4 + np.cumsum(self._random.uniform(1.7, 3.0, size=12))
-        starts = np.concatenate([[first_s + 0.3], starts])
-        for start, length, names in act.expressions:
-            if "wink" in names:  # a blink would hide it
-                starts = starts[(starts < start - 0.35) | (starts > start + length)]
-        closed = blink_curve(times, starts[starts < times[-1] - 0.4])
-        for name in ("eyeBlinkLeft", "eyeBlinkRight"):
-            column = ARKIT_NAMES.index(name)
-            face[:, column] = np.maximum(face[:, column], closed)
-        for name in ("eyeWideLeft", "eyeWideRight", "eyeLookDownLeft", "eyeLookDownRight"):
-            face[:, ARKIT_NAMES.index(name)] *= 1 - closed
-
-    def _hands(self, times: Array, act: Act) -> tuple[Array, Array, Array, Array]:
+    def _hands(self, random: np.random.Generator, times: Array, act: Act) -> dict[str, Array]:
         sides = [sample_keys([HANGING], times, side) for side in (0, 1)]
         wrist, forward, palm, fingers = (np.stack([s[k] for s in sides], axis=1) for k in range(4))
+        raised, tracked = np.zeros((len(times), 2)), np.zeros((len(times), 2))
         for hands in act.hands:
+            place = random.normal(0, PLACE_SPREAD)
             for side in (0, 1) if hands.side == 2 else (hands.side,):
-                self._add_hand(wrist, forward, palm, fingers, times, act, hands, side)
-        wrist = smooth(wrist, 0.34, FRAME_RATE_HZ)
-        turned = [smooth_turns(unit(forward[:, side]), unit(palm[:, side])) for side in (0, 1)]
+                moved, share = self._moved_hand(times, act, hands, side)
+                moved[0][:] += place * np.array([1.0 if side == 0 else -1.0, 1.0, 0.5])
+                for target, source in zip((wrist, forward, palm, fingers), moved, strict=True):
+                    weight = share.reshape(-1, *([1] * (source.ndim - 1)))
+                    target[:, side] += weight * (source - target[:, side])
+                # Hanging and raised hands point opposite ways: pass through "towards the camera" between.
+                forward[:, side, 2] += 1.2 * share * (1 - share)
+                raised[:, side] = np.maximum(raised[:, side], share)
+                if hands.kind not in GESTURES:
+                    tracked[:, side] = np.maximum(tracked[:, side], share)
+        for side in (0, 1):
+            wrist[:, side] += raised[:, side, None] * wander(random, len(times), (HAND_SWAY,) * 3, 0.4)
+        wrist = part_wrists(smooth(wrist, 0.34, FRAME_RATE_HZ), tracked.min(axis=1))
+        turned = [smooth_turns(forward[:, side], palm[:, side], tracked[:, side]) for side in (0, 1)]
         forward, palm = (np.stack([pair[k] for pair in turned], axis=1) for k in (0, 1))
-        fingers = gaussian_filter1d(fingers, 0.8, axis=0, mode="nearest")
-        return part_wrists(wrist), forward, palm, fingers
+        fingers = gaussian_filter1d(fingers, 1.2, axis=0, mode="nearest")
+        return {"wrist": wrist, "forward": forward, "palm": palm, "fingers": fingers}
 
-    def _add_hand(
-        self,
-        wrist: Array,
-        forward: Array,
-        palm: Array,
-        fingers: Array,
-        times: Array,
-        act: Act,
-        hands: Hands,
-        side: int,
-    ) -> None:
-        local = times - hands.start_s
+    def _moved_hand(
+        self, times: Array, act: Act, hands: Hands, side: int
+    ) -> tuple[tuple[Array, Array, Array, Array], Array]:
+        """Wrist, forward, palm, fingers of one gesture over all times, and how far it is raised (T,) 0..1."""
+        local = np.clip(times - hands.start_s, 0, hands.length_s)
+        share = window(times, hands.start_s, hands.start_s + hands.length_s, HAND_RAMP_S)
         if hands.kind in GESTURES:
-            moved = sample_keys(GESTURES[hands.kind](hands.length_s), np.clip(local, 0, hands.length_s), side)
-            share = window(times, hands.start_s, hands.start_s + hands.length_s, HAND_RAMP_S)
+            return sample_keys(GESTURES[hands.kind](hands.length_s), local, side), share
+        clip, begin = hands.kind, 0.0
+        if clip == "talk":
+            talk = min(act.talks, key=lambda t: abs(t.start_s - hands.start_s))
+            clip, begin = talk.clip, talk.clip_s + hands.start_s - talk.start_s
+        found = tracked_hand(self._tracks[clip], begin + local, side)
+        return found, share
+
+
+def smooth_step(level: Array) -> Array:
+    """0 below 0, 1 above 1, smooth between."""
+    level = np.clip(level, 0, 1)
+    return np.asarray(level * level * (3 - 2 * level))
+
+
+def bounded(values: Array, limit: Array) -> Array:
+    """The same for small values, never beyond the limit."""
+    return np.asarray(limit * np.tanh(values / limit))
+
+
+def loudness(phones: list[Phone], times: Array) -> Array:
+    """(T,) level of the phone that is heard, of the median phone's; 0 in silence."""
+    level = np.zeros(len(times))
+    for phone in phones:
+        if phone.name != "SIL":
+            level[(times >= phone.start_s) & (times < phone.end_s)] = phone.loudness
+    return level
+
+
+def add_expressions(clip: Performance, times: Array, act: Act) -> None:
+    for start, length, names in act.expressions:
+        named = {key: value for name in names.split("+") for key, value in EXPRESSIONS[name].items()}
+        is_smile = "mouthSmileLeft" in named
+        kept = {key: value for key, value in RESTING.items() if is_smile or "mouthSmile" not in key}
+        share = window(times, start, start + length, MOUTH_RAMP_S)[:, None]
+        if is_smile:  # also while speaking
+            wanted = np.maximum(clip.face, face_weights(kept | named))
         else:
-            clip, begin = hands.kind, 0.0
-            if clip == "talk":
-                clip, begin = act.talks[0].clip, act.talks[0].source_s + hands.start_s - act.talks[0].start_s
-            found = tracked_hand(self._tracks[clip], begin, local, hands.length_s, side)
-            moved, seen = found[:4], found[4]
-            share = window(times, hands.start_s, hands.start_s + hands.length_s, HAND_RAMP_S) * seen
-        for target, source in zip((wrist, forward, palm, fingers), moved, strict=True):
-            weight = share.reshape(-1, *([1] * (source.ndim - 1)))
-            target[:, side] += weight * (source - target[:, side])
-        # Hanging and raised hands point opposite ways: pass through "towards the camera" in between.
-        forward[:, side, 2] += 1.2 * share * (1 - share)
+            wanted = np.tile(face_weights(kept | named), (len(times), 1))
+        clip.face[:] += share * (wanted - clip.face)
+        clip.viseme[:] += share * viseme_weights(named)
+    np.clip(clip.viseme, 0, 1, out=clip.viseme)
 
 
-def talking_face(track: Track, mouth_gain: float, jaw_gain: float) -> Array:
-    """(T, 52) weights for the mesh from tracked ones: offsets removed, mouth amplified, eyes wide awake."""
-    rest = np.percentile(track.face, 8, axis=0)
-    face = np.maximum(track.face - rest, 0.0)
-    for column, name in enumerate(ARKIT_NAMES):
-        if name.startswith("eyeBlink"):
-            face[:, column] = np.clip((track.face[:, column] - 0.4) / 0.3, 0, 1)
-        elif name.startswith("eyeLook"):
-            face[:, column] = 0.6 * np.maximum(track.face[:, column] - np.median(track.face[:, column]), 0)
-        elif name.startswith("browDown"):
-            face[:, column] = 0.35 * face[:, column] - 0.35
-        elif name.startswith("mouthSmile"):
-            face[:, column] = 0.12 + 0.6 * face[:, column]
-        elif name == "jawOpen":
-            face[:, column] *= jaw_gain
-        elif name.startswith(("mouthUpperUp", "mouthShrug")):
-            face[:, column] *= 0.7
-        elif not name.startswith(EYES_AND_BROWS):
-            face[:, column] *= mouth_gain
-    # Teeth must not show through lips that the jaw keeps together.
-    lips = ARKIT_NAMES.index("mouthClose")
-    face[:, lips] = np.minimum(face[:, lips], face[:, ARKIT_NAMES.index("jawOpen")])
-    return np.asarray(np.clip(face, -0.35, 1.0))
+def add_sweeps(clip: Performance, times: Array, act: Act) -> Array:
+    """Adds the head movements; returns (T,) the share of them that the eyes make up for."""
+    gaze = np.full(len(times), EYES_ON_CAMERA)
+    for sweep in act.sweeps:
+        phase = np.clip((times - sweep.start_s) / sweep.length_s, 0, 1)
+        wave = np.sin(2 * np.pi * phase) if sweep.both_ways else np.sin(np.pi * phase) ** 2
+        turn = (wave * smooth_step(np.minimum(4 * phase, 4 - 4 * phase)))[:, None] * np.radians(
+            sweep.peak_deg
+        )
+        inside = window(times, sweep.start_s - 0.2, sweep.start_s + sweep.length_s + 0.2, 0.4)
+        # A small movement is made in a still head: what sways and nods elsewhere would only jerk the sweep.
+        clip.head[:] *= 1 - 0.6 * inside[:, None]
+        clip.head[:] += turn
+        clip.torso[:, 0] += 0.2 * turn[:, 0]
+        gaze += inside * (sweep.gaze - gaze)
+    return gaze
 
 
-def counter_gaze(turn: Array) -> Array:
-    """turn: (T, 3) radians of head movement -> (T, 52) eye weights that keep looking at the camera."""
-    full = np.radians(32)
-    face = np.zeros((len(turn), len(ARKIT_NAMES)))
-    right, left = np.clip(turn[:, 0] / full, 0, 1), np.clip(-turn[:, 0] / full, 0, 1)
-    up, down = np.clip(turn[:, 1] / full, 0, 1), np.clip(-turn[:, 1] / full, 0, 1)
-    for name, value in {
-        "eyeLookInLeft": right, "eyeLookOutRight": right, "eyeLookOutLeft": left, "eyeLookInRight": left,
-        "eyeLookUpLeft": up, "eyeLookUpRight": up, "eyeLookDownLeft": down, "eyeLookDownRight": down,
-    }.items():  # fmt: skip
-        face[:, ARKIT_NAMES.index(name)] = value
-    return face
+def add_blinks(clip: Performance, times: Array, act: Act, starts: Array) -> None:
+    for start, length, names in act.expressions:
+        if "wink" in names:  # a blink would hide it
+            starts = starts[(starts < start - 0.4) | (starts > start + length)]
+    closed = blink_curve(times, starts)
+    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+        column = ARKIT_NAMES.index(name)
+        clip.face[:, column] = np.maximum(clip.face[:, column], closed)
+    for name in ("eyeWideLeft", "eyeWideRight", "eyeLookDownLeft", "eyeLookDownRight"):
+        clip.face[:, ARKIT_NAMES.index(name)] *= 1 - closed
 
 
-def tracked_hand(
-    track: Track, begin_s: float, local_s: Array, length_s: float, side: int
-) -> tuple[Array, Array, Array, Array, Array]:
-    """Hand of a clip, placed into the picture: wrist, forward, palm, fingers and share seen 0..1 (T,)."""
-    at = np.clip(np.round((begin_s + np.clip(local_s, 0, length_s)) * FRAME_RATE_HZ), 0, len(track.face) - 1)
-    row = at.astype(int)
-    found = track.seen > 0.5
-    heights = track.wrist[..., 1][found & (track.wrist[..., 1] > -1.1)]
-    raise_by = -0.2 - float(np.median(heights)) if len(heights) else 0.0
-    wrist = track.wrist[row, side].copy()
-    raised = wrist[:, 1] > -1.15
-    wrist[:, 1] = np.clip(wrist[:, 1] + raise_by, -0.5, 0.25)
-    wrist[:, 0] = 0.48 * np.tanh(wrist[:, 0] / 0.6)
-    wrist[:, 2] = np.clip(wrist[:, 2], 0.55, 0.9)
-    seen = ((track.seen[row, side] > 0.5) & raised).astype(float)
-    seen = np.clip(
-        smooth(np.convolve(np.pad(seen, 4, mode="edge"), np.ones(9) / 9, "valid"), 0.6, FRAME_RATE_HZ), 0, 1
-    )
-    level = np.clip((seen - 0.35) / 0.4, 0, 1)
-    fingers = np.clip(track.fingers[row, side], [-0.3, -0.6, 0.0], [1.5, 1.0, 1.8])
-    return wrist, track.forward[row, side], track.palm[row, side], fingers, level * level * (3 - 2 * level)
+def tracked_hand(track: Track, at_s: Array, side: int) -> tuple[Array, Array, Array, Array]:
+    """Hand of a clip at at_s: (T,), placed into the picture: wrist, forward, palm, fingers."""
+    row = np.clip(np.round(at_s * FRAME_RATE_HZ), 0, len(track.face) - 1).astype(int)
+    shown = np.unique(row)
+    outward = np.array([1.0 if side == 0 else -1.0, 1.0, 1.0])
+    source = gaussian_filter1d(track.wrist[:, side], 2.0, axis=0, mode="nearest") * outward
+    low, high = np.array(TRACKED_BOX).T
+    middle, half = 0.5 * (low + high), 0.5 * (high - low)
+    wrist = middle + half * np.tanh((source - np.median(source[shown], axis=0)) / (2 * half))
+    fingers = np.clip(track.fingers[:, side], [-0.1, -0.45, 0.0], [1.4, 0.8, 1.7])
+    fingers = gaussian_filter1d(fingers, 1.5, axis=0, mode="nearest")
+    return wrist[row] * outward, track.forward[row, side], track.palm[row, side], fingers[row]
 
 
-def smooth_turns(forward: Array, palm: Array) -> tuple[Array, Array]:
-    """forward, palm: (T, 3) unit -> the same, square to each other and low-passed as rotations."""
+def smooth_turns(forward: Array, palm: Array, tracked: Array) -> tuple[Array, Array]:
+    """forward, palm: (T, 3) -> unit, square to each other and low-passed as rotations.
+
+    tracked: (T,) 0..1, where the stronger filter counts.
+    """
+    forward, palm = unit(forward), unit(palm)
     palm = unit(palm - forward * (forward * palm).sum(axis=1, keepdims=True))
     matrices = np.stack([forward, palm, np.cross(forward, palm)], axis=2)
     turns = Rotation.from_matrix(matrices).as_quat()
     signs = np.sign((turns[1:] * turns[:-1]).sum(axis=1))
     turns[1:] *= np.cumprod(np.where(signs == 0, 1.0, signs))[:, None]
-    turns = gaussian_filter1d(turns, HAND_TURN_SPAN, axis=0, mode="nearest")
-    matrices = Rotation.from_quat(turns).as_matrix()
+    light, strong = (
+        unit(gaussian_filter1d(turns, span, axis=0, mode="nearest"))
+        for span in (HAND_TURN_SPAN, TRACKED_TURN_SPAN)
+    )
+    matrices = Rotation.from_quat(light + tracked[:, None] * (strong - light)).as_matrix()
     return matrices[:, :, 0], matrices[:, :, 1]
 
 
-def part_wrists(wrist: Array) -> Array:
-    """wrist: (T, 2, 3) -> the same with hands that would pass through each other moved apart sideways."""
+def part_wrists(wrist: Array, tracked: Array) -> Array:
+    """wrist: (T, 2, 3) -> the same with tracked hands, (T,) 0..1, kept from passing through each other."""
     wrist = wrist.copy()
     near = np.clip(1.2 - np.abs(wrist[:, 0, 1] - wrist[:, 1, 1]) / 0.4, 0, 1)
-    lack = np.maximum(0.42 - (wrist[:, 0, 0] - wrist[:, 1, 0]), 0.0) * near
+    lack = np.maximum(0.5 - (wrist[:, 0, 0] - wrist[:, 1, 0]), 0.0) * near * tracked
     wrist[:, 0, 0] += 0.5 * lack
     wrist[:, 1, 0] -= 0.5 * lack
     return wrist
-
-
-def join(parts: list[Performance]) -> Performance:
-    """Acts one after the other."""
-    names = Performance.__dataclass_fields__
-    return Performance(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def load_tracks(data: Path, work: Path) -> dict[str, Track]:
@@ -284,17 +285,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder with footage/, drivers/ and models/")
-    parser.add_argument("--work", type=Path, required=True, help="where the tracks of the clips are kept")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with footage/, drivers/, speech/, models/"
+    )
+    parser.add_argument("--work", type=Path, required=True, help="where tracks and phones are kept")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("performance.npz"))
     arguments = parser.parse_args()
-    tracks = load_tracks(arguments.data, arguments.work)
-    composer = Composer(tracks, seed=7)
-    performance = join([composer.compose(act, is_first=number == 0) for number, act in enumerate(ACTS)])
-    driver = composer.compose(DRIVER, is_first=False)
-    save_performances(arguments.out, {"performance": performance, "driver": driver})
+    try:
+        phones = load_phones(arguments.data, arguments.work)
+        composer = Composer(load_tracks(arguments.data, arguments.work), phones)
+    except (RuntimeError, OSError, ValueError) as error:
+        parser.error(str(error))
+    clips = {name: composer.compose(act, seed) for seed, (name, act) in enumerate(SCRIPTS.items(), start=7)}
+    save_performances(arguments.out, clips)
     size_kb = arguments.out.stat().st_size // 1000
-    print(f"{arguments.out}: {len(performance)} + {len(driver)} frames at {FRAME_RATE_HZ} fps, {size_kb} kB")
+    frames = ", ".join(f"{name} {len(clip)}" for name, clip in clips.items())
+    print(f"{arguments.out}: {frames} frames at {FRAME_RATE_HZ} fps, {size_kb} kB")
 
 
 if __name__ == "__main__":

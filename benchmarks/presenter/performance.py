@@ -26,12 +26,18 @@ ARKIT_NAMES: tuple[str, ...] = (
     "noseSneerLeft", "noseSneerRight", "tongueOut",
 )  # fmt: skip
 
+# What lips and tongue do for a sound, as in the Oculus viseme set; "sil" moves nothing.
+VISEMES: tuple[str, ...] = (
+    "aa", "E", "I", "O", "U", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "sil",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Performance:
     """Motion of one clip at FRAME_RATE_HZ; sides are the person's left, right; angles are radians."""
 
     face: Array  # (T, 52) weights of the ARKit targets; slightly below 0 relaxes a feature
+    viseme: Array  # (T, 15) weights of the viseme targets in the order of VISEMES, 0..1
     head: Array  # (T, 3) yaw to the left, pitch down, roll to the left, against the chest
     torso: Array  # (T, 3) turn to the left, bend forwards, lean to the left
     shift: Array  # (T, 3) metres, of the whole person
@@ -42,6 +48,12 @@ class Performance:
 
     def __len__(self) -> int:
         return len(self.face)
+
+    def face_weights(self, frame: int) -> dict[str, float]:
+        """Weights of all face targets of one frame by the target's name, visemes as `viseme_aa`."""
+        weights = dict(zip(ARKIT_NAMES, map(float, self.face[frame]), strict=True))
+        spoken = zip(VISEMES, map(float, self.viseme[frame]), strict=True)
+        return weights | {f"viseme_{name}": value for name, value in spoken}
 
 
 def save_performances(path: Path, clips: dict[str, Performance]) -> None:
