@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.presenter.mesh import MAN, Person, parse_ranges, read_fit, read_obj
+from benchmarks.presenter.cast import CAST, THEO, ShoulderShape
+from benchmarks.presenter.mesh import Person, parse_ranges, read_fit, read_obj
 from benchmarks.presenter.rig import BodyPose, Rig, bend_triangle, transform
 
 ASSETS = Path(__file__).resolve().parents[2] / "shared/data/synthetic_person"
@@ -16,7 +17,7 @@ needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"no synthetic per
 
 @pytest.fixture(scope="module")
 def person() -> Person:
-    return Person(ASSETS)
+    return Person(ASSETS, THEO.look)
 
 
 def pose(wrist_y: float, wrist_z: float) -> BodyPose:
@@ -53,7 +54,39 @@ def test_elbow_of_a_target_out_of_reach_stays_on_the_line() -> None:
 
 def test_missing_assets_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="synthetic_person"):
-        Person(tmp_path)
+        Person(tmp_path, THEO.look)
+
+
+def test_shoulders_come_in_and_arms_keep_their_shape() -> None:
+    base = np.array([[0.03, 0.6, 0.0], [0.2, 0.6, 0.0], [0.5, 0.3, 0.2], [-0.5, 0.3, 0.2], [0.2, 0.9, 0.0]])
+    shaped = ShoulderShape(0.1, 0.01)(base)
+    np.testing.assert_allclose(shaped[[0, 4]], base[[0, 4]])  # neck and head stay
+    np.testing.assert_allclose(shaped[1] - base[1], [-0.014, -0.01, 0])
+    np.testing.assert_allclose(shaped[2] - shaped[1], base[2] - base[1])
+    np.testing.assert_allclose(shaped[3], shaped[2] * [-1, 1, 1])
+
+
+@needs_assets
+def test_an_open_mouth_shows_upper_teeth() -> None:
+    """Lower than the modelled ones, and not taken along by the jaw."""
+    person = Person(ASSETS, THEO.look)
+    shut, wide = (person.fitted("teeth", person.expression({"jawOpen": jaw})) for jaw in (0.0, 1.0))
+    stay = np.linalg.norm(wide - shut, axis=1) < 0.002
+    fit = read_fit(ASSETS / "proxies/teeth/teeth_base/teeth_base.mhclo")
+    modelled = fit.apply(person.rest, fit.scale(person.rest))
+    np.testing.assert_allclose(modelled[stay, 1] - shut[stay, 1], 0.0025, atol=1e-9)
+    np.testing.assert_allclose(shut[~stay], modelled[~stay], atol=1e-9)
+
+
+@needs_assets
+def test_hair_leaves_both_eyes_free() -> None:
+    """No hair in front of the iris of either eye, seen from the camera."""
+    for character in CAST.values():
+        person = Person(ASSETS, character.look)
+        hair, eyes = person.fitted("hair", person.rest), person.fitted("eyes", person.rest)
+        middle = eyes.mean(axis=0)
+        in_front = (hair[:, 2] > eyes[:, 2].min()) & (np.abs(hair[:, 0]) < 0.045)
+        assert (hair[in_front, 1] > middle[1] + 0.008).all(), character.name
 
 
 @needs_assets
@@ -64,9 +97,9 @@ def test_identity_pose_is_the_rest_mesh(person: Person) -> None:
 
 
 @needs_assets
-@pytest.mark.parametrize("name", sorted(MAN.proxies))
+@pytest.mark.parametrize("name", sorted(THEO.look.proxies))
 def test_fitted_parts_have_a_row_for_every_vertex(person: Person, name: str) -> None:
-    stem = ASSETS / f"proxies/{MAN.proxies[name]}"
+    stem = ASSETS / f"proxies/{THEO.look.proxies[name]}"
     mesh, fit = read_obj(stem.with_suffix(".obj")), read_fit(stem.with_suffix(".mhclo"))
     assert fit.index.shape == fit.weight.shape == fit.offset.shape == mesh.vertices.shape
     part = next(part for part in person.parts if part.name == name)

@@ -148,8 +148,8 @@ def look_of(assets: Path, character: Character) -> Look:
         character.body.macros,
         proxies,
         textures,
-        lambda base: reshape(base, assets, character.body),
-        HIDDEN_BONES,
+        reshape=lambda base: reshape(base, assets, character.body),
+        hidden_bones=HIDDEN_BONES,
     )
 
 

@@ -24,6 +24,7 @@ TWIST_SEGMENTS = (
     5  # bones per arm bone: spreads a twist along the limb, which else collapses like a sweet wrapper
 )
 BONE_PREFIX = "mixamorig:"
+UPPER_TEETH_DROP_M = 0.0025  # they sit too high behind the lip to be seen in an open mouth
 HIDDEN_BONES = ("Hips", "LeftUpLeg", "LeftLeg", "LeftFoot", "LeftToeBase",
                 "RightUpLeg", "RightLeg", "RightFoot", "RightToeBase")  # fmt: skip
 
@@ -35,32 +36,10 @@ class Look:
     macros: Mapping[str, float]  # macro target -> weight
     proxies: Mapping[str, str]  # part name -> proxy stem
     textures: Mapping[str, str]  # part name -> file below textures/
+    units: Mapping[str, float] = field(default_factory=dict)  # expression unit held for good -> weight
     reshape: Callable[[Array], Array] | None = None  # (N, 3) base mesh -> (N, 3), before anything hangs on it
+    reshape_parts: Mapping[str, Callable[[Array], Array]] = field(default_factory=dict)  # the same of a proxy
     hidden_bones: tuple[str, ...] = HIDDEN_BONES
-
-
-MAN = Look(
-    macros={"caucasian-male-young": 1.0, "universal-male-young-averagemuscle-averageweight": 1.0},
-    proxies={
-        "clothes": "clothes/male_casualsuit05/male_casualsuit05",
-        "eyes": "eyes/high-poly",
-        "teeth": "teeth/teeth_base/teeth_base",
-        "tongue": "tongue/tongue01/tongue01",
-        "hair": "hair/short02/short02",
-        "brows": "eyebrows/eyebrow001/eyebrow001",
-        "lashes": "eyelashes/eyelashes01/eyelashes01",
-    },
-    textures={
-        "body": "young_lightskinned_male_diffuse3.png",
-        "clothes": "male_casualsuit05_diffuse.png",
-        "eyes": "brown_eye.png",
-        "teeth": "teeth.png",
-        "tongue": "tongue01_diffuse.png",
-        "hair": "short02_diffuse.png",
-        "brows": "eyebrow001.png",
-        "lashes": "eyelashes01.png",
-    },
-)
 
 
 @dataclass(frozen=True)
@@ -135,6 +114,12 @@ class Fit:
     def apply(self, base: Array, scale: Array) -> Array:
         """base: (N, 3) unposed body -> (P, 3) unposed proxy."""
         return np.asarray(np.einsum("pk,pkc->pc", self.weight, base[self.index]) + self.offset * scale)
+
+    def reshape(self, base: Array, change: Callable[[Array], Array]) -> None:
+        """Changes the offsets so that on this body the proxy has the shape `change` gives it."""
+        scale = self.scale(base)
+        vertices = self.apply(base, scale)
+        self.offset = self.offset + (change(vertices) - vertices) / scale
 
 
 def read_fit(path: Path) -> Fit:
@@ -211,7 +196,7 @@ class _Skin:
 class Person:
     """A posable person. `parts` never change; `pose_vertices` gives their positions for one frame."""
 
-    def __init__(self, assets: Path, look: Look = MAN) -> None:
+    def __init__(self, assets: Path, look: Look) -> None:
         if not (assets / "base/base.obj").is_file():
             raise FileNotFoundError(f"{assets}: no base/base.obj; pass the synthetic_person folder")
         self._assets = assets
@@ -221,6 +206,8 @@ class Person:
         self.rest: Array = base.vertices * DECIMETRE
         for macro, weight in look.macros.items():
             self._add_delta(self.rest, read_target(assets / f"targets_macro/{macro}.target.gz"), weight)
+        for unit, weight in look.units.items():
+            self._add_delta(self.rest, read_target(assets / f"targets_expr_units/{unit}.target.gz"), weight)
         if look.reshape is not None:
             self.rest = look.reshape(self.rest)
         self.bones = self._read_bones()
@@ -235,6 +222,10 @@ class Person:
             fit = read_fit(assets / f"proxies/{stem}.mhclo")
             if name == "clothes":
                 hidden = fit.hidden
+            if name in look.reshape_parts:
+                fit.reshape(self.rest, look.reshape_parts[name])
+            if name == "teeth":
+                self._lower_upper_teeth(fit)
             self._add_proxy(name, read_obj(assets / f"proxies/{stem}.obj"), fit, look.textures[name])
         visible = (base.groups == "body") & ~np.isin(base.faces, list(hidden)).all(axis=1)
         skin = _Skin(None, np.ones(3), np.zeros(0, np.int64), self.body_weights)
@@ -283,6 +274,12 @@ class Person:
                 for segment in range(TWIST_SEGMENTS):
                     weights[twist_bone(limb, segment)] = whole * np.maximum(0.0, 1.0 - abs(along - segment))
         return weights
+
+    def _lower_upper_teeth(self, fit: Fit) -> None:
+        """Those that the jaw does not take along."""
+        scale = fit.scale(self.rest)
+        with_jaw = fit.apply(self.expression({"jawOpen": 1.0}), scale) - fit.apply(self.rest, scale)
+        fit.offset[np.linalg.norm(with_jaw, axis=1) < 0.002, 1] -= UPPER_TEETH_DROP_M / scale[1]
 
     def _add_proxy(self, name: str, mesh: ObjMesh, fit: Fit, texture: str) -> None:
         if len(mesh.vertices) != len(fit.index):

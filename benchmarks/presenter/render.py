@@ -1,8 +1,10 @@
-"""Renders the performance frame by frame with Blender's Cycles on the CPU.
+"""Renders a presenter's performance frame by frame with Blender's Cycles on the CPU.
 
-    python -m benchmarks.presenter.render --data DATA/synthetic_person --out FRAMES [--clip driver]
+    python -m benchmarks.presenter.render theo --data DATA/synthetic_person --out FRAMES [--clip driver]
 
-Needs `bpy`. Frames that exist are skipped, so a stopped run goes on where it was.
+Writes FRAMES/theo/CLIP/00000.png ... and FRAMES/theo/plate_256.exr, the empty studio that every picture
+shows behind the person; with --transparent the person alone, RGBA. Needs `bpy`. Frames that exist are
+skipped, so a stopped run goes on where it was; runs with `--share 1/2` and `--share 2/2` divide the work.
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ from pathlib import Path
 
 import bpy
 
+from benchmarks.presenter.cast import CAST, Character
 from benchmarks.presenter.mesh import Person
-from benchmarks.presenter.performance import ARKIT_NAMES, CLIPS, Performance, load_performance
+from benchmarks.presenter.performance import CLIPS, Performance, load_performance
 from benchmarks.presenter.rig import BodyPose, Rig
-from benchmarks.presenter.scene import Presenter, add_studio, start_scene
+from benchmarks.presenter.scene import Presenter, add_studio, stand_before, start_scene
 
-CAMERA_DISTANCE_M = 1.67
-PICTURE_DROP_M = 0.13  # the middle of the picture lies this far below the eyes
+PLATE_SAMPLES = 128
 
 
 def parse_range(text: str, count: int) -> range:
@@ -31,6 +33,14 @@ def parse_range(text: str, count: int) -> range:
     return range(*slice(*fields).indices(count))
 
 
+def parse_share(text: str) -> tuple[int, int]:
+    """ "1/2" -> (0, 2): every second frame, from the first."""
+    part, _, parts = text.partition("/")
+    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{text!r}: want K/N with 1 <= K <= N, such as 1/2")
+    return int(part) - 1, int(parts)
+
+
 def frame_pose(motion: Performance, frame: int) -> BodyPose:
     return BodyPose(
         motion.head[frame], motion.torso[frame], motion.wrist[frame],
@@ -39,24 +49,48 @@ def frame_pose(motion: Performance, frame: int) -> BodyPose:
 
 
 class FrameRenderer:
-    """A prepared studio that renders single frames of a performance."""
+    """A prepared studio that renders single frames of a performance by one character."""
 
-    def __init__(self, assets: Path, side_px: int, samples: int, strands: int, threads: int) -> None:
+    def __init__(self, character: Character, assets: Path, side_px: int, samples: int, threads: int) -> None:
         self._scene = start_scene(side_px, samples, threads)
-        self._person = Person(assets)
+        self._person = Person(assets, character.look)
         self._rig = Rig(self._person)
         eye_height = float(self._person.fitted("eyes", self._person.rest)[:, 1].mean())
-        add_studio(eye_height, CAMERA_DISTANCE_M, PICTURE_DROP_M)
-        self._presenter = Presenter(self._person, assets, strands)
+        self._wall = add_studio(eye_height, character.camera_m)
+        self._presenter = Presenter(self._person, character, assets)
+
+    def stand_before(self, plate: Path) -> None:
+        """The picture of the empty studio becomes the background; it is rendered if there is none."""
+        if not plate.exists():
+            self._render_plate(plate)
+        stand_before(plate)
+
+    def stand_before_nothing(self) -> None:
+        """A transparent background."""
+        self._scene.render.film_transparent = True
+        self._scene.render.image_settings.color_mode = "RGBA"
 
     def render(self, motion: Performance, frame: int, target: Path) -> None:
-        """Writes one PNG; it appears under its name only when complete."""
+        """Writes one PNG."""
         rotations = self._rig.solve(frame_pose(motion, frame))
-        weights = dict(zip(ARKIT_NAMES, map(float, motion.face[frame]), strict=True))
-        vertices = self._person.pose_vertices(weights, rotations, motion.shift[frame])
+        vertices = self._person.pose_vertices(motion.face_weights(frame), rotations, motion.shift[frame])
         head = self._person.bone_matrices(rotations, motion.shift[frame])["Head"]
         self._presenter.move(vertices, head)
-        unfinished = target.with_name(f"unfinished_{os.getpid()}.png")
+        self._write(target)
+
+    def _render_plate(self, target: Path) -> None:
+        settings, samples = self._scene.render.image_settings, self._scene.cycles.samples
+        self._presenter.show(False)
+        self._wall.hide_render, self._scene.cycles.samples = False, PLATE_SAMPLES
+        settings.file_format = "OPEN_EXR"
+        self._write(target)
+        settings.file_format = "PNG"
+        self._wall.hide_render, self._scene.cycles.samples = True, samples
+        self._presenter.show(True)
+
+    def _write(self, target: Path) -> None:
+        """The picture appears under its name only when complete."""
+        unfinished = target.with_name(f"unfinished_{os.getpid()}{target.suffix}")
         self._scene.render.filepath = str(unfinished)
         bpy.ops.render.render(write_still=True)
         unfinished.replace(target)
@@ -66,27 +100,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("character", choices=sorted(CAST))
     parser.add_argument("--data", type=Path, required=True, help="the synthetic_person asset folder")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="folder for the frames, one subfolder per clip"
-    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the frames")
     parser.add_argument("--performance", type=Path, default=Path(__file__).with_name("performance.npz"))
     parser.add_argument("--clip", choices=CLIPS, action="append", help="default: driver, then performance")
     parser.add_argument("--range", default=":", help="frames first:end[:step] of each clip")
+    parser.add_argument("--share", type=parse_share, default=(0, 1), help="render only the K-th of N parts")
     parser.add_argument("--side", type=int, default=256, help="picture width and height in pixels")
     parser.add_argument("--samples", type=int, default=8, help="samples per pixel")
-    parser.add_argument("--strands", type=int, default=12000, help="hair strands")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--transparent", action="store_true", help="no background: RGBA pictures")
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     renderer = FrameRenderer(
-        arguments.data, arguments.side, arguments.samples, arguments.strands, arguments.threads
+        CAST[arguments.character], arguments.data, arguments.side, arguments.samples, arguments.threads
     )
+    folder = arguments.out / arguments.character
+    folder.mkdir(parents=True, exist_ok=True)
+    if arguments.transparent:
+        renderer.stand_before_nothing()
+    else:
+        renderer.stand_before(folder / f"plate_{arguments.side}.exr")
+    part, parts = arguments.share
     for clip in arguments.clip or CLIPS:
         motion = load_performance(arguments.performance, clip)
-        folder = arguments.out / clip
-        folder.mkdir(parents=True, exist_ok=True)
-        for frame in parse_range(arguments.range, len(motion)):
-            target = folder / f"{frame:05d}.png"
+        (folder / clip).mkdir(exist_ok=True)
+        for frame in parse_range(arguments.range, len(motion))[part::parts]:
+            target = folder / clip / f"{frame:05d}.png"
             if target.exists():
                 continue
             started = time.perf_counter()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from mathutils import Vector  # type: ignore[import-not-found]
 from mathutils.bvhtree import BVHTree  # type: ignore[import-not-found]
 
+from benchmarks.presenter.cast import Character, Hair
 from benchmarks.presenter.mesh import Array, Part, Person
 from benchmarks.presenter.shading import part_material, strand_material
 
@@ -27,7 +28,10 @@ SUBDIVISION = {
     "brows": 1,
     "lashes": 0,
 }
-CAMERA_LENS_MM, SENSOR_MM = 105.0, 36.0
+CAMERA_LENS_MM, SENSOR_MM = 50.0, 36.0
+PICTURE_DROP_M = 0.12  # the middle of the picture lies this far below the eyes
+APERTURE = 5.6
+FACE_DEPTH_M = 0.12  # the focus lies on the eyes, so far before the middle of the head
 STRAND_POINTS = 5
 STRAND_RADIUS_M = 0.00036
 
@@ -74,25 +78,56 @@ def add_light(
     holder.rotation_euler = (aim - place).to_track_quat("-Z", "Y").to_euler()
 
 
-def add_studio(eye_height_m: float, distance_m: float, drop_m: float) -> None:
-    """Three-point light, a plain wall and the camera, placed around the eyes.
-
-    drop_m: how far below the eyes the middle of the picture is.
-    """
+def add_studio(eye_height_m: float, camera_m: float) -> bpy.types.Object:
+    """Three-point light, world light, the camera around the eyes, and a plain wall, returned hidden."""
     scene = bpy.context.scene
     face = Vector((0.0, -0.05, eye_height_m - 0.04))
-    add_light("key", face + Vector((-0.95, -1.2, 0.52)), face, 0.9, 27, (1, 0.95, 0.89))
-    add_light("fill", face + Vector((1.3, -1.25, 0.0)), face, 1.2, 15, (0.9, 0.95, 1))
-    add_light("rim", face + Vector((0.75, 1.05, 0.57)), face, 0.5, 9, (1, 0.98, 0.95))
-    add_light("rim2", face + Vector((-0.9, 0.95, 0.42)), face, 0.5, 4, (0.9, 0.95, 1))
-    add_light(
-        "wall", face + Vector((0.4, 0.95, -0.58)), face + Vector((0.1, 1.85, 0)), 0.6, 10, (0.85, 0.9, 1)
-    )
+    add_light("key", face + Vector((-0.85, -1.15, 0.6)), face, 1.1, 26, (1, 0.95, 0.89))
+    add_light("fill", face + Vector((1.25, -1.2, 0.05)), face, 1.4, 13, (0.92, 0.96, 1))
+    add_light("rim", face + Vector((0.8, 1.0, 0.55)), face, 0.8, 6, (1, 0.97, 0.94))
+    add_light("rim2", face + Vector((-0.9, 0.95, 0.42)), face, 0.6, 5, (0.92, 0.96, 1))
     world = bpy.data.worlds.new("world")
     scene.world = world
     world.use_nodes = True
     background = world.node_tree.nodes["Background"]
-    background.inputs[0].default_value, background.inputs[1].default_value = (0.55, 0.6, 0.68, 1), 0.28
+    background.inputs[0].default_value, background.inputs[1].default_value = (0.58, 0.61, 0.66, 1), 0.3
+    add_camera(Vector((0, -camera_m, eye_height_m - PICTURE_DROP_M)))
+    return add_wall(face)
+
+
+def stand_before(plate: Path) -> None:
+    """What the camera sees behind the person is this picture; the light on the person stays."""
+    tree = bpy.context.scene.world.node_tree
+    picture, place, shown, ray, mix = (
+        tree.nodes.new(f"ShaderNode{kind}")
+        for kind in ("TexImage", "TexCoord", "Background", "LightPath", "MixShader")
+    )
+    picture.image, picture.extension = bpy.data.images.load(str(plate)), "EXTEND"
+    tree.links.new(place.outputs["Window"], picture.inputs["Vector"])
+    tree.links.new(picture.outputs["Color"], shown.inputs["Color"])
+    tree.links.new(ray.outputs["Is Camera Ray"], mix.inputs[0])
+    tree.links.new(tree.nodes["Background"].outputs[0], mix.inputs[1])
+    tree.links.new(shown.outputs[0], mix.inputs[2])
+    tree.links.new(mix.outputs[0], tree.nodes["World Output"].inputs["Surface"])
+
+
+def add_camera(place: Vector) -> None:
+    camera = bpy.data.cameras.new("camera")
+    camera.lens, camera.sensor_width = CAMERA_LENS_MM, SENSOR_MM
+    camera.dof.use_dof, camera.dof.focus_distance = True, -place.y - FACE_DEPTH_M
+    camera.dof.aperture_fstop = APERTURE
+    holder = bpy.data.objects.new("camera", camera)
+    bpy.context.scene.collection.objects.link(holder)
+    bpy.context.scene.camera = holder
+    holder.location = place
+    holder.rotation_euler = (np.pi / 2, 0, 0)
+
+
+def add_wall(face: Vector) -> bpy.types.Object:
+    """A wall with a soft glow of a lamp behind the person; only the plate shows it."""
+    add_light(
+        "wall", face + Vector((0.4, 0.95, -0.58)), face + Vector((0.1, 1.85, 0)), 0.6, 10, (0.85, 0.9, 1)
+    )
     wall = bpy.data.meshes.new("wall")
     wall.from_pydata([(-6, 1.8, -4), (6, 1.8, -4), (6, 1.8, 6), (-6, 1.8, 6)], [], [(0, 1, 2, 3)])
     material = bpy.data.materials.new("wall")
@@ -100,29 +135,28 @@ def add_studio(eye_height_m: float, distance_m: float, drop_m: float) -> None:
     shader = material.node_tree.nodes["Principled BSDF"].inputs
     shader["Base Color"].default_value, shader["Roughness"].default_value = (0.2, 0.23, 0.26, 1), 1.0
     wall.materials.append(material)
-    scene.collection.objects.link(bpy.data.objects.new("wall", wall))
-    camera = bpy.data.cameras.new("camera")
-    camera.lens, camera.sensor_width = CAMERA_LENS_MM, SENSOR_MM
-    holder = bpy.data.objects.new("camera", camera)
-    scene.collection.objects.link(holder)
-    scene.camera = holder
-    holder.location = (0, -distance_m, eye_height_m - drop_m)
-    holder.rotation_euler = (np.pi / 2, 0, 0)
+    holder = bpy.data.objects.new("wall", wall)
+    bpy.context.scene.collection.objects.link(holder)
+    holder.hide_render = True
+    return holder
 
 
 class Presenter:
     """The person's meshes in the scene; `move` puts new vertices into them in place."""
 
-    def __init__(self, person: Person, assets: Path, strand_count: int) -> None:
+    def __init__(self, person: Person, character: Character, assets: Path) -> None:
         self._meshes: dict[str, bpy.types.Mesh] = {}
+        self._holders: list[bpy.types.Object] = []
         for part in person.parts:
-            self._add_part(part, person.fitted(part.name, person.rest), assets)
+            self._add_part(
+                part, person.fitted(part.name, person.rest), part_material(part, character, assets)
+            )
         self._strands: bpy.types.HairCurves | None = None
-        if strand_count:
-            self._rest_strands = grow_strands(person, assets, strand_count)
-            self._strands = add_strands(self._rest_strands)
+        if character.hair.strands:
+            self._rest_strands = grow_strands(person, assets, character.hair)
+            self._strands = self._add_strands(self._rest_strands, strand_material(character.hair))
 
-    def _add_part(self, part: Part, vertices: Array, assets: Path) -> None:
+    def _add_part(self, part: Part, vertices: Array, material: bpy.types.Material) -> None:
         mesh = bpy.data.meshes.new(part.name)
         count = len(part.faces)
         mesh.vertices.add(len(vertices))
@@ -137,7 +171,7 @@ class Presenter:
         mesh.shade_smooth()
         holder = bpy.data.objects.new(part.name, mesh)
         bpy.context.scene.collection.objects.link(holder)
-        mesh.materials.append(part_material(part, assets))
+        mesh.materials.append(material)
         if SUBDIVISION[part.name]:
             modifier = holder.modifiers.new("smooth", "SUBSURF")
             modifier.levels = modifier.render_levels = SUBDIVISION[part.name]
@@ -145,6 +179,25 @@ class Presenter:
             modifier.boundary_smooth = "PRESERVE_CORNERS"
         holder.visible_shadow = part.name not in ("brows", "lashes")
         self._meshes[part.name] = mesh
+        self._holders.append(holder)
+
+    def _add_strands(self, points: Array, material: bpy.types.Material) -> bpy.types.HairCurves:
+        """points: (S, STRAND_POINTS, 3) person axes -> hair curves linked into the scene."""
+        curves = bpy.data.hair_curves.new("strands")
+        curves.add_curves([points.shape[1]] * len(points))
+        curves.position_data.foreach_set("vector", to_room(points).ravel())
+        radius = np.tile(np.linspace(1, 0.35, points.shape[1]) * STRAND_RADIUS_M, len(points))
+        attribute = curves.attributes.get("radius") or curves.attributes.new("radius", "FLOAT", "POINT")
+        attribute.data.foreach_set("value", radius.astype(np.float32))
+        curves.materials.append(material)
+        self._holders.append(bpy.data.objects.new("strands", curves))
+        bpy.context.scene.collection.objects.link(self._holders[-1])
+        return curves
+
+    def show(self, on: bool) -> None:
+        """The person in the picture, or out of it."""
+        for holder in self._holders:
+            holder.hide_render = not on
 
     def move(self, vertices: Mapping[str, Array], head: Array) -> None:
         """vertices: (V, 3) by part name; head: (3, 4) matrix that the hair strands follow."""
@@ -156,19 +209,6 @@ class Presenter:
             points = self._rest_strands @ head[:, :3].T + head[:, 3]
             self._strands.position_data.foreach_set("vector", to_room(points).ravel())
             self._strands.update_tag()
-
-
-def add_strands(points: Array) -> bpy.types.HairCurves:
-    """points: (S, STRAND_POINTS, 3) person axes -> hair curves linked into the scene."""
-    curves = bpy.data.hair_curves.new("strands")
-    curves.add_curves([points.shape[1]] * len(points))
-    curves.position_data.foreach_set("vector", to_room(points).ravel())
-    radius = np.tile(np.linspace(1, 0.35, points.shape[1]) * STRAND_RADIUS_M, len(points))
-    attribute = curves.attributes.get("radius") or curves.attributes.new("radius", "FLOAT", "POINT")
-    attribute.data.foreach_set("value", radius.astype(np.float32))
-    curves.materials.append(strand_material())
-    bpy.context.scene.collection.objects.link(bpy.data.objects.new("strands", curves))
-    return curves
 
 
 def sample_hair_roots(person: Person, assets: Path, count: int, rng: np.random.Generator) -> Array:
@@ -190,10 +230,10 @@ def sample_hair_roots(person: Person, assets: Path, count: int, rng: np.random.G
     return np.asarray(points[alpha[row, column] > 0.45][:count])
 
 
-def grow_strands(person: Person, assets: Path, count: int, length_m: float = 0.04) -> Array:
+def grow_strands(person: Person, assets: Path, hair: Hair) -> Array:
     """(S, STRAND_POINTS, 3) short strands combed away from the crown over the hair mesh, swept in front."""
     rng = np.random.default_rng(0)
-    roots = sample_hair_roots(person, assets, count, rng)
+    roots = sample_hair_roots(person, assets, hair.strands, rng)
     count = len(roots)
     part = next(part for part in person.parts if part.name == "hair")
     shell = person.fitted("hair", person.rest)
@@ -204,8 +244,8 @@ def grow_strands(person: Person, assets: Path, count: int, length_m: float = 0.0
     # Hair falls in locks: strands share most of their random direction with their neighbours.
     lock_centres = roots[rng.integers(0, count, count // 25)]
     lock = np.array([int(((lock_centres - root) ** 2).sum(axis=1).argmin()) for root in roots])
-    stray = 0.28 * rng.normal(size=(len(lock_centres), 3))[lock] + 0.1 * rng.normal(size=(count, 3))
-    lengths = length_m * rng.uniform(0.6, 1.2, size=(count, 1))
+    stray = hair.wildness * rng.normal(size=(len(lock_centres), 3))[lock] + 0.1 * rng.normal(size=(count, 3))
+    lengths = hair.length_m * rng.uniform(0.6, 1.2, size=(count, 1))
     lift = 0.003 * rng.random((count, 1))
     fringe = np.clip((roots[:, 2:] - 0.09) / 0.06, 0, 1) * np.clip((roots[:, 1:2] - top + 0.1) / 0.04, 0, 1)
     tip = roots - 0.005 * outwards(roots, middle)
@@ -213,7 +253,7 @@ def grow_strands(person: Person, assets: Path, count: int, length_m: float = 0.0
     for step in range(1, STRAND_POINTS):
         normal = outwards(tip, middle)
         direction = outwards(tip, crown) + stray
-        direction[:, :1] += 0.9 * fringe
+        direction[:, :1] += hair.sweep * fringe
         direction[:, 1:2] -= 0.25 * (1 - fringe)
         direction -= normal * (direction * normal).sum(axis=1, keepdims=True)
         tip = tip + outwards(direction, np.zeros(3)) * lengths / (STRAND_POINTS - 1)
