@@ -106,7 +106,7 @@ def okay(duration_s: float) -> list[HandKey]:
 def present(duration_s: float) -> list[HandKey]:
     """Palm up and outwards, opening and closing."""
     near = ((0.3, -0.14, 0.82), (0.05, 0.6, 0.75), (-0.35, 0.8, -0.3), CUPPED)
-    wide = ((0.42, -0.1, 0.8), (0.3, 0.7, 0.6), (-0.1, 0.7, -0.5), OPEN)
+    wide = ((0.36, -0.1, 0.8), (0.2, 0.75, 0.6), (-0.1, 0.7, -0.5), OPEN)
     return evenly(duration_s, near, wide, wide, near)
 
 
@@ -146,7 +146,7 @@ def steeple(duration_s: float) -> list[HandKey]:
 def chin(duration_s: float) -> list[HandKey]:
     """Fingers at the chin for a moment, a few centimetres in front of it."""
     away = ((0.3, -0.25, 0.78), (-0.35, 0.9, 0.1), (-0.5, 0.1, -0.85), RELAXED)
-    near = ((0.17, -0.13, 0.72), (-0.38, 0.92, -0.05), (-0.35, -0.1, -0.9), RELAXED)
+    near = ((0.17, -0.05, 0.7), (-0.38, 0.92, -0.05), (-0.35, -0.1, -0.9), RELAXED)
     return evenly(duration_s, away, near, near, away)
 
 
@@ -154,7 +154,7 @@ def temple(duration_s: float) -> list[HandKey]:
     """Index finger at the temple, beside the face."""
     finger = extended((1,))
     away = ((0.45, -0.1, 0.7), (-0.2, 0.95, 0.1), (-0.8, 0.0, -0.3), finger)
-    near = ((0.56, 0.22, 0.6), (-0.35, 0.85, -0.35), (-0.9, -0.3, 0.1), finger)
+    near = ((0.5, 0.24, 0.6), (-0.35, 0.85, -0.35), (-0.9, -0.3, 0.1), finger)
     return evenly(duration_s, away, near, near, away)
 
 
@@ -216,9 +216,10 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
 }  # fmt: skip
 
 # The face at rest, friendly: without it the mesh looks sullen.
-RESTING = {"mouthSmileLeft": 0.3, "mouthSmileRight": 0.3, "browInnerUp": 0.15, "browDownLeft": -0.35,
+RESTING = {"mouthSmileLeft": 0.42, "mouthSmileRight": 0.42, "browInnerUp": 0.15, "browDownLeft": -0.35,
            "browDownRight": -0.35, "browOuterUpLeft": 0.08, "browOuterUpRight": 0.08,
-           "cheekSquintLeft": 0.12, "cheekSquintRight": 0.12}  # fmt: skip
+           "cheekSquintLeft": 0.15, "cheekSquintRight": 0.15, "eyeWideLeft": 0.12,
+           "eyeWideRight": 0.12}  # fmt: skip
 
 
 def face_weights(named: dict[str, float]) -> Array:

@@ -47,15 +47,16 @@ NEUTRAL_S = 1.0  # the footage starts with the resting face, for enrolment
 TALK_CLIPS = {"tshirt": "footage/man_tshirt_hands_20s.mp4", "sweater": "footage/man_sweater_hands_20s.mp4"}
 CROPS = {"tshirt": (40, 420, 1000)}  # x, y, side of the speaker in the tall picture
 SIGN_FOLDER = "drivers/asl_gestures"
-SIGNS = ("help", "night")  # sign clips whose hands are tracked well
-TRACKED_BOX = ((0.2, 0.46), (-0.36, 0.1), (0.76, 0.95))  # where tracked wrists may be, as HandKey.wrist
+SIGNS = ("again", "night")  # sign clips whose hands are tracked well
+TRACKED_BOX = ((0.2, 0.42), (-0.3, 0.05), (0.76, 0.95))  # where tracked wrists may be, as HandKey.wrist
+TRACKED_DEPTHS = (0.99, 0.77)  # left, right, where both are near each other: 8 cm between the wrists
 HEAD_GAIN = 0.8
 NOD_DEG, LIFTED_BROW = 1.6, 0.22  # what loud syllables do to head and brows
 EYES_ON_CAMERA = 0.8  # share of a small head movement that the eyes make up for
 PLACE_SPREAD = (0.025, 0.025, 0.02)  # shoulder widths: no gesture is made twice at the same place
 HAND_SWAY = 0.008  # shoulder widths
 HAND_TURN_SPAN = 1.6  # frames, Gaussian sigma of the hand rotations
-TRACKED_TURN_SPAN = 3.0  # of tracked ones, which jump
+TRACKED_TURN_SPAN = 4.0  # of tracked ones, which jump
 HEAD_SIZES = tuple(np.radians([1.6, 1.0, 0.8]))
 TORSO_SIZES = tuple(np.radians([1.6, 0.7, 0.8]))
 SHIFT_SIZES = (0.004, 0.0015, 0.004)
@@ -257,10 +258,16 @@ def smooth_turns(forward: Array, palm: Array, tracked: Array) -> tuple[Array, Ar
 
 
 def part_wrists(wrist: Array, tracked: Array) -> Array:
-    """wrist: (T, 2, 3) -> the same with tracked hands, (T,) 0..1, kept from passing through each other."""
+    """wrist: (T, 2, 3) -> the same with two tracked hands that come near one behind the other.
+
+    tracked: (T,) 0..1, how far both are tracked ones; those overlap where MediaPipe guessed their depth.
+    """
     wrist = wrist.copy()
-    near = np.clip(1.2 - np.abs(wrist[:, 0, 1] - wrist[:, 1, 1]) / 0.4, 0, 1)
-    lack = np.maximum(0.5 - (wrist[:, 0, 0] - wrist[:, 1, 0]), 0.0) * near * tracked
+    near = smooth_step((1.1 - wrist[:, 0, 0] + wrist[:, 1, 0]) / 0.3)
+    near = gaussian_filter1d(near, 5.0, mode="nearest") * tracked
+    for side, depth in enumerate(TRACKED_DEPTHS):
+        wrist[:, side, 2] += near * (depth - wrist[:, side, 2])
+    lack = np.maximum(0.36 - (wrist[:, 0, 0] - wrist[:, 1, 0]), 0.0) * tracked
     wrist[:, 0, 0] += 0.5 * lack
     wrist[:, 1, 0] -= 0.5 * lack
     return wrist

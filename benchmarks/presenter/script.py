@@ -119,17 +119,17 @@ ACTS: tuple[Act, ...] = (
     make_act(
         (Talk("kennedy", 5.25, 2.6, "tshirt", 12.3), Talk("speaker", 9.6, 4.0, "sweater", 5.6)),
         ["ii", "jaw", "oh", "ff"], "amazed",
-        [("present", 2), ("chin", 1), ("wave", 0)], 1, turns_talking=True,
+        [("chin", 1), ("present", 2), ("wave", 0)], 1, turns_talking=True,
     ),
     make_act(
         (Talk("speaker", 11.65, 3.2, "tshirt", 15.4), Talk("reader", 3.15, 3.2, "sweater", 9.8)),
         ["funnel", "uu", "mouthR", "th"], "winkR",
-        [("help", 2), ("okay", 1), ("steeple", 2)], -1, turns_talking=False,
+        [("again", 2), ("okay", 1), ("steeple", 2)], -1, turns_talking=False,
     ),
     make_act(
         (Talk("speaker", 15.7, 3.5, "tshirt", 0.4, True), Talk("kennedy", 3.1, 1.4, "sweater", 11.9)),
         ["teeth", "aa", "mmm", "pucker"], "brows",
-        [("talk", 2), ("temple", 0), ("thumb", 1)], 1, turns_talking=False,
+        [("temple", 0), ("talk", 2), ("thumb", 1)], 1, turns_talking=False,
     ),
     make_act(
         (Talk("reader", 6.55, 3.45, "tshirt", 9.4, True), Talk("speaker", 19.15, 2.6, "tshirt", 4.4, True)),
