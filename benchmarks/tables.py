@@ -21,6 +21,13 @@ BASELINE_ROWS = {
 }
 MOTIONS = {"yaw": "yaw", "pitch": "pitch", "roll": "roll", "lip_aperture": "lips", "lid_aperture": "lids"}
 MOTIONS |= {"wrists": "wrists", "fingers": "fingers"}
+CROSS_BASELINES = {
+    "nearest_frame": "nearest training frame",
+    "previous_frame": "previous true frame",
+    "warp_only": "warped key frames alone",
+    "shuffled_conditions": "conditions of another moment",
+    "zero_prior": "no prior",
+}
 DRIFTS = {
     "cheek": "colour of the cheeks, CIEDE2000",
     "cloth": "colour of the clothes, CIEDE2000",
@@ -82,6 +89,22 @@ def floor(aiortc: Record, chromium: Record) -> str:
         for viewer, record in zip(VIEWERS, (aiortc, chromium), strict=True)
     ]
     return markdown(("p50 / p95 / p99 ms", "avatar", "echo: transport alone", "difference"), rows)
+
+
+def first_frame(record: Record) -> str:
+    """How long after the camera was granted the avatar is on the page, and what lies between."""
+    cases = {
+        "cold": "first call of a server",
+        "warm": "a later call",
+        "other": "another presenter, loaded only now",
+    }
+    steps = ("answered", "connected", "received", "avatar", "calibrated")
+    rows = [
+        (cases[case], *(ranks(found["steps_ms"][step], ("p50", "worst")) for step in steps))
+        for case, found in record["cases"].items()
+    ]
+    head = ("answered", "connected", "first picture arrives", "avatar on the page", "calibrated, said")
+    return markdown((f"ms, p50 / worst of {record['config']['calls']}", *head), rows)
 
 
 def stages(record: Record) -> str:
@@ -213,6 +236,49 @@ def follow(record: Record) -> str:
     return markdown(("driver", *MOTIONS.values(), "hands shown"), rows)
 
 
+def cross_driving(record: Record) -> str:
+    """Each avatar driven by another's video, beside its own video and the baselines: pictures, landmarks."""
+    regions, parts = ("face", "mouth", "hands", "torso"), (("face", "lips", "lids"), ("wrists", "fingertips"))
+    rows = []
+    for run, own in _crossed(record):
+        shown = {"the avatar": run, "driven by its own video": own}
+        shown |= {text: run["baselines"][name] for name, text in CROSS_BASELINES.items()}
+        for text, found in shown.items():
+            label = f"{run['avatar']} driven by {run['driver']}" if found is run else ""
+            decibels = (number(found["psnr_db"][region], 1) for region in regions)
+            apart = (" / ".join(_off(found["landmarks_px"][part]) for part in cell) for cell in parts)
+            hands = NONE if found["hands_found"] is None else f"{100 * found['hands_found']:.0f} %"
+            whole = number(found["psnr_db"]["frame"], 1), number(found["ssim"]["frame"], 2)
+            rows.append((label, text, *whole, *decibels, *apart, hands))
+    head = ["", "", "frame, dB", "SSIM", *(f"{region}, dB" for region in regions)]
+    head += [*(f"{' / '.join(cell)} off by, px" for cell in parts), "hands found"]
+    return markdown(head, rows)
+
+
+def cross_motion(record: Record) -> str:
+    """How the same avatars move beside the truth, and what the tracker reads in the driver's own video."""
+    rows = []
+    for run, own in _crossed(record):
+        shown = {
+            f"{run['avatar']} driven by {run['driver']}": run["motion"],
+            f"{run['avatar']} driven by its own video": own["motion"],
+            f"{run['driver']}'s video itself": run["motion_of_driver"],
+        }
+        for text, motion in shown.items():
+            rows.append((text, *(_motion(motion and motion[part]) for part in MOTIONS)))
+    return markdown(("", *MOTIONS.values()), rows)
+
+
+def _crossed(record: Record) -> list[tuple[Record, Record]]:
+    """Each run with another's video, and the one of the same avatar with its own."""
+    own = {run["truth"]: run for run in record["runs"] if run["own"]}
+    return [(run, own[run["truth"]]) for run in record["runs"] if not run["own"]]
+
+
+def _off(distance: Record | None) -> str:
+    return NONE if distance is None else f"{distance['p50']:.1f} ({distance['p95']:.1f})"
+
+
 def drift(record: Record) -> str:
     """What changes over a long drive, beside its bounds."""
     rows = [
@@ -314,6 +380,7 @@ TABLES: Mapping[str, Table] = {
     "live": Table(("glass_to_glass_10min", "glass_to_glass_chromium"), live),
     "floor": Table(CALLS, floor),
     "stages": Table(("stages",), stages),
+    "first_frame": Table(("first_frame",), first_frame),
     "load": Table(("load",), load),
     "soak": Table(("soak",), soak),
     "cache": Table(("cache",), cache),
@@ -322,6 +389,8 @@ TABLES: Mapping[str, Table] = {
     "av_sync": Table(("av_sync",), av_sync),
     "networks": Table(("export_bundled",), networks),
     "follow": Table(("follow",), follow),
+    "cross_driving": Table(("cross_driving",), cross_driving),
+    "cross_motion": Table(("cross_driving",), cross_motion),
     "drift": Table(("drift",), drift),
     "ablation": Table(("ablation",), ablation),
     "base_gain": Table(("base_gain",), base_gain),
