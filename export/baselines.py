@@ -38,13 +38,12 @@ class Methods:
         self,
         avatar: Avatar,
         driver: Sequence[Landmarks],
-        neutral: Neutral | None,
+        neutral: Neutral,
         fps: float,
         runner: str,
         steps: Sequence[int] = (1,),
     ) -> None:
-        """driver: landmarks of each frame, in px of their picture. neutral: the driver's; without one, each
-        pipeline takes it from the first moments, as in a call. fps: Hz, of the driver.
+        """driver: landmarks of each frame, in px of their picture. neutral: the driver's. fps: Hz, likewise.
 
         Raises RunnerError when the runner asked for cannot start.
         """
@@ -86,10 +85,9 @@ class Methods:
             pipeline.close()
 
 
-def _driven(avatar: Avatar, config: PipelineConfig, neutral: Neutral | None) -> Pipeline:
+def _driven(avatar: Avatar, config: PipelineConfig, neutral: Neutral) -> Pipeline:
     pipeline = build_pipeline(avatar, config, NoTracker())
-    if neutral is not None:
-        pipeline.drive_by(neutral)
+    pipeline.drive_by(neutral)
     return pipeline
 
 
