@@ -188,9 +188,11 @@ GESTURES = {
 
 # Weights of face targets by name; what is not named keeps the resting face.
 EXPRESSIONS: dict[str, dict[str, float]] = {
-    "jaw": {"jawOpen": 0.75, "mouthUpperUpLeft": 0.35, "mouthUpperUpRight": 0.35, "browInnerUp": 0.3,
+    "jaw": {"jawOpen": 0.75, "mouthUpperUpLeft": 0.6, "mouthUpperUpRight": 0.6, "mouthLowerDownLeft": -0.3,
+            "mouthLowerDownRight": -0.3, "browInnerUp": 0.3,
             "browOuterUpLeft": 0.25, "browOuterUpRight": 0.25},
-    "aa": {"viseme_aa": 1.0, "jawOpen": 0.15},
+    "aa": {"viseme_aa": 1.0, "jawOpen": 0.12, "mouthUpperUpLeft": 0.5, "mouthUpperUpRight": 0.5,
+           "mouthLowerDownLeft": -0.3, "mouthLowerDownRight": -0.3},
     "ee": {"viseme_E": 1.0}, "ii": {"viseme_I": 1.0},
     "oh": {"viseme_O": 1.0, "jawOpen": 0.12}, "uu": {"viseme_U": 1.0},
     "mmm": {"mouthPressLeft": 0.55, "mouthPressRight": 0.55, "mouthRollLower": 0.45, "mouthRollUpper": 0.4},

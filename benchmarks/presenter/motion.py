@@ -52,6 +52,9 @@ TRACKED_BOX = ((0.2, 0.42), (-0.3, 0.05), (0.76, 0.95))  # where tracked wrists 
 TRACKED_DEPTHS = (0.99, 0.77)  # left, right, where both are near each other: 8 cm between the wrists
 HEAD_GAIN = 0.8
 NOD_DEG, LIFTED_BROW = 1.6, 0.22  # what loud syllables do to head and brows
+# An open jaw alone shows the lower teeth: the upper lip rises and the lower one covers them.
+OPEN_MOUTH = {"jawOpen": 1.0, "mouthUpperUpLeft": 1.1, "mouthUpperUpRight": 1.1,
+              "mouthLowerDownLeft": -0.9, "mouthLowerDownRight": -0.9}  # fmt: skip
 EYES_ON_CAMERA = 0.8  # share of a small head movement that the eyes make up for
 PLACE_SPREAD = (0.025, 0.025, 0.02)  # shoulder widths: no gesture is made twice at the same place
 HAND_SWAY = 0.008  # shoulder widths
@@ -104,7 +107,8 @@ class Composer:
         ]
         visemes, jaw = articulate(phones, times[shown])
         clip.viseme[shown] += share[shown, None] * visemes
-        clip.face[shown, ARKIT_NAMES.index("jawOpen")] += share[shown] * jaw
+        for name, gain in OPEN_MOUTH.items():
+            clip.face[shown, ARKIT_NAMES.index(name)] += gain * share[shown] * jaw
         stress = gaussian_filter1d(share * loudness(phones, times), 2.0)
         stress = np.maximum(stress - np.median(stress[shown]), 0.0)
         clip.head[:, 1] += np.radians(NOD_DEG) * np.minimum(stress, 1.5)
