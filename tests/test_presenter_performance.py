@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.presenter import performance as stored
-from benchmarks.presenter.assemble import SOUND_RATE_HZ, lay_over, speech_track
+from benchmarks.presenter.assemble import SOUND_RATE_HZ, assemble, speech_track
 from benchmarks.presenter.gestures import EXPRESSIONS, GESTURES, RESTING, face_weights
 from benchmarks.presenter.performance import (
     ARKIT_NAMES,
@@ -186,10 +188,25 @@ def test_unknown_clip_is_named() -> None:
         load_performance(FILE, "dance")
 
 
-def test_the_person_is_laid_over_the_plate() -> None:
-    person, plate = np.zeros((1, 3, 4), np.uint8), np.full((1, 3, 4), 200, np.uint8)
-    person[0, 1], person[0, 2] = (100, 0, 50, 255), (100, 0, 50, 128)
-    assert lay_over(person, plate).tolist() == [[[200] * 3, [100, 0, 50], [150, 100, 125]]]
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.webm"])
+def test_frames_become_a_video_that_keeps_transparency_where_it_can(tmp_path: Path, name: str) -> None:
+    """The left half of every picture is empty, the right half red."""
+    picture = Image.new("RGBA", (64, 64))
+    picture.paste((200, 30, 30, 255), (32, 0, 64, 64))
+    frames = [tmp_path / f"{number:05d}.png" for number in range(3)]
+    for path in frames:
+        picture.save(path)
+    assemble(frames, np.zeros((1, SOUND_RATE_HZ), np.float32), tmp_path / name, 20)
+    with av.open(str(tmp_path / name)) as container:
+        decoder = container.streams.video[0].codec_context
+        if name.endswith(".webm"):  # FFmpeg's own decoder of VP9 leaves alpha out
+            decoder = av.CodecContext.create("libvpx-vp9", "r")
+        shown = [frame for packet in container.demux(video=0) for frame in decoder.decode(packet)]
+    assert len(shown) == 3
+    rgba = shown[1].to_ndarray(format="rgba").astype(int)
+    assert np.abs(rgba[:, 40:, :3] - [200, 30, 30]).max() < 25
+    assert rgba[:, 40:, 3].min() > 240
+    assert (rgba[:, :24, 3].max() < 15) == name.endswith(".webm")
 
 
 @pytest.mark.skipif(not (DATA / "speech").is_dir(), reason=f"no recordings of speech at {DATA}/speech")

@@ -1,11 +1,15 @@
-"""Joins rendered frames into an H.264 file: the person over the empty studio, with the speech that is spoken.
+"""Joins rendered frames into a video with the speech that is spoken.
 
-python -m benchmarks.presenter.assemble FRAMES/theo/performance performance.mp4 --data DATA [--crf 13]
+    python -m benchmarks.presenter.assemble FRAMES/theo/performance theo.mp4 --data DATA [--crf 13]
+
+An .mp4 is H.264 and AAC. A .webm is VP9 and Opus, and keeps the transparency of frames that were rendered
+with --transparent.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -40,41 +44,53 @@ def speech_track(act: Act, data: Path) -> npt.NDArray[np.float32]:
     return np.clip(sound, -1, 1).astype(np.float32)[None]
 
 
-def read_rgba(picture: Path) -> Picture:
-    """A PNG -> (H, W, 4) uint8, alpha 255 where it has none."""
-    with av.open(str(picture)) as container:
-        return np.asarray(next(container.decode(video=0)).to_ndarray(format="rgba"), dtype=np.uint8)
+@dataclass(frozen=True)
+class Format:
+    """What a kind of file holds: codecs, layout of the pixels, and of the pictures that go in."""
+
+    video: str
+    audio: str
+    pixels: str
+    channels: str
+    options: dict[str, str]
 
 
-def lay_over(person: Picture, plate: Picture) -> Picture:
-    """person, plate: (H, W, 4) uint8, straight alpha -> (H, W, 3) uint8, the person in front of the plate."""
-    alpha = person[..., 3:] / 255.0
-    return np.asarray(np.round(alpha * person[..., :3] + (1 - alpha) * plate[..., :3]), dtype=np.uint8)
+FORMATS = {
+    ".mp4": Format("libx264", "aac", "yuv420p", "rgb24", {"preset": "slow"}),
+    ".webm": Format("libvpx-vp9", "libopus", "yuva420p", "rgba", {"b": "0", "cpu-used": "4"}),
+}
 
 
-def assemble(frames: list[Path], plate: Path, sound: npt.NDArray[np.float32], target: Path, crf: int) -> None:
-    """Writes `frames` (PNG, in order) over `plate` at FRAME_RATE_HZ to `target`.
+def read_picture(path: Path, channels: str) -> Picture:
+    """A PNG -> (H, W, 3 or 4) uint8; channels: rgb24 or rgba."""
+    with av.open(str(path)) as container:
+        return np.asarray(next(container.decode(video=0)).to_ndarray(format=channels), dtype=np.uint8)
+
+
+def assemble(frames: list[Path], sound: npt.NDArray[np.float32], target: Path, crf: int) -> None:
+    """Writes `frames` (PNG, in order) at FRAME_RATE_HZ to `target`, whose suffix is one of FORMATS.
 
     sound: (1, samples) float32 at SOUND_RATE_HZ, cut to the length of the frames.
     """
-    behind = read_rgba(plate)
-    with av.open(str(target), "w", options={"movflags": "+faststart"}) as container:
+    form = FORMATS[target.suffix]
+    with av.open(str(target), "w") as container:
         video = container.add_stream(
-            "libx264", rate=FRAME_RATE_HZ, options={"crf": str(crf), "preset": "slow"}
+            form.video, rate=FRAME_RATE_HZ, options={"crf": str(crf), **form.options}
         )
-        audio = container.add_stream("aac", rate=SOUND_RATE_HZ, layout="mono")
+        audio = container.add_stream(form.audio, rate=SOUND_RATE_HZ, layout="mono")
         audio.bit_rate = 48_000
-        video.pix_fmt, video.time_base = "yuv420p", Fraction(1, FRAME_RATE_HZ)
-        video.height, video.width = behind.shape[:2]
+        video.pix_fmt, video.time_base = form.pixels, Fraction(1, FRAME_RATE_HZ)
+        video.height, video.width = read_picture(frames[0], form.channels).shape[:2]
         for number, path in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(lay_over(read_rgba(path), behind), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(read_picture(path, form.channels), format=form.channels)
             frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE_HZ)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         heard = np.ascontiguousarray(sound[:, : len(frames) * SOUND_RATE_HZ // FRAME_RATE_HZ])
         piece = av.AudioFrame.from_ndarray(heard, format="fltp", layout="mono")
         piece.sample_rate, piece.pts = SOUND_RATE_HZ, 0
-        container.mux(audio.encode(piece))
+        for part in av.AudioResampler(audio.format, audio.layout, audio.rate).resample(piece):
+            container.mux(audio.encode(part))
         container.mux(audio.encode(None))
 
 
@@ -83,9 +99,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("frames", type=Path, help="folder of 00000.png, ..., named after its clip")
-    parser.add_argument("target", type=Path, help="the .mp4 to write")
+    parser.add_argument("target", type=Path, help="the .mp4 or .webm to write")
     parser.add_argument("--data", type=Path, required=True, help="folder with speech/")
-    parser.add_argument("--plate", type=Path, help="the empty studio; default: plate.png beside the folder")
     parser.add_argument("--crf", type=int, default=13, help="quality; lower is better and larger")
     arguments = parser.parse_args()
     clip = arguments.frames.resolve().name
@@ -97,15 +112,14 @@ def main() -> None:
         parser.error(
             f"{arguments.frames}: frame {missing[0] if missing else 0:05d}.png is missing; render it first"
         )
-    plate = arguments.plate or arguments.frames.resolve().parent / "plate.png"
-    if not plate.is_file():
-        parser.error(f"{plate}: the empty studio is missing; render.py writes it before the frames")
+    if arguments.target.suffix not in FORMATS:
+        parser.error(f"{arguments.target}: want a name that ends in {' or '.join(FORMATS)}")
     try:
         sound = speech_track(SCRIPTS[clip], arguments.data)
     except (OSError, ValueError) as error:
         parser.error(str(error))
     arguments.target.parent.mkdir(parents=True, exist_ok=True)
-    assemble(frames, plate, sound, arguments.target, arguments.crf)
+    assemble(frames, sound, arguments.target, arguments.crf)
     print(f"{arguments.target}: {len(frames)} frames, {arguments.target.stat().st_size // 1000} kB")
 
 
