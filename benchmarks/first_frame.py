@@ -33,6 +33,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
+from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from benchmarks.browser_peer import write_camera_file
 from benchmarks.browser_stage import LIMIT_S, SERVE, camera_flags, page_with, server, until_text
@@ -171,7 +172,11 @@ def main() -> int:
     add_out(parser)
     args = parser.parse_args()
     machine = describe_machine()
-    figures = summarise(measure(args.calls, args.driver))
+    try:
+        figures = summarise(measure(args.calls, args.driver))
+    except (asyncio.TimeoutError, PlaywrightTimeout):
+        print(f"first_frame: a call took more than {LIMIT_S:.0f} s: is the machine busy?", file=sys.stderr)
+        return 1
     told = {"calls": args.calls, "driver": args.driver.name, "camera": list(CAMERA)}
     written = record("first_frame", figures, told, machine)
     finish(written, describe(written), args.out)
