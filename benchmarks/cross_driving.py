@@ -11,12 +11,13 @@ same motion, frame for frame. Without --avatar: theo and amara.
 
 The run is that of `avatarcast render`: the driver's clip is tracked and filtered, the driver's neutral is
 taken from it, then retarget, guidance, warp, denoise and compose with the temporal cache, frame after frame.
---calibration clip takes the neutral from the calmest frames of all of the clip, as rendering does; start from
-the first 0.7 s, as a call does.
+--calibration start takes the neutral from the first 0.7 s, as a call does: the clips begin at rest. clip takes
+it from the calmest frames of all of the clip, as rendering does; where those are not quite at rest, the whole
+person stands a pixel or two aside.
 
 - psnr_db, ssim, sharpness (fine power over the truth's): whole frame and boxes of the truth's parts;
 - landmarks_px: the output is tracked again, and so is the truth: how far the points are apart. Both carry the
-  tracker's own noise, and it reads two people's faces a little differently only where they look different;
+  tracker's own noise, but it looks at one and the same person in both;
 - motion: correlation and gain against the truth; motion_shuffled the control, which must fail;
   motion_against_driver likewise against the driver; motion_of_driver what the tracker reads of the same
   motion on the driver and on the truth, before any avatar;
@@ -170,10 +171,11 @@ def _tell(stage: str, done: int, total: int) -> None:
         print(f"\r{stage} {done}/{total}", end=end, file=sys.stderr, flush=True)
 
 
-def _check_picture(path: Path | None) -> None:
+def _check_written(picture: Path | None, out: Path | None) -> None:
     """Before minutes are spent. Raises SettingsError."""
-    if path is not None and (path.suffix != ".png" or not path.parent.is_dir()):
-        raise SettingsError(f"--picture {path}: wanted NAME.png in a folder that is there")
+    for option, path, suffix in (("--picture", picture, ".png"), ("--out", out, ".json")):
+        if path is not None and (path.suffix != suffix or not path.parent.is_dir()):
+            raise SettingsError(f"{option} {path}: wanted NAME{suffix} in a folder that is there")
 
 
 def main() -> int:
@@ -192,13 +194,13 @@ def main() -> int:
         metavar="NAME_OR_FILE=X.prepared.npz",
         help="an avatar's footage, as `enroll --prepare-only` writes it",
     )
-    parser.add_argument("--calibration", choices=CALIBRATIONS, default="clip", help="default clip")
+    parser.add_argument("--calibration", choices=CALIBRATIONS, default="start", help="default start")
     parser.add_argument("--runner", default="auto")
     parser.add_argument("--steps", type=int, default=1, help="denoising steps per frame (default 1)")
     parser.add_argument("--picture", type=Path, metavar="OUT.png", help="also write frames side by side")
     add_out(parser)
     args = parser.parse_args()
-    _check_picture(args.picture)
+    _check_written(args.picture, args.out)
     found, rows = measure(args)
     if args.picture is not None:
         args.picture.write_bytes(rows_png(rows))

@@ -35,7 +35,7 @@ Tell = Callable[[str, int, int], None]  # what is going on, done, of
 
 OUTPUT = "output"  # the avatar's own pictures, among the methods
 RETRACKED = (OUTPUT, "warp_only", "shuffled_conditions", "zero_prior")
-CALIBRATIONS = ("clip", "start")
+CALIBRATIONS = ("start", "clip")
 FACE_PARTS = {
     "face": np.arange(FACE_POINTS),
     "rigid": topo.RIGID,
@@ -83,8 +83,8 @@ class Clip:
         return [steady(frame, self.time_ns(index)) for index, frame in enumerate(self.landmarks)]
 
     def neutral(self, calibration: str) -> Neutral:
-        """The person at rest. calibration: `clip`, from all of it, as `avatarcast render` does; `start`, from
-        what a call collects before its neutral stands.
+        """The person at rest. calibration: `start`, from what a call collects before its neutral stands;
+        `clip`, from all of it, as `avatarcast render` does.
 
         Raises FootageError where those frames show no face.
         """
