@@ -11,9 +11,9 @@ same motion, frame for frame. Without --avatar: theo and amara.
 
 The run is that of `avatarcast render`: the driver's clip is tracked and filtered, the driver's neutral is
 taken from it, then retarget, guidance, warp, denoise and compose with the temporal cache, frame after frame.
---calibration start takes the neutral from the first 0.7 s, as a call does: the clips begin at rest. clip takes
-it from the calmest frames of all of the clip, as rendering does; where those are not quite at rest, the whole
-person stands a pixel or two aside.
+--calibration start takes the neutral from the first 0.7 s, as a call does: the clips begin at rest. clip
+takes it from the calmest frames of all of the clip, as rendering does; where those are not quite at rest, the
+whole person stands a pixel or two aside.
 
 - psnr_db, ssim, sharpness (fine power over the truth's): whole frame and boxes of the truth's parts;
 - landmarks_px: the output is tracked again, and so is the truth: how far the points are apart. Both carry the
