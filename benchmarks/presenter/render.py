@@ -16,10 +16,11 @@ from pathlib import Path
 
 import bpy
 
+from benchmarks.presenter.camera import Camera
 from benchmarks.presenter.cast import CAST, Character
 from benchmarks.presenter.mesh import Person
 from benchmarks.presenter.performance import CLIPS, Performance, load_performance
-from benchmarks.presenter.rig import BodyPose, Rig
+from benchmarks.presenter.rig import Rig, frame_pose
 from benchmarks.presenter.scene import Presenter, add_studio, stand_before, start_scene
 
 PLATE_SAMPLES = 128
@@ -41,13 +42,6 @@ def parse_share(text: str) -> tuple[int, int]:
     return int(part) - 1, int(parts)
 
 
-def frame_pose(motion: Performance, frame: int) -> BodyPose:
-    return BodyPose(
-        motion.head[frame], motion.torso[frame], motion.wrist[frame],
-        motion.forward[frame], motion.palm[frame], motion.fingers[frame],
-    )  # fmt: skip
-
-
 class FrameRenderer:
     """A prepared studio that renders single frames of a performance by one character."""
 
@@ -56,7 +50,7 @@ class FrameRenderer:
         self._person = Person(assets, character.look)
         self._rig = Rig(self._person)
         eye_height = float(self._person.fitted("eyes", self._person.rest)[:, 1].mean())
-        self._wall = add_studio(eye_height, character.camera_m)
+        self._wall = add_studio(eye_height, Camera.before(eye_height, character.camera_m))
         self._presenter = Presenter(self._person, character, assets)
 
     def stand_before(self, plate: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.presenter.mesh import TWIST_SEGMENTS, Person, twist_bone
+from benchmarks.presenter.performance import Performance
 
 Array = npt.NDArray[np.float64]
 
@@ -33,6 +34,13 @@ class BodyPose:
     forward: Array  # (2, 3) wrist to middle knuckle
     palm: Array  # (2, 3) out of the palm
     fingers: Array  # (2, 5, 3) flexion, spread towards the thumb, curl
+
+
+def frame_pose(motion: Performance, frame: int) -> BodyPose:
+    return BodyPose(
+        motion.head[frame], motion.torso[frame], motion.wrist[frame],
+        motion.forward[frame], motion.palm[frame], motion.fingers[frame],
+    )  # fmt: skip
 
 
 def unit(vector: Array) -> Array:

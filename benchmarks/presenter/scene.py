@@ -14,6 +14,7 @@ import numpy.typing as npt
 from mathutils import Vector  # type: ignore[import-not-found]
 from mathutils.bvhtree import BVHTree  # type: ignore[import-not-found]
 
+from benchmarks.presenter.camera import APERTURE, FACE_DEPTH_M, LENS_MM, SENSOR_MM, Camera
 from benchmarks.presenter.cast import Character, Hair
 from benchmarks.presenter.mesh import Array, Part, Person
 from benchmarks.presenter.shading import part_material, strand_material
@@ -28,10 +29,6 @@ SUBDIVISION = {
     "brows": 1,
     "lashes": 0,
 }
-CAMERA_LENS_MM, SENSOR_MM = 50.0, 36.0
-PICTURE_DROP_M = 0.12  # the middle of the picture lies this far below the eyes
-APERTURE = 5.6
-FACE_DEPTH_M = 0.12  # the focus lies on the eyes, so far before the middle of the head
 STRAND_POINTS = 5
 STRAND_RADIUS_M = 0.00036
 
@@ -78,7 +75,7 @@ def add_light(
     holder.rotation_euler = (aim - place).to_track_quat("-Z", "Y").to_euler()
 
 
-def add_studio(eye_height_m: float, camera_m: float) -> bpy.types.Object:
+def add_studio(eye_height_m: float, camera: Camera) -> bpy.types.Object:
     """Three-point light, world light, the camera around the eyes, and a plain wall, returned hidden."""
     scene = bpy.context.scene
     face = Vector((0.0, -0.05, eye_height_m - 0.04))
@@ -91,7 +88,7 @@ def add_studio(eye_height_m: float, camera_m: float) -> bpy.types.Object:
     world.use_nodes = True
     background = world.node_tree.nodes["Background"]
     background.inputs[0].default_value, background.inputs[1].default_value = (0.58, 0.61, 0.66, 1), 0.3
-    add_camera(Vector((0, -camera_m, eye_height_m - PICTURE_DROP_M)))
+    add_camera(camera)
     return add_wall(face)
 
 
@@ -111,15 +108,15 @@ def stand_before(plate: Path) -> None:
     tree.links.new(mix.outputs[0], tree.nodes["World Output"].inputs["Surface"])
 
 
-def add_camera(place: Vector) -> None:
-    camera = bpy.data.cameras.new("camera")
-    camera.lens, camera.sensor_width = CAMERA_LENS_MM, SENSOR_MM
-    camera.dof.use_dof, camera.dof.focus_distance = True, -place.y - FACE_DEPTH_M
-    camera.dof.aperture_fstop = APERTURE
-    holder = bpy.data.objects.new("camera", camera)
+def add_camera(camera: Camera) -> None:
+    taken = bpy.data.cameras.new("camera")
+    taken.lens, taken.sensor_width = LENS_MM, SENSOR_MM
+    taken.dof.use_dof, taken.dof.focus_distance = True, camera.distance_m - FACE_DEPTH_M
+    taken.dof.aperture_fstop = APERTURE
+    holder = bpy.data.objects.new("camera", taken)
     bpy.context.scene.collection.objects.link(holder)
     bpy.context.scene.camera = holder
-    holder.location = place
+    holder.location = (0, -camera.distance_m, camera.height_m)
     holder.rotation_euler = (np.pi / 2, 0, 0)
 
 
