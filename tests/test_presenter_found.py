@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.presenter.camera import LENS_MM, SENSOR_MM, Camera
 from benchmarks.presenter.found import JOINT_POINTS, compare
+from benchmarks.presenter.mesh import Array
 from engine.landmarks import LEFT, RIGHT, Landmarks
 
 SIDE_PX = 256
@@ -27,17 +28,17 @@ def test_the_camera_sees_the_person_the_right_way_round() -> None:
     np.testing.assert_allclose(near, 2 * left)
 
 
-def joints(*shifts: float) -> np.ndarray:
+def joints(*shifts: float) -> Array:
     """(2, 16, 2) px: two hands of 60 px, each moved to the right."""
     hand = np.stack([np.linspace(0, 10, 16), np.linspace(0, -60, 16)], axis=-1)
     hand[9] = (0, -60)
-    return np.stack([hand + [60 + 80 * side + shift, 160] for side, shift in enumerate(shifts)])
+    return np.stack([hand + np.array([60 + 80 * side + shift, 160]) for side, shift in enumerate(shifts)])
 
 
-def seen(truth: np.ndarray, off_px: float, confidence: tuple[float, float]) -> Landmarks:
+def seen(truth: Array, off_px: float, confidence: tuple[float, float]) -> Landmarks:
     found = Landmarks(SIDE_PX, SIDE_PX)
     hands = found.hands.copy()
-    hands[:, list(JOINT_POINTS), :2] = truth + [off_px, 0]
+    hands[:, list(JOINT_POINTS), :2] = truth + np.array([off_px, 0.0])
     return replace(found, hands=hands, hand_confidence=np.array(confidence, np.float32), face_confidence=1.0)
 
 
