@@ -72,6 +72,8 @@ class Peer:
         self._encoder: RenderedVp8Encoder | RenderedH264Encoder | None = None
         self._pictures: PictureTrack | None = None
         self._restart: ice.Restart | None = None
+        self._answering: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._closed = False
         self._connection.on("connectionstatechange", self._on_state)
         self._connection.on("datachannel", self._on_channel)
@@ -110,7 +112,8 @@ class Peer:
 
     async def answer(self) -> RTCSessionDescription:
         """Our answer, with all our candidates; now the connection comes up. Raises RequestRefused."""
-        return await make_answer(self._connection)
+        self._answering = asyncio.create_task(self._connection.setLocalDescription(), name="answer")
+        return await make_answer(self._connection, self._answering)
 
     @property
     def ice_tag(self) -> str:
@@ -161,13 +164,20 @@ class Peer:
         )
 
     async def close(self) -> None:
-        """Hang up and release everything. Never raises, whatever aiortc half built."""
+        """Hang up and release everything, even where the caller is cancelled. Raises nothing of aiortc's."""
         self._closed = True
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._release(), name="hang-up")
+        await asyncio.shield(self._closing)
+
+    async def _release(self) -> None:
         if self._restart is not None:
             self._restart.task.cancel()
             await asyncio.gather(self._restart.task, return_exceptions=True)
         if self._pictures is not None:
             self._pictures.stop()
+        if self._answering is not None:  # no one closes a socket that ICE opens after the connection's end
+            await asyncio.wait([self._answering], timeout=CLOSE_LIMIT_S)
         try:
             await asyncio.wait_for(self._connection.close(), CLOSE_LIMIT_S)
         except asyncio.TimeoutError:

@@ -119,6 +119,7 @@ class Session:
         try:
             await self._performer.start(self._on_rendered, self.id[:6])
             answer = await peer.answer()
+            self._check_open()
         except BaseException:
             await self._hang_up(peer, own)
             raise

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aioice.ice
 import numpy as np
 import pytest
 from aiortc.mediastreams import AudioStreamTrack
@@ -21,7 +22,7 @@ from benchmarks.echo_server import EchoedFrame, EchoPipeline
 from benchmarks.glass_statistics import numbers
 from benchmarks.peer import AiortcPeer, StampedCamera
 from stream.capacity import Capacity
-from stream.negotiation import RequestRefused
+from stream.negotiation import RequestRefused, read_request
 from stream.session import SessionLimits
 from stream.sessions import RegistryConfig, SessionRegistry
 
@@ -267,6 +268,65 @@ async def test_a_camera_that_never_sends_is_told_and_ended(presenter: Presenters
         session = await present(registry, peer)
         await until(lambda: not len(registry))
         assert session.end_reason == "no frames from the camera for 1 s"
+
+
+class HeldGathering:
+    """Stops ICE at its second socket until it is let go; remembers every socket that was opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+        self._opened: list[asyncio.BaseTransport] = []
+        loop = asyncio.get_running_loop()
+        original = loop.create_datagram_endpoint
+
+        async def open_held(*args: Any, **options: Any) -> Any:
+            if self._opened:
+                self.reached.set()
+                await self.go_on.wait()
+            transport, protocol = await original(*args, **options)
+            self._opened.append(transport)
+            return transport, protocol
+
+        monkeypatch.setattr(loop, "create_datagram_endpoint", open_held)
+        monkeypatch.setattr(
+            aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1", "127.0.0.2"]
+        )
+
+    def left_open(self) -> int:
+        return sum(not transport.is_closing() for transport in self._opened)
+
+
+@pytest.mark.parametrize("cut", ["the session ends", "the request is cancelled"])
+@pytest.mark.parametrize("who", ["presenter", "viewer"])
+async def test_who_is_cut_off_while_ice_gathers_leaves_no_socket(
+    presenter: Presenters, monkeypatch: pytest.MonkeyPatch, who: str, cut: str
+) -> None:
+    async with serving() as registry:
+        if who == "presenter":
+            offer = read_request(await presenter().offer())
+            gathering = HeldGathering(monkeypatch)
+            joining: asyncio.Task[Any] = asyncio.create_task(registry.create(offer))
+        else:
+            session, viewer = await present(registry, presenter()), WatchingPeer()
+            viewer.connection.addTransceiver("video", "recvonly")
+            await viewer.connection.setLocalDescription()
+            gathering = HeldGathering(monkeypatch)
+            joining = asyncio.create_task(session.add_viewer(viewer.connection.localDescription.sdp))
+        await asyncio.wait_for(gathering.reached.wait(), WAIT_S)
+        if cut == "the session ends":
+            ending: asyncio.Task[Any] = asyncio.create_task(registry.close())
+            expected: type[BaseException] = RequestRefused
+        else:
+            joining.cancel()
+            ending, expected = joining, asyncio.CancelledError
+        await asyncio.wait([ending], timeout=0.2)  # all that it does without waiting for ICE is done
+        gathering.go_on.set()
+        with pytest.raises(expected):
+            await joining
+        await asyncio.wait([ending])
+        if who == "viewer":
+            await viewer.connection.close()
+    assert not gathering.left_open()
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts file descriptors in /proc")
