@@ -24,6 +24,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.options import instrument_parser
 from benchmarks.report import add_out, finish, record
 from engine.avatar import Avatar, load_avatar
+from engine.bundled import BUNDLED, avatar_help
 from engine.runner import Array
 from engine.runner_onnx import OnnxRunner
 from engine.sampler import STEADY_LEVEL
@@ -141,7 +142,7 @@ def describe(figures: Mapping[str, Any]) -> str:
 def main() -> int:
     """Measures and prints; the last line is JSON."""
     parser = instrument_parser(__doc__, "cpu_paths")
-    parser.add_argument("--avatar", default="bundled", help='an .avatar file, or "bundled" (default)')
+    parser.add_argument("--avatar", default=BUNDLED, help=avatar_help())
     parser.add_argument("--runs", type=int, default=200, help="timed runs of each path (default 200)")
     parser.add_argument("--threads", type=int, default=1, help="of the network (default 1)")
     add_out(parser)

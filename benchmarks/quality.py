@@ -63,7 +63,7 @@ def describe(found: Sequence[dict[str, Any]]) -> str:
 def main() -> int:
     """Run from the command line."""
     parser = instrument_parser(__doc__, "quality")
-    parser.add_argument("--avatar", action="append", required=True, help='LABEL=FILE; FILE may be "bundled"')
+    parser.add_argument("--avatar", action="append", required=True, help="LABEL=FILE, or LABEL=PRESENTER")
     add_out(parser)
     args = parser.parse_args()
     machine, began = describe_machine(), perf_counter()

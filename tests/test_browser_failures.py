@@ -22,6 +22,7 @@ from benchmarks.browser_stage import (
     server,
     until_text,
 )
+from engine.bundled import bundled_names
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 needs_avatar = pytest.mark.skipif(not BUNDLED.exists(), reason="the bundled avatar is not in the checkout")
@@ -182,6 +183,9 @@ async def test_a_token_in_the_address_leaves_it(guarded_url: str) -> None:
         await page.goto(f"{guarded_url}/#token={TOKEN}")
         await until_text(page, ".choice .name", "Theo")
         assert page.url == f"{guarded_url}/"
+        presenters = [name.capitalize() for name in bundled_names()]
+        names = await page.locator(".choice .name").all_inner_texts()
+        assert names[: len(presenters)] == presenters  # without --avatar all of them, then the studio's
 
 
 async def test_everything_can_be_done_by_keyboard(url: str) -> None:

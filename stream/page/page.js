@@ -242,6 +242,7 @@ async function loadConfig() {
     return loadConfig();
   }
   byId("avatar-list").replaceChildren(...config.avatars.map(avatarChoice));
+  markAvatar(config.avatar); // what is remembered may be gone
   markAvatar(wishes.avatar ?? remembered("avatar", config.avatar));
   if (config.studio) attempt(() => studio.resume());
 }
