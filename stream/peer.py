@@ -178,12 +178,12 @@ class Peer:
             self._pictures.stop()
         if self._answering is not None:  # no one closes a socket that ICE opens after the connection's end
             await asyncio.wait([self._answering], timeout=CLOSE_LIMIT_S)
-        try:
-            await asyncio.wait_for(self._connection.close(), CLOSE_LIMIT_S)
-        except asyncio.TimeoutError:
+        disconnecting = asyncio.create_task(self._connection.close(), name="disconnect")
+        await asyncio.wait([disconnecting], timeout=CLOSE_LIMIT_S)  # cancelled, it would leave sockets open
+        if not disconnecting.done():
             logger.error("a peer connection did not close in %.0f s", CLOSE_LIMIT_S)
-        except Exception:  # aiortc fails to close what it half built; the rest must be released all the same
-            logger.exception("a peer connection could not be closed")
+        elif error := disconnecting.exception():  # aiortc fails to close what it half built
+            logger.error("a peer connection could not be closed", exc_info=error)
 
     def _transport(self) -> RTCIceTransport:
         """All sections are bundled: they share one."""

@@ -21,6 +21,7 @@ from benchmarks.direct_call import WatchingPeer, avatars_of, present, present_ag
 from benchmarks.echo_server import EchoedFrame, EchoPipeline
 from benchmarks.glass_statistics import numbers
 from benchmarks.peer import AiortcPeer, StampedCamera
+from stream import peer as peer_module
 from stream.capacity import Capacity
 from stream.negotiation import RequestRefused, read_request
 from stream.session import SessionLimits
@@ -327,6 +328,21 @@ async def test_who_is_cut_off_while_ice_gathers_leaves_no_socket(
         if who == "viewer":
             await viewer.connection.close()
     assert not gathering.left_open()
+
+
+async def test_a_connection_that_closes_late_is_closed_all_the_same(
+    presenter: Presenters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine that stands still for the whole of the limit."""
+    async with serving() as registry:
+        offer = read_request(await presenter().offer())
+        gathering = HeldGathering(monkeypatch)
+        gathering.go_on.set()
+        session, _ = await registry.create(offer)
+        assert gathering.left_open() == 2
+        monkeypatch.setattr(peer_module, "CLOSE_LIMIT_S", 0.0)
+        await session.close("stopped")
+        await until(lambda: not gathering.left_open())
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts file descriptors in /proc")
