@@ -6,6 +6,7 @@ WebRTC, codecs and the whole server are the same. Needs an installed Chromium.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.async_api import Page
+from playwright.async_api import Page, Route
 
 from benchmarks.browser_peer import write_camera_file
 from benchmarks.browser_stage import (
@@ -30,6 +31,7 @@ from benchmarks.browser_stage import (
     browser_with,
     call_with,
     camera_flags,
+    page_with,
     server,
     until_text,
     write_twin,
@@ -218,6 +220,37 @@ async def test_avatar_and_background_change_during_a_call(url: str, camera_file:
         await page.get_by_label("Picture", exact=True).check()
         await page.set_input_files("#picture", {"name": "blue.png", "mimeType": "image/png", "buffer": data})
         await until_corner(page, (20, 30, 200))
+
+
+@renders
+async def test_an_avatar_chosen_while_the_call_is_made_is_shown(url: str, camera_file: Path) -> None:
+    chosen = asyncio.Event()
+
+    async def wait_for_choice(route: Route) -> None:
+        await chosen.wait()
+        await route.continue_()
+
+    async with page_with(*camera_flags(camera_file)) as page:
+        await page.route("**/api/sessions", wait_for_choice)
+        await page.goto(url)
+        await page.get_by_label("Theo").check()
+        async with page.expect_request("**/api/sessions"):
+            await page.click("#start")
+        await page.get_by_label(TWIN).check()
+        chosen.set()
+        await until_text(page, "#pill-text", "Live")
+        await page.locator("#copy-link:enabled").wait_for(state="attached")  # the call is made
+        assert await page.get_by_label(TWIN).is_checked()
+        for _ in range(int(LIMIT_S)):  # files are named by what the server says it shows, twice a second
+            async with page.expect_download() as saved:
+                await page.click("#snapshot")
+            if TWIN in (await saved.value).suggested_filename:
+                break
+            await page.wait_for_timeout(1000)
+        else:
+            pytest.fail(f"the server does not show {TWIN}")
+        await page.click("#start")
+        await until_text(page, "#pill-text", "Ready")
 
 
 async def test_snapshot_and_recording_are_saved(url: str, camera_file: Path, tmp_path: Path) -> None:

@@ -83,11 +83,18 @@ export class Call {
       : await this.link.open(`/api/sessions/${this.id}/resume`, {});
     this.id = answer.id;
     if (this.over) return this.#leave();
-    if (isNew) await this.#restore();
+    if (isNew) await this.#restore(answer, { mirror, avatar });
     this.on.connected(answer);
   }
 
-  async #restore() {
+  // asked: the wishes that went with the offer; what was chosen since then comes after it.
+  async #restore(answer, asked) {
+    const { avatar, mirror } = this.wishes;
+    if (avatar && avatar !== asked.avatar) {
+      await this.steer("avatar", { name: avatar });
+      answer.avatar = avatar;
+    }
+    if (mirror !== asked.mirror) await this.steer("mirror", { on: mirror });
     if (this.wishes.muted) await this.steer("mute", { on: true });
     if (this.wishes.background.kind !== "original") await this.setBackground(this.wishes.background);
   }
