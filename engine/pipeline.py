@@ -125,8 +125,9 @@ class Pipeline:
             "noise_level": np.zeros(1, np.float32),
         }
         self._background: U8Image | None = None  # instead of the plate
-        self._drawn = keys[0].rgba[..., :3].copy()  # over the plate, as the network paints
-        self._matte = keys[0].rgba[..., 3].astype(np.float32) / 255
+        self._at_rest = keys[0].rgba  # shown until there is a driver
+        self._drawn = self._at_rest[..., :3].copy()  # over the plate, as the network paints
+        self._matte = self._at_rest[..., 3].astype(np.float32) / 255
         self._picture = self._drawn
         self._target: Landmarks | None = None
         self._mirror = False
@@ -191,8 +192,8 @@ class Pipeline:
         self._cache.forget()
         self._mirror = False
         self._target = None
-        np.copyto(self._drawn, self._plate)
-        self._matte[:] = 0
+        self._drawn = self._at_rest[..., :3].copy()
+        self._matte = self._at_rest[..., 3].astype(np.float32) / 255
         self.set_background(Background.original())
         self.calibrate()
 

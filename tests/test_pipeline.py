@@ -207,7 +207,7 @@ def test_reset_is_as_new(make: Make, puppet_avatar: Avatar) -> None:
     lost = stage.next()
     assert lost.calibrating
     assert lost.target is None
-    assert np.array_equal(lost.rgb, puppet_avatar.plate)  # nothing of the last driver is left
+    assert np.array_equal(lost.rgb, puppet_avatar.keyframes[0].rgb)  # nothing of the last driver is left
     assert (stage.tracker.seen[-1][:, :120] == stage.tracker.seen[-1][0, 0]).all()  # no longer mirrored
     stage.tracker.script = [DRIVER.landmarks()]
     assert np.array_equal(stage.next().rgb, make([Pose()]).next().rgb)
