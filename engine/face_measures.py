@@ -15,7 +15,7 @@ FloatArray = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 SEEN = 0.5  # confidence from which a face or a hand is believed
-MIN_FACE_PX, GOOD_FACE_PX = 64.0, 110.0  # width; head and shoulders at 256 px want about 100 px of face
+MIN_FACE_PX, GOOD_FACE_PX = 56.0, 110.0  # width; the rendered presenters, at 60 px, enrol well
 # Mean grey of the face. Well-exposed dark skin measured 90; 50 is a face hardly lit, of whatever skin.
 MIN_LUMA, GOOD_LUMA = 28.0, 50.0
 CLOSED_LIPS, GOOD_CLOSED_SHARE = 0.06, 0.05  # lip gap by mouth width; share of the frames

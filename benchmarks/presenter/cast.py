@@ -162,7 +162,7 @@ AMARA = Character(
     hair=Hair(0, 0.04, 0.97, 0.3, (0.8, 0.35), sweep=0.0, wildness=0.2),
     cloth=Cloth((0.13, 0.02, 0.045), pattern=0.2),
     brow_gain=1.0,
-    camera_m=0.82,
+    camera_m=0.75,
 )
 
 CAST = {character.name: character for character in (THEO, AMARA)}
