@@ -144,7 +144,12 @@ async def _replace(transport: RTCIceTransport, gatherer: RTCIceGatherer) -> bool
     transport._connection, transport._recv, transport._send = fresh, fresh.recv, fresh.send
     setattr(transport, _GATHERER, gatherer)
     fresh._event_waiter, old._event_waiter = old._event_waiter, None  # whose end is the transport's end
-    await _close_quietly(old)
+    closing = asyncio.create_task(_close_quietly(old))
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:  # halfway, aioice would leave sockets open
+        await closing
+        raise
     return True
 
 

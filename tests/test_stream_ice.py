@@ -137,6 +137,41 @@ async def test_an_ice_restart_carries_a_live_call_over() -> None:
     await registry.close()
 
 
+async def test_a_call_that_ends_while_the_old_path_closes_leaves_no_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """aioice closes one socket after the other, and cancelled in between it forgets the rest."""
+    registry = SessionRegistry(avatars_of())
+    session, connection = await publish(registry, camera())
+    await until(lambda: session.metrics.received > 3)
+    ours = session._peer(None)
+    transport = ours._transport()
+    old_sockets = [protocol.transport for protocol in transport._connection._protocols]
+    closing = asyncio.Event()
+    close = aioice.ice.StunProtocol.close
+
+    async def close_slowly(self: aioice.ice.StunProtocol) -> None:
+        closing.set()
+        await asyncio.sleep(0.05)
+        await close(self)
+
+    monkeypatch.setattr(aioice.ice.StunProtocol, "close", close_slowly)
+    gatherer = RTCIceGatherer([])
+    await gatherer.gather()
+    answer = await session.restart_ice(offered(gatherer))
+    theirs = connection.getTransceivers()[0].receiver.transport.transport
+    swapping = asyncio.create_task(swapped(theirs, gatherer, read_fragment(answer, loopback_only=True)))
+    await until(
+        lambda: transport._connection.remote_username == gatherer.getLocalParameters().usernameFragment
+    )
+    await asyncio.wait_for(closing.wait(), WAIT_S)
+    await registry.close()
+    assert old_sockets
+    assert all(socket.is_closing() for socket in old_sockets)
+    await swapping
+    await connection.close()
+
+
 async def test_a_restart_that_comes_to_nothing_leaves_the_call_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ice, "RESTART_LIMIT_S", 0.2)
     registry = SessionRegistry(avatars_of())
