@@ -13,7 +13,7 @@ from export.prepared import Identity, Prepared
 pytest.importorskip("torch", reason="needs torch")
 import torch
 
-from benchmarks import tables
+from benchmarks import tables_quality
 from benchmarks.ablation import (
     VARIATIONS,
     Variation,
@@ -139,5 +139,5 @@ def test_the_table_has_a_row_for_each_part() -> None:
         "sharpness": 0.5,
         "network_ms": 15.24,
     }
-    lines = tables.ablation({"rows": [row]}).splitlines()
+    lines = tables_quality.ablation({"rows": [row]}).splitlines()
     assert lines[2] == "| as shipped | 26.50 | 31.25 | - | 0.90 | 0.50 | 15.2 |"

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import cross_driving as instrument
-from benchmarks import tables
+from benchmarks import tables_quality
 from benchmarks.cross_truth import (
     FACE_PARTS,
     HAND_PARTS,
@@ -30,7 +30,7 @@ from benchmarks.cross_truth import (
     ssim_of_boxes,
 )
 from benchmarks.puppet import Pose, Puppet, lively
-from benchmarks.tables import CROSS_BASELINES
+from benchmarks.tables_quality import CROSS_BASELINES
 from engine.avatar import Avatar, load_avatar
 from engine.cli import main
 from engine.errors import SettingsError
@@ -279,14 +279,14 @@ def test_the_picture_has_five_rows_for_each_other_driver(measured: Measured) -> 
 
 def test_the_tables_have_a_row_for_each_method_and_motion(measured: Measured) -> None:
     record = measured.record
-    lines = tables.cross_driving(record).splitlines()
+    lines = tables_quality.cross_driving(record).splitlines()
     assert len(lines) == 2 + 2 * (2 + len(BASELINES))
     assert len({line.count("|") for line in lines}) == 1
     ours, own = lines[2].split(" | "), lines[3].split(" | ")
     assert ours[:2] == ["| bundled driven by warm", "the avatar"]
     assert ours[2] == f"{record['runs'][1]['psnr_db']['frame']:.1f}"
     assert own[1:3] == ["driven by its own video", f"{record['runs'][0]['psnr_db']['frame']:.1f}"]
-    moved = tables.cross_motion(record).splitlines()
+    moved = tables_quality.cross_motion(record).splitlines()
     assert [line.split(" | ")[0] for line in moved[2:]] == [
         "| bundled driven by warm",
         "| bundled driven by its own video",
@@ -302,8 +302,8 @@ def test_tables_of_nothing_seen(found: dict[str, Any]) -> None:
     lost = found["baselines"]["zero_prior"]
     blind = {**found, **lost, "motion_of_driver": None}
     record = {"runs": [{**blind, "own": True}, blind]}
-    assert tables.cross_driving(record).splitlines()[2].endswith("| - / - / - | - / - | 0 % |")
-    assert "| - | - | - |" in tables.cross_motion(record).splitlines()[2]
+    assert tables_quality.cross_driving(record).splitlines()[2].endswith("| - / - / - | - / - | 0 % |")
+    assert "| - | - | - |" in tables_quality.cross_motion(record).splitlines()[2]
 
 
 SHIPPED = [Path(word.partition("=")[2]) for word in instrument.PRESENTERS]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import tables
+from benchmarks import tables_quality
 from benchmarks.distillation import STEPS, describe, figures
 
 
@@ -33,7 +33,7 @@ def test_both_avatars_of_each_clip_by_steps() -> None:
 
 def test_the_table_has_a_row_before_and_after() -> None:
     clips = figures([("a clip", "clip.mp4", "teacher.avatar", "student.avatar")], evaluate)
-    lines = tables.distillation({"clips": clips}).splitlines()
+    lines = tables_quality.distillation({"clips": clips}).splitlines()
     assert lines[0].endswith("| 1 step | 2 steps | 4 steps | 8 steps |")
     assert lines[2].startswith("| a clip, before | 30.01 / 0.50 | 30.02 / 0.50 |")
     assert lines[3].startswith("| a clip, distilled | 29.81 / 0.62 |")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import readme, tables
-from benchmarks.tables import markdown, number, ranks
+from benchmarks import readme, tables, tables_quality
+from benchmarks.table_cells import markdown, number, ranks
 from engine.errors import SettingsError
 
 LATENCY = {"p50": 64.12, "p95": 87.57, "p99": None}
@@ -125,7 +125,7 @@ def test_held_out_of_several_avatars() -> None:
         },
         "baselines": {"warp_only": {**regions, "frame": 25.6}, "nearest_frame": {**regions, "frame": 20.0}},
     }
-    text = tables.held_out({"avatars": [avatar, avatar | {"label": "two"}]})
+    text = tables_quality.held_out({"avatars": [avatar, avatar | {"label": "two"}]})
     assert text.splitlines()[2] == (
         "| one | 27.8 / 25.6 / 20.0 | 30.0 / 30.0 / 30.0 | - / - / - | 0.94 / 1.08 | 5.3, - | 0.58 |"
     )
@@ -133,21 +133,25 @@ def test_held_out_of_several_avatars() -> None:
 
 
 def test_motion_of_each_driver() -> None:
-    motion = {part: {"correlation": 0.915, "gain": 1.292} for part in tables.MOTIONS} | {"wrists": None}
+    motion = {part: {"correlation": 0.915, "gain": 1.292} for part in tables_quality.MOTIONS} | {
+        "wrists": None
+    }
     driver = {"label": "selfie", "motion": motion, "visible": {"wrists": 0.256}}
-    text = tables.follow({"drivers": [driver]})
+    text = tables_quality.follow({"drivers": [driver]})
     assert line(text, 0) == "| selfie |" + " 0.92 / 1.29 |" * 5 + " - | 0.92 / 1.29 | 26 % |"
 
 
 def test_drift_beside_its_bounds() -> None:
-    figures: dict[str, object] = {name: {"apart": -0.0312, "slope_per_min": 0.002} for name in tables.DRIFTS}
+    figures: dict[str, object] = {
+        name: {"apart": -0.0312, "slope_per_min": 0.002} for name in tables_quality.DRIFTS
+    }
     figures["flicker"] = {"apart": 0.2, "slope_per_min": None}
     record = {
         "drift": figures,
-        "bounds": {name: [0.05, 0.005] for name in tables.DRIFTS},
+        "bounds": {name: [0.05, 0.005] for name in tables_quality.DRIFTS},
         "config": {"minutes": 10.0},
     }
-    text = tables.drift(record)
+    text = tables_quality.drift(record)
     assert text.startswith("| over 10 minutes |")
     assert line(text, 0) == "| colour of the cheeks, CIEDE2000 | -0.031 (bound 0.05) | 0.002 (bound 0.005) |"
     assert (
