@@ -7,6 +7,8 @@ nothing of avatars.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +21,39 @@ U8Image = NDArray[np.uint8]
 WORK_PX = 256  # the longer side that the flow is computed at
 _TEXTURED = 60  # percentile of the slope above which a pixel can be followed
 _MIN_PIXELS = 150  # fewer textured ones say nothing
+_ARM_PX = 40.0  # at work size: half a chest
+_ROUNDS = 4  # of reweighting
+_SHARP_PX = 0.3  # at work size: flow is no better than this
+_STIFFNESS = 1e-3  # pulls the shape towards none where few pixels speak
 _SPREAD_PX = 2.5  # median deviation of the flow, at work size, at which half the trust is gone
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ChestMotion:
+    """Since the reference picture: what was p px from `middle` there has moved by shift + shape @ p."""
+
+    middle: FloatArray = field(default_factory=lambda: np.zeros(2, np.float32))  # (2,) px
+    shift: FloatArray = field(default_factory=lambda: np.zeros(2, np.float32))  # (2,) px
+    shape: FloatArray = field(default_factory=lambda: np.zeros((2, 2), np.float32))
+    confidence: float = 0.0  # 0..1
+
+
 class ChestTracker:
-    """Shift of the chest since a reference picture, which is the first one with a face. One caller."""
+    """Motion of the chest since a reference picture, which is the first one with a face. One caller."""
 
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._reference: U8Image | None = None
         self._chest = np.zeros((1, 1), bool)
+        self._middle = np.zeros(2, np.float32)
+        self._places = np.zeros((0, 3), np.float32)
 
     def reset(self) -> None:
         """Takes a new reference from the next picture with a face."""
         self._reference = None
 
-    def update(self, rgb: U8Image, face: FloatArray | None) -> tuple[FloatArray, float]:
-        """Shift (2,) px and confidence 0..1; zeros before any face and where no chest shows.
+    def update(self, rgb: U8Image, face: FloatArray | None) -> ChestMotion:
+        """Nothing moves before any face and where no chest shows.
 
         rgb: (H, W, 3) uint8; face: (478, 3) px of the same picture, None where it is lost.
         """
@@ -44,15 +62,39 @@ class ChestTracker:
         grey = np.asarray(cv2.resize(full, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
         if self._reference is None or self._reference.shape != grey.shape:
             if face is None:
-                return np.zeros(2, np.float32), 0.0
-            self._reference, self._chest = grey, _chest_pixels(grey, face * np.float32(scale))
-            return np.zeros(2, np.float32), float(self._chest.sum() >= _MIN_PIXELS)
-        if self._chest.sum() < _MIN_PIXELS:
-            return np.zeros(2, np.float32), 0.0
+                return ChestMotion()
+            self._refer_to(grey, face * np.float32(scale))
+            return ChestMotion(self._middle / scale, confidence=float(len(self._places) >= _MIN_PIXELS))
+        if len(self._places) < _MIN_PIXELS:
+            return ChestMotion()
         flow = self._flow.calc(self._reference, grey, None)[self._chest]
-        shift = np.median(flow, axis=0)
-        spread = float(np.median(np.abs(flow - shift)))
-        return np.asarray(shift / scale, np.float32), 1.0 / (1.0 + (spread / _SPREAD_PX) ** 2)
+        shift, shape, spread = _affine(self._places, flow)
+        confidence = 1.0 / (1.0 + (spread / _SPREAD_PX) ** 2)
+        return ChestMotion(self._middle / scale, shift / scale, shape, confidence)
+
+    def _refer_to(self, grey: U8Image, face: FloatArray) -> None:
+        self._reference, self._chest = grey, _chest_pixels(grey, face)
+        pixels = np.argwhere(self._chest)[:, ::-1].astype(np.float32)
+        self._middle = pixels.mean(0) if len(pixels) else np.zeros(2, np.float32)
+        self._places = (pixels - self._middle) / _ARM_PX
+
+
+def _affine(places: FloatArray, flow: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+    """Shift (2,) px, shape (2, 2) and spread px of a flow (N, 2) px at places (N, 2) in _ARM_PX.
+
+    Reweighted least squares (Geman-McClure): what hands before the chest do is left out.
+    """
+    powers = np.column_stack([np.ones(len(places), np.float32), places])
+    shift = np.median(flow, axis=0)
+    solution = np.stack([shift, np.zeros(2), np.zeros(2)])
+    for _ in range(_ROUNDS):
+        away = np.linalg.norm(flow - powers @ solution, axis=1)
+        weights = 1.0 / (1.0 + (away / max(1.5 * float(np.median(away)), _SHARP_PX)) ** 2) ** 2
+        weighted = powers * weights[:, None]
+        ridge = np.diag([0.0, _STIFFNESS, _STIFFNESS]) * weights.sum()
+        solution = np.linalg.solve(weighted.T @ powers + ridge, weighted.T @ flow)
+    spread = float(np.median(np.linalg.norm(flow - powers @ solution, axis=1)))
+    return solution[0].astype(np.float32), (solution[1:].T / _ARM_PX).astype(np.float32), spread
 
 
 def _chest_pixels(grey: U8Image, face: FloatArray) -> NDArray[np.bool_]:

@@ -54,5 +54,8 @@ class LandmarkFilter:
                 hands[side] = smooth(hands[side], time_ns, hand_size_px(hands[side]))
             else:
                 smooth.reset()
-        chest = self._chest(raw.chest, time_ns, face_px)
-        return replace(raw, face=face, pose=pose, hands=hands, chest=chest)
+        # The shape counts as the px by which it moves what is a face's width away.
+        chest = np.concatenate([raw.chest[None], raw.chest_shape * np.float32(face_px)])
+        chest = self._chest(chest, time_ns, face_px)
+        shape = chest[1:] / np.float32(face_px)
+        return replace(raw, face=face, pose=pose, hands=hands, chest=chest[0], chest_shape=shape)

@@ -42,7 +42,11 @@ class Landmarks:
     hand_confidence: FloatArray = field(default_factory=lambda: _zeros(2))  # (2,) 0..1
     chest: FloatArray = field(
         default_factory=lambda: _zeros(2)
-    )  # (2,) px, shift since the tracker's reference picture
+    )  # (2,) px, shift of the chest's middle since the tracker's reference picture
+    chest_middle: FloatArray = field(default_factory=lambda: _zeros(2))  # (2,) px, in the reference picture
+    chest_shape: FloatArray = field(
+        default_factory=lambda: _zeros(2, 2)
+    )  # (2, 2): what was p px from the middle has moved by chest + chest_shape @ p
     chest_confidence: float = 0.0  # 0..1
 
     def transformed(self, scale: float, shift_x: float, shift_y: float, width: int, height: int) -> Landmarks:
@@ -56,4 +60,5 @@ class Landmarks:
             pose=self.pose * np.float32(scale) + shift,
             hands=self.hands * np.float32(scale) + shift,
             chest=self.chest * np.float32(scale),
+            chest_middle=self.chest_middle * np.float32(scale) + shift[:2],
         )

@@ -223,7 +223,7 @@ class LiveTracker:
         if face is not None:
             self._last_face = face
         clock.end("body")
-        chest, chest_confidence = self._chest.update(rgb, face)
+        chest = self._chest.update(rgb, face)
         clock.end("chest")
         for part, goal in enumerate((self._pose_goal, self._hands_goal)):
             if time_ns - self._heard_ns[part] > _SILENT_NS:
@@ -239,8 +239,10 @@ class LiveTracker:
             pose_confidence=self._faders[1].toward(self._pose_goal, time_ns),
             hands=np.stack([nothing if palm is None else palm for palm in palms]),
             hand_confidence=self._faders[2].toward(self._hands_goal, time_ns),
-            chest=chest,
-            chest_confidence=chest_confidence,
+            chest=chest.shift,
+            chest_middle=chest.middle,
+            chest_shape=chest.shape,
+            chest_confidence=chest.confidence,
         )
         clock.end("predict")
         steady = self._filter(found, time_ns)

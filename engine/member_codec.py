@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine import topology as topo
 from engine.errors import PackageError
 from engine.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, FloatArray, Landmarks
 
@@ -52,6 +53,9 @@ NPZ_ERRORS = (
 )
 
 
+_BENDS = {"chest_middle", "chest_shape"}  # avatars made before the chest's bend was tracked lack them
+
+
 def stack_landmarks(frames: Sequence[Landmarks]) -> dict[str, FloatArray]:
     """Landmarks of N frames as arrays with N rows, for `encode_arrays`; none for no frames."""
     return {
@@ -70,6 +74,8 @@ def _landmark_shapes(count: int) -> dict[str, tuple[int, ...]]:
         "hands": (count, 2, HAND_POINTS, 3),
         "hand_confidence": (count, 2),
         "chest": (count, 2),
+        "chest_middle": (count, 2),
+        "chest_shape": (count, 2, 2),
         "chest_confidence": (count,),
     }
 
@@ -78,6 +84,9 @@ def read_landmarks(source: Path, member: str, data: bytes, count: int, size: int
     """Inverse of `stack_landmarks` and `encode_arrays` for `count` frames of a `size` px canvas."""
     arrays = read_arrays(source, member, data)
     shapes = _landmark_shapes(count)
+    before_bends = not _BENDS & set(arrays)
+    if before_bends:
+        arrays |= {key: np.zeros(shapes[key], np.float32) for key in _BENDS}
     for key in sorted(set(arrays) ^ set(shapes)):
         flaw = "missing" if key in shapes else "unknown"
         raise PackageError(f"{source}: member {member}: array {key} is {flaw}: enrol again")
@@ -87,6 +96,8 @@ def read_landmarks(source: Path, member: str, data: bytes, count: int, size: int
             raise PackageError(f"{source}: member {member}: array {key} is {found.shape}; wanted {shape}")
         if key.endswith("confidence") and not ((found >= 0.0) & (found <= 1.0)).all():
             raise PackageError(f"{source}: member {member}: array {key} leaves 0..1: enrol again")
+    if before_bends:
+        arrays["pose_confidence"][:, topo.HIPS] = 0.0
     return [
         Landmarks(
             width=size,
@@ -98,6 +109,8 @@ def read_landmarks(source: Path, member: str, data: bytes, count: int, size: int
             hands=arrays["hands"][index],
             hand_confidence=arrays["hand_confidence"][index],
             chest=arrays["chest"][index],
+            chest_middle=arrays["chest_middle"][index],
+            chest_shape=arrays["chest_shape"][index],
             chest_confidence=float(arrays["chest_confidence"][index]),
         )
         for index in range(count)

@@ -40,6 +40,8 @@ class Neutral:
     lid_closed: FloatArray  # (2,) head units: gap of the lids when shut
     shoulders: FloatArray  # (2, 3) px
     chest: FloatArray  # (2,) px, the tracked chest shift at rest
+    chest_middle: FloatArray  # (2,) px, where the chest's middle is at rest
+    chest_shape: FloatArray  # (2, 2) as tracked at rest (see Landmarks)
     body_scale: FloatArray  # () px, distance between the shoulders
     arm_bones: FloatArray  # (2, 2) shoulder distances: upper arm and forearm, 0 where never seen
     hand_size: FloatArray  # (2,) shoulder distances: wrist to middle knuckle, 0 where never seen
@@ -51,8 +53,12 @@ class Neutral:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Neutral:
-        """Inverse of `arrays`; other keys are ignored. Raises KeyError for a missing one."""
-        return cls(**{field.name: np.asarray(arrays[field.name], np.float32) for field in fields(cls)})
+        """Inverse of `arrays`; other keys are ignored. Raises KeyError for a missing one.
+
+        Avatars made before the chest's bend was tracked have none.
+        """
+        known = {"chest_middle": np.zeros(2), "chest_shape": np.zeros((2, 2)), **arrays}
+        return cls(**{field.name: np.asarray(known[field.name], np.float32) for field in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class Motion:
     hands: FloatArray  # (2, 21, 3) px, from the hand's own wrist
     shoulder_confidence: float
     chest: FloatArray  # (2,) px, as tracked
+    chest_shape: FloatArray  # (2, 2) as tracked (see Landmarks)
     chest_confidence: float
     elbow_confidence: FloatArray  # (2,)
     wrist_confidence: FloatArray  # (2,)
@@ -140,6 +147,10 @@ def build_neutral(frames: Sequence[Landmarks]) -> Neutral:
         lid_open=lid_gaps(own),
         lid_closed=np.minimum(np.percentile(lids, 1, axis=0), SHUT_LIDS * lid_gaps(own)).astype(np.float32),
         chest=np.median([seen[i].chest for i in calm], axis=0).astype(np.float32),
+        chest_middle=np.median([seen[i].chest_middle + seen[i].chest for i in calm], axis=0).astype(
+            np.float32
+        ),
+        chest_shape=np.median([seen[i].chest_shape for i in calm], axis=0).astype(np.float32),
         **_body_at_rest(seen, own),
     )
 
@@ -224,6 +235,7 @@ def motion_of(frame: Landmarks, neutral: Neutral) -> Motion:
         wrists=wrists - elbows,
         hands=frame.hands - frame.hands[:, :1],
         chest=frame.chest,
+        chest_shape=frame.chest_shape,
         chest_confidence=frame.chest_confidence,
         shoulder_confidence=float(frame.pose_confidence[topo.SHOULDERS].min()),
         elbow_confidence=frame.pose_confidence[topo.ELBOWS],

@@ -76,6 +76,25 @@ def chest_shift(motion: Motion, neutral: Neutral) -> FloatArray:
     return np.asarray((motion.chest - neutral.chest) / neutral.body_scale, np.float32)
 
 
+def chest_bend(motion: Motion, neutral: Neutral) -> FloatArray:
+    """(2, 2) how the chest's picture is stretched and sheared against its neutral one, 0 for not at all."""
+    return np.asarray(motion.chest_confidence * (motion.chest_shape - neutral.chest_shape), np.float32)
+
+
+def torso_points(neutral: Neutral, shift: FloatArray, bend: FloatArray) -> FloatArray:
+    """(4, 2) px: shoulders and hips, left and right, moved with the chest.
+
+    shift: (2,) shoulder distances; bend: (2, 2) as in `chest_bend`. The hips are so far below as the
+    shoulders are apart: places on the trunk that carry the warp, not joints.
+    """
+    shoulders = neutral.shoulders[:, :2]
+    across = shoulders[0] - shoulders[1]
+    hips = shoulders + np.array([-across[1], across[0]], np.float32)
+    points = np.concatenate([shoulders, hips])
+    moved = points + shift * neutral.body_scale + (points - neutral.chest_middle) @ bend.T
+    return np.asarray(moved, np.float32)
+
+
 def support_of(motions: Sequence[Motion], neutral: Neutral) -> Support:
     """What the footage supports, from the motion of its frames (at least one with a face)."""
     poses = np.stack([head_pose(motion, neutral) for motion in motions if motion.face_confidence > 0])
@@ -151,8 +170,9 @@ class Retargeter:
         avatar, driver = self.avatar, self.driver
         ratio = float(avatar.body_scale / driver.body_scale) * self.gains.body
         seen = motion.shoulder_confidence
+        trunk = torso_points(avatar, self._chest_shift(motion, held_pose), self._chest_bend(motion))
         shoulders = avatar.shoulders.copy()
-        shoulders[:, :2] += self._chest_shift(motion, held_pose) * avatar.body_scale
+        shoulders[:, :2] = trunk[:2]
         elbow_seen = motion.elbow_confidence * (seen > VISIBLE)
         wrist_seen = np.minimum(motion.wrist_confidence, elbow_seen)
         # Arms were measured from the tracked shoulders; hung from there, the shoulders' error cancels.
@@ -167,7 +187,8 @@ class Retargeter:
         points, confidence = np.zeros((33, 3), np.float32), np.zeros(33, np.float32)
         for rows, value in ((topo.SHOULDERS, shoulders), (topo.ELBOWS, elbows), (topo.WRISTS, wrists)):
             points[rows] = value
-        confidence[topo.SHOULDERS] = 1.0
+        points[topo.HIPS, :2] = trunk[2:]
+        confidence[topo.SHOULDERS] = confidence[topo.HIPS] = 1.0
         # Off the canvas no arm was ever seen in training: drawn as seen, it would call up hands at the edge.
         confidence[topo.ELBOWS] = np.where(self._on_canvas(elbows), elbow_seen, 0.0)
         confidence[topo.WRISTS] = np.where(self._on_canvas(wrists), wrist_seen, 0.0)
@@ -184,6 +205,11 @@ class Retargeter:
         tracked = chest_shift(motion, self.driver) * self.gains.body
         beyond = np.clip(tracked - expected, -self.torso.slack, self.torso.slack)
         return np.asarray(expected + motion.chest_confidence * beyond, np.float32)
+
+    def _chest_bend(self, motion: Motion) -> FloatArray:
+        """(2, 2): as tracked, but no more than the footage shows."""
+        bend = chest_bend(motion, self.driver) * self.gains.body
+        return np.asarray(np.clip(bend, -self.torso.bend, self.torso.bend), np.float32)
 
     def _hands(self, motion: Motion, points: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Hands (2, 21, 3) px on the retargeted wrists; a hand that the footage never shows stays hidden."""

@@ -52,6 +52,7 @@ RIGID = _table(
 )
 
 SHOULDERS = _table(11, 12)  # left, right
+HIPS = _table(23, 24)  # left, right
 ELBOWS = _table(13, 14)
 WRISTS = _table(15, 16)
 HAND_BONES = np.array([

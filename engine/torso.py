@@ -22,6 +22,7 @@ _SHOULDER_UNIT = 0.1  # shoulder distances
 RIDGE = 3.0
 SLACK = 2.0  # times what the footage shows
 MIN_SLACK = 0.05  # shoulder distances
+BEND_SLACK = 1.5  # times what the footage shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class TorsoModel:
     from_head: FloatArray  # (7, 2) shoulder distances per head feature, last row the constant
     from_both: FloatArray  # (9, 2) the same with the shoulders' shift before the constant
     slack: FloatArray  # (2,) shoulder distances: how far the chest may be from where the model has it
+    bend: FloatArray  # (2, 2) the most that the chest's picture is bent (see retarget.chest_bend)
 
     def arrays(self) -> dict[str, FloatArray]:
         """Name to array, for storing; names start with `torso_`."""
@@ -38,9 +40,13 @@ class TorsoModel:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> TorsoModel:
-        """Inverse of `arrays`; other keys are ignored. Raises KeyError for a missing one."""
+        """Inverse of `arrays`; other keys are ignored. Raises KeyError for a missing one.
+
+        Avatars made before the chest's bend was tracked do not bend.
+        """
+        known = {"torso_bend": np.zeros((2, 2)), **arrays}
         return cls(
-            **{field.name: np.asarray(arrays[f"torso_{field.name}"], np.float32) for field in fields(cls)}
+            **{field.name: np.asarray(known[f"torso_{field.name}"], np.float32) for field in fields(cls)}
         )
 
     def shift(self, head_pose: FloatArray, shoulders: FloatArray | None) -> FloatArray:
@@ -55,15 +61,24 @@ class TorsoModel:
 
 
 def fit_torso(
-    head_poses: FloatArray, shoulders: FloatArray, seen: NDArray[np.bool_], shifts: FloatArray
+    head_poses: FloatArray,
+    shoulders: FloatArray,
+    seen: NDArray[np.bool_],
+    shifts: FloatArray,
+    bends: FloatArray,
 ) -> TorsoModel:
-    """Ridge regression. head_poses (N, 6); shoulders (N, 2), seen (N,); shifts (N, 2), shoulder distances."""
+    """Ridge regression.
+
+    head_poses (N, 6); shoulders (N, 2), seen (N,); shifts (N, 2), shoulder distances; bends (N, 2, 2).
+    """
     from_head = _ridge(_features(head_poses, None), shifts)
     missed = np.abs(shifts - _features(head_poses, None) @ from_head)
     slack = np.maximum(SLACK * np.percentile(missed, 98, axis=0), MIN_SLACK).astype(np.float32)
+    bend = (BEND_SLACK * np.percentile(np.abs(bends), 98, axis=0)).astype(np.float32)
     if seen.mean() < 0.5:
-        return TorsoModel(from_head, np.insert(from_head, [6, 6], 0.0, axis=0), slack)
-    return TorsoModel(from_head, _ridge(_features(head_poses[seen], shoulders[seen]), shifts[seen]), slack)
+        return TorsoModel(from_head, np.insert(from_head, [6, 6], 0.0, axis=0), slack, bend)
+    from_both = _ridge(_features(head_poses[seen], shoulders[seen]), shifts[seen])
+    return TorsoModel(from_head, from_both, slack, bend)
 
 
 def _features(head_poses: FloatArray, shoulders: FloatArray | None) -> FloatArray:

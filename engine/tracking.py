@@ -58,7 +58,7 @@ class EveryFrameTracker:
         pose = body.result()
         if face is None:
             face = self._face.find_near(rgb, pose)
-        chest, chest_confidence = self._chest.update(rgb, face)
+        chest = self._chest.update(rgb, face)
         hands, hand_confidence = self._sides.assign(palms.result(), pose, time_ns)
         found = Landmarks(
             width=rgb.shape[1],
@@ -69,8 +69,10 @@ class EveryFrameTracker:
             pose_confidence=np.zeros(POSE_POINTS, np.float32) if pose is None else pose.visibility,
             hands=hands,
             hand_confidence=hand_confidence,
-            chest=chest,
-            chest_confidence=chest_confidence,
+            chest=chest.shift,
+            chest_middle=chest.middle,
+            chest_shape=chest.shape,
+            chest_confidence=chest.confidence,
         )
         return self._filter(found, time_ns) if self._filter else found
 

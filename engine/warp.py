@@ -74,7 +74,10 @@ def control_points(landmarks: Landmarks) -> ControlPoints:
     hair = face[_OVAL_TOP] + _HAIR_REACH * (face[_OVAL_TOP] - centre)
     shoulders = landmarks.pose[topo.SHOULDERS, :2]
     middle, across = shoulders.mean(0), shoulders[0] - shoulders[1]
-    down = np.array([-across[1], across[0]], np.float32)
+    if landmarks.pose_confidence[topo.HIPS].min() > VISIBLE:
+        down = landmarks.pose[topo.HIPS, :2].mean(0) - middle
+    else:
+        down = np.array([-across[1], across[0]], np.float32)
     torso = [
         middle + along * across + below * down for along in (-0.5, 0.0, 0.5) for below in (0.0, 0.4, 0.9)
     ]

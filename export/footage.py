@@ -182,10 +182,16 @@ def _watched(frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, float, 
 
 
 def _with_chest(found: Landmarks, rgb: Image, chest: ChestTracker) -> Landmarks:
-    """The landmarks with the shift of the chest since the first picture of all, not since the last cut."""
+    """The landmarks with the motion of the chest since the first picture of all, not since the last cut."""
     face = found.face if found.face_confidence > 0 else None
-    shift, confidence = chest.update(np.ascontiguousarray(rgb), face)
-    return replace(found, chest=shift, chest_confidence=confidence)
+    moved = chest.update(np.ascontiguousarray(rgb), face)
+    return replace(
+        found,
+        chest=moved.shift,
+        chest_middle=moved.middle,
+        chest_shape=moved.shape,
+        chest_confidence=moved.confidence,
+    )
 
 
 def _second_face(counter: FaceCounter, rgb: Image) -> float:

@@ -22,7 +22,16 @@ from engine.member_codec import NPZ_ERRORS
 from engine.motion import VISIBLE, Neutral, build_neutral, motion_of
 from engine.patches import shown_arm
 from engine.prior import CELL_PX, KeyImage
-from engine.retarget import Retargeter, Support, chest_shift, head_pose, shoulder_shift, support_of
+from engine.retarget import (
+    Retargeter,
+    Support,
+    chest_bend,
+    chest_shift,
+    head_pose,
+    shoulder_shift,
+    support_of,
+    torso_points,
+)
 from engine.torso import TorsoModel, fit_torso
 from engine.warp import FlowSolver, control_points, sample, trunk_flow
 
@@ -98,6 +107,8 @@ _LANDMARK_FIELDS = (
     "hands",
     "hand_confidence",
     "chest",
+    "chest_middle",
+    "chest_shape",
     "chest_confidence",
 )
 
@@ -132,14 +143,19 @@ def learn_identity(prepared: Prepared, bank_size: int = BANK_SIZE) -> Identity:
     neutral.hand_size[support.hand_seen < HANDS_SHOWN] = 0.0
     motions = [motion_of(frame, neutral) for frame in frames]
     shifts = np.stack([chest_shift(m, neutral) * (m.chest_confidence > VISIBLE) for m in motions])
+    bends = np.stack([chest_bend(m, neutral) for m in motions])
     seen = np.array([m.face_confidence > 0 for m in motions])
     torso = fit_torso(
         np.stack([head_pose(m, neutral) for m in motions])[seen],
         np.stack([shoulder_shift(m, neutral) for m in motions])[seen],
         np.array([m.shoulder_confidence > VISIBLE for m in motions])[seen],
         shifts[seen],
+        bends[seen],
     )
-    measured = [_with_chest(frame, neutral, shift) for frame, shift in zip(frames, shifts, strict=True)]
+    measured = [
+        _with_chest(frame, torso_points(neutral, shift, bend))
+        for frame, shift, bend in zip(frames, shifts, bends, strict=True)
+    ]
     bank = select_bank(measured, neutral, bank_size)
     keys = tuple(KeyImage(np.dstack([prepared.rgb[i], prepared.matte[i]]), measured[i]) for i in bank)
     return Identity(
@@ -153,13 +169,11 @@ def learn_identity(prepared: Prepared, bank_size: int = BANK_SIZE) -> Identity:
     )
 
 
-def _with_chest(frame: Landmarks, neutral: Neutral, shift: FloatArray) -> Landmarks:
-    """The landmarks with the shoulders where the chest was measured, so that it registers the key frames."""
-    pose = frame.pose.copy()
-    pose[topo.SHOULDERS] = neutral.shoulders
-    pose[topo.SHOULDERS, :2] += shift * neutral.body_scale
-    seen = frame.pose_confidence.copy()
-    seen[topo.SHOULDERS] = 1.0
+def _with_chest(frame: Landmarks, trunk: FloatArray) -> Landmarks:
+    """The landmarks with shoulders and hips, (4, 2) px, where the chest was measured: they register keys."""
+    pose, seen = frame.pose.copy(), frame.pose_confidence.copy()
+    for rows, points in ((topo.SHOULDERS, trunk[:2]), (topo.HIPS, trunk[2:])):
+        pose[rows, :2], pose[rows, 2], seen[rows] = points, 0.0, 1.0
     return replace(frame, pose=pose, pose_confidence=seen)
 
 

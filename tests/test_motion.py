@@ -17,7 +17,16 @@ from engine.errors import FootageError
 from engine.geometry import rotation_distance_deg
 from engine.landmarks import LEFT, RIGHT, Landmarks
 from engine.motion import Neutral, build_neutral, in_head_axes, lid_gaps, lip_gap, motion_of
-from engine.retarget import Gains, Retargeter, Support, chest_shift, head_pose, shoulder_shift, support_of
+from engine.retarget import (
+    Gains,
+    Retargeter,
+    Support,
+    chest_bend,
+    chest_shift,
+    head_pose,
+    shoulder_shift,
+    support_of,
+)
 from engine.torso import TorsoModel, fit_torso
 
 FloatArray = NDArray[np.float32]
@@ -41,6 +50,7 @@ def retargeter_of(frames: Sequence[Landmarks], gains: Gains | None = None) -> Re
         np.stack([shoulder_shift(m, neutral) for m in motions]),
         np.ones(len(motions), bool),
         np.stack([chest_shift(m, neutral) for m in motions]),
+        np.stack([chest_bend(m, neutral) for m in motions]),
     )
     return Retargeter(neutral, support_of(motions, neutral), torso, SIZE, gains)
 
@@ -294,11 +304,51 @@ def test_torso_model_recovers_a_linear_law() -> None:
     poses = (NO_POSE + rng.normal(0, [10, 10, 10, 1, 1, 0.1], (400, 6))).astype(np.float32)
     law = rng.normal(0, 0.1, (6, 2)).astype(np.float32)
     shifts = ((poses - NO_POSE) / np.array([10, 10, 10, 1, 1, 0.1], np.float32)) @ law
-    model = fit_torso(poses, np.zeros((400, 2), np.float32), np.zeros(400, bool), shifts)
+    model = fit_torso(
+        poses, np.zeros((400, 2), np.float32), np.zeros(400, bool), shifts, np.zeros((400, 2, 2), np.float32)
+    )
     assert np.abs(model.shift(poses[3], None) - shifts[3]).max() < 0.01
     assert (
         np.abs(model.shift(poses[3], np.ones(2, np.float32)) - shifts[3]).max() < 0.01
     )  # never seen: no say
+
+
+def bending(frames: Sequence[Landmarks], degrees: Sequence[float]) -> list[Landmarks]:
+    """The same frames with a chest that turns in the picture, about its middle on the breastbone."""
+    angles = np.radians(degrees)
+    shapes = [np.array([[0.0, -a], [a, 0.0]], np.float32) for a in angles]
+    middles = [
+        frame.pose[topo.SHOULDERS, :2].mean(0) + np.array([0, 20], np.float32) - frame.chest
+        for frame in frames
+    ]
+    return [
+        replace(frame, chest_shape=shape, chest_middle=middle)
+        for frame, shape, middle in zip(frames, shapes, middles, strict=True)
+    ]
+
+
+def test_a_chest_that_bends_takes_shoulders_and_hips_along() -> None:
+    """About its middle, no further than the footage shows, and not at all where it cannot be tracked."""
+    frames = footage(Puppet(SIZE))
+    frames = bending(frames, np.degrees(0.04) * np.sin(np.arange(len(frames)) / 5))
+    retargeter = retargeter_of(frames)
+    at_rest = replace(frames[0], chest_shape=retargeter.avatar.chest_shape)
+    turned = replace(at_rest, chest_shape=at_rest.chest_shape + np.array([[0, -0.03], [0.03, 0]], np.float32))
+    trunk = np.concatenate([topo.SHOULDERS, topo.HIPS])
+
+    def points(frame: Landmarks) -> np.ndarray:  # type: ignore[type-arg]
+        return retargeter.target(motion_of(frame, retargeter.driver)).pose[trunk, :2]
+
+    away = points(at_rest) - retargeter.avatar.chest_middle
+    moved = points(turned) - points(at_rest)
+    neutral_away = retargeter.avatar.shoulders[:, :2] - retargeter.avatar.chest_middle
+    assert moved[:2] == pytest.approx(neutral_away @ np.array([[0, 0.03], [-0.03, 0]]), abs=0.05)
+    assert (moved[2:, 0] * moved[:2, 0] < 0).all()  # hips swing the other way
+    assert np.abs(away[2:, 1]).min() > np.abs(away[:2, 1]).max()
+    far = replace(at_rest, chest_shape=at_rest.chest_shape + np.array([[0, -0.5], [0.5, 0]], np.float32))
+    assert np.abs(points(far) - points(at_rest)).max() < 4 * np.abs(moved).max()  # not 16 times
+    lost = replace(turned, chest_confidence=0.0)
+    assert points(lost) == pytest.approx(points(replace(at_rest, chest_confidence=0.0)))
 
 
 # Hands
