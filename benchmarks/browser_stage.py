@@ -1,7 +1,7 @@
 """What tests of the page stand on: a server of its own, a browser with a scripted camera, a live call.
 
-The server has the first bundled presenter twice, where it is in the checkout; else it echoes the camera. Needs
-playwright and an installed Chromium.
+The server has the first bundled presenter twice, where it is in the checkout; else it echoes the camera.
+Needs playwright and an installed Chromium.
 """
 
 from __future__ import annotations

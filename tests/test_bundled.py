@@ -1,4 +1,4 @@
-"""The bundled presenters: whichever files lie in the assets are there by name, and cost nothing until chosen."""
+"""The bundled presenters: whichever files lie in the assets are there by name, and load when chosen."""
 
 from __future__ import annotations
 
