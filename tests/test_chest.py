@@ -119,7 +119,7 @@ def bent(picture: np.ndarray, middle: np.ndarray, shape: np.ndarray, shift: np.n
     "shape", [((0.04, 0.0), (0.0, 0.04)), ((0.0, 0.0), (0.0, -0.08)), ((0.0, 0.04), (-0.04, 0.0))]
 )
 def test_a_known_bend_is_recovered(tracker: ChestTracker, shape: tuple[tuple[float, float], ...]) -> None:
-    """Nearer, leaning, turned in the picture; also with a hand's worth of pixels that go elsewhere."""
+    """Nearer, leaning, turned; held back a little; also with pixels of a hand that go elsewhere."""
     picture, face = shown(Pose())
     middle = tracker.update(picture, face).middle
     there = bent(picture, middle, np.array(shape), np.array([3.0, -1.0]))
@@ -131,4 +131,6 @@ def test_a_known_bend_is_recovered(tracker: ChestTracker, shape: tuple[tuple[flo
         moved = tracker.update(view, face)
         assert moved.middle == pytest.approx(middle)
         assert moved.shift == pytest.approx([3.0, -1.0], abs=0.4)
-        assert moved.shape == pytest.approx(np.array(shape), abs=0.015)
+        share = (moved.shape * shape).sum() / (np.array(shape) ** 2).sum()
+        assert 0.4 < share < 1.0
+        assert moved.shape == pytest.approx(share * np.array(shape), abs=0.012)
