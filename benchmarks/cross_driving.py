@@ -11,9 +11,9 @@ same motion, frame for frame. Without --avatar: theo and amara.
 
 The run is that of `avatarcast render`: the driver's clip is tracked and filtered, the driver's neutral is
 taken from it, then retarget, guidance, warp, denoise and compose with the temporal cache, frame after frame.
---calibration start takes the neutral from the first 0.7 s, as a call does: the clips begin at rest. clip
-takes it from the calmest frames of all of the clip, as rendering does; where those are not quite at rest, the
-whole person stands a pixel or two aside.
+--calibration start takes the neutral from the first 0.7 s, as a call does: the clips begin at rest.
+--calibration clip takes it from the calmest frames of all of the clip, as rendering does; where those are not
+quite at rest, the whole person stands a pixel or two aside.
 
 - psnr_db, ssim, sharpness (fine power over the truth's): whole frame and boxes of the truth's parts;
 - landmarks_px: the output is tracked again, and so is the truth: how far the points are apart. Both carry the
@@ -53,7 +53,7 @@ from benchmarks.cross_truth import (
 from benchmarks.machine import describe_machine
 from benchmarks.options import instrument_parser
 from benchmarks.record import file_name
-from benchmarks.report import add_out, finish, record
+from benchmarks.report import add_out, check_writable, finish, record
 from engine import cli
 from engine.avatar import Avatar, load_avatar
 from engine.errors import SettingsError
@@ -82,6 +82,9 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, list[U8
     cast = pairs_of(args.avatar or PRESENTERS, "--avatar NAME_OR_FILE=CLIP")
     if len(cast) < 2:
         raise SettingsError(f"--avatar: {len(cast)} given; wanted two or more, so that one can drive another")
+    if len({path.stem for _, path in cast}) < len(cast):
+        names = ", ".join(path.name for _, path in cast)
+        raise SettingsError(f"--avatar: the clips are named {names}; wanted names that tell them apart")
     avatars = [load_avatar(name) for name, _ in cast]
     clips = [Clip.read(path) for _, path in cast]
     for (name, _), avatar, truth in zip(cast, avatars, clips, strict=True):
@@ -171,13 +174,6 @@ def _tell(stage: str, done: int, total: int) -> None:
         print(f"\r{stage} {done}/{total}", end=end, file=sys.stderr, flush=True)
 
 
-def _check_written(picture: Path | None, out: Path | None) -> None:
-    """Before minutes are spent. Raises SettingsError."""
-    for option, path, suffix in (("--picture", picture, ".png"), ("--out", out, ".json")):
-        if path is not None and (path.suffix != suffix or not path.parent.is_dir()):
-            raise SettingsError(f"{option} {path}: wanted NAME{suffix} in a folder that is there")
-
-
 def main() -> int:
     """Run from the command line."""
     parser = instrument_parser(__doc__, "cross_driving")
@@ -200,7 +196,8 @@ def main() -> int:
     parser.add_argument("--picture", type=Path, metavar="OUT.png", help="also write frames side by side")
     add_out(parser)
     args = parser.parse_args()
-    _check_written(args.picture, args.out)
+    check_writable("--picture", args.picture, ".png")
+    check_writable("--out", args.out, ".json")
     found, rows = measure(args)
     if args.picture is not None:
         args.picture.write_bytes(rows_png(rows))

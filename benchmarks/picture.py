@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.options import instrument_parser
+from benchmarks.report import check_writable
 from engine.avatar import load_avatar
 from engine.disclosure import mark, wants_mark
 from engine.errors import AvatarcastError, SettingsError
@@ -71,6 +72,7 @@ def write(args: argparse.Namespace) -> None:
             f"--start {args.start:g} --seconds {args.seconds:g} --fps {args.fps:g}: wanted a start "
             f"from 0 on, a length above 0, and a rate above 0, at most {MAX_FPS:g}"
         )
+    check_writable("--out", args.out, ".webp")
     times = args.start + np.arange(max(1, round(args.seconds * args.fps))) / args.fps
     pairs = args.pair or CROSSED
     columns = [driven(avatar, Path(driver), times.tolist()) for avatar, driver in pairs]

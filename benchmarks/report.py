@@ -12,11 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import commit
+from engine.errors import SettingsError
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
     """The option that every instrument has."""
     parser.add_argument("--out", type=Path, help="also write the JSON here")
+
+
+def check_writable(option: str, path: Path | None, suffix: str) -> None:
+    """Before minutes are spent. Raises SettingsError unless it is a NAME.suffix in a folder that is there."""
+    if path is not None and (path.suffix != suffix or not path.parent.is_dir()):
+        raise SettingsError(f"{option} {path}: wanted NAME{suffix} in a folder that is there")
 
 
 def record(

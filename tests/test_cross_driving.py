@@ -331,6 +331,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
     for name, side, count, fps in (
         ("one", SIZE, 5, 15),
+        ("two", SIZE, 5, 15),
         ("long", SIZE, 6, 15),
         ("fast", SIZE, 5, 20),
         ("large", 64, 5, 15),
@@ -346,15 +347,16 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["A=one", "A=fast"], "fast.mp4: 5 frames at 20 fps"),
         (["A=large", "A=one"], "large.mp4: 64x64 px; the canvas of"),
         (["A=one", "A=nowhere"], "nowhere.mp4: no such file"),
-        (["nobody.avatar=one", "A=one"], "nobody.avatar"),
+        (["nobody.avatar=one", "A=two"], "nobody.avatar"),
         (["A=one", "one"], "wanted --avatar NAME_OR_FILE=CLIP"),
         (["A=one"], "--avatar: 1 given; wanted two or more"),
-        (["A=one", "A=one", "--training", "B=x.npz"], "--training B: no such --avatar"),
-        (["A=one", "A=one", "--training", "A=nowhere.npz"], "nowhere.npz"),
+        (["A=one", "A=two", "--training", "B=x.npz"], "--training B: no such --avatar"),
+        (["A=one", "A=two", "--training", "A=nowhere.npz"], "nowhere.npz"),
         (["A=one", "A=one", "--picture", "sheet.jpg"], "wanted NAME.png in a folder that is there"),
         (["A=one", "A=one", "--picture", "no/where.png"], "wanted NAME.png in a folder that is there"),
         (["A=one", "A=one", "--out", "no/where.json"], "wanted NAME.json in a folder that is there"),
-        (["A=one", "A=one"], "no face in any of 5 frames"),
+        (["A=one", "A=two"], "no face in any of 5 frames"),
+        (["A=one", "A=one"], "wanted names that tell them apart"),
     ],
 )
 def test_one_line_says_what_is_wrong(

@@ -65,6 +65,14 @@ def test_what_is_refused_leaves_no_file(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["pairs.png", "nowhere/pairs.webp"])
+def test_where_nothing_can_be_written_is_told_before_anything_is_read(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make(monkeypatch, tmp_path / name, "--pair", "theo", "missing.mp4") == 1
+    assert "wanted NAME.webp in a folder that is there" in capsys.readouterr().err
+
+
 def test_what_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(picture, "MAX_BYTES", 1000)
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
