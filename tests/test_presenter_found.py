@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.presenter.camera import LENS_MM, SENSOR_MM, Camera
-from benchmarks.presenter.found import JOINT_POINTS, compare
+from benchmarks.presenter.found import JOINT_POINTS, compare, describe
 from benchmarks.presenter.mesh import Array
 from engine.landmarks import LEFT, RIGHT, Landmarks
 
@@ -64,3 +64,10 @@ def test_left_and_right_may_not_be_changed_over() -> None:
     truth = joints(0, 0)
     swapped = seen(truth[[RIGHT, LEFT]], 0, (1, 1))
     assert compare([truth], [swapped], SIDE_PX)["hands"] == 0
+
+
+def test_a_clip_without_hands_is_told_too() -> None:
+    outside = joints(-300, -300)
+    figures = compare([outside], [replace(Landmarks(SIDE_PX, SIDE_PX), face_confidence=1.0)], SIDE_PX)
+    told = describe({"theo, driver": figures})
+    assert told == "theo, driver: 1 frames, face in 100.0%, pose in 0.0%, no hand of 0 visible"

@@ -1,4 +1,4 @@
-"""The synthetic presenter's geometry, on the real assets; skipped where the asset folder is absent."""
+"""The synthetic presenters' geometry, on the real assets; skipped where the asset folder is absent."""
 
 from __future__ import annotations
 

@@ -6,13 +6,11 @@ One row per frame at the presenter's frame rate. Knows numpy and the presenter's
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from benchmarks.people.character import Random
-from benchmarks.presenter import performance as stored
 from benchmarks.presenter.gestures import (
     EXPRESSIONS,
     GESTURES,
@@ -20,19 +18,20 @@ from benchmarks.presenter.gestures import (
     blink_curve,
     face_weights,
     sample_keys,
+    smooth_step,
     viseme_weights,
     window,
 )
 from benchmarks.presenter.performance import (
     ARKIT_NAMES,
     FRAME_RATE_HZ,
+    PERFORMANCE_FILE,
     VISEMES,
     Array,
     Performance,
     load_performance,
 )
 
-PERFORMANCE_FILE = Path(stored.__file__).with_name("performance.npz")
 REST_FRAMES = 8  # the resting face at the start, which an identity is learnt from
 BLEND_FRAMES = 6
 SYLLABLE_S = 0.16
@@ -124,8 +123,7 @@ def vary(random: Random, piece: Performance) -> Performance:
 def splice(pieces: list[Performance]) -> Performance:
     """Pieces one after the other, each faded into the next."""
     joined = {f.name: getattr(pieces[0], f.name) for f in fields(Performance)}
-    share = np.linspace(0, 1, BLEND_FRAMES + 2)[1:-1]
-    share = share * share * (3 - 2 * share)
+    share = smooth_step(np.linspace(0, 1, BLEND_FRAMES + 2)[1:-1])
     for piece in pieces[1:]:
         for name, before in joined.items():
             after = getattr(piece, name)

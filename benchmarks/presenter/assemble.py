@@ -1,6 +1,6 @@
-"""Joins rendered frames into a video with the speech that is spoken.
+"""Joins rendered frames into a video, with the speech that is spoken or without sound.
 
-    python -m benchmarks.presenter.assemble FRAMES/theo/performance theo.mp4 --data DATA [--crf 13]
+    python -m benchmarks.presenter.assemble FRAMES/theo/performance theo.mp4 [--data DATA] [--crf 13]
 
 An .mp4 is H.264 and AAC. A .webm is VP9 and Opus, and keeps the transparency of frames that were rendered
 with --transparent.
@@ -67,18 +67,20 @@ def read_picture(path: Path, channels: str) -> Picture:
         return np.asarray(next(container.decode(video=0)).to_ndarray(format=channels), dtype=np.uint8)
 
 
-def assemble(frames: list[Path], sound: npt.NDArray[np.float32], target: Path, crf: int) -> None:
+def assemble(frames: list[Path], sound: npt.NDArray[np.float32] | None, target: Path, crf: int) -> None:
     """Writes `frames` (PNG, in order) at FRAME_RATE_HZ to `target`, whose suffix is one of FORMATS.
 
-    sound: (1, samples) float32 at SOUND_RATE_HZ, cut to the length of the frames.
+    sound: (1, samples) float32 at SOUND_RATE_HZ, cut to the length of the frames; None for none.
     """
     form = FORMATS[target.suffix]
     with av.open(str(target), "w") as container:
         video = container.add_stream(
             form.video, rate=FRAME_RATE_HZ, options={"crf": str(crf), **form.options}
         )
-        audio = container.add_stream(form.audio, rate=SOUND_RATE_HZ, layout="mono")
-        audio.bit_rate = 48_000
+        audio = None
+        if sound is not None:
+            audio = container.add_stream(form.audio, rate=SOUND_RATE_HZ, layout="mono")
+            audio.bit_rate = 48_000
         video.pix_fmt, video.time_base = form.pixels, Fraction(1, FRAME_RATE_HZ)
         video.height, video.width = read_picture(frames[0], form.channels).shape[:2]
         for number, path in enumerate(frames):
@@ -86,6 +88,8 @@ def assemble(frames: list[Path], sound: npt.NDArray[np.float32], target: Path, c
             frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE_HZ)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
+        if sound is None or audio is None:
+            return
         heard = np.ascontiguousarray(sound[:, : len(frames) * SOUND_RATE_HZ // FRAME_RATE_HZ])
         piece = av.AudioFrame.from_ndarray(heard, format="fltp", layout="mono")
         piece.sample_rate, piece.pts = SOUND_RATE_HZ, 0
@@ -100,7 +104,7 @@ def main() -> None:
     )
     parser.add_argument("frames", type=Path, help="folder of 00000.png, ..., named after its clip")
     parser.add_argument("target", type=Path, help="the .mp4 or .webm to write")
-    parser.add_argument("--data", type=Path, required=True, help="folder with speech/")
+    parser.add_argument("--data", type=Path, help="folder with speech/; without it, no sound")
     parser.add_argument("--crf", type=int, default=13, help="quality; lower is better and larger")
     arguments = parser.parse_args()
     clip = arguments.frames.resolve().name
@@ -115,7 +119,7 @@ def main() -> None:
     if arguments.target.suffix not in FORMATS:
         parser.error(f"{arguments.target}: want a name that ends in {' or '.join(FORMATS)}")
     try:
-        sound = speech_track(SCRIPTS[clip], arguments.data)
+        sound = speech_track(SCRIPTS[clip], arguments.data) if arguments.data else None
     except (OSError, ValueError) as error:
         parser.error(str(error))
     arguments.target.parent.mkdir(parents=True, exist_ok=True)

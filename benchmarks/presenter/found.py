@@ -10,6 +10,7 @@ of JSON.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,18 @@ from benchmarks.presenter.assemble import read_picture
 from benchmarks.presenter.camera import Camera
 from benchmarks.presenter.cast import CAST
 from benchmarks.presenter.mesh import Array, Person
-from benchmarks.presenter.performance import CLIPS, FRAME_RATE_HZ, Performance, load_performance
+from benchmarks.presenter.performance import (
+    CLIPS,
+    FRAME_RATE_HZ,
+    PERFORMANCE_FILE,
+    Performance,
+    load_performance,
+)
 from benchmarks.presenter.rig import FINGERS, SIDES, Rig, frame_pose, transform
 from benchmarks.report import add_out, finish, record
 from engine.landmarks import Landmarks
 from export.retrack import Retracker, every_frame_tracker
 
-PERFORMANCE = Path(__file__).with_name("performance.npz")
 # MediaPipe's hand points that are joints of the skeleton: wrist, then three per finger.
 JOINT_POINTS = (0, 1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15, 17, 18, 19)
 NEAR_HANDS = 0.5  # of the hand's length, wrist to the last joint of the middle finger
@@ -69,16 +75,33 @@ def compare(joints: list[Array], landmarks: list[Landmarks], side_px: int) -> di
     }
 
 
+def frames_of(folder: Path) -> list[Path]:
+    """The pictures of a clip, in order; none where there is no such folder."""
+    return sorted(folder.glob("[0-9]*.png"))
+
+
+def describe(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """The figures for people, by clip."""
+    lines = []
+    for what, found in figures.items():
+        hands = "no hand" if found["hands"] is None else f"hands in {found['hands']:.1%}"
+        lines.append(
+            f"{what}: {found['frames']} frames, face in {found['face']:.1%}, pose in {found['pose']:.1%}, "
+            f"{hands} of {found['hands_visible']} visible"
+        )
+    return "\n".join(lines)
+
+
 def look_at(folder: Path, name: str, clip: str, assets: Path) -> dict[str, Any]:
     """The figures of one clip of one character; folder holds its frames from 00000.png on."""
-    character, motion = CAST[name], load_performance(PERFORMANCE, clip)
+    character, motion = CAST[name], load_performance(PERFORMANCE_FILE, clip)
     person = Person(assets, character.look)
     rig = Rig(person)
     eye_height = float(person.fitted("eyes", person.rest)[:, 1].mean())
     camera = Camera.before(eye_height, character.camera_m)
     joints: list[Array] = []
     with Retracker(every_frame_tracker) as retracker:
-        for path in sorted(folder.glob("[0-9]*.png")):
+        for path in frames_of(folder):
             rgb, frame = read_picture(path, "rgb24"), int(path.stem)
             joints.append(camera.project(hand_joints(person, rig, motion, frame), rgb.shape[0]))
             retracker.add(rgb, frame * 1_000_000_000 // FRAME_RATE_HZ)
@@ -92,21 +115,16 @@ def main() -> int:
     add_out(parser)
     arguments = parser.parse_args()
     machine = describe_machine()
-    clips = [(name, clip) for name in CAST for clip in CLIPS if (arguments.frames / name / clip).is_dir()]
+    clips = [(name, clip) for name in CAST for clip in CLIPS if frames_of(arguments.frames / name / clip)]
     if not clips:
         parser.error(
-            f"{arguments.frames}: holds no NAME/CLIP with NAME one of {', '.join(CAST)}; render first"
+            f"{arguments.frames}: no NAME/CLIP/00000.png, with NAME one of {', '.join(CAST)}; render first"
         )
     figures = {
         f"{name}, {clip}": look_at(arguments.frames / name / clip, name, clip, arguments.data)
         for name, clip in clips
     }
-    lines = [
-        f"{what}: {f['frames']} frames, face in {f['face']:.1%}, pose in {f['pose']:.1%}, "
-        f"hands in {f['hands']:.1%} of {f['hands_visible']} visible"
-        for what, f in figures.items()
-    ]
-    finish(record("presenter_found", {"clips": figures}, {}, machine), "\n".join(lines), arguments.out)
+    finish(record("presenter_found", {"clips": figures}, {}, machine), describe(figures), arguments.out)
     return 0
 
 

@@ -41,9 +41,8 @@ class HandKey:
     """One hand at one time, written for the left hand; `x` counts outwards, so it mirrors for the right."""
 
     time_s: float
-    wrist: tuple[
-        float, float, float
-    ]  # outwards, up, forwards from the middle of the shoulders, shoulder widths
+    # outwards, up, forwards from the middle of the shoulders, in shoulder widths
+    wrist: tuple[float, float, float]
     forward: tuple[float, float, float]  # outwards, up, to the camera
     palm: tuple[float, float, float]
     shape: Array  # (5, 3)
@@ -234,12 +233,15 @@ def viseme_weights(named: dict[str, float]) -> Array:
     return np.array([named.get(f"viseme_{name}", 0.0) for name in VISEMES])
 
 
+def smooth_step(level: Array) -> Array:
+    """0 below 0, 1 above 1, smooth between."""
+    level = np.clip(level, 0, 1)
+    return np.asarray(level * level * (3 - 2 * level))
+
+
 def window(times_s: Array, start_s: float, end_s: float, ramp_s: float) -> Array:
     """(T,) 0 outside start..end, 1 inside, with smooth ramps inside the window."""
-    rise = np.clip((times_s - start_s) / ramp_s, 0, 1)
-    fall = np.clip((end_s - times_s) / ramp_s, 0, 1)
-    level = np.minimum(rise, fall)
-    return np.asarray(level * level * (3 - 2 * level))
+    return smooth_step(np.minimum(times_s - start_s, end_s - times_s) / ramp_s)
 
 
 def blink_curve(times_s: Array, starts_s: Array) -> Array:
@@ -257,8 +259,7 @@ def sample_keys(keys: list[HandKey], times_s: Array, side: int) -> tuple[Array, 
     key_times = np.array([key.time_s for key in keys])
     at = np.clip(np.searchsorted(key_times, times_s, side="right") - 1, 0, max(len(keys) - 2, 0))
     following = np.minimum(at + 1, len(keys) - 1)
-    level = np.clip((times_s - key_times[at]) / np.maximum(key_times[following] - key_times[at], 1e-6), 0, 1)
-    level = level * level * (3 - 2 * level)
+    level = smooth_step((times_s - key_times[at]) / np.maximum(key_times[following] - key_times[at], 1e-6))
 
     def mix(values: Array) -> Array:
         share = level.reshape(-1, *([1] * (values.ndim - 1)))

@@ -1,4 +1,4 @@
-"""Geometry of the synthetic presenter: base mesh, face targets, skeleton, skinning, fitted clothes and hair.
+"""Geometry of a synthetic presenter: base mesh, face targets, skeleton, skinning, fitted clothes and hair.
 
 Knows numpy and the asset folder, nothing of Blender, of video or of where a pose comes from.
 Everything is in metres, +x to the person's left, +y up, +z out of the face.

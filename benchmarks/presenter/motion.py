@@ -24,6 +24,7 @@ from benchmarks.presenter.gestures import (
     blink_curve,
     face_weights,
     sample_keys,
+    smooth_step,
     viseme_weights,
     window,
 )
@@ -31,6 +32,7 @@ from benchmarks.presenter.idle import blink_starts, breathing, look, saccades, w
 from benchmarks.presenter.performance import (
     ARKIT_NAMES,
     FRAME_RATE_HZ,
+    PERFORMANCE_FILE,
     VISEMES,
     Array,
     Performance,
@@ -161,12 +163,6 @@ class Composer:
             clip, begin = talk.clip, talk.clip_s + hands.start_s - talk.start_s
         found = tracked_hand(self._tracks[clip], begin + local, side)
         return found, share
-
-
-def smooth_step(level: Array) -> Array:
-    """0 below 0, 1 above 1, smooth between."""
-    level = np.clip(level, 0, 1)
-    return np.asarray(level * level * (3 - 2 * level))
 
 
 def bounded(values: Array, limit: Array) -> Array:
@@ -300,7 +296,7 @@ def main() -> None:
         "--data", type=Path, required=True, help="folder with footage/, drivers/, speech/, models/"
     )
     parser.add_argument("--work", type=Path, required=True, help="where tracks and phones are kept")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("performance.npz"))
+    parser.add_argument("--out", type=Path, default=PERFORMANCE_FILE)
     arguments = parser.parse_args()
     try:
         phones = load_phones(arguments.data, arguments.work)

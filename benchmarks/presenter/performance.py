@@ -12,6 +12,7 @@ Array = npt.NDArray[np.float64]
 
 FRAME_RATE_HZ = 15
 CLIPS = ("driver", "performance")
+PERFORMANCE_FILE = Path(__file__).with_name("performance.npz")
 
 ARKIT_NAMES: tuple[str, ...] = (
     "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff",

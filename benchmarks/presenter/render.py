@@ -19,19 +19,21 @@ import bpy
 from benchmarks.presenter.camera import Camera
 from benchmarks.presenter.cast import CAST, Character
 from benchmarks.presenter.mesh import Person
-from benchmarks.presenter.performance import CLIPS, Performance, load_performance
+from benchmarks.presenter.performance import CLIPS, PERFORMANCE_FILE, Performance, load_performance
 from benchmarks.presenter.rig import Rig, frame_pose
 from benchmarks.presenter.scene import Presenter, add_studio, stand_before, start_scene
 
 PLATE_SAMPLES = 128
 
 
-def parse_range(text: str, count: int) -> range:
-    """ "a:b" or "a:b:step" -> frame numbers below count."""
-    fields = [int(field) if field else None for field in text.split(":")]
-    if not 2 <= len(fields) <= 3:
-        raise argparse.ArgumentTypeError(f"--range {text!r}: want first:end or first:end:step")
-    return range(*slice(*fields).indices(count))
+def parse_range(text: str) -> slice:
+    """ "a:b" or "a:b:step" -> the frames of a clip."""
+    fields = text.split(":")
+    if not (2 <= len(fields) <= 3 and all(field.isdigit() or not field for field in fields)):
+        raise argparse.ArgumentTypeError(f"{text!r}: want first:end or first:end:step, such as ::30")
+    if len(fields) == 3 and fields[2] and not int(fields[2]):
+        raise argparse.ArgumentTypeError(f"{text!r}: want a step from 1 on")
+    return slice(*(int(field) if field else None for field in fields))
 
 
 def parse_share(text: str) -> tuple[int, int]:
@@ -97,9 +99,11 @@ def main() -> None:
     parser.add_argument("character", choices=sorted(CAST))
     parser.add_argument("--data", type=Path, required=True, help="the synthetic_person asset folder")
     parser.add_argument("--out", type=Path, required=True, help="folder for the frames")
-    parser.add_argument("--performance", type=Path, default=Path(__file__).with_name("performance.npz"))
+    parser.add_argument("--performance", type=Path, default=PERFORMANCE_FILE)
     parser.add_argument("--clip", choices=CLIPS, action="append", help="default: driver, then performance")
-    parser.add_argument("--range", default=":", help="frames first:end[:step] of each clip")
+    parser.add_argument(
+        "--range", type=parse_range, default=slice(None), help="frames first:end[:step] of each clip"
+    )
     parser.add_argument("--share", type=parse_share, default=(0, 1), help="render only the K-th of N parts")
     parser.add_argument("--side", type=int, default=256, help="picture width and height in pixels")
     parser.add_argument("--samples", type=int, default=8, help="samples per pixel")
@@ -119,7 +123,7 @@ def main() -> None:
     for clip in arguments.clip or CLIPS:
         motion = load_performance(arguments.performance, clip)
         (folder / clip).mkdir(exist_ok=True)
-        for frame in parse_range(arguments.range, len(motion))[part::parts]:
+        for frame in range(len(motion))[arguments.range][part::parts]:
             target = folder / clip / f"{frame:05d}.png"
             if target.exists():
                 continue
