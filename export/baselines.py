@@ -55,7 +55,7 @@ class Methods:
             **{str(count): _driven(avatar, replace(one, steps=count), neutral) for count in steps},
             "warp_only": _driven(avatar, warp_only, neutral),
             "shuffled_conditions": _driven(avatar, one, neutral),
-            "zero_prior": _driven(replace_keyframes(avatar), one, neutral),
+            "zero_prior": _driven(with_grey_keyframes(avatar), one, neutral),
         }
         self.names = tuple(self._pipelines)
         self.runner_reason = self._pipelines[str(steps[0])].runner_reason
@@ -91,7 +91,7 @@ def _driven(avatar: Avatar, config: PipelineConfig, neutral: Neutral) -> Pipelin
     return pipeline
 
 
-def replace_keyframes(avatar: Avatar) -> Avatar:
+def with_grey_keyframes(avatar: Avatar) -> Avatar:
     """The avatar with mid-grey key frames: what the network makes of guidance alone."""
     grey = tuple(replace(key, rgb=np.full_like(key.rgb, 128)) for key in avatar.keyframes)
     return replace(avatar, keyframes=grey, plate=np.full_like(avatar.plate, 128), bare_torso=None)

@@ -16,7 +16,7 @@ from benchmarks.puppet import Pose, Puppet, lively
 from engine.avatar import Avatar
 from engine.landmarks import Landmarks
 from export import held_out as held_out_module
-from export.baselines import replace_keyframes
+from export.baselines import with_grey_keyframes
 from export.faithfulness import MOTION_FIGURES, compare_hands
 from export.held_out import (
     REGIONS,
@@ -172,7 +172,7 @@ def test_parts_off_the_canvas_have_no_box(shift: float) -> None:
 
 
 def test_grey_key_frames_keep_their_shape(puppet_avatar: Avatar) -> None:
-    grey = replace_keyframes(puppet_avatar)
+    grey = with_grey_keyframes(puppet_avatar)
     assert len(grey.keyframes) == len(puppet_avatar.keyframes)
     assert all((key.rgb == 128).all() for key in grey.keyframes)
     assert grey.keyframes[0].matte is puppet_avatar.keyframes[0].matte
