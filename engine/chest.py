@@ -48,7 +48,7 @@ class ChestTracker:
         self._reference: U8Image | None = None
         self._chest = np.zeros((1, 1), bool)
         self._middle = np.zeros(2, np.float32)
-        self._places = np.zeros((0, 3), np.float32)
+        self._places = np.zeros((0, 2), np.float32)
 
     def reset(self) -> None:
         """Takes a new reference from the next picture with a face."""

@@ -54,8 +54,9 @@ class LandmarkFilter:
                 hands[side] = smooth(hands[side], time_ns, hand_size_px(hands[side]))
             else:
                 smooth.reset()
-        # The shape counts as the px by which it moves what is a face's width away.
-        chest = np.concatenate([raw.chest[None], raw.chest_shape * np.float32(face_px)])
+        # The shape counts as the px by which it moves what is an ordinary face's width away.
+        reach = np.float32(_TYPICAL_FACE * raw.width)
+        chest = np.concatenate([raw.chest[None], raw.chest_shape * reach])
         chest = self._chest(chest, time_ns, face_px)
-        shape = chest[1:] / np.float32(face_px)
+        shape = chest[1:] / reach
         return replace(raw, face=face, pose=pose, hands=hands, chest=chest[0], chest_shape=shape)

@@ -74,6 +74,7 @@ class Peer:
         self._restart: ice.Restart | None = None
         self._answering: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._hanging_up: asyncio.Task[None] | None = None  # held, for it may outlast closing
         self._closed = False
         self._connection.on("connectionstatechange", self._on_state)
         self._connection.on("datachannel", self._on_channel)
@@ -178,11 +179,13 @@ class Peer:
             self._pictures.stop()
         if self._answering is not None:  # no one closes a socket that ICE opens after the connection's end
             await asyncio.wait([self._answering], timeout=CLOSE_LIMIT_S)
-        disconnecting = asyncio.create_task(self._connection.close(), name="disconnect")
-        await asyncio.wait([disconnecting], timeout=CLOSE_LIMIT_S)  # cancelled, it would leave sockets open
-        if not disconnecting.done():
+        self._hanging_up = asyncio.create_task(self._connection.close(), name="disconnect")
+        await asyncio.wait(
+            [self._hanging_up], timeout=CLOSE_LIMIT_S
+        )  # cancelled, it would leave sockets open
+        if not self._hanging_up.done():
             logger.error("a peer connection did not close in %.0f s", CLOSE_LIMIT_S)
-        elif error := disconnecting.exception():  # aiortc fails to close what it half built
+        elif error := self._hanging_up.exception():  # aiortc fails to close what it half built
             logger.error("a peer connection could not be closed", exc_info=error)
 
     def _transport(self) -> RTCIceTransport:

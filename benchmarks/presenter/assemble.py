@@ -73,7 +73,8 @@ def assemble(frames: list[Path], sound: npt.NDArray[np.float32] | None, target: 
     sound: (1, samples) float32 at SOUND_RATE_HZ, cut to the length of the frames; None for none.
     """
     form = FORMATS[target.suffix]
-    with av.open(str(target), "w") as container:
+    unfinished = target.with_name(f"unfinished_{target.name}")
+    with av.open(str(unfinished), "w") as container:
         video = container.add_stream(
             form.video, rate=FRAME_RATE_HZ, options={"crf": str(crf), **form.options}
         )
@@ -88,14 +89,14 @@ def assemble(frames: list[Path], sound: npt.NDArray[np.float32] | None, target: 
             frame.pts, frame.time_base = number, Fraction(1, FRAME_RATE_HZ)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
-        if sound is None or audio is None:
-            return
-        heard = np.ascontiguousarray(sound[:, : len(frames) * SOUND_RATE_HZ // FRAME_RATE_HZ])
-        piece = av.AudioFrame.from_ndarray(heard, format="fltp", layout="mono")
-        piece.sample_rate, piece.pts = SOUND_RATE_HZ, 0
-        for part in av.AudioResampler(audio.format, audio.layout, audio.rate).resample(piece):
-            container.mux(audio.encode(part))
-        container.mux(audio.encode(None))
+        if sound is not None and audio is not None:
+            heard = np.ascontiguousarray(sound[:, : len(frames) * SOUND_RATE_HZ // FRAME_RATE_HZ])
+            piece = av.AudioFrame.from_ndarray(heard, format="fltp", layout="mono")
+            piece.sample_rate, piece.pts = SOUND_RATE_HZ, 0
+            for part in av.AudioResampler(audio.format, audio.layout, audio.rate).resample(piece):
+                container.mux(audio.encode(part))
+            container.mux(audio.encode(None))
+    unfinished.replace(target)
 
 
 def main() -> None:
