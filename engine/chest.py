@@ -20,7 +20,7 @@ U8Image = NDArray[np.uint8]
 
 WORK_PX = 256  # the longer side that the flow is computed at
 _TEXTURED = 60  # percentile of the slope above which a pixel can be followed
-_MIN_PIXELS = 150  # fewer textured ones say nothing
+_MIN_PIXELS, _MAX_PIXELS = 150, 800  # fewer textured ones say nothing, more say nothing new
 _ARM_PX = 40.0  # at work size: half a chest
 _ROUNDS = 4  # of reweighting
 _SHARP_PX = 0.3  # at work size: flow is no better than this
@@ -46,7 +46,7 @@ class ChestTracker:
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._reference: U8Image | None = None
-        self._chest = np.zeros((1, 1), bool)
+        self._rows = self._columns = np.zeros(0, np.intp)
         self._middle = np.zeros(2, np.float32)
         self._places = np.zeros((0, 2), np.float32)
 
@@ -69,16 +69,19 @@ class ChestTracker:
             return ChestMotion(self._middle / scale, confidence=float(len(self._places) >= _MIN_PIXELS))
         if len(self._places) < _MIN_PIXELS:
             return ChestMotion()
-        flow = self._flow.calc(self._reference, grey, None)[self._chest]
+        flow = self._flow.calc(self._reference, grey, None)[self._rows, self._columns]
         shift, shape, spread = _affine(self._places, flow)
         confidence = 1.0 / (1.0 + (spread / _SPREAD_PX) ** 2)
         return ChestMotion(self._middle / scale, shift / scale, shape, confidence)
 
     def _refer_to(self, grey: U8Image, face: FloatArray) -> None:
-        self._reference, self._chest = grey, _chest_pixels(grey, face)
-        pixels = np.argwhere(self._chest)[:, ::-1].astype(np.float32)
-        self._middle = pixels.mean(0) if len(pixels) else np.zeros(2, np.float32)
-        self._places = (pixels - self._middle) / _ARM_PX
+        self._reference = grey
+        pixels = np.argwhere(_chest_pixels(grey, face))
+        pixels = pixels[:: 1 + len(pixels) // _MAX_PIXELS]
+        self._rows, self._columns = pixels.T
+        places = pixels[:, ::-1].astype(np.float32)
+        self._middle = places.mean(0) if len(places) else np.zeros(2, np.float32)
+        self._places = (places - self._middle) / np.float32(_ARM_PX)
 
 
 def _affine(places: FloatArray, flow: FloatArray) -> tuple[FloatArray, FloatArray, float]:
@@ -88,12 +91,12 @@ def _affine(places: FloatArray, flow: FloatArray) -> tuple[FloatArray, FloatArra
     """
     powers = np.column_stack([np.ones(len(places), np.float32), places])
     shift = np.median(flow, axis=0)
-    solution = np.stack([shift, np.zeros(2), np.zeros(2)])
+    solution = np.stack([shift, np.zeros(2), np.zeros(2)]).astype(np.float32)
     for _ in range(_ROUNDS):
         away = np.linalg.norm(flow - powers @ solution, axis=1)
         weights = 1.0 / (1.0 + (away / max(1.5 * float(np.median(away)), _SHARP_PX)) ** 2) ** 2
         weighted = powers * weights[:, None]
-        ridge = np.diag([0.0, _STIFFNESS, _STIFFNESS]) * weights.sum()
+        ridge = np.diag(np.array([0.0, _STIFFNESS, _STIFFNESS], np.float32)) * weights.sum()
         solution = np.linalg.solve(weighted.T @ powers + ridge, weighted.T @ flow)
     spread = float(np.median(np.linalg.norm(flow - powers @ solution, axis=1)))
     return solution[0].astype(np.float32), (solution[1:].T / _ARM_PX).astype(np.float32), spread

@@ -42,8 +42,8 @@ from export.prepared import Prepared
 from export.report_picture import CELL_PX, LABEL_PX, MARGIN_PX
 
 SIZE, FPS = 128, 15.0
-PRESENTER = Path(__file__).parent / "data" / "presenter_driver.mp4"
-FRAMES = range(0, 40, 3)  # rest, a turn of the head, both hands; too few to say something of motion
+PRESENTER = instrument.DATA / "theo.mp4"
+FRAMES = range(0, 84, 6)  # rest, both hands, a turn of the head; too few to say something of motion
 WARM = np.array([0.75, 0.9, 1.0])  # what is left of each colour of the second presenter
 PARTS = (*FACE_PARTS, *HAND_PARTS)
 
@@ -241,7 +241,7 @@ def test_the_avatar_comes_near_the_truth_and_the_controls_do_not(
         far = baselines["shuffled_conditions"]
         assert run["landmarks_px"]["face"]["p50"] < 2 < far["landmarks_px"]["face"]["p50"]
         assert run["faces_found"] == 1.0
-        assert run["hands_found"] > 0.7
+        assert run["hands_found"] > max(0.3, far["hands_found"])  # its hands are edge-on at times
         for name in ("nearest_frame", "shuffled_conditions", "zero_prior"):
             assert run["psnr_db"]["frame"] > baselines[name]["psnr_db"]["frame"], name
             assert run["ssim"]["face"] > baselines[name]["ssim"]["face"], name
