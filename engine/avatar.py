@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,16 +106,15 @@ class Cover:
     preview_jpeg: bytes
 
 
+_Loaded = TypeVar("_Loaded", Avatar, Cover)
+
+
 def load_avatar(path: str | Path) -> Avatar:
     """The avatar in `path`, or a bundled presenter by name; "bundled" is the first of those.
 
     Raises PackageError. A bundled presenter is named as its file is, whatever the file says.
     """
-    name = bundled_name(path)
-    if name is None:
-        return _decode(Path(path), _read_file(path))
-    with bundled_file(name) as file:
-        return replace(_decode(file, read_package(file)), name=name)
+    return _loaded(path, _decode)
 
 
 def load_cover(path: str | Path) -> Cover:
@@ -123,11 +122,15 @@ def load_cover(path: str | Path) -> Cover:
 
     Raises PackageError.
     """
+    return _loaded(path, _cover)
+
+
+def _loaded(path: str | Path, decode: Callable[[Path, Package], _Loaded]) -> _Loaded:
     name = bundled_name(path)
     if name is None:
-        return _cover(Path(path), _read_file(path))
+        return decode(Path(path), _read_file(path))
     with bundled_file(name) as file:
-        return replace(_cover(file, read_package(file)), name=name)
+        return replace(decode(file, read_package(file)), name=name)
 
 
 def _read_file(path: str | Path) -> Package:
