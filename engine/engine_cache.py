@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.avatar import Avatar
+from engine.cache_folder import CACHE_VARIABLE, cache_folder
 from engine.errors import RunnerError
 
-CACHE_VARIABLE = "AVATARCAST_CACHE"
 ANY_GPU = "any of its compute capability"
 _MAX_HEADER_BYTES = 64 * 1024
 
@@ -51,13 +51,6 @@ class StoredEngine:
     key: EngineKey
     facts: dict[str, Any]  # when and with what it was built
     engine: bytes
-
-
-def cache_folder() -> Path:
-    """Where engines are kept: $AVATARCAST_CACHE, or the user's cache folder."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(chosen) if chosen else base / "avatarcast"
 
 
 def engine_path(avatar: Avatar, target: str, compute_capability: str) -> Path:

@@ -18,6 +18,9 @@ from engine.runner import Array, TensorSpec, allocate, check_feed
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 VERSION: str = onnxruntime.__version__
+# Windows knows only this call; elsewhere engine.library_reporting has done it, unless whoever imports us
+# imported ONNX Runtime first.
+onnxruntime.disable_telemetry_events()
 _ERRORS_ONLY = 3  # of ONNX Runtime's log levels
 _DTYPES: Mapping[str, str] = {  # ONNX Runtime's name -> NumPy's
     "tensor(float)": "float32",

@@ -12,7 +12,8 @@ from time import perf_counter
 from typing import Any
 
 from engine.avatar import Avatar
-from engine.engine_cache import EngineKey, cache_folder, engine_path, load, store
+from engine.cache_folder import cache_folder
+from engine.engine_cache import EngineKey, engine_path, load, store
 from engine.errors import RunnerError, SettingsError
 from engine.runner import denoiser_inputs, denoiser_outputs
 from engine.runners import TENSORRT

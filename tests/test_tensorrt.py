@@ -19,6 +19,7 @@ import torch
 
 from engine import engine_cache, runner_trt, trt_build
 from engine.avatar import Avatar, load_avatar
+from engine.cache_folder import CACHE_VARIABLE
 from engine.cli import main
 from engine.engine_cache import ANY_GPU, EngineKey
 from engine.errors import RunnerError, SettingsError
@@ -41,7 +42,7 @@ needs_rtx = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An engine cache of the test's own."""
-    monkeypatch.setenv(engine_cache.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
