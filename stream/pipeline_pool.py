@@ -23,6 +23,7 @@ class PipelinePool:
     def __init__(self, factory: Callable[[], FramePipeline]) -> None:
         self._factory = factory
         self._spare: FramePipeline | None = None
+        self._returning = asyncio.Lock()  # held while one is made ready: nothing is shared before it is
         self._closed = False
 
     async def warm(self) -> str:
@@ -33,30 +34,35 @@ class PipelinePool:
 
     async def acquire(self) -> FramePipeline:
         """The spare one, or a new one. What the factory raises is passed on."""
-        if self._spare is not None:
+        async with self._returning:  # a reset takes milliseconds, building takes seconds
             spare, self._spare = self._spare, None
-            return spare
-        return await asyncio.to_thread(self._factory)
+        return await asyncio.to_thread(self._factory) if spare is None else spare
 
     async def release(self, pipeline: FramePipeline, reusable: bool) -> None:
         """Take a pipeline back: it becomes the spare, reset, or is closed. No thread may still use it."""
-        if reusable and self._spare is None and not self._closed:
-            self._spare = pipeline  # before the await: two sessions may end together
-            try:
-                await asyncio.to_thread(pipeline.reset)
+        async with self._returning:
+            if reusable and self._spare is None and not self._closed and await _is_reset(pipeline):
+                self._spare = pipeline  # from here on it may be handed out
                 return
-            except Exception:  # a pipeline that cannot be reset is not worth keeping, whatever the reason
-                logger.exception("the pipeline could not be reset; it is closed instead")
-                if self._spare is pipeline:
-                    self._spare = None
         await asyncio.to_thread(pipeline.close)
 
     async def close(self) -> None:
         """Close the spare; those still handed out are closed as they come back."""
         self._closed = True
-        if self._spare is not None:
+        async with self._returning:
             spare, self._spare = self._spare, None
+        if spare is not None:
             await asyncio.to_thread(spare.close)
+
+
+async def _is_reset(pipeline: FramePipeline) -> bool:
+    """Whether it now is as if new."""
+    try:
+        await asyncio.to_thread(pipeline.reset)
+    except Exception:  # a pipeline that cannot be reset is not worth keeping, whatever the reason
+        logger.exception("the pipeline could not be reset; it is closed instead")
+        return False
+    return True
 
 
 class PipelinePools:
