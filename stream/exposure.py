@@ -50,7 +50,14 @@ def add_exposure_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--behind-proxy",
         action="store_true",
-        help="a proxy in front does TLS, passes on Host and sets X-Forwarded-For; a token is needed",
+        help="a proxy on this machine does TLS, passes on Host and sets X-Forwarded-For; a token is needed",
+    )
+    parser.add_argument(
+        "--trusted-proxy",
+        action="append",
+        metavar="ADDRESS",
+        help="the same for a proxy elsewhere: its address, or a network as in 10.0.0.0/24, whose word on who "
+        "its clients are is believed; may be given several times",
     )
     parser.add_argument(
         "--ice-server",
@@ -72,16 +79,25 @@ def add_exposure_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_exposure(args: argparse.Namespace) -> Exposure:
     """Raises SettingsError where the options contradict each other or leave the server open."""
+    from stream.client_address import THIS_MACHINE, read_proxy
     from stream.security import Access, is_loopback
 
     tls = _tls(args.tls_cert, args.tls_key)
     token = _token(args.token_file)
-    if not is_loopback(args.host) and tls is None and not args.behind_proxy:
+    proxies = tuple(read_proxy(text) for text in args.trusted_proxy or ())
+    if args.behind_proxy:
+        if not is_loopback(args.host) and not proxies:
+            raise SettingsError(
+                f"--host {args.host} is for a proxy on another machine, and --behind-proxy believes those on "
+                "this one; name yours with --trusted-proxy ADDRESS"
+            )
+        proxies += THIS_MACHINE
+    if not is_loopback(args.host) and tls is None and not proxies:
         raise SettingsError(
             f"--host {args.host} can be reached from other machines, and camera streams must not travel "
-            "without TLS; use 127.0.0.1, give --tls-cert and --tls-key, or --behind-proxy if a proxy does TLS"
+            "without TLS; use 127.0.0.1, give --tls-cert and --tls-key, or --trusted-proxy where one does TLS"
         )
-    reached = args.behind_proxy or not is_loopback(args.host)
+    reached = bool(proxies) or not is_loopback(args.host)
     if reached and token is None:
         raise SettingsError(
             "others can reach this server, so it needs a token; write one to a file for --token-file, "
@@ -93,9 +109,7 @@ def read_exposure(args: argparse.Namespace) -> Exposure:
             "--ice-server is of no use to a server that only this machine reaches; leave it out, "
             "or let others reach it with --host or --behind-proxy"
         )
-    return Exposure(
-        Access(token, loopback_only=not reached, behind_proxy=args.behind_proxy), ice_servers, tls
-    )
+    return Exposure(Access(token, loopback_only=not reached, proxies=proxies), ice_servers, tls)
 
 
 def _token(path: str | None) -> str | None:

@@ -14,11 +14,14 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from stream.client_address import Network, client_key
 from stream.negotiation import RequestRefused
 
 OFFER_COST = 5.0  # an offer is parsed, and ports are opened for it
 WRONG_TOKEN_COST = 20.0
 MAX_PEERS = 4_096  # whose rates are remembered
+# Two of one of these, and a proxy in front may have judged by the other one (RFC 9110 section 5.3).
+SINGLE_FIELDS = ("Host", "Origin", "Authorization", "Content-Type", "Content-Encoding")
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -49,7 +52,7 @@ class Access:
 
     token: str | None = field(default=None, repr=False)  # None: asked of nobody
     loopback_only: bool = True  # refuse other Host names, and send no packet off this machine
-    behind_proxy: bool = False  # the peer is whom the last X-Forwarded-For names
+    proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For is believed
     requests_per_s: float = 20.0  # of one peer, in the long run
     burst: float = 200.0  # requests of one peer at once
 
@@ -108,10 +111,14 @@ class Gate:
         self._rates = RateLimiter(access.requests_per_s, access.burst)
 
     def check(self, request: web.Request, rule: Rule, now_s: float) -> None:
-        """Raises RequestRefused (401, 403, 415, 429). now_s: of any clock that never runs backwards."""
+        """Raises RequestRefused (400, 401, 403, 415, 429). now_s: of any clock that never runs backwards."""
         token = self._access.token
+        for name in SINGLE_FIELDS:
+            if len(request.headers.getall(name, ())) > 1:
+                raise RequestRefused(400, f"the request has more than one {name}; one is read")
         self._check_source(request, rule.from_anywhere and token is not None)
-        key = peer_key(request, self._access.behind_proxy)
+        forwarded = request.headers.getall("X-Forwarded-For", ())
+        key = client_key(request.remote or "", forwarded, self._access.proxies)
         wait_s = self._rates.take(key, rule.cost, now_s)
         if wait_s:
             seconds = str(int(wait_s) + 1)
@@ -157,19 +164,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def peer_key(request: web.Request, behind_proxy: bool) -> str:
-    """Whose rate a request counts against: an IPv4 address, or the /64 that one IPv6 household has."""
-    text = request.remote or ""
-    if behind_proxy:  # the last one is the proxy's own word; those before it are anybody's
-        text = request.headers.get("X-Forwarded-For", text).rpartition(",")[2].strip()
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return "unknown"
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
-    return str(address)

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from engine.errors import BusyError, SettingsError
+from stream.client_address import THIS_MACHINE
 from stream.command import add_arguments, run
 from stream.exposure import TOKEN_VARIABLE, Exposure, listen, read_exposure
 
@@ -140,8 +141,8 @@ def test_other_machines_need_tls_and_a_token(host: str, token_file: str, tls_fil
     with pytest.raises(SettingsError, match=r"needs a token; .*--token-file"):
         exposure("--host", host, *tls)
     with pytest.raises(SettingsError, match=r"needs a token"):
-        exposure("--host", host, "--behind-proxy")
-    for words in (tls, ("--behind-proxy",)):
+        exposure("--host", host, "--trusted-proxy", "192.0.2.7")
+    for words in (tls, ("--trusted-proxy", "192.0.2.7")):
         found = exposure("--host", host, *words, *token)
         assert not found.access.loopback_only
         assert found.access.token == TOKEN
@@ -160,8 +161,20 @@ def test_a_proxy_on_this_machine_brings_others(token_file: str) -> None:
     with pytest.raises(SettingsError, match="needs a token"):
         exposure("--behind-proxy")
     access = exposure("--behind-proxy", "--token-file", token_file).access
-    assert access.behind_proxy
+    assert access.proxies == THIS_MACHINE
     assert not access.loopback_only
+
+
+def test_a_proxy_elsewhere_is_named(token_file: str) -> None:
+    """Else anybody who reaches the port could say who they are."""
+    reached = ("--host", "0.0.0.0", "--token-file", token_file)
+    with pytest.raises(SettingsError, match="name yours with --trusted-proxy"):
+        exposure(*reached, "--behind-proxy")
+    access = exposure(*reached, "--trusted-proxy", "10.0.0.7", "--trusted-proxy", "10.1.0.0/16").access
+    assert [str(network) for network in access.proxies] == ["10.0.0.7/32", "10.1.0.0/16"]
+    assert not access.loopback_only
+    with pytest.raises(SettingsError, match=r"--trusted-proxy '10\.1'"):
+        exposure(*reached, "--trusted-proxy", "10.1")
 
 
 def test_a_token_from_the_environment(token_file: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,13 @@ async def test_sizes(port: int) -> None:
     assert b" 400 " in await said(port, head(path="/" + 100_000 * "x"))
 
 
+@pytest.mark.parametrize("name", ["Host", "Authorization"])
+async def test_a_field_that_comes_twice(port: int, name: str) -> None:
+    """Which one a proxy in front went by, nobody knows."""
+    twice = head("/healthz", "GET").replace(b"\r\n", f"\r\n{name}: evil.example\r\n".encode(), 1)
+    assert re.match(rb"HTTP/1\.\d 400 ", await said(port, twice))
+
+
 ODD = {
     "token in no text": head(Authorization="Bearer \xff\xfe"),
     "origin in no text": head(Origin="https://\xff"),

@@ -13,11 +13,13 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from engine.errors import SettingsError
+from stream.client_address import THIS_MACHINE, Network, client_key, read_proxy
 from stream.ice_servers import CREDENTIALS_LIFETIME_S, IceServers
 from stream.negotiation import RequestRefused
-from stream.security import Access, Gate, RateLimiter, Refused, Rule, is_loopback, peer_key
+from stream.security import Access, Gate, RateLimiter, Refused, Rule, is_loopback
 
 TOKEN = "correct horse battery staple"
 NOW_S = 1_000.0
@@ -116,23 +118,74 @@ def test_packed_bodies_are_not_unpacked() -> None:
     assert refused.status == 415
 
 
+HERE = THIS_MACHINE
+TEN = (read_proxy("10.0.0.0/8"), read_proxy("2001:db8:f::/48"))
+
+
 @pytest.mark.parametrize(
-    ("peer", "forwarded", "behind_proxy", "key"),
+    ("peer", "forwarded", "proxies", "key"),
     [
-        ("192.0.2.1", None, False, "192.0.2.1"),
-        ("192.0.2.1", "203.0.113.9", False, "192.0.2.1"),  # anybody can write this
-        ("127.0.0.1", "203.0.113.9", True, "203.0.113.9"),
-        ("127.0.0.1", "10.0.0.1, 203.0.113.9", True, "203.0.113.9"),
-        ("127.0.0.1", None, True, "127.0.0.1"),
-        ("127.0.0.1", "nonsense", True, "unknown"),
-        ("2001:db8:1:2:3:4:5:6", None, False, "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", None, False, "fe80::/64"),
-        ("::ffff:192.0.2.1", None, False, "192.0.2.1"),
+        ("192.0.2.1", [], (), "192.0.2.1"),
+        ("192.0.2.1", ["203.0.113.9"], (), "192.0.2.1"),  # anybody can write this
+        ("192.0.2.1", ["203.0.113.9"], HERE, "192.0.2.1"),  # came past the proxy
+        ("127.0.0.1", ["203.0.113.9"], HERE, "203.0.113.9"),
+        ("127.0.0.1", ["10.0.0.1, 203.0.113.9"], HERE, "203.0.113.9"),
+        ("127.0.0.1", ["10.0.0.1", "203.0.113.9"], HERE, "203.0.113.9"),  # the proxy's own line is the last
+        ("127.0.0.1", ["198.51.100.1, 203.0.113.9, 10.1.1.1"], HERE + TEN, "203.0.113.9"),
+        ("10.0.0.7", ["198.51.100.1", "203.0.113.9 ,10.1.1.1 , "], TEN, "203.0.113.9"),
+        ("10.0.0.7", ["10.2.2.2, 10.1.1.1"], TEN, "10.2.2.2"),  # a client within the proxies' network
+        ("2001:db8:f::1", ["203.0.113.9"], TEN, "203.0.113.9"),
+        ("::ffff:10.0.0.7", ["203.0.113.9"], TEN, "203.0.113.9"),  # of a socket for both kinds
+        ("127.0.0.1", ["203.0.113.9:4411"], HERE, "203.0.113.9"),
+        ("127.0.0.1", ["[2001:db8:1:2:3:4:5:6]:4411"], HERE, "2001:db8:1:2::/64"),
+        ("127.0.0.1", ["[2001:db8:1:2:3:4:5:6]"], HERE, "2001:db8:1:2::/64"),
+        ("127.0.0.1", ["2001:db8:1:2:3:4:5:6"], HERE, "2001:db8:1:2::/64"),
+        ("127.0.0.1", [], HERE, "127.0.0.1"),
+        ("127.0.0.1", ["nonsense"], HERE, "unknown"),
+        ("127.0.0.1", ["203.0.113.9, unknown"], HERE, "unknown"),  # not whom anybody wrote before it
+        ("2001:db8:1:2:3:4:5:6", [], (), "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", [], (), "fe80::/64"),
+        ("::ffff:192.0.2.1", [], (), "192.0.2.1"),
     ],
 )
-def test_whose_rate_counts(peer: str, forwarded: str | None, behind_proxy: bool, key: str) -> None:
-    fields = {} if forwarded is None else {"X_Forwarded_For": forwarded}
-    assert peer_key(request(peer=peer, **fields), behind_proxy) == key
+def test_whose_rate_counts(peer: str, forwarded: list[str], proxies: tuple[Network, ...], key: str) -> None:
+    assert client_key(peer, forwarded, proxies) == key
+
+
+@pytest.mark.parametrize("text", ["", "proxy.example", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.1:80"])
+def test_proxies_that_are_none(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"--trusted-proxy .*10\.0\.0\.0/24"):
+        read_proxy(text)
+
+
+def repeated(*fields: tuple[str, str], peer: str = "127.0.0.1") -> web.Request:
+    """A request whose fields may come more than once."""
+    transport = Mock()
+    transport.get_extra_info = lambda name, default=None: (peer, 50_000) if name == "peername" else default
+    return make_mocked_request("POST", "/api/sessions", headers=CIMultiDict(fields), transport=transport)
+
+
+def test_guesses_count_against_the_true_client() -> None:
+    """A second X-Forwarded-For line, as HAProxy adds it, is read; and ports are no clients of their own."""
+    gate = Gate(Access(token=TOKEN, loopback_only=False, proxies=HERE, requests_per_s=0.01, burst=100.0))
+
+    def guess(number: int, client: str) -> int:
+        spoofed = ("X-Forwarded-For", f"10.1.0.{number}")
+        refused = refusal(gate, repeated(("Host", "a.example"), spoofed, ("X-Forwarded-For", client)))
+        assert refused is not None
+        return refused.status
+
+    assert [guess(number, "203.0.113.8") for number in range(40)].count(429) == 35
+    assert [guess(number, f"198.51.100.9:{number + 1}") for number in range(40)].count(429) == 35
+    assert [guess(number, f"198.51.100.{number + 10}:443") for number in range(40)].count(429) == 0
+
+
+@pytest.mark.parametrize("name", ["Host", "Origin", "Authorization", "Content-Type", "Content-Encoding"])
+def test_a_field_that_decides_comes_once(name: str) -> None:
+    twice = [("Host", "127.0.0.1"), (name, "127.0.0.1"), *([] if name == "Host" else [(name, "x")])]
+    refused = refusal(Gate(Access()), repeated(*twice))
+    assert refused is not None
+    assert (refused.status, name in str(refused)) == (400, True)
 
 
 def test_a_burst_and_then_the_rate() -> None:
