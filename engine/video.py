@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import VideoError
+from engine.film import file_url, open_film, unreadable
 from engine.video_audio import AudioTrack
 from engine.xmp import XMP_SUFFIXES, append_source_type
 
@@ -53,21 +54,15 @@ class VideoInfo:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """The open container; whatever goes wrong inside becomes a one-line VideoError."""
-    if not path.is_file():
-        raise VideoError(f"{path}: no such file; give the path of a video file")
-    if path.stat().st_size == 0:
-        raise VideoError(f"{path}: the file is empty; record or copy it again")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
-                raise VideoError(f"{path}: no picture in it, only {kinds}; give a file with a video stream")
-            container.streams.video[0].thread_type = "AUTO"
+    with open_film(path) as container:
+        if not container.streams.video:
+            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
+            raise VideoError(f"{path}: no picture in it, only {kinds}; give a file with a video stream")
+        container.streams.video[0].thread_type = "AUTO"
+        try:
             yield container
-    except (av.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        cure = "export it as MP4 (H.264) and try again"
-        raise VideoError(f"{path}: not readable as video ({reason}); {cure}") from error
+        except (av.FFmpegError, OSError) as error:
+            raise unreadable(path, error) from error
 
 
 def _upright(frame: Any) -> Image:
@@ -162,7 +157,7 @@ class VideoWriter:
         self._container: Any = None
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._container = av.open(str(self._temporary), "w")
+            self._container = av.open(file_url(self._temporary), "w")
             if comment:
                 self._container.metadata["comment"] = comment
             if source_type:  # Matroska keeps it as a tag; the others want XMP, see close()
@@ -175,6 +170,9 @@ class VideoWriter:
             self._stream.codec_context.time_base = self._time_base
             if audio_from is not None:
                 self._audio = AudioTrack.of(Path(audio_from), self._container)
+        except VideoError:  # of the file with the sound
+            self.abort()
+            raise
         except (av.FFmpegError, OSError, ValueError) as error:
             self.abort()
             cure = "choose a writable .mp4 or .mkv path"

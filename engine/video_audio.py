@@ -9,7 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import av
+from engine.film import open_film
 
 _COPIED = {  # codecs that players expect in each container
     ".mp4": {"aac", "mp3", "ac3", "eac3"},
@@ -24,8 +24,8 @@ class AudioTrack:
 
     @classmethod
     def of(cls, source: Path, output: Any) -> AudioTrack | None:
-        """None if the source has no sound."""
-        container = av.open(str(source))
+        """None if the source has no sound. Raises VideoError."""
+        container = open_film(source)
         if not container.streams.audio:
             container.close()
             return None

@@ -30,6 +30,7 @@ Progress = Callable[[int, int], None]  # frames done, frames in all (an estimate
 
 _COUNT_EVERY = 10  # frames between two looks for other people
 _MAX_S = 600.0  # tracking takes about twice as long as the footage lasts, and a minute of it is enough
+_MAX_FRAMES = round(_MAX_S * 240)  # what is kept of each is little, but a file may hold any number of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,11 @@ def _track(
     landmarks: list[Landmarks] = []
     stats: list[FrameStats] = []
     for frame, change, cut in _watched(read_frames(path)):
+        if frame.time_s > _MAX_S or frame.index >= _MAX_FRAMES:
+            raise FootageError(
+                f"{path}: more than {_MAX_S / 60:.0f} minutes or {_MAX_FRAMES:,} frames, though it says "
+                f"{info.duration_s:.0f} s: cut out the best half minute and export it anew"
+            )
         if cut:
             tracker.reset()
         found = _with_chest(tracker.track(frame.rgb, int(frame.time_s * 1e9)), frame.rgb, chest)

@@ -23,6 +23,7 @@ from engine.avatar import Avatar, load_avatar
 from engine.bundled import BUNDLED, avatar_help
 from engine.disclosure import COMMENT, SOURCE_TYPE
 from engine.errors import AvatarcastError, VideoError
+from engine.film import file_url
 from engine.pipeline import PipelineConfig
 from engine.video import VideoWriter, probe
 from stream.aiortc_tuning import gather_on_loopback
@@ -48,8 +49,8 @@ async def call(driver: Path, out: Path, avatar: Avatar, config: PipelineConfig) 
     gather_on_loopback()
     local = RTCConfiguration(iceServers=[])
     presenter, bot = RTCPeerConnection(local), RTCPeerConnection(local)
-    clip = MediaPlayer(str(driver)).video
-    assert clip is not None  # probe() has found a picture
+    clip = MediaPlayer(file_url(driver)).video
+    assert clip is not None  # probe() has read a picture of it
     ended = asyncio.Event()
     clip.on("ended", ended.set)
     played = asyncio.create_task(ended.wait())

@@ -18,6 +18,7 @@ from typing import Any
 import av
 
 from engine.errors import SettingsError, VideoError
+from engine.film import open_film, unreadable
 
 WIDTH_PX, HEIGHT_PX = 640, 480  # asked of a webcam: what trackers need, and what every one can do
 MAX_INDEX = 99
@@ -60,9 +61,8 @@ def open_source(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Iterator[av.VideoFrame]]:
     """The frames, as they come; those of a file at its own pace. Raises VideoError, one line, also midway."""
-    options = {"framerate": f"{fps:g}", "video_size": f"{WIDTH_PX}x{HEIGHT_PX}"} if source.form else {}
     try:
-        with av.open(source.name, format=source.form, options=options) as container:
+        with _opened(source, fps) as container:
             if not container.streams.video:
                 raise VideoError(f"{source.name}: no picture in it; give a file with a video stream")
             yield _live(container, sleep) if source.form else _paced(container, now_s, sleep)
@@ -71,6 +71,13 @@ def open_source(
         ValueError,
     ) as error:  # PyAV: FFmpegErrors are OSErrors; ValueError: no such capture here
         raise VideoError(_reason(source, error)) from error
+
+
+def _opened(source: Source, fps: float) -> Any:
+    if source.form is None:
+        return open_film(source.name)
+    options = {"framerate": f"{fps:g}", "video_size": f"{WIDTH_PX}x{HEIGHT_PX}"}
+    return av.open(source.name, format=source.form, options=options)
 
 
 def _live(container: Any, sleep: Callable[[float], None]) -> Iterator[av.VideoFrame]:
@@ -100,7 +107,7 @@ def _reason(source: Source, error: Exception) -> str:
     """What is wrong and what to do, in one line."""
     number = getattr(error, "errno", None)
     if source.form is None:
-        return f"{source.name}: not readable as video ({error}); export it as MP4 (H.264) and try again"
+        return str(unreadable(source.name, error))
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return f"webcam {source.name}: not there; plug one in, or name another with --device"
     if number == errno.EBUSY:

@@ -305,10 +305,10 @@ def test_what_is_no_video_is_refused_at_once(
     assert "\n" not in str(caught.value)
 
 
-def test_a_photograph_is_too_short(pictures: list[Image], tmp_path: Path, tracker: EveryFrameTracker) -> None:
+def test_a_photograph_is_no_film(pictures: list[Image], tmp_path: Path, tracker: EveryFrameTracker) -> None:
     path = tmp_path / "me.png"
     cv2.imwrite(str(path), pictures[0][..., ::-1])
-    with pytest.raises(FootageError, match=r"wanted 8 s or more"):
+    with pytest.raises(VideoError, match=r"me\.png: no film of a kind that is read"):
         load_footage([path], tracker)
 
 

@@ -22,6 +22,7 @@ from benchmarks.presenter.gestures import window
 from benchmarks.presenter.performance import FRAME_RATE_HZ
 from benchmarks.presenter.script import SCRIPTS, Act
 from benchmarks.presenter.speech import RECORDINGS, read_recording
+from engine.film import file_url
 
 SOUND_RATE_HZ = 48_000
 SPEECH_LEVEL = 0.08  # root mean square of every stretch, of full scale
@@ -74,7 +75,7 @@ def assemble(frames: list[Path], sound: npt.NDArray[np.float32] | None, target: 
     """
     form = FORMATS[target.suffix]
     unfinished = target.with_name(f"unfinished_{target.name}")
-    with av.open(str(unfinished), "w") as container:
+    with av.open(file_url(unfinished), "w") as container:
         video = container.add_stream(
             form.video, rate=FRAME_RATE_HZ, options={"crf": str(crf), **form.options}
         )

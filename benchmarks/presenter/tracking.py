@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import mediapipe as mp
 import numpy as np
@@ -19,6 +18,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.signal import savgol_filter
 
 from benchmarks.presenter.performance import ARKIT_NAMES, Array
+from engine.film import open_film
 
 # Hand landmark indices: (base, middle, far, tip) joint of thumb, index, middle, ring and little finger.
 FINGER_JOINTS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
@@ -188,7 +188,7 @@ def track_clip(
     times: list[float] = []
     tracker = ClipTracker(face_model)
     try:
-        with av.open(str(clip)) as container:
+        with open_film(clip) as container:
             for frame in container.decode(video=0):
                 rgb = frame.to_ndarray(format="rgb24")
                 if crop is not None:
