@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import aioice
@@ -104,10 +105,16 @@ class Restart:
         return "\r\n".join([*lines, "a=end-of-candidates", ""])
 
 
-async def restart(transport: RTCIceTransport, remote: Fragment, ice_servers: list[RTCIceServer]) -> Restart:
+async def restart(
+    transport: RTCIceTransport,
+    remote: Fragment,
+    ice_servers: list[RTCIceServer],
+    prepare: Callable[[RTCIceGatherer], None],
+) -> Restart:
     """Begin an ICE restart. The old path carries the media until the new one does, or for good.
 
-    Raises RequestRefused (422) where the connection is not up, or the fragment has no credentials.
+    prepare: gets the new end before it opens its sockets. Raises RequestRefused (422) where the connection is
+    not up, or the fragment has no credentials.
     """
     if remote.username is None or remote.password is None:
         raise RequestRefused(422, "an ICE restart needs ice-ufrag and ice-pwd in the fragment")
@@ -116,6 +123,7 @@ async def restart(transport: RTCIceTransport, remote: Fragment, ice_servers: lis
             422, f"ICE is {transport.state}, a restart needs a live path: send a new offer to resume instead"
         )
     gatherer = RTCIceGatherer(ice_servers)
+    prepare(gatherer)
     await gatherer.gather()
     fresh, old = gatherer._connection, transport._connection
     fresh.ice_controlling = old.ice_controlling

@@ -15,6 +15,7 @@ import aioice
 from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
+    RTCIceGatherer,
     RTCIceTransport,
     RTCPeerConnection,
     RTCSessionDescription,
@@ -24,6 +25,7 @@ from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
 
 from stream import ice
 from stream.aiortc_tuning import encode_cleanly, prefer_codec, receive_promptly, report_steadily
+from stream.datagram_filter import filter_datagrams
 from stream.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
 from stream.ice_servers import IceServers
 from stream.negotiation import RequestRefused, accept_offer, make_answer, without_foreign_candidates
@@ -41,6 +43,7 @@ class PeerConfig:
     """How to answer."""
 
     encoder: EncoderChoice
+    dropped: Callable[[str], None]  # gets the reason for each datagram that is left out
     loopback_only: bool = True  # send no packet off this machine
     ice_servers: IceServers = field(default_factory=IceServers)
 
@@ -93,6 +96,7 @@ class Peer:
         if self._config.loopback_only:
             sdp = without_foreign_candidates(sdp)
         await accept_offer(self._connection, sdp)
+        self._guard(self._transport().iceGatherer)
         for transceiver in self._connection.getTransceivers():
             receive_promptly(transceiver.receiver)
             if transceiver.kind == "audio" and takes_camera:
@@ -137,7 +141,7 @@ class Peer:
             raise RequestRefused(422, "an ICE restart is going on; wait for its end")
         fragment = ice.read_fragment(sdpfrag, self._config.loopback_only)
         servers = self._config.ice_servers.for_aiortc(time())
-        self._restart = await ice.restart(self._transport(), fragment, servers)
+        self._restart = await ice.restart(self._transport(), fragment, servers, self._guard)
         return self._restart.fragment(self._connection.localDescription.sdp)
 
     async def link(self) -> Link:
@@ -187,6 +191,9 @@ class Peer:
             logger.error("a peer connection did not close in %.0f s", CLOSE_LIMIT_S)
         elif error := self._hanging_up.exception():  # aiortc fails to close what it half built
             logger.error("a peer connection could not be closed", exc_info=error)
+
+    def _guard(self, gatherer: RTCIceGatherer) -> None:
+        filter_datagrams(gatherer, self._config.dropped)
 
     def _transport(self) -> RTCIceTransport:
         """All sections are bundled: they share one."""

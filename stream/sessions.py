@@ -19,6 +19,7 @@ from aiortc import RTCSessionDescription
 from stream.aiortc_tuning import gather_on_loopback
 from stream.avatars import Avatars
 from stream.capacity import Capacity
+from stream.datagram_filter import parse_without_surprise
 from stream.encoders import EncoderChoice, choose_encoder
 from stream.ice_servers import IceServers
 from stream.logs import about_session
@@ -51,6 +52,7 @@ class SessionRegistry:
 
     def __init__(self, avatars: Avatars, config: RegistryConfig | None = None) -> None:
         gather_on_loopback()
+        parse_without_surprise()
         self.avatars = avatars
         self.config = config or RegistryConfig()
         self.encoder: EncoderChoice = choose_encoder()
@@ -91,7 +93,9 @@ class SessionRegistry:
                     raise RequestRefused(409, f"the name {request.name!r} is taken; choose another")
                 return await self.resume(session.id, request)  # as OBS does: it connects anew
         self._make_room()
-        peers = PeerConfig(self.encoder, self.config.loopback_only, self.config.ice_servers)
+        peers = PeerConfig(
+            self.encoder, self.telemetry.datagram_dropped, self.config.loopback_only, self.config.ice_servers
+        )
         session = Session(
             self.avatars, self._pools, peers, self.config.limits, request, self.telemetry, self._forget
         )

@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from stream.datagram_filter import REASONS
 from stream.metrics import RateMeter, RenderReport
 
 # From a stage of 1 ms to a frame of half a second; 0.033 and 0.040 are the frame times of 30 and 25 Hz.
@@ -43,6 +44,9 @@ class Telemetry:
         self._rendered = counter("frames_rendered", "Pictures of the avatar handed to an encoder.")
         self._failed = counter("frames_failed", "Camera frames on which the pipeline raised an error.")
         self._dropped = counter("frames_dropped", "Frames left out because a newer one was there.")
+        self._datagrams = counter("datagrams_dropped", "Datagrams left out of a call, by reason.", ["reason"])
+        for reason in REASONS:  # told from the start, so that an alert sees the first one rise
+            self._datagrams.labels(reason)
         self._stage = histogram("stage_seconds", "Time of one stage of one frame.", ["stage"])
         self._queue_age = histogram("queue_age_seconds", "From decoded to taken up by the renderer.")
         self._server = histogram("server_seconds", "From decoded to handed to the encoder.")
@@ -107,6 +111,10 @@ class Telemetry:
     def frames_dropped(self, count: int) -> None:
         """So many frames more were left out because newer ones were there."""
         self._dropped.inc(count)
+
+    def datagram_dropped(self, reason: str) -> None:
+        """A datagram was left out. reason: one of stream.datagram_filter.REASONS."""
+        self._datagrams.labels(reason).inc()
 
     def exposition(self, now_ns: int) -> tuple[bytes, str]:
         """The answer to a scrape: body and content type."""
