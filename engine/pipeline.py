@@ -21,13 +21,14 @@ from engine.detail import with_detail
 from engine.guidance import GUIDANCE_CHANNELS, GuidancePainter
 from engine.landmarks import Landmarks
 from engine.motion import Neutral, build_neutral, motion_of
+from engine.planes import to_picture, to_planes
 from engine.prior import KeyImage, Prior, PriorBuilder
 from engine.retarget import Retargeter, Support
 from engine.runner import Runner
 from engine.runners import choose_runner
 from engine.sampler import check_steps, sample
 from engine.stages import Clock, StageClock
-from engine.temporal_cache import PREVIOUS_WEIGHT, CacheConfig, TemporalCache
+from engine.temporal_cache import CacheConfig, TemporalCache, warm_start
 from engine.torso import TorsoModel
 
 if TYPE_CHECKING:
@@ -220,15 +221,9 @@ class Pipeline:
         prior = self._prior.build(target)
         previous = self._cache.previous(target)
         fresh = self._cache.jumped(target)
-        warm = (
-            prior.rgb
-            if previous is None
-            else cv2.addWeighted(prior.rgb, 1 - PREVIOUS_WEIGHT, previous, PREVIOUS_WEIGHT, 0)
-        )
         noise = self._cache.noise(target)
-        _to_planes(prior.rgb, self._feed["prior"])
-        start = np.empty_like(noise)
-        _to_planes(np.asarray(warm, np.uint8), start)
+        to_planes(prior.rgb[None], self._feed["prior"])
+        start = to_planes(warm_start(prior.rgb, previous)[None])
         clock.end("warp")
         clean = sample(self._denoise, start, noise, self._config.steps, fresh)
         clock.end("denoise")
@@ -246,8 +241,7 @@ class Pipeline:
     def _compose(self, clean: FloatArray, prior: Prior) -> None:
         """Lays the person over the avatar's own background; away from the person the plate stays as it is."""
         matte = prior.matte
-        painted = np.clip(clean[0].transpose(1, 2, 0) * np.float32(127.5) + np.float32(128), 0, 255)
-        picture = np.clip(with_detail(np.ascontiguousarray(painted, np.uint8), prior.rgb), 0, 255)
+        picture = np.clip(with_detail(to_picture(clean[0]), prior.rgb), 0, 255)
         reach = max(3, self.size // 36) | 1  # further out the network paints a haze: 0.1 dB on the presenter
         near = np.minimum(cv2.blur(matte, (reach, reach)) * np.float32(3), 1)[..., None]
         picture = self._plate + (picture - self._plate) * near
@@ -270,9 +264,3 @@ class Pipeline:
         return Rendered(
             self._picture, found, self._calibrating, reused, clock.stage_ms, landmarks, self._target
         )
-
-
-def _to_planes(rgb: U8Image, planes: FloatArray) -> None:
-    """(S, S, 3) uint8 into (1, 3, S, S) float32, [-1, 1]."""
-    np.multiply(rgb.transpose(2, 0, 1), np.float32(1 / 127.5), out=planes[0])
-    planes -= np.float32(1)

@@ -36,6 +36,13 @@ class CacheConfig:
     pose_gate: bool = True
 
 
+def warm_start(prior: U8Image, previous: U8Image | None) -> U8Image:
+    """Where denoising starts: the prior with a share of the previous picture, all (S, S, 3) uint8."""
+    if previous is None:
+        return prior
+    return np.asarray(cv2.addWeighted(prior, 1 - PREVIOUS_WEIGHT, previous, PREVIOUS_WEIGHT, 0), np.uint8)
+
+
 class TemporalCache:
     """State carried between the frames of one session."""
 

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from engine.denoiser import Denoiser
 from engine.errors import RunnerError, SettingsError
+from engine.planes import to_picture
 from engine.sampler import STEADY_LEVEL
 from export.adversary import PatchCritic, critic_loss, deception_loss
 from export.checkpoint import load_state, save_state
@@ -236,7 +237,7 @@ class Distiller:
             inputs = (self._tensor(array[index : index + 1]) for array in arrays)
             made = network(*inputs).clamp(-1, 1)[0].cpu().numpy()
             psnr_db.append(10 * math.log10(4.0 / max(float(((made - clean) ** 2).mean()), 1e-9)))
-            sharpness.append(fine_power(_picture(made)) / fine_power(_picture(clean)))
+            sharpness.append(fine_power(to_picture(made)) / fine_power(to_picture(clean)))
         return Quality(float(np.mean(psnr_db)), float(np.mean(sharpness)))
 
     def _keep_if_better(self, validation: Batch, of_teacher: Quality) -> None:
@@ -287,8 +288,3 @@ def _placed(network: Denoiser, device: torch.device) -> Denoiser:
     network.to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
-
-
-def _picture(planes: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(3, S, S), [-1, 1] to (S, S, 3) uint8."""
-    return np.ascontiguousarray(np.clip(planes.transpose(1, 2, 0) * 127.5 + 128.0, 0, 255).astype(np.uint8))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import topology as topo
+from engine.avatar import MAX_FPS
 from engine.errors import FootageError
 from engine.keyframes import BANK_SIZE, select_bank
 from engine.landmarks import Landmarks
@@ -38,6 +39,7 @@ from engine.warp import FlowSolver, control_points, sample, trunk_flow
 U8Image = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
 
+MIN_FRAMES = 10  # fewer leave nothing to hold out
 HELD_OUT = 0.2  # share of the footage, at its end, that training never sees
 HANDS_SHOWN = 0.03  # a hand in fewer frames than this is a tracking error or no use
 _PERSON_GONE = 25  # matte below which a pixel surely shows background
@@ -81,7 +83,7 @@ class Prepared:
 
     @classmethod
     def load(cls, path: Path) -> Prepared:
-        """Inverse of `save`. Raises FootageError when the file is not one of ours."""
+        """Inverse of `save`. Raises FootageError when the file is not one of ours, or damaged."""
         try:
             with path.open("rb") as stream:
                 data = np.load(stream, allow_pickle=False)
@@ -91,12 +93,16 @@ class Prepared:
                 Landmarks(size, size, **{n: arrays[n][i] for n in _LANDMARK_FIELDS})
                 for i in range(len(arrays["rgb"]))
             ]
-            return cls(float(arrays["fps"]), arrays["rgb"], arrays["matte"], landmarks, arrays["shot"])
+            prepared = cls(float(arrays["fps"]), arrays["rgb"], arrays["matte"], landmarks, arrays["shot"])
+            flaw = _flaw(prepared)
         except (*NPZ_ERRORS, LookupError) as error:
             reason = str(error).partition("\n")[0]  # NumPy's advice goes on, to unpickle it
             raise FootageError(
                 f"{path}: not prepared footage ({reason}): remove it, and prepare the footage again"
             ) from None
+        if flaw:
+            raise FootageError(f"{path}: damaged ({flaw}): prepare the footage again")
+        return prepared
 
 
 _LANDMARK_FIELDS = (
@@ -111,6 +117,33 @@ _LANDMARK_FIELDS = (
     "chest_shape",
     "chest_confidence",
 )
+
+
+def _flaw(prepared: Prepared) -> str:
+    """What is wrong with the arrays; empty if nothing."""
+    count, size = len(prepared.rgb), prepared.size
+    wanted = {
+        "rgb": (np.uint8, (count, size, size, 3)),
+        "matte": (np.uint8, (count, size, size)),
+        "shot": (np.int32, (count,)),
+    }
+    for name, (dtype, shape) in wanted.items():
+        array = getattr(prepared, name)
+        if array.dtype != dtype or array.shape != shape:
+            return f"{name} is {array.dtype} {array.shape}; wanted {np.dtype(dtype)} {shape}"
+    if count < MIN_FRAMES:
+        return f"{count} frames; wanted {MIN_FRAMES} or more"
+    if not 1.0 <= prepared.fps <= MAX_FPS:  # not a number either
+        return f"{prepared.fps} frames per second; wanted 1 to {MAX_FPS:g}"
+    empty = Landmarks(size, size)
+    for name in Landmarks.__dataclass_fields__:
+        shape = np.shape(getattr(empty, name))
+        values = np.stack([np.asarray(getattr(frame, name)) for frame in prepared.landmarks])
+        if values.shape[1:] != shape or not np.isfinite(values).all():
+            return f"{name}: not finite numbers of shape {shape} a frame"
+        if name.endswith("confidence") and not ((values >= 0) & (values <= 1)).all():
+            return f"{name} leaves 0..1"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

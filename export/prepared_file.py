@@ -16,16 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from engine.avatar import MAX_FPS
 from engine.errors import FootageError
-from engine.landmarks import Landmarks
 from engine.member_codec import NPZ_ERRORS
 from export.framing import Framing
 from export.prepared import Prepared
 
 SUFFIX = ".prepared.npz"
 FORMAT = 1  # of the file; another one is refused
-MIN_FRAMES = 10  # fewer leave nothing to hold out
 _BLOCK_BYTES = 1 << 20
 _LISTS = ("footage_sha256", "framings", "warnings")
 
@@ -76,11 +73,7 @@ def save_prepared(path: Path, prepared: Prepared, origin: Origin) -> None:
 
 def load_prepared(path: Path) -> tuple[Prepared, Origin]:
     """Inverse of `save_prepared`. Raises FootageError for a file that is damaged or of another format."""
-    prepared = Prepared.load(path)
-    origin = _origin(path)
-    if flaw := _flaw(prepared):
-        raise FootageError(f"{path}: damaged ({flaw}): prepare the footage again")
-    return prepared, origin
+    return Prepared.load(path), _origin(path)
 
 
 def _origin(path: Path) -> Origin:
@@ -100,30 +93,3 @@ def _origin(path: Path) -> Origin:
     except (*NPZ_ERRORS, LookupError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise FootageError(f"{path}: damaged (origin: {reason}): prepare the footage again") from error
-
-
-def _flaw(prepared: Prepared) -> str:
-    """What is wrong with the arrays; empty if nothing."""
-    count, size = len(prepared.rgb), prepared.size
-    wanted = {
-        "rgb": (np.uint8, (count, size, size, 3)),
-        "matte": (np.uint8, (count, size, size)),
-        "shot": (np.int32, (count,)),
-    }
-    for name, (dtype, shape) in wanted.items():
-        array = getattr(prepared, name)
-        if array.dtype != dtype or array.shape != shape:
-            return f"{name} is {array.dtype} {array.shape}; wanted {np.dtype(dtype)} {shape}"
-    if count < MIN_FRAMES:
-        return f"{count} frames; wanted {MIN_FRAMES} or more"
-    if not 1.0 <= prepared.fps <= MAX_FPS:  # not a number either
-        return f"{prepared.fps} frames per second; wanted 1 to {MAX_FPS:g}"
-    empty = Landmarks(size, size)
-    for name in Landmarks.__dataclass_fields__:
-        shape = np.shape(getattr(empty, name))
-        values = np.stack([np.asarray(getattr(frame, name)) for frame in prepared.landmarks])
-        if values.shape[1:] != shape or not np.isfinite(values).all():
-            return f"{name}: not finite numbers of shape {shape} a frame"
-        if name.endswith("confidence") and not ((values >= 0) & (values <= 1)).all():
-            return f"{name} leaves 0..1"
-    return ""

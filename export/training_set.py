@@ -19,9 +19,10 @@ from engine.guidance import GuidancePainter
 from engine.keyframes import region_features
 from engine.landmarks import Landmarks
 from engine.motion import VISIBLE, motion_of
+from engine.planes import to_picture, to_planes
 from engine.prior import PriorBuilder
 from engine.sampler import STEADY_LEVEL
-from engine.temporal_cache import PREVIOUS_WEIGHT
+from engine.temporal_cache import warm_start
 from engine.warp import sample as fetch
 from export.prepared import Identity, Prepared
 
@@ -133,8 +134,7 @@ class TrainingSet:
     def remember(self, batch: Batch, output: FloatArray) -> None:
         """Stores the network's output (B, 3, S, S), [-1, 1], as what it last made of the batch's frames."""
         own = ~batch.moved
-        pictures = np.clip((output[own] + 1.0) * 127.5, 0, 255).astype(np.uint8)
-        self._own_output[batch.frames[own]] = pictures.transpose(0, 2, 3, 1)
+        self._own_output[batch.frames[own]] = to_picture(output[own])
 
     def draw(self, size: int) -> Batch:
         """A batch of `size` samples; rare poses are drawn more often than common ones."""
@@ -154,7 +154,7 @@ class TrainingSet:
         elif kind < STARTING + STARTED:
             start = self._first_guess(frame, prior)
         else:
-            start = _mixed(prior, self._previous(frame))
+            start = warm_start(prior, self._previous(frame))
         if self._rng.random() < DAMAGED:
             prior = self._damaged(prior)
         boxes = _region_boxes(self.targets[frame], prior.shape[0])
@@ -229,17 +229,17 @@ class _Sample:
 
 def _stack(frames: NDArray[np.intp], moved: NDArray[np.bool_], samples: list[_Sample]) -> Batch:
     level = np.array([sample.level for sample in samples], np.float32)
-    start = _planes(np.stack([sample.start for sample in samples]))
+    start = to_planes(np.stack([sample.start for sample in samples]))
     noise = np.stack([sample.noise for sample in samples])
     guidance = np.stack([sample.guidance for sample in samples]).transpose(0, 3, 1, 2)
     return Batch(
         frames=frames,
         moved=moved,
         noisy=start + level[:, None, None, None] * (noise - start),
-        prior=_planes(np.stack([sample.prior for sample in samples])),
+        prior=to_planes(np.stack([sample.prior for sample in samples])),
         guidance=np.ascontiguousarray(guidance, np.float32) / np.float32(255),
         level=level,
-        clean=_planes(np.stack([sample.clean for sample in samples])),
+        clean=to_planes(np.stack([sample.clean for sample in samples])),
         weight=np.stack([sample.weight for sample in samples])[:, None],
         boxes=np.stack([sample.boxes for sample in samples]),
     )
@@ -264,10 +264,6 @@ def _weight_of(boxes: FloatArray, side: int) -> FloatArray:
     for x0, y0, x1, y1 in boxes.astype(int):
         weight[y0:y1, x0:x1] = 1.0 + REGION_WEIGHT
     return weight
-
-
-def _mixed(prior: U8Image, previous: U8Image) -> U8Image:
-    return np.asarray(cv2.addWeighted(prior, 1 - PREVIOUS_WEIGHT, previous, PREVIOUS_WEIGHT, 0), np.uint8)
 
 
 def _transformation(side: int, shift: NDArray[np.float64], turn: float, scale: float) -> NDArray[np.float64]:
@@ -295,13 +291,6 @@ def _moved_boxes(boxes: FloatArray, matrix: NDArray[np.float64], side: int) -> F
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
     moved = centre @ matrix[:, :2].T + matrix[:, 2]
     return np.asarray(np.clip(np.concatenate([moved - half, moved + half], 1), 0, side), np.float32)
-
-
-def _planes(pictures: U8Image) -> FloatArray:
-    """(B, S, S, 3) uint8 to (B, 3, S, S) float32, [-1, 1]."""
-    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32) / np.float32(127.5) - np.float32(
-        1
-    )
 
 
 def _rarity(targets: list[Landmarks], usable: NDArray[np.intp], identity: Identity) -> FloatArray:

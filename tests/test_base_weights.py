@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,17 @@ def test_the_command_trains_and_writes(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["base.npz", "one.prepared.npz"]
     assert main([*arguments, "--minutes", "0.02"]) == 1  # nothing is overwritten
     assert "exists already" in capsys.readouterr().err
+
+
+def test_a_damaged_file_is_refused_before_anything_is_trained(
+    prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoilt = replace(prepared, shot=prepared.shot[:-1])
+    spoilt.save(tmp_path / "spoilt.prepared.npz")
+    out = tmp_path / "base.npz"
+    assert main(["base", str(tmp_path / "spoilt.prepared.npz"), "--out", str(out), "--minutes", "0.02"]) == 1
+    assert "damaged (shot is int32" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_the_bundled_weights_fit_every_canvas() -> None:

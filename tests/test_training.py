@@ -94,6 +94,14 @@ def test_validation_is_the_tail_as_it_is(prepared: Prepared, validation: Batch) 
     assert np.allclose(validation.clean, truth, atol=1e-5)
 
 
+def test_what_the_network_made_is_remembered_as_serving_would_show_it(built: TrainingSet) -> None:
+    """It used to be cut off instead of rounded: the warm start was half a grey level darker than live."""
+    batch = next(batch for batch in iter(lambda: built.draw(4), None) if not batch.moved.all())
+    built.remember(batch, batch.clean + np.float32(0.4 * 2 / 255))
+    own = np.flatnonzero(~batch.moved)[-1]
+    assert np.array_equal(built._own_output[batch.frames[own]], built._clean[batch.frames[own]])
+
+
 def test_batches_hold_every_frame_but_none_of_the_tail(built: TrainingSet) -> None:
     frames = np.concatenate([built.draw(50).frames for _ in range(12)])
     assert frames.max() < TRAINED
