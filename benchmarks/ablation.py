@@ -6,8 +6,7 @@ Enrols the same footage again and again, each time with one part taken away or o
 of steps, and drives the result with the held-out tail, frame after frame as live: PSNR of the frame, the
 mouth and the hands; flicker, which is the change between adjacent frames on the person over that of the
 footage (1 is as lively as the footage, less is smoother or frozen, more flickers); sharpness, which is the
-fine power over the footage's; and milliseconds of the network on one core. Parts that were tried and are not
-part of the product live in `benchmarks.trial_networks`.
+fine power over the footage's; and milliseconds of the network on one core.
 """
 
 from __future__ import annotations
@@ -30,10 +29,8 @@ from benchmarks.machine import describe_machine
 from benchmarks.options import instrument_parser
 from benchmarks.record import file_name
 from benchmarks.report import add_out, finish, record
-from benchmarks.trial_networks import AttendingDenoiser, FlowingDenoiser, adapted
 from engine.denoiser import Denoiser, DenoiserConfig
 from engine.errors import SettingsError
-from engine.guidance import GuidancePainter
 from engine.motion import Neutral
 from engine.pipeline import Pipeline, PipelineConfig
 from engine.runner import denoiser_inputs
@@ -49,11 +46,9 @@ from export.train import Progress, TrainConfig, Trainer
 from export.training_set import Batch, FloatArray, TrainingSet
 
 REGIONS = ("frame", "mouth", "hands")
-REFERENCES = 8  # key frames that texture attention looks at
-ADAPTER_RANK = 16
 TIMED_RUNS = 30
 
-NetworkOf = Callable[[DenoiserConfig, Identity, BaseWeights | None], Denoiser]
+NetworkOf = Callable[[DenoiserConfig, BaseWeights | None], Denoiser]
 
 
 class WithoutRollOut(TrainingSet):
@@ -63,43 +58,9 @@ class WithoutRollOut(TrainingSet):
         """Forgets it."""
 
 
-def plain(config: DenoiserConfig, identity: Identity, base: BaseWeights | None) -> Denoiser:
-    """The product's network."""
-    return starting_network(config, base)
-
-
-def from_scratch(config: DenoiserConfig, identity: Identity, base: BaseWeights | None) -> Denoiser:
-    """Without base weights."""
+def from_scratch(config: DenoiserConfig, base: BaseWeights | None) -> Denoiser:
+    """Without base weights, whatever there are."""
     return starting_network(config, None)
-
-
-def attending(config: DenoiserConfig, identity: Identity, base: BaseWeights | None) -> Denoiser:
-    """With texture attention to key frames; what base weights there are begin the rest."""
-    painter = GuidancePainter(config.size)
-    rows = np.linspace(0, len(identity.keys) - 1, REFERENCES).astype(int)
-    keys = [identity.keys[row] for row in rows]
-    rgb = np.stack([key.rgba[..., :3] for key in keys]).transpose(0, 3, 1, 2) / np.float32(127.5) - 1
-    maps = np.stack([painter.draw(key.landmarks).copy() for key in keys]).transpose(0, 3, 1, 2)
-    network = AttendingDenoiser(
-        config, torch.from_numpy(rgb), torch.from_numpy(np.ascontiguousarray(maps, np.float32) / 255)
-    )
-    return _begun(network, base)
-
-
-def flowing(config: DenoiserConfig, identity: Identity, base: BaseWeights | None) -> Denoiser:
-    """With a residual flow."""
-    return _begun(FlowingDenoiser(config), base)
-
-
-def adapting(config: DenoiserConfig, identity: Identity, base: BaseWeights | None) -> Denoiser:
-    """The base weights stay, low-rank adapters are trained."""
-    return adapted(starting_network(config, base), ADAPTER_RANK)
-
-
-def _begun(network: Denoiser, base: BaseWeights | None) -> Denoiser:
-    if base is not None:
-        network.load_state_dict(base.fitted(network.config), strict=False)
-    return network
 
 
 def without_plate(identity: Identity) -> Identity:
@@ -126,7 +87,7 @@ def without_hands(identity: Identity) -> Identity:
 class Variation:
     """One way to enrol."""
 
-    network: NetworkOf = plain
+    network: NetworkOf = starting_network
     identity: Callable[[Identity], Identity] = lambda identity: identity
     data: type[TrainingSet] = TrainingSet
     bank: int | None = None  # key frames; None: as many as the product takes
@@ -139,9 +100,6 @@ VARIATIONS: Mapping[str, Variation] = {
     "no background plate": Variation(identity=without_plate),
     "no hand memory": Variation(identity=without_hands),
     "8 key frames": Variation(bank=8),
-    "texture attention": Variation(network=attending),
-    "residual flow": Variation(network=flowing),
-    "low-rank adapters": Variation(network=adapting),
 }
 
 
@@ -154,7 +112,7 @@ def enrolled(
     )
     identity = variation.identity(identity)
     data = variation.data(prepared, identity, seed=seed)
-    network = variation.network(DenoiserConfig(size=prepared.size), identity, base)
+    network = variation.network(DenoiserConfig(size=prepared.size), base)
     began = perf_counter()
     with TemporaryDirectory() as folder:
         trainer = Trainer(

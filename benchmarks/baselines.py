@@ -132,8 +132,8 @@ def feeder(pipeline: Pipeline, driver: Path) -> Callable[[], object]:
 
 def side_by_side(avatar: Avatar, args: argparse.Namespace) -> dict[str, Any]:
     """The figures of all rounds."""
-    from benchmarks.roofline import counted, parameters  # these import torch, which reads its settings then
-    from benchmarks.sd_turbo import SdTurboConfig, SdTurboOnCpu
+    # imports torch, which reads its settings then
+    from benchmarks.sd_turbo import SdTurboConfig, SdTurboOnCpu, counted, parameters
 
     baseline = SdTurboOnCpu(SdTurboConfig(size_px=avatar.size), args.threads)
     picture = np.zeros((avatar.size, avatar.size, 3), np.uint8)

@@ -18,7 +18,6 @@ Record = Mapping[str, Any]
 OURS, OTHER, WARN, CALM = "#0072B2", "#E69F00", "#D55E00", "#999999"
 INK, FAINT = "#222222", "#dddddd"
 SIDES = (OURS, OTHER)  # before, after
-BACKEND_COLOURS = (OURS, OTHER, "#009E73", "#CC79A7", "#56B4E9", INK)
 RANKS = ("p50", "p95", "p99")
 DPI = 120
 ORDER = ("decode", "to_rgb", *STAGES, "to_yuv", "encode")  # of a picture's way
@@ -176,30 +175,6 @@ def baselines(records: Sequence[Record]) -> Figure:
     return page
 
 
-def gpu(records: Sequence[Record]) -> Figure:
-    """Time against batch for each runtime, one panel for each size, over the device's floor."""
-    record = records[-1]
-    sizes = record["config"]["sizes"]
-    page, axes = figure(f"The denoiser on {record['device']['name']}", [record], 1, len(sizes))
-    for one, size in zip(axes, sizes, strict=True):
-        rows = [row for row in record["rows"] if row["size"] == size and "ms" in row]
-        for colour, backend in zip(BACKEND_COLOURS, record["config"]["backends"], strict=False):
-            mine = [row for row in rows if row["backend"] == backend]
-            times = [row["ms"]["p50"] for row in mine]
-            one.plot(
-                [row["batch"] for row in mine], times, "o-", color=colour, label=backend.replace("_", " ")
-            )
-        floor = {row["batch"]: max(row["floor_ms"].values()) for row in rows}
-        one.plot(list(floor), list(floor.values()), "--", color=CALM, label="floor")
-        one.set_xscale("log", base=2)
-        one.set_yscale("log")
-        one.set_xticks(record["config"]["batches"], [str(batch) for batch in record["config"]["batches"]])
-        one.set_title(f"{size} px", fontsize=10, color=INK)
-        _label(one, "batch", "ms, median (logarithmic)")
-    axes[0].legend(frameon=False, fontsize=9)
-    return page
-
-
 def base_gain(records: Sequence[Record]) -> Figure:
     """Quality against minutes of training, from base weights and from nothing, a panel for each clip."""
     clips = records[0]["clips"]
@@ -223,7 +198,6 @@ CHARTS: Mapping[str, Mapping[str, Callable[[Sequence[Record]], Figure]]] = {
     "load": {"capacity": capacity},
     "soak": {"soak": soak},
     "baselines": {"baselines": baselines},
-    "gpu": {"batches": gpu},
     "base_gain": {"curves": base_gain},
 }
 

@@ -35,7 +35,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cache import Shown, cheek_colour, cloth_colour
 from benchmarks.colour import de2000, lab
 from benchmarks.glass_statistics import slope_per_minute
 from benchmarks.machine import describe_machine
@@ -120,11 +119,29 @@ def drive(pipeline: Pipeline, acts: Sequence[Act], minutes: float) -> Iterator[L
 
 def look_at(picture: U8Image, target: Landmarks, before: U8Image | None, time_ns: int, frame: int) -> Look:
     """Measures one picture, (S, S, 3)."""
-    shown = Shown(picture, target, 0.0, reused=False)
     boxes = region_boxes(target, len(picture))["face"]
     fine = sum(fine_power(picture[y0:y1, x0:x1]) for x0, y0, x1, y1 in boxes)
     change = 0.0 if before is None else change_between(before, picture)
-    return Look(time_ns, frame, cheek_colour(shown), cloth_colour(shown), fine, change)
+    return Look(time_ns, frame, cheek_colour(picture, target), cloth_colour(picture, target), fine, change)
+
+
+def cheek_colour(picture: U8Image, target: Landmarks) -> FloatArray:
+    """(3,) mean RGB at the cheeks' points."""
+    return _mean_at(picture, target.face[topo.CHEEKS, :2])
+
+
+def cloth_colour(picture: U8Image, target: Landmarks) -> FloatArray:
+    """(3,) mean RGB of a square below the middle of the shoulders."""
+    left, right = target.pose[topo.SHOULDERS, :2]
+    width = float(np.linalg.norm(left - right))
+    steps = np.linspace(-0.15, 0.15, 9) * width
+    grid = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+    return _mean_at(picture, (left + right) / 2 + [0.0, 0.25 * width] + grid)
+
+
+def _mean_at(picture: U8Image, points: NDArray[Any]) -> FloatArray:
+    places = np.clip(np.round(points).astype(int), 0, len(picture) - 1)
+    return np.asarray(picture[places[:, 1], places[:, 0]].mean(0), np.float64)
 
 
 def change_between(one: U8Image, other: U8Image, where: NDArray[np.bool_] | None = None) -> float:

@@ -131,23 +131,6 @@ def soak(record: Record) -> str:
     return markdown(("growth of", "measured", "bound"), rows)
 
 
-def cache(record: Record) -> str:
-    """What each part of the temporal cache buys."""
-    rows = [
-        (
-            row["off"].replace("_", " "),
-            number(row["ms"]["moving"]["p50"], 1),
-            number(row["ms"]["still"]["p50"], 1),
-            number(row["flicker_moving"], 2),
-            number(row["flicker_still"], 2),
-            " / ".join(number(row["drift_de2000"][part]["most"], 2) for part in ("cheek", "cloth")),
-        )
-        for row in record["rows"]
-    ]
-    head = ("off", "ms moving", "ms still", "flicker moving", "flicker still", "colour drift, cheek / cloth")
-    return markdown(head, rows)
-
-
 def baselines(record: Record) -> str:
     """Time of a picture beside the diffusion graph."""
     rows = []
@@ -212,7 +195,6 @@ TABLES: Mapping[str, Table] = {
     "first_frame": Table(("first_frame",), first_frame),
     "load": Table(("load",), load),
     "soak": Table(("soak",), soak),
-    "cache": Table(("cache",), cache),
     "baselines": Table(("baselines",), baselines),
     "baselines_live": Table(("baselines",), baselines_live),
     "av_sync": Table(("av_sync",), av_sync),

@@ -112,7 +112,9 @@ class Denoiser(nn.Module):
         embedding = self.embed(torch.cat([phase.sin(), phase.cos()], dim=1)).to(stem.dtype)
         fine = self.fine_in(stem, embedding)
         middle = self.middle_in(self.down_middle(fine), embedding)
-        x = self.at_coarse(self.down_coarse(middle), embedding)
+        x = self.down_coarse(middle)
+        for block in self.coarse:
+            x = block(x, embedding)
         x = F.interpolate(self.up_middle(x), scale_factor=2.0, mode="nearest") + middle
         for block in self.middle_out:
             x = block(x, embedding)
@@ -120,18 +122,7 @@ class Denoiser(nn.Module):
         x = self.fine_out(x, embedding)
         for block in self.fine_more:
             x = block(x, embedding)
-        return self.finish(x, prior, embedding)
-
-    def at_coarse(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """What is done at 16 cells; x: (N, widths[2], 16, 16)."""
-        for block in self.coarse:
-            x = block(x, embedding)
-        return x
-
-    def finish(self, x: Tensor, prior: Tensor, embedding: Tensor) -> Tensor:
-        """The picture (N, 3, S, S) from the last features; x: (N, widths[0], 64, 64)."""
-        correction = F.pixel_shuffle(self.head(activate(x)), self.factor)
-        return prior + correction
+        return prior + F.pixel_shuffle(self.head(activate(x)), self.factor)
 
 
 def activate(x: Tensor) -> Tensor:

@@ -114,13 +114,11 @@ class KeyFrameChooser:
         self,
         bank: Sequence[Landmarks],
         neutral: Neutral,
-        per_region: bool = True,
         arms_come_along: bool = True,
     ) -> None:
         """arms_come_along: a torso brings the arms of its key frame along, so those cost more."""
         self._neutral = neutral
         self._hand_cost = 1.0 if arms_come_along else BARED
-        self._per_region = per_region
         features = [region_features(landmarks, neutral) for landmarks in bank]
         self._table = {region: np.stack([f[region] for f in features]) for region in REGIONS}
         self._penalty = {r: np.array([_cost(m, r) for m in bank], np.float32) for r in REGIONS}
@@ -138,13 +136,6 @@ class KeyFrameChooser:
         forbidden: (K,) bool, for training.
         """
         features = region_features(target, self._neutral)
-        if not self._per_region:
-            whole = sum(
-                self._distances(region, features, forbidden)
-                for region in ("head", "mouth", "eye_left", "torso")
-            )
-            index = self._keep("head", np.asarray(whole, np.float32))
-            return {"head": index, "torso": index}
         choice = {}
         for region in REGIONS:
             if not _usable(target, region):

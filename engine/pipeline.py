@@ -113,9 +113,7 @@ class Pipeline:
         support, torso = Support.from_arrays(avatar.neutral), TorsoModel.from_arrays(avatar.neutral)
         self._retargeter = Retargeter(neutral, support, torso, avatar.size)
         keys = [KeyImage(np.dstack([key.rgb, key.matte]), key.landmarks) for key in avatar.keyframes]
-        self._prior = PriorBuilder(
-            keys, neutral, avatar.plate, config.cache.keyframes_per_region, avatar.bare_torso
-        )
+        self._prior = PriorBuilder(keys, neutral, avatar.plate, avatar.bare_torso)
         self._cache = TemporalCache(config.cache, self._prior)
         self._painter = GuidancePainter(avatar.size)
         self._plate = avatar.plate

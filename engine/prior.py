@@ -75,14 +75,13 @@ class PriorBuilder:
         bank: Sequence[KeyImage],
         neutral: Neutral,
         plate: U8Image,
-        per_region: bool = True,
         bare_torso: U8Image | None = None,
     ) -> None:
         """bare_torso: (S, S, 4) uint8, the person of bank[0] without arms; None: torsos keep their arms."""
         self.size = int(plate.shape[0])
         self._bank = list(bank)
         self._plate = plate
-        self._bare_torso = bare_torso if per_region else None
+        self._bare_torso = bare_torso
         self._body_scale = float(neutral.body_scale)
         self._top_fade_px = TOP_FADE_PX * self.size / 256
         self._points = [control_points(key.landmarks) for key in bank]
@@ -90,7 +89,7 @@ class PriorBuilder:
         self._points_of = lru_cache(maxsize=4)(control_points)
         self._bared = lru_cache(maxsize=BARED_KEPT)(self._bare)
         landmarks = [key.landmarks for key in bank]
-        self.chooser = KeyFrameChooser(landmarks, neutral, per_region, self._bare_torso is None)
+        self.chooser = KeyFrameChooser(landmarks, neutral, self._bare_torso is None)
         canvas = (0, 0, self.size, self.size)
         self._solver = FlowSolver(canvas, max(2, CELL_PX * self.size // 256), self.size)
 

@@ -1,6 +1,6 @@
 """What the avatar remembers between frames: the last picture, a fixed noise field, whether anything moved.
 
-Each part can be switched off. Knows nothing of networks.
+Knows nothing of networks.
 """
 
 from __future__ import annotations
@@ -28,11 +28,9 @@ NOISE_SEED = 20_240_229
 
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
-    """Parts of the temporal cache; all on by default."""
+    """What may be left out: for the warped key frames alone, and where every picture has to be drawn."""
 
-    keyframes_per_region: bool = True
     previous_output: bool = True
-    advected_noise: bool = True
     pose_gate: bool = True
 
 
@@ -51,8 +49,8 @@ class TemporalCache:
         self._builder = builder
         size = builder.size
         self._gate_px = GATE_PX * size / 256
-        self._rng = np.random.default_rng(NOISE_SEED)
-        self._field = self._rng.standard_normal((size, size, 3)).astype(np.float32)
+        noise = np.random.default_rng(NOISE_SEED).standard_normal((size, size, 3))
+        self._field = noise.astype(np.float32)
         self._anchor: Landmarks | None = None  # where the noise field is undistorted
         self._last: U8Image = np.zeros((size, size, 3), np.uint8)
         self._target: Landmarks | None = None
@@ -88,9 +86,7 @@ class TemporalCache:
 
     def noise(self, target: Landmarks) -> FloatArray:
         """Noise (1, 3, S, S), unit variance: one field that moves with the person instead of flickering."""
-        if not self.config.advected_noise:
-            field = self._rng.standard_normal(self._field.shape).astype(np.float32)
-        elif self._anchor is None:
+        if self._anchor is None:
             self._anchor, field = target, self._field
         else:
             flow = self._builder.flow_between(self._anchor, target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -20,76 +19,17 @@ from benchmarks.ablation import (
     driven,
     enrolled,
     network_ms,
-    plain,
     without_hands,
     without_plate,
 )
-from benchmarks.trial_networks import AttendingDenoiser, FlowingDenoiser, adapted
 from engine.denoiser import Denoiser, DenoiserConfig
-from engine.guidance import GUIDANCE_CHANNELS
 from engine.prior import PriorBuilder
-
-TINY = DenoiserConfig(128, (8, 8, 8), 1)
+from export.base_weights import starting_network
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-def lively() -> Denoiser:
-    torch.manual_seed(3)
-    network = Denoiser(TINY)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)
-    return network.eval()
-
-
-def attending() -> Denoiser:
-    return AttendingDenoiser(TINY, torch.rand(2, 3, 128, 128), torch.rand(2, GUIDANCE_CHANNELS, 64, 64))
-
-
-@torch.inference_mode()
-@pytest.mark.parametrize("build", [attending, lambda: FlowingDenoiser(TINY)])
-def test_a_part_on_trial_starts_from_the_network_as_it_is(build: Callable[[], Denoiser]) -> None:
-    plain, trial = lively(), build().eval()
-    trial.load_state_dict(plain.state_dict(), strict=False)
-    inputs = (
-        torch.rand(2, 3, 128, 128),
-        torch.rand(2, 3, 128, 128),
-        torch.rand(2, GUIDANCE_CHANNELS, 64, 64),
-        torch.full((2,), 0.3),
-    )
-    before = plain(*inputs)
-    made = trial(*inputs)
-    assert made.shape == before.shape
-    if isinstance(trial, AttendingDenoiser):
-        assert torch.allclose(made, before, atol=1e-6)
-    for parameter in trial.parameters():  # and what is on trial has a say once it is trained
-        torch.nn.init.normal_(parameter, std=0.1)
-    again = trial(*inputs)
-    trial.load_state_dict(plain.state_dict(), strict=False)
-    assert (trial(*inputs) - before).abs().max() > 1e-4
-    assert torch.isfinite(again).all()
-
-
-def test_adapters_train_and_what_they_adapt_stays() -> None:
-    network = adapted(lively(), 2)
-    inputs = (
-        torch.rand(1, 3, 128, 128),
-        torch.rand(1, 3, 128, 128),
-        torch.rand(1, GUIDANCE_CHANNELS, 64, 64),
-        torch.full((1,), 0.3),
-    )
-    with torch.inference_mode():
-        assert torch.allclose(network(*inputs), lively()(*inputs), atol=1e-5)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    optimiser = torch.optim.AdamW(network.parameters(), lr=0.01)
-    network(*inputs).square().mean().backward()
-    optimiser.step()
-    moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
-    assert any(name.endswith(".up") for name in moved)
-    assert not any(name.endswith("weight.original") for name in moved)
 
 
 def test_without_a_plate_the_background_is_the_key_frames(identity: Identity) -> None:
@@ -120,8 +60,8 @@ def test_figures_are_those_of_the_network(prepared: Prepared) -> None:
     assert network_ms(network, prepared.size) > 0
 
 
-def small(config: DenoiserConfig, identity: Identity, base: object) -> Denoiser:
-    return plain(DenoiserConfig(config.size, (8, 8, 8), 1), identity, None)
+def small(config: DenoiserConfig, base: object) -> Denoiser:
+    return starting_network(DenoiserConfig(config.size, (8, 8, 8), 1), None)
 
 
 def test_a_row_for_each_part_that_is_on_or_off() -> None:

@@ -17,8 +17,7 @@ import torch
 from benchmarks.baselines import Arm, describe, live_figures, summarise, take_turns
 from benchmarks.echo_server import EchoPipeline
 from benchmarks.openmp import wait_patiently
-from benchmarks.roofline import counted, parameters
-from benchmarks.sd_turbo import SdTurbo, SdTurboConfig, SdTurboOnCpu
+from benchmarks.sd_turbo import SdTurbo, SdTurboConfig, SdTurboOnCpu, counted, parameters
 
 TINY = SdTurboConfig(
     size_px=64, widths=(32, 32, 64, 64), heads=(2, 2, 2, 2), text_width=16, norm_groups=8, coder_width=8

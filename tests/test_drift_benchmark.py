@@ -18,6 +18,8 @@ from benchmarks.drift import (
     Look,
     beside_footage,
     change_between,
+    cheek_colour,
+    cloth_colour,
     describe,
     drive,
     failures,
@@ -123,6 +125,15 @@ def test_one_picture_is_measured() -> None:
     left[:, :64] = True
     brighter[:, 64:] = 0
     assert change_between(picture, brighter, left) == 4.0
+
+
+def test_cheeks_and_cloth_are_where_they_are_painted() -> None:
+    landmarks = Puppet(128).landmarks(Pose())
+    picture, _ = Puppet(128).picture(landmarks)
+    painted = picture.copy()
+    painted[90:] = (10, 60, 110)
+    assert cloth_colour(painted, landmarks) == pytest.approx([10, 60, 110])
+    assert cheek_colour(painted, landmarks) == pytest.approx(cheek_colour(picture, landmarks))
 
 
 def test_acts_go_there_and_back_and_come_again(make: Make) -> None:

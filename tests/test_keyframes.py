@@ -112,12 +112,6 @@ def test_a_hand_is_dropped_when_its_only_frame_is_forbidden(chooser: KeyFrameCho
     assert WAVING not in choice.values()
 
 
-def test_one_frame_for_all_when_regions_are_off(neutral: Neutral) -> None:
-    chooser = KeyFrameChooser(BANK, neutral, per_region=False)
-    choice = chooser.choose(PUPPET.landmarks(Pose(yaw_deg=19, mouth=0.02)))
-    assert choice == {"head": TURNED, "torso": TURNED}
-
-
 def test_features_grow_with_what_they_name(
     neutral: Neutral,
 ) -> None:

@@ -81,14 +81,13 @@ def test_onnx_and_torch_give_the_same_picture(make: Make, runners: tuple[Runner,
     assert np.abs(one.astype(int) - without).mean() > 1.0  # the network really takes part
 
 
-@pytest.mark.parametrize("part", ["keyframes_per_region", "previous_output", "advected_noise"])
-def test_each_part_of_the_cache_can_be_off(make: Make, runners: tuple[Runner, Runner], part: str) -> None:
-    """Off it gives other pictures of the same person, from the same number of frames."""
+def test_the_previous_output_can_be_left_out(make: Make, runners: tuple[Runner, Runner]) -> None:
+    """Without it, it gives other pictures of the same person, from the same number of frames."""
     poses = lively(24, seed=2, hands=True)[::3]
     whole, lacking = (
         make(poses, PipelineConfig(cache=CacheConfig(pose_gate=False, **parts)), runner=runners[0])
-        for parts in ({}, {part: False})
+        for parts in ({}, {"previous_output": False})
     )
     differences = [np.abs(whole.next().rgb.astype(int) - lacking.next().rgb).mean() for _ in poses]
-    assert max(differences) > 0.02  # exactly 0 where a part has no say
+    assert max(differences) > 0.02
     assert max(differences) < 20.0

@@ -68,24 +68,6 @@ RECORDS: dict[str, dict[str, Any]] = {
         "picture_ms": {"sd_turbo": {"p50": 1500.0}, "denoiser": {"p50": 9.0}},
         "times_faster": {"denoiser": {"value": 166.7}},
     },
-    "gpu": {
-        **ABOUT,
-        "benchmark": "gpu",
-        "device": {"name": "made up"},
-        "config": {"sizes": [256, 512], "batches": [1, 2], "backends": ["torch", "cuda_graph"]},
-        "rows": [
-            {
-                "backend": "torch",
-                "size": size,
-                "batch": batch,
-                "ms": {"p50": batch * size / 256},
-                "floor_ms": {"arithmetic": 0.2 * batch, "bandwidth": 0.1},
-            }
-            for size in (256, 512)
-            for batch in (1, 2)
-        ]
-        + [{"backend": "cuda_graph", "size": 256, "batch": 1, "unavailable": "no GPU"}],
-    },
 }
 
 

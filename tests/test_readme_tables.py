@@ -208,13 +208,6 @@ def test_soak_beside_its_bounds() -> None:
     assert line(text, 7) == "| server's tasks after 200 calls | +0 | 0 |"
 
 
-def test_cache_rows() -> None:
-    ms, drift = {"p50": 25.04}, {"cheek": {"most": 0.5}, "cloth": {"most": None}}
-    row = {"off": "pose_gate", "ms": {"moving": ms, "still": ms}, "flicker_moving": 1.0, "flicker_still": 2.0}
-    text = tables.cache({"rows": [row | {"drift_de2000": drift}]})
-    assert line(text, 0) == "| pose gate | 25.0 | 25.0 | 1.00 | 2.00 | 0.50 / - |"
-
-
 def test_baselines() -> None:
     ms = {"p50": 1336.25, "p95": 1489.0}
     faster = {"value": 152.3, "low": 140.7, "high": 166.4}

@@ -211,13 +211,6 @@ def test_noise_moves_with_the_person(make: Make) -> None:
     assert abs(correlation(still)) < 0.3
 
 
-def test_fresh_noise_where_advection_is_off(make: Make) -> None:
-    cache = make(advected_noise=False)
-    rest = PUPPET.landmarks()
-    first, second = cache.noise(rest), cache.noise(rest)
-    assert abs(float(np.corrcoef(first.ravel(), second.ravel())[0, 1])) < 0.02
-
-
 def test_two_sessions_have_the_same_noise(make: Make) -> None:
     rest = PUPPET.landmarks()
     assert np.array_equal(make().noise(rest), make().noise(rest))
