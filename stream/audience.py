@@ -9,10 +9,12 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
 
 from aiortc import RTCSessionDescription
 
+from stream import tasks
 from stream.negotiation import RequestRefused
 from stream.peer import Peer, PeerConfig
 from stream.tracks import I420, PictureTrack
@@ -89,20 +91,26 @@ class Audience:
     async def tend(self, rendering: Rendering, now_ns: int) -> None:
         """Look at every link; let go of those who have been silent for too long."""
         for viewer_id, viewer in list(self._viewers.items()):
-            await viewer.tend(rendering, now_ns)
+            try:
+                await viewer.tend(rendering, now_ns)
+            except Exception as error:  # one viewer's link is no reason to end the session
+                tasks.failed("viewer", error, partial(self._let_go, viewer_id))
+                continue
             if viewer.silent_s(now_ns) > self._silent_limit_s:
                 self._let_go(viewer_id, f"silent for {self._silent_limit_s:.0f} s")
+            elif viewer.unsent:
+                self._let_go(viewer_id, "sending to it has failed")
 
     async def close(self) -> None:
         """Hang up on everybody."""
         viewers, self._viewers = list(self._viewers.values()), {}
-        await asyncio.gather(*(viewer.hang_up(self._voice) for viewer in viewers))
-        await asyncio.gather(*self._hanging_up)
+        await asyncio.gather(*(tasks.attempt("hang up", viewer.hang_up(self._voice)) for viewer in viewers))
+        await asyncio.gather(*self._hanging_up, return_exceptions=True)
 
     def _let_go(self, viewer_id: str, reason: str) -> None:
         viewer = self._viewers.pop(viewer_id, None)
         if viewer is not None:
             logger.info("a viewer has gone: %s", reason)
-            task = asyncio.create_task(viewer.hang_up(self._voice))
+            task = tasks.start(viewer.hang_up(self._voice), "hang up")
             self._hanging_up.add(task)
             task.add_done_callback(self._hanging_up.discard)

@@ -26,6 +26,7 @@ from engine.avatar import Avatar
 from engine.background import Background
 from engine.disclosure import DEFAULT_MARK, MarkStyle, wants_mark
 from engine.pipeline import PipelineConfig, build_pipeline
+from stream import tasks
 from stream.avatars import ServedAvatar
 from stream.performer import Performer
 from stream.pipeline_pool import PipelinePools
@@ -66,10 +67,10 @@ class AvatarTrack(PictureTrack):
         self._pools = PipelinePools()
         self._performer = Performer(self._pools, self._served, mirror=False, measure=False)
         self._delay = SmoothDelay()
-        self._starting = asyncio.create_task(self._start(), name="avatar-start")
+        self._starting = tasks.start(self._start(), "avatar start", expected=(Exception,))
         self._starting.add_done_callback(self._note_start)
-        self._reading = asyncio.create_task(self._read(), name="avatar-read")
-        self._releasing = asyncio.create_task(self._release(), name="avatar-release")
+        self._reading = tasks.start(self._read(), "avatar source", expected=(MediaStreamError,))
+        self._releasing = tasks.start(self._release(), "avatar release")
 
     @property
     def delay_ms(self) -> float:
@@ -104,7 +105,7 @@ class AvatarTrack(PictureTrack):
 
     async def _start(self) -> str:
         reason = await self._pools.warm(self._served)
-        await self._performer.start(self._show, self.id[:6])
+        await self._performer.start(self._show, self.id[:6], lambda _: self.stop())
         return reason
 
     def _note_start(self, starting: asyncio.Task[str]) -> None:
@@ -121,12 +122,10 @@ class AvatarTrack(PictureTrack):
 
     async def _release(self) -> None:
         """Wait for the end, then let go of everything, also of what is just being built."""
-        (end,) = await asyncio.gather(self._reading, return_exceptions=True)
-        if not isinstance(end, (MediaStreamError, asyncio.CancelledError)):
-            logger.error("the avatar track ends, its source failed", exc_info=end)
+        await asyncio.gather(self._reading, return_exceptions=True)
         super().stop()
         await asyncio.gather(self._starting, return_exceptions=True)
-        await self._performer.close()
+        await tasks.attempt("release", self._performer.close())
         await self._pools.close()
 
     def _show(self, outgoing: Outgoing) -> None:

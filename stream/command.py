@@ -141,12 +141,14 @@ def serve(listener: socket.socket, serving: Serving, as_json: bool) -> int:
 async def _serve(listener: socket.socket, serving: Serving, as_json: bool) -> int:
     from aiohttp import web
 
+    from stream import tasks
     from stream.server import CONNECTION_LIMITS, LiveServer
 
     registry = serving.registry
     reason = await registry.warm()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    tasks.hear_others(loop)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     app = LiveServer(registry, serving.access, serving.studio).app()

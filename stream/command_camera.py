@@ -122,6 +122,7 @@ def drive(
         deliver,
         failed=lambda: None,
         broken=broken,
+        died=lambda reason: failure.append(RunnerError(reason)),
         measure=False,
         mark_style=style,
         name="render",

@@ -19,6 +19,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
+from stream import tasks
+
 logger = logging.getLogger(__name__)
 
 STOP_S = 10.0  # for it to put away what it has; then it is killed
@@ -55,7 +57,7 @@ class Enrolment:
                 await asyncio.to_thread(finish, self.out)
                 self.state = "done"
         except Exception as error:  # whatever an avatar's loading raises is told on the page
-            logger.exception("the enrolment failed")
+            tasks.failed("enrolment", error)
             self._fail(str(error))
         finally:
             await self._end()

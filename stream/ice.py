@@ -22,6 +22,7 @@ import aioice
 from aiortc import RTCIceCandidate, RTCIceGatherer, RTCIceServer, RTCIceTransport
 from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
+from stream import tasks
 from stream.negotiation import RequestRefused, without_foreign_candidates
 
 logger = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ async def restart(
     fresh.remote_is_lite = old.remote_is_lite
     fresh._queue = old._queue  # DTLS waits on this queue: what comes by either path reaches it
     await add_candidates(fresh, remote)
-    return Restart(gatherer, asyncio.create_task(_replace(transport, gatherer), name="ice-restart"))
+    return Restart(gatherer, tasks.start(_replace(transport, gatherer), "ICE restart"))
 
 
 async def _replace(transport: RTCIceTransport, gatherer: RTCIceGatherer) -> bool:
@@ -142,7 +143,7 @@ async def _replace(transport: RTCIceTransport, gatherer: RTCIceGatherer) -> bool
         logger.info("an ICE restart came to nothing; the old path stays")
         await _close_quietly(fresh)
         return False
-    except asyncio.CancelledError:
+    except BaseException:  # cancelled, or what aioice was never meant to raise
         await _close_quietly(fresh)
         raise
     if transport.state != "completed":  # the old path was lost meanwhile, and DTLS with it
@@ -152,7 +153,7 @@ async def _replace(transport: RTCIceTransport, gatherer: RTCIceGatherer) -> bool
     transport._connection, transport._recv, transport._send = fresh, fresh.recv, fresh.send
     setattr(transport, _GATHERER, gatherer)
     fresh._event_waiter, old._event_waiter = old._event_waiter, None  # whose end is the transport's end
-    closing = asyncio.create_task(_close_quietly(old))
+    closing = tasks.start(_close_quietly(old), "disconnect")
     try:
         await asyncio.shield(closing)
     except asyncio.CancelledError:  # halfway, aioice would leave sockets open

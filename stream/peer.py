@@ -23,7 +23,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
 
-from stream import ice
+from stream import ice, tasks
 from stream.aiortc_tuning import encode_cleanly, prefer_codec, receive_promptly, report_steadily
 from stream.datagram_filter import filter_datagrams
 from stream.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
@@ -83,6 +83,11 @@ class Peer:
         self._connection.on("datachannel", self._on_channel)
 
     @property
+    def connected(self) -> bool:
+        """Media may flow."""
+        return self._connection.connectionState == "connected"
+
+    @property
     def has_audio(self) -> bool:
         """The offer has an audio section."""
         return any(transceiver.kind == "audio" for transceiver in self._connection.getTransceivers())
@@ -117,7 +122,8 @@ class Peer:
 
     async def answer(self) -> RTCSessionDescription:
         """Our answer, with all our candidates; now the connection comes up. Raises RequestRefused."""
-        self._answering = asyncio.create_task(self._connection.setLocalDescription(), name="answer")
+        answering = self._connection.setLocalDescription()
+        self._answering = tasks.start(answering, "answer", expected=(Exception,))  # it is the offer's fault
         return await make_answer(self._connection, self._answering)
 
     @property
@@ -169,11 +175,11 @@ class Peer:
         )
 
     async def close(self) -> None:
-        """Hang up and release everything, even where the caller is cancelled. Raises nothing of aiortc's."""
+        """Hang up and release everything, even where the caller is cancelled; raises nothing."""
         self._closed = True
         if self._closing is None:
-            self._closing = asyncio.create_task(self._release(), name="hang-up")
-        await asyncio.shield(self._closing)
+            self._closing = tasks.start(self._release(), "hang up")
+        await asyncio.wait([self._closing])
 
     async def _release(self) -> None:
         if self._restart is not None:
@@ -183,14 +189,12 @@ class Peer:
             self._pictures.stop()
         if self._answering is not None:  # no one closes a socket that ICE opens after the connection's end
             await asyncio.wait([self._answering], timeout=CLOSE_LIMIT_S)
-        self._hanging_up = asyncio.create_task(self._connection.close(), name="disconnect")
+        self._hanging_up = tasks.start(self._connection.close(), "disconnect")
         await asyncio.wait(
             [self._hanging_up], timeout=CLOSE_LIMIT_S
         )  # cancelled, it would leave sockets open
         if not self._hanging_up.done():
             logger.error("a peer connection did not close in %.0f s", CLOSE_LIMIT_S)
-        elif error := self._hanging_up.exception():  # aiortc fails to close what it half built
-            logger.error("a peer connection could not be closed", exc_info=error)
 
     def _guard(self, gatherer: RTCIceGatherer) -> None:
         filter_datagrams(gatherer, self._config.dropped)
@@ -213,4 +217,4 @@ class Peer:
         state = self._connection.connectionState
         if state in ("failed", "closed") and not self._closed:
             self._closed = True
-            self._on_lost(f"the connection is {state}")
+            tasks.guard("connection lost", None, self._on_lost, f"the connection is {state}")

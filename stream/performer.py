@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from engine.background import Background
 from engine.errors import AvatarcastError
+from stream import tasks
 from stream.avatars import ServedAvatar
 from stream.coach import Coach
 from stream.negotiation import RequestRefused
@@ -41,6 +42,8 @@ class Performer:
         self._changing = asyncio.Lock()  # one pipeline is exchanged at a time
         self._rebuilding: asyncio.Task[None] | None = None
         self._closed = False
+        self._died = False  # the thread: its pipeline is not trusted any more
+        self._tell: tasks.Tell | None = None
 
     @property
     def dropped(self) -> int:
@@ -52,14 +55,19 @@ class Performer:
         """A still is shown, because the last frame could not be rendered."""
         return self._render is not None and self._render.failures > 0
 
-    async def start(self, deliver: Callable[[Outgoing], None], name: str) -> None:
-        """Get a pipeline and start rendering. Raises RequestRefused (503) where there is none to be had."""
+    async def start(self, deliver: Callable[[Outgoing], None], name: str, tell: tasks.Tell) -> None:
+        """Get a pipeline and start rendering. Raises RequestRefused (503) where there is none to be had.
+
+        tell: gets the reason where rendering cannot go on.
+        """
+        self._tell = tell
         self._pipeline = await self._acquire(self.avatar)
         self._render = RenderThread(
             self._pipeline,
             deliver=lambda outgoing: self._from_thread(self._on_rendered, deliver, outgoing),
             failed=lambda: self._from_thread(self._on_failed),
             broken=lambda: self._from_thread(self._on_broken),
+            died=lambda reason: self._from_thread(self._on_died, reason),
             measure=self._measure,
             mark_style=self.avatar.mark_style,
             name=f"render-{name}",
@@ -120,7 +128,8 @@ class Performer:
                     logger.error("%s did not stop in %.0f s", self._render.name, JOIN_LIMIT_S)
                     return
             if self._pipeline is not None:
-                await self._pools.release(self.avatar, self._pipeline, reusable=not self.failing)
+                reusable = not (self.failing or self._died)
+                await self._pools.release(self.avatar, self._pipeline, reusable)
 
     async def _exchange(self, avatar: ServedAvatar, reusable: bool) -> None:
         assert self._render is not None
@@ -150,7 +159,7 @@ class Performer:
 
     def _from_thread(self, call: Callable[..., object], *arguments: object) -> None:
         try:
-            self._loop.call_soon_threadsafe(call, *arguments)
+            self._loop.call_soon_threadsafe(tasks.guard, "picture", self._tell, call, *arguments)
         except RuntimeError:
             logger.info("a frame came after the event loop had closed")
 
@@ -162,15 +171,17 @@ class Performer:
     def _on_failed(self) -> None:
         self.failed += 1
 
+    def _on_died(self, reason: str) -> None:
+        self._died = True
+        if self._tell is not None:
+            self._tell(reason)
+
     def _on_broken(self) -> None:
         if not self._closed and (self._rebuilding is None or self._rebuilding.done()):
-            self._rebuilding = self._loop.create_task(self._rebuild(), name="rebuild")
+            self._rebuilding = tasks.start(self._rebuild(), "rebuild")
 
     async def _rebuild(self) -> None:
         """A pipeline that fails on every frame is replaced by a new one of the same avatar."""
         logger.warning("the pipeline of %r fails on every frame: it is built anew", self.avatar.name)
         async with self._changing:
-            try:
-                await self._exchange(self.avatar, reusable=False)
-            except Exception:  # whatever a pipeline's factory raises: the still stays, the session lives
-                logger.exception("the pipeline could not be built anew: the still stays")
+            await self._exchange(self.avatar, reusable=False)  # where it fails the still stays

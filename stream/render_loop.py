@@ -24,6 +24,7 @@ from engine.background import Background
 from engine.disclosure import MarkStyle, mark
 from engine.frame_code import read, stamp
 from engine.landmarks import Landmarks
+from stream import tasks
 from stream.coach import look_at
 from stream.latest_slot import ThreadLatestSlot
 from stream.metrics import RenderReport
@@ -100,10 +101,11 @@ class Outgoing:
 
 
 class RenderThread(threading.Thread):
-    """Runs until stop(). `deliver`, `failed` and `broken` are called in this thread and must not block.
+    """Runs until stop(). All that it is given is called in this thread and must not block.
 
-    While the pipeline fails a still goes out for each frame, so that the stream lives; `broken` is called
-    once when it has failed on many frames in a row, and again only after it had recovered.
+    `died` gets the reason where it ended before. While the pipeline fails a still goes out for each frame, so
+    that the stream lives; `broken` is called once when it has failed on many frames in a row, and again only
+    after it had recovered.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class RenderThread(threading.Thread):
         deliver: Callable[[Outgoing], None],
         failed: Callable[[], None],
         broken: Callable[[], None],
+        died: tasks.Tell,
         measure: bool,
         mark_style: MarkStyle | None,
         name: str,
@@ -127,6 +130,7 @@ class RenderThread(threading.Thread):
         self._deliver = deliver
         self._failed = failed
         self._broken = broken
+        self._died = died
         self._measure = measure
         self._mark_style = mark_style
         self._requests: queue.SimpleQueue[Callable[[FramePipeline], None]] = queue.SimpleQueue()
@@ -158,7 +162,7 @@ class RenderThread(threading.Thread):
 
     def run(self) -> None:
         """One frame in, one picture out, in the context in which the thread was made."""
-        self._context.run(self._loop)
+        self._context.run(tasks.guard, "render", self._died, self._loop)
 
     def _loop(self) -> None:
         while (incoming := self.slot.take()) is not None:

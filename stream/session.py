@@ -24,6 +24,7 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.mediastreams import VIDEO_CLOCK_RATE, MediaStreamError, MediaStreamTrack
 
 from engine.background import Background
+from stream import tasks
 from stream.audience import Audience
 from stream.avatars import Avatars
 from stream.metrics import SessionMetrics
@@ -81,7 +82,7 @@ class Session:
         self._started_ns = perf_counter_ns()
         self._performer = Performer(pools, avatars.find(request.avatar), request.mirror, request.measure)
         self._delay = SmoothDelay()
-        self._voice = Voice(self._delay)
+        self._voice = Voice(self._delay, self.end)
         self._gate = RateGate(VIDEO_CLOCK_RATE)
         self._presenter: Peer | None = None
         self._own: Viewer | None = None  # the presenter's page, where it takes pictures back
@@ -117,14 +118,14 @@ class Session:
         """Answer the first offer and start. Raises RequestRefused; the caller must then close."""
         peer, own = await self._accept(request)
         try:
-            await self._performer.start(self._on_rendered, self.id[:6])
+            await self._performer.start(self._on_rendered, self.id[:6], self.end)
             answer = await peer.answer()
             self._check_open()
         except BaseException:
             await self._hang_up(peer, own)
             raise
         self._take_up(peer, own)
-        self._watching = self._loop.create_task(self._watch(), name="watch")
+        self._watching = tasks.start(self._watch(), "watch", self.end)
         return answer
 
     async def resume(self, request: SessionRequest) -> RTCSessionDescription:
@@ -199,7 +200,7 @@ class Session:
         if self._closing is None:
             self.end_reason = reason
             logger.info("the session ends: %s", reason)
-            self._closing = self._loop.create_task(self._release(), name="release")
+            self._closing = tasks.start(self._release(), "release")
         return self._closing
 
     async def close(self, reason: str) -> None:
@@ -267,7 +268,7 @@ class Session:
         self._started_ns, self.metrics.last_frame_ns = perf_counter_ns(), None
         self._heard = (0, self._started_ns)
         self._voice.listen(peer.microphone)
-        self._receiving = self._loop.create_task(self._receive(peer, peer.camera), name="receive")
+        self._receiving = tasks.start(self._receive(peer, peer.camera), "receive", self.end)
 
     async def _hang_up(self, peer: Peer, own: Viewer | None) -> None:
         if own is None:
@@ -283,22 +284,22 @@ class Session:
         own, self._presenter, self._own = self._own, None, None
         self.lost_ns = perf_counter_ns()
         self._voice.listen(None)
-        task = self._loop.create_task(self._hang_up(peer, own))
+        task = tasks.start(self._hang_up(peer, own), "hang up")
         self._hanging_up.add(task)
         task.add_done_callback(self._hanging_up.discard)
 
     async def _release(self) -> None:
-        self._send_stats(ended=self.end_reason)
-        tasks = [task for task in (self._watching, self._receiving) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        tasks.guard("last words", None, self._send_stats, self.end_reason)
+        for task in (self._watching, self._receiving):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         if self._presenter is not None:
-            await self._hang_up(self._presenter, self._own)
-        await self._audience.close()
-        await asyncio.gather(*self._hanging_up)
-        await self._voice.close()
-        await self._performer.close()
+            await tasks.attempt("hang up", self._hang_up(self._presenter, self._own))
+        await tasks.attempt("hang up", self._audience.close())
+        await asyncio.gather(*self._hanging_up, return_exceptions=True)
+        await tasks.attempt("release", self._voice.close())
+        await tasks.attempt("release", self._performer.close())
         self._on_end(self)
 
     async def _receive(self, peer: Peer, camera: MediaStreamTrack) -> None:
@@ -350,6 +351,9 @@ class Session:
             rendering = self._rendering(now_ns)
             if self._own is not None:
                 await self._own.tend(rendering, now_ns)
+                if self._own is not None and self._own.unsent:
+                    self.end("sending pictures to the presenter has failed; the server's log says more")
+                    return
             await self._audience.tend(rendering, now_ns)
             self._send_stats()
 

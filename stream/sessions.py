@@ -16,6 +16,7 @@ from time import process_time
 
 from aiortc import RTCSessionDescription
 
+from stream import tasks
 from stream.aiortc_tuning import gather_on_loopback
 from stream.avatars import Avatars
 from stream.capacity import Capacity
@@ -102,7 +103,7 @@ class SessionRegistry:
         self.telemetry.session_opened()
         self._sessions[session.id] = session  # counts from here on, before anything is awaited
         if self._reading is None:
-            self._reading = asyncio.create_task(self._read(), name="capacity")
+            self._reading = tasks.start(self._read(), "capacity", tell=self._stop_reading)
         try:
             with about_session(session.id):
                 return session, await session.start(request)
@@ -176,6 +177,10 @@ class SessionRegistry:
         self.telemetry.session_ended(ended.end_reason or "")
         # aiortc's objects refer to each other in circles and hold codecs and TLS state: 0.8 MB a session
         asyncio.get_running_loop().call_later(_COLLECT_AFTER_S, gc.collect)
+
+    def _stop_reading(self, _: str) -> None:
+        """The next session begins it anew."""
+        self._reading = None
 
     async def _read(self) -> None:
         """Once a second: what the running sessions cost."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import AvatarcastError
+from stream import tasks
 from stream.avatars import Avatars, ServedAvatar
 from stream.enrolment import Enrolment
 from stream.negotiation import RequestRefused
@@ -128,7 +129,7 @@ class Studio:
             *self.config.options,
         )
         self._job = Enrolment(command, take.name, out, minutes)
-        self._running = asyncio.create_task(self._job.run(self._serve), name="enrolment")
+        self._running = tasks.start(self._job.run(self._serve), "enrolment")
 
     async def cancel(self) -> None:
         """Stop making the avatar; it can be gone on with. Raises RequestRefused (404) where none is made."""

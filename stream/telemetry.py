@@ -10,9 +10,10 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from stream import tasks
 from stream.datagram_filter import REASONS
 from stream.metrics import RateMeter, RenderReport
 
@@ -63,6 +64,7 @@ class Telemetry:
         )
         build.labels(version, avatar, runner).set(1)
         self.set_capacity(capacity)
+        registry.register(_TaskFailures())
         ProcessCollector(namespace="avatarcast", registry=registry)
 
     def set_capacity(self, sessions: int) -> None:
@@ -120,6 +122,18 @@ class Telemetry:
         """The answer to a scrape: body and content type."""
         both = (_Rates(self._frames_in.rate_hz(now_ns), self._frames_out.rate_hz(now_ns)), self._registry)
         return b"".join(generate_latest(part) for part in both), CONTENT_TYPE_LATEST
+
+
+class _TaskFailures(Collector):
+    """Of the whole process, like its memory."""
+
+    def collect(self) -> Iterable[Metric]:
+        failures = CounterMetricFamily(
+            "avatarcast_task_failures", "Tasks and threads that ended by an error, by name.", labels=["task"]
+        )
+        for name, count in list(tasks.failures.items()):
+            failures.add_metric([name], count)
+        return [failures]
 
 
 class _Rates(Collector):

@@ -36,7 +36,9 @@ class Viewer:
     since_ns: int  # when it was made
     voice: VoiceTrack | None = None
     link: Link = field(default_factory=Link)
+    unsent: bool = False  # aiortc has given up sending pictures though the connection is up
     _stepper: Stepper = field(init=False)
+    _ended: bool = False  # at the last look the pictures' track had
     _heard_ns: int | None = None  # when the last packet of the receiver was seen
     _sent: tuple[int, int] = (0, 0)  # (time ns, bytes) at the start of the rate's window
     _sent_bps: float = 0.0
@@ -64,6 +66,8 @@ class Viewer:
     async def tend(self, rendering: Rendering, now_ns: int) -> None:
         """Look at the link: step rate and size, and stop feeding a receiver that has stopped reading."""
         link = await self.peer.link()
+        ended = self.pictures.readyState != "live" and self.peer.connected
+        self.unsent, self._ended = ended and self._ended, ended  # at two looks: a hang-up has its own reason
         if link.packets_in != self.link.packets_in:
             self._heard_ns = now_ns
         self.link = link

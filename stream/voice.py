@@ -18,6 +18,8 @@ import av
 import numpy as np
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
+from stream import tasks
+
 logger = logging.getLogger(__name__)
 
 # How much later the voice is there than a picture that took no time at all: a frame of 20 ms must be
@@ -118,9 +120,11 @@ class VoiceTrack(MediaStreamTrack):
 class Voice:
     """One microphone at a time, shared by all receivers' tracks. Event loop only."""
 
-    def __init__(self, delay: SmoothDelay) -> None:
+    def __init__(self, delay: SmoothDelay, tell: tasks.Tell | None = None) -> None:
+        """tell: gets the reason where listening fails."""
         self.muted = False
         self._delay = delay
+        self._tell = tell
         self._tracks: list[VoiceTrack] = []
         self._pump: asyncio.Task[None] | None = None
         self._clock = asyncio.get_running_loop().time
@@ -146,9 +150,7 @@ class Voice:
         """Take the voice from this microphone from now on; None: from nobody."""
         if self._pump is not None:
             self._pump.cancel()
-        self._pump = (
-            None if microphone is None else asyncio.create_task(self._drain(microphone), name="voice")
-        )
+        self._pump = None if microphone is None else tasks.start(self._drain(microphone), "voice", self._tell)
 
     async def close(self) -> None:
         """Stop listening, and end the tracks that are left."""

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 OWN_PACKAGES = ("engine", "export", "stream")
-MAX_LINES = 400
+MAX_LINES = 500
 # Longer files, each with its reason.
 LONGER: dict[str, str] = {}
 SOURCES = (".py", ".js", ".sh")

@@ -50,7 +50,7 @@ class Stage:
         self._delivered = threading.Semaphore(0)
         self._count = 0
         self.thread = RenderThread(
-            self.pipeline, self._deliver, self._on_failed, self._on_broken, False, None, "render-test"
+            self.pipeline, self._deliver, self._on_failed, self._on_broken, print, False, None, "render-test"
         )
 
     def _deliver(self, outgoing: Outgoing) -> None:
@@ -145,7 +145,9 @@ def test_swap_does_not_wait_for_ever_for_a_pipeline_that_hangs() -> None:
             leave.wait(WAIT_S)
             return super().process(rgb, time_ns)
 
-    thread = RenderThread(Hanging(), lambda _: None, lambda: None, lambda: None, False, None, "render-hang")
+    thread = RenderThread(
+        Hanging(), lambda _: None, lambda: None, lambda: None, print, False, None, "render-hang"
+    )
     thread.start()
     thread.slot.put(incoming(0))
     assert entered.wait(WAIT_S)
@@ -168,7 +170,7 @@ async def test_a_pipeline_that_fails_for_good_is_built_anew_once(second_works: b
     (avatar,) = avatars_of({"failing": build})
     pools, shown = PipelinePools(), list[float]()
     performer = Performer(pools, avatar, mirror=False, measure=False)
-    await performer.start(lambda outgoing: shown.append(float(outgoing.i420[:256].mean())), "test")
+    await performer.start(lambda outgoing: shown.append(float(outgoing.i420[:256].mean())), "test", print)
 
     async def show(until: Callable[[], bool]) -> None:
         for index in range(100_000):
