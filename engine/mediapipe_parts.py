@@ -5,11 +5,7 @@ Knows nothing of time, filters or which hand is whose. Works offline: the wheel 
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from functools import cache
 from typing import Any
 
@@ -21,32 +17,23 @@ from mediapipe.python import CalculatorGraph, packet_creator
 from numpy.typing import NDArray
 
 from engine.hand_sides import HandFound, PoseFound
+from engine.stderr_filter import without_lines
 
 FloatArray = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
-_STDERR_LOCK = threading.Lock()
+# What it says while models load, on descriptor 2 and whatever log-level variables say. TFLite writes its line
+# in pieces, so that another thread's may come between.
+_CHATTER = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR"
+    rb"|[IW]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\] .*"
+    rb"|INFO: |(INFO: )?Created TensorFlow Lite XNNPACK delegate for CPU\."
+)
 _PROJECTION = """
 input_stream: "point" input_stream: "box"
 node { calculator: "LandmarkProjectionCalculator" output_stream: "NORM_LANDMARKS:projected"
        input_stream: "NORM_LANDMARKS:point" input_stream: "NORM_RECT:box" }
 """
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop what C++ writes to descriptor 2: TFLite's start-up lines ignore every log-level variable."""
-    with _STDERR_LOCK:
-        sys.stderr.flush()
-        saved = os.dup(2)
-        sink = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(sink, 2)
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(sink)
-            os.close(saved)
 
 
 @cache
@@ -66,7 +53,7 @@ class _Part:
     """One MediaPipe solution: started quietly, warmed up on an empty picture, closed once."""
 
     def __init__(self, solution: Any, **options: Any) -> None:
-        with _quiet():
+        with without_lines(_CHATTER):
             _spend_projection_warning()
             self._solution = solution(**options)
             self._show_nothing()  # the graph opens its models on threads of its own: wait for their chatter

@@ -15,7 +15,17 @@ from typing import Any
 import pytest
 
 from engine.errors import SettingsError
-from stream.logs import JsonLines, TextLines, about_session, configure_logging, without_secrets
+from stream.logs import (
+    MOST_ALIKE,
+    MOST_KEPT,
+    WINDOW_S,
+    JsonLines,
+    Repeats,
+    TextLines,
+    about_session,
+    configure_logging,
+    without_secrets,
+)
 
 ID = "abcdefSECRETREST"
 
@@ -125,3 +135,46 @@ def test_a_process_logs_to_standard_error(form: str, lines: int) -> None:
     assert "lost" in said[-1]
     if form == "json":
         assert [json.loads(line)["message"] for line in said] == ["began", "lost"]
+
+
+def test_a_line_that_repeats_itself_is_counted() -> None:
+    repeats = Repeats()
+    written = [repeats.passes(record("datagram %d is odd", number), number * 0.01) for number in range(500)]
+    assert written == [True] + 499 * [False]
+    assert not repeats.sums(WINDOW_S - 0.01)
+    assert [one.getMessage() for one in repeats.sums(WINDOW_S)] == [
+        "repeated 499 times in 10 s: datagram 0 is odd"
+    ]
+    assert repeats.passes(record("datagram 500 is odd"), WINDOW_S)
+    assert not repeats.sums(3 * WINDOW_S)  # nothing was left out meanwhile
+
+
+def test_lines_that_differ_are_written_but_not_without_end() -> None:
+    """Text from outside must not make each line one of its own."""
+    repeats = Repeats()
+    assert repeats.passes(record("the session ends: stopped"), 0)
+    assert repeats.passes(record("the session ends: lost"), 0)
+    assert repeats.passes(record("it failed", failed=ValueError("x")), 0)
+    assert repeats.passes(record("it failed", failed=KeyError("x")), 0)
+    names = ["".join(chr(97 + int(digit)) for digit in str(number)) for number in range(5 * MOST_KEPT)]
+    written = [repeats.passes(record("no avatar %r", name), 1) for name in names]
+    assert sum(written) == MOST_ALIKE
+    total = sum(int(one.getMessage().split()[1]) for one in repeats.sums(1) + repeats.sums(1, True))
+    assert total == len(names) - MOST_ALIKE
+
+
+def test_what_was_left_out_is_told_though_nothing_more_is_logged() -> None:
+    code = (
+        "import logging, stream.logs as logs; logs.WINDOW_S = 0.2; logs.configure_logging('text')\n"
+        "for number in range(1000): logging.getLogger('aioice').warning('odd %d', number)\n"
+        "import time; time.sleep(0.6); print('later', file=__import__('sys').stderr)\n"
+        "for number in range(3): logging.getLogger('aioice').warning('end')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stderr.splitlines() == [
+        "WARNING aioice: odd 0",
+        "WARNING aioice: repeated 999 times in 0 s: odd 0",
+        "later",
+        "WARNING aioice: end",
+        "WARNING aioice: repeated 2 times in 0 s: end",
+    ]
