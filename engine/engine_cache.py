@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 from engine.avatar import Avatar
 from engine.cache_folder import CACHE_VARIABLE, cache_folder
 from engine.errors import RunnerError
+from engine.files import private_folder, write_file
 
 ANY_GPU = "any of its compute capability"
 _MAX_HEADER_BYTES = 64 * 1024
@@ -71,24 +70,12 @@ def _person(avatar: Avatar) -> str:
 
 
 def store(path: Path, key: EngineKey, engine: bytes, facts: Mapping[str, Any]) -> None:
-    """Writes the engine, all or nothing. Raises RunnerError when it cannot be written."""
+    """Writes the engine, all or nothing. Raises FileError."""
     header = {"key": asdict(key), "facts": dict(facts), "sha256": hashlib.sha256(engine).hexdigest()}
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(json.dumps(header).encode() + b"\n" + engine)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise RunnerError(
-            f"{path}: cannot be written ({error.strerror}): make room there, or name another folder "
-            f"with {CACHE_VARIABLE}"
-        ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    cure = f"make room there, or name another folder with {CACHE_VARIABLE}"
+    if not path.parent.exists():
+        private_folder(path.parent, cure)
+    write_file(path, json.dumps(header).encode() + b"\n" + engine, cure=cure)
 
 
 def read(path: Path, rebuild: str) -> StoredEngine:

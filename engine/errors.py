@@ -3,10 +3,11 @@
 AvatarcastError
 |-- FootageError      footage that cannot become an avatar (too short, no face, several people, ...)
 |-- VideoError        a file that cannot be read or written as video
+|-- FileError         a file or folder that cannot be written, or is not private
 |-- PackageError      a `.avatar` that is truncated, tampered with, or of another format version
 |-- RunnerError       a backend that cannot start, or tensors that do not fit the network
 |-- SettingsError     an option or a configuration value out of its range
-`-- BusyError         no room: session limit reached, port taken
+`-- BusyError         no room: session limit reached, port taken, a folder in use
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ class FootageError(AvatarcastError):
 
 class VideoError(AvatarcastError):
     """A video file cannot be read or written."""
+
+
+class FileError(AvatarcastError):
+    """A file or folder cannot be written, or shows to others what must be private."""
 
 
 class PackageError(AvatarcastError):

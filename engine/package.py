@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import stat
 import zipfile
@@ -22,6 +21,7 @@ from struct import error as struct_error
 from typing import Any
 
 from engine.errors import PackageError
+from engine.files import replacing
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -83,22 +83,12 @@ def write_package(path: str | Path, members: Mapping[str, bytes], manifest_field
     """
     target = Path(path)
     manifest = encode_json(build_manifest(members, manifest_fields))
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-                for name, data in [(MANIFEST, manifest), *sorted(members.items())]:
-                    archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
-            file.flush()
-            os.fsync(file.fileno())
-        read_package(part)
-        part.replace(target)
-    except OSError as error:
-        raise PackageError(
-            f"{target}: cannot be written ({error.strerror}): make room there or choose another place"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(target) as part:
+        with zipfile.ZipFile(part.file, "w", zipfile.ZIP_STORED) as archive:
+            for name, data in [(MANIFEST, manifest), *sorted(members.items())]:
+                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
+        part.file.flush()
+        read_package(part.path)
 
 
 def read_package(path: str | Path) -> Package:

@@ -5,7 +5,6 @@ Knows nothing of people or avatars. Pictures are (H, W, 3) uint8 RGB, upright: r
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import VideoError
+from engine.files import Part
 from engine.film import file_url, open_film, unreadable
 from engine.video_audio import AudioTrack
 from engine.xmp import XMP_SUFFIXES, append_source_type
@@ -148,16 +148,17 @@ class VideoWriter:
         comment, source_type (a term of IPTC's list): go into the file's metadata.
         """
         self._path = Path(path)
-        self._temporary = self._path.with_name(f".{self._path.stem}.partial-{os.getpid()}{self._path.suffix}")
         self._size = (width, height)
         self._fps, self._variable, self._source_type = fps, variable, source_type
         self._frames = 0
         self._end_s = 0.0
         self._audio: AudioTrack | None = None
         self._container: Any = None
+        self._part: Part | None = None
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._container = av.open(file_url(self._temporary), "w")
+            self._part = Part(self._path.parent, self._path.suffix)
+            self._container = av.open(file_url(self._part.path), "w")
             if comment:
                 self._container.metadata["comment"] = comment
             if source_type:  # Matroska keeps it as a tag; the others want XMP, see close()
@@ -192,30 +193,39 @@ class VideoWriter:
         frame.time_base = self._time_base
         self._frames += 1
         self._end_s = start_s + float(1 / self._fps)
-        self._mux(frame)
-        if self._audio:
-            self._audio.copy_until(self._end_s)
+        with self._told():
+            self._mux(frame)
+            if self._audio:
+                self._audio.copy_until(self._end_s)
 
     def _mux(self, frame: Any) -> None:
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            for packet in self._stream.encode(frame):
-                self._container.mux(packet)
+            yield
         except (av.FFmpegError, OSError) as error:
-            raise VideoError(f"{self._path}: cannot be written ({error}); is the disk full?") from error
+            reason = getattr(error, "strerror", None) or error
+            raise VideoError(
+                f"{self._path}: cannot be written ({reason}): make room there, or choose another place"
+            ) from error
 
     def close(self) -> None:
         """Finish the file and give it its name; a second call does nothing."""
-        if self._container is None:
+        if self._container is None or self._part is None:
             return
         try:
-            self._mux(None)
-            if self._audio:
-                self._audio.finish(self._end_s)
-            self._container.close()
-            self._container = None
-            if self._source_type and self._path.suffix.lower() in XMP_SUFFIXES:
-                append_source_type(self._temporary, self._source_type)
-            self._temporary.replace(self._path)
+            with self._told():
+                self._mux(None)
+                if self._audio:
+                    self._audio.finish(self._end_s)
+                self._container.close()
+                self._container = None
+                if self._source_type and self._path.suffix.lower() in XMP_SUFFIXES:
+                    append_source_type(self._part.path, self._source_type)
+                self._part.commit(self._path, shared=True)
         except BaseException:
             self.abort()
             raise
@@ -228,8 +238,8 @@ class VideoWriter:
             with suppress(av.FFmpegError, OSError):  # a half-written file may refuse its trailer
                 self._container.close()
             self._container = None
-        with suppress(OSError):  # never created, or its folder is none
-            self._temporary.unlink()
+        if self._part is not None:
+            self._part.discard()
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from engine.denoiser import GRID, Denoiser, DenoiserConfig
 from engine.errors import SettingsError
+from engine.files import write_file
 from engine.guidance import GUIDANCE_CHANNELS
 
 BUNDLED, NONE = "bundled", "none"  # the weights that come with avatarcast; from scratch
@@ -80,14 +82,14 @@ def starting_network(config: DenoiserConfig, base: BaseWeights | None, seed: int
 
 
 def save_base(path: Path, network: Denoiser, record: Mapping[str, Any]) -> None:
-    """Writes one .npz of float16 arrays; replaces the file only once it is whole."""
+    """Writes one .npz of float16 arrays, all or nothing. Raises FileError."""
     arrays = {
         name: value.detach().cpu().numpy().astype(np.float16) for name, value in network.state_dict().items()
     }
     text = json.dumps({**record, "network": network.config.to_dict()})
-    unfinished = path.with_suffix(".partial.npz")
-    np.savez_compressed(unfinished, **arrays, **{_RECORD: np.frombuffer(text.encode(), np.uint8)})
-    unfinished.replace(path)
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays, **{_RECORD: np.frombuffer(text.encode(), np.uint8)})
+    write_file(path, buffer.getvalue(), shared=True)
 
 
 def _read(name: str, path: Path) -> BaseWeights:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from engine.errors import SettingsError
+from engine.files import write_file
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """state: tensors, numbers, text, and lists and dictionaries of them."""
-    unfinished = path.with_suffix(".partial")
-    torch.save(dict(state), unfinished)
-    unfinished.replace(path)
+    """state: tensors, numbers, text, and lists and dictionaries of them. Raises FileError."""
+    buffer = BytesIO()  # torch's own writer ends in more than an OSError where the disk is full
+    torch.save(dict(state), buffer)
+    write_file(path, buffer.getvalue())
 
 
 def load_state(path: Path, shape: Mapping[str, Any], device: torch.device) -> dict[str, Any] | None:

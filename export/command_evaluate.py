@@ -14,6 +14,7 @@ from tqdm import tqdm
 from engine.avatar import Avatar, load_avatar
 from engine.bundled import BUNDLED, avatar_help
 from engine.errors import SettingsError
+from engine.files import write_file
 from engine.pipeline import PipelineConfig
 from export.follow import follow
 from export.footage import load_footage
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         if args.picture is not None:
             picture = driven_picture(found.shots, avatar.name, args.driver.name)
     if args.picture is not None:
-        args.picture.write_bytes(picture)
+        write_file(args.picture, picture, shared=True)
     if args.json:
         print(json.dumps({"avatar": avatar.name, **report}))
         return 0

@@ -5,10 +5,11 @@ A prepared file may be carried to another machine and trained there. Knows nothi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from engine import topology as topo
 from engine.avatar import MAX_FPS
 from engine.errors import FootageError
+from engine.files import replacing
 from engine.keyframes import BANK_SIZE, select_bank
 from engine.landmarks import Landmarks
 from engine.member_codec import NPZ_ERRORS
@@ -69,17 +71,13 @@ class Prepared:
         return round(len(self.rgb) * (1.0 - HELD_OUT))
 
     def save(self, path: Path, **more: NDArray[Any]) -> None:
-        """Writes one .npz; replaces the file only once it is whole. more: arrays to keep beside."""
+        """Writes one .npz, all or nothing. more: arrays to keep beside. Raises FileError."""
         columns = {
             name: np.stack([getattr(frame, name) for frame in self.landmarks]) for name in _LANDMARK_FIELDS
         }
-        unfinished = path.with_suffix(".partial.npz")
         own: dict[str, NDArray[Any]] = {"rgb": self.rgb, "matte": self.matte, "shot": self.shot}
-        try:
-            np.savez(unfinished, fps=self.fps, **own, **columns, **more)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with replacing(path) as part:
+            _write_arrays(part.file, {"fps": np.array(self.fps), **own, **columns, **more})
 
     @classmethod
     def load(cls, path: Path) -> Prepared:
@@ -103,6 +101,16 @@ class Prepared:
         if flaw:
             raise FootageError(f"{path}: damaged ({flaw}): prepare the footage again")
         return prepared
+
+
+def _write_arrays(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """As np.savez, which on a full disk leaves its archive open and so adds a traceback at its end."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(  # type: ignore[no-untyped-call]
+                    member, values, allow_pickle=False
+                )
 
 
 _LANDMARK_FIELDS = (

@@ -61,14 +61,8 @@ def sha256_of(path: Path) -> str:
 
 
 def save_prepared(path: Path, prepared: Prepared, origin: Origin) -> None:
-    """Writes the file, all or nothing. Raises FootageError where it cannot be written."""
-    text = json.dumps({"format": FORMAT, **origin.to_dict()})
-    try:
-        prepared.save(path, origin=np.array(text))
-    except OSError as error:
-        raise FootageError(
-            f"{path}: cannot be written ({error.strerror}): free some space, or choose another folder"
-        ) from error
+    """Writes the file, all or nothing. Raises FileError."""
+    prepared.save(path, origin=np.array(json.dumps({"format": FORMAT, **origin.to_dict()})))
 
 
 def load_prepared(path: Path) -> tuple[Prepared, Origin]:

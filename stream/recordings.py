@@ -11,14 +11,15 @@ import json
 import logging
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
-from time import monotonic, time
 from typing import Any
 
+from engine.errors import FileError
+from engine.files import LEFT_S, Part, in_one_line, private_folder, set_aside, sweep, write_file
 from stream.negotiation import RequestRefused
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ LEAST_FREE_BYTES = 1024**3  # on the disk, before a recording begins
 MAX_NAME_CHARACTERS, MAX_STATEMENT_CHARACTERS = 80, 600
 ENDINGS = {"video/webm": ".webm", "video/mp4": ".mp4"}
 _FILE_NAME_CHARACTERS = 40
-_PART = ".part"
+_CURE = "make room there, or choose another folder with --studio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,15 @@ class Consent:
             statement=_line("statement", statement, MAX_STATEMENT_CHARACTERS),
             date=datetime.now(timezone.utc).date().isoformat(),
         )
+
+    @classmethod
+    def parsed(cls, text: bytes) -> Consent:
+        """Of a file. Raises ValueError where it is not the whole of one."""
+        kept = json.loads(text)
+        names = [field.name for field in fields(cls)]
+        if not isinstance(kept, dict) or not all(isinstance(kept.get(name), str) for name in names):
+            raise ValueError(f"wanted {', '.join(names)}")
+        return cls(**{name: kept[name] for name in names})
 
     @property
     def words(self) -> str:
@@ -85,7 +95,7 @@ class OpenRecording:
     name: str
     kind: str  # content type
     consent: Consent
-    part: Path
+    part: Part
     began_s: float
     heard_s: float
     next: int = 0  # number of the chunk that comes next
@@ -94,19 +104,19 @@ class OpenRecording:
 
 
 class Recordings:
-    """Those of one folder. It appears with the first one, and only its owner may read it."""
+    """Those of one folder. It appears with the first one, and only its owner may read it.
+
+    What the disk refuses is a FileError.
+    """
 
     def __init__(
-        self, folder: Path, taken: Callable[[str], bool], now: Callable[[], float] = monotonic
+        self, folder: Path, taken: Callable[[str], bool], now: Callable[[], float] = time.monotonic
     ) -> None:
         """taken: whether a name belongs to somebody else already. now: in seconds."""
         self.folder = folder
         self._taken = taken
         self._now = now
         self._open: dict[str, OpenRecording] = {}
-        for left in folder.glob(f".*{_PART}"):
-            if time() - left.stat().st_mtime > MAX_S:  # of a server that crashed, not of one beside this
-                left.unlink()
 
     def begin(self, session_id: str, kind: Any, consent: Consent) -> OpenRecording:
         """A new recording of this session's presenter. Raises RequestRefused (400, 409, 503)."""
@@ -117,14 +127,15 @@ class Recordings:
         self._give_up_silent()
         if any(recording.session_id == session_id for recording in self._open.values()):
             raise RequestRefused(409, "this session is being recorded already; end or delete that one first")
-        with _disk():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if private_folder(self.folder, _CURE):
+            logger.warning("%s could be read by others: it is closed to them now", self.folder)
+        with in_one_line(self.folder, _CURE):
             if shutil.disk_usage(self.folder).free < LEAST_FREE_BYTES:
                 raise RequestRefused(
                     503, f"less than 1 GB is free in {self.folder}; make room on the disk first"
                 )
+            part = Part(self.folder)
         number, now_s = secrets.token_urlsafe(16), self._now()
-        part = self.folder / f".{secrets.token_hex(8)}{_PART}"
         recording = OpenRecording(
             number, session_id, self._free_name(consent.who), kind, consent, part, now_s, now_s
         )
@@ -148,12 +159,12 @@ class Recordings:
             if number != recording.next:
                 raise RequestRefused(409, f"chunk {number} came, chunk {recording.next} is the next")
             if recording.bytes + len(data) > MAX_BYTES:
-                self.discard(recording)
+                self._drop(recording)
                 raise RequestRefused(
                     413, f"the recording is larger than {MAX_BYTES // 1024**2} MB; it is deleted"
                 )
-            with _disk():
-                await asyncio.to_thread(_append, recording.part, data)
+            with in_one_line(self.folder, _CURE):
+                await asyncio.to_thread(recording.part.write_at, recording.bytes, data)
             recording.next += 1
             recording.bytes += len(data)
             recording.heard_s = self._now()
@@ -164,18 +175,24 @@ class Recordings:
             self.find(recording.id)
             if not recording.bytes:
                 raise RequestRefused(400, "the recording is empty; send its chunks before its end")
-            path = self.folder / (recording.name + ENDINGS[recording.kind])
-            with _disk():
-                path.with_suffix(".json").write_text(json.dumps(asdict(recording.consent)), encoding="utf-8")
-                recording.part.replace(path)
             self._open.pop(recording.id, None)
-            return Take(recording.name, path, recording.bytes, recording.consent)
+            name = recording.name if self._is_free(recording.name) else self._free_name(recording.consent.who)
+            path = self.folder / (name + ENDINGS[recording.kind])
+            try:  # the consent first: a film is never there without
+                consent = json.dumps(asdict(recording.consent)).encode()
+                write_file(path.with_suffix(".json"), consent, cure=_CURE)
+                with in_one_line(path, _CURE):
+                    await asyncio.to_thread(recording.part.commit, path)
+            except FileError:
+                path.with_suffix(".json").unlink(missing_ok=True)
+                self._open[recording.id] = recording  # asked again, it may work
+                raise
+            return Take(name, path, recording.bytes, recording.consent)
 
-    def discard(self, recording: OpenRecording) -> None:
+    async def discard(self, recording: OpenRecording) -> None:
         """Delete what came of it."""
-        self._open.pop(recording.id, None)
-        with _disk():
-            recording.part.unlink(missing_ok=True)
+        async with recording.lock:
+            self._drop(recording)
 
     def takes(self) -> list[Take]:
         """All whole ones, by name."""
@@ -190,52 +207,66 @@ class Recordings:
 
     def delete(self, take: Take) -> None:
         """Picture, sound and consent of it."""
-        with _disk():
+        with in_one_line(take.path):
             take.path.unlink(missing_ok=True)
             take.path.with_suffix(".json").unlink(missing_ok=True)
 
-    def close(self) -> None:
+    def tidy(self) -> None:
+        """Give up what fell silent, and remove what processes that died have left."""
+        self._give_up_silent()
+        sweep(self.folder)
+        for path in self.folder.glob("*.json"):
+            if not self._films(path.stem) and time.time() - path.stat().st_mtime > LEFT_S:
+                logger.info("%s is removed: its recording is gone", path.name)
+                path.unlink()
+
+    async def close(self) -> None:
         """Delete all that is not whole."""
         for recording in list(self._open.values()):
-            self.discard(recording)
+            await self.discard(recording)
 
     def _read(self) -> Iterator[Take]:
         for path in sorted(self.folder.glob("*")):
             if path.suffix not in ENDINGS.values() or path.name.startswith("."):
                 continue
+            kept = path.with_suffix(".json")
             try:
-                consent = Consent(**json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
-                yield Take(path.stem, path, path.stat().st_size, consent)
-            except (OSError, ValueError, TypeError) as error:  # somebody's own file, or deleted meanwhile
+                yield Take(path.stem, path, path.stat().st_size, Consent.parsed(kept.read_bytes()))
+            except OSError as error:  # somebody's own file, or deleted meanwhile
                 logger.info("%s is passed over: it has no consent beside it (%s)", path.name, error)
+            except ValueError as error:
+                with in_one_line(kept):
+                    aside = set_aside(kept)
+                logger.warning(
+                    "%s is not used: its consent cannot be read (%s) and is now %s",
+                    *(path.name, error, aside.name),
+                )
 
     def _give_up_silent(self) -> None:
         now_s = self._now()
         for recording in list(self._open.values()):
-            if now_s - recording.heard_s > SILENT_S or now_s - recording.began_s > MAX_S:
+            silent = now_s - recording.heard_s > SILENT_S or now_s - recording.began_s > MAX_S
+            if silent and not recording.lock.locked():
                 logger.info("a recording is given up: nothing came for too long, or it took too long")
-                self.discard(recording)
+                self._drop(recording)
+
+    def _drop(self, recording: OpenRecording) -> None:
+        self._open.pop(recording.id, None)
+        recording.part.discard()
 
     def _free_name(self, who: str) -> str:
         """Of letters and digits of the person's name; with a number behind it where that is taken."""
         words = "".join(letter if letter.isalnum() else " " for letter in who.lower()).split()
         plain = "-".join(words)[:_FILE_NAME_CHARACTERS].strip("-") or "avatar"
-        used = {recording.name for recording in self._open.values()} | {take.name for take in self._read()}
         names = (plain if number == 1 else f"{plain}-{number}" for number in range(1, 10_000))
-        return next(name for name in names if name not in used and not self._taken(name))
+        return next(name for name in names if self._is_free(name))
 
+    def _is_free(self, name: str) -> bool:
+        """Nothing that is there is ever written over, whoever put it there."""
+        used = any(recording.name == name for recording in self._open.values())
+        kept = (self.folder / f"{name}.json").exists()
+        return not (used or kept or self._films(name) or self._taken(name))
 
-def _append(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(data)
-
-
-@contextmanager
-def _disk() -> Iterator[None]:
-    """What the disk refuses, in one line."""
-    try:
-        yield
-    except OSError as error:
-        raise RequestRefused(
-            503, f"the studio's folder cannot be used ({error}); make room, or choose another with --studio"
-        ) from error
+    def _films(self, name: str) -> list[Path]:
+        paths = (self.folder / f"{name}{ending}" for ending in ENDINGS.values())
+        return [path for path in paths if path.exists()]

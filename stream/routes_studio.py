@@ -73,7 +73,7 @@ class StudioRoutes:
         return web.json_response({"name": take.name, "path": str(take.path), "bytes": take.bytes})
 
     async def _discard(self, request: web.Request) -> web.Response:
-        self._studio.recordings.discard(self._recording(request))
+        await self._studio.recordings.discard(self._recording(request))
         return web.json_response({})
 
     async def _delete(self, request: web.Request) -> web.Response:

@@ -151,7 +151,7 @@ class Studio:
         if self._job is not None and self._running is not None:
             await self._job.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
-        self.recordings.close()
+        await self.recordings.close()
 
     def _serve(self, path: Path) -> None:
         self._avatars.add(self._load(path))

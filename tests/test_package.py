@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from engine import package as package_module
 from engine.avatar import Avatar, load_avatar, save_avatar
-from engine.errors import PackageError
+from engine.errors import FileError, PackageError
 from engine.package import MANIFEST, build_manifest, encode_json, write_package
 
 FIELD_NAMES = ("name", "size_px", "fps", "tools", "training", "models")
@@ -125,7 +125,7 @@ def test_a_failed_write_leaves_the_old_file(avatar_file: Path, avatar_fields: di
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path, avatar_fields: dict[str, Any]) -> None:
-    with pytest.raises(PackageError, match="cannot be written"):
+    with pytest.raises(FileError, match="cannot be written"):
         save_avatar(tmp_path / "no" / "such" / "folder.avatar", **avatar_fields)
 
 

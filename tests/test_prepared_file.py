@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from benchmarks.puppet import Puppet, lively
 from engine.avatar import load_avatar
 from engine.cli import main
-from engine.errors import FootageError
+from engine.errors import FileError, FootageError
 from engine.video import read_frames
 from export.framing import Framing
 from export.prepared import Prepared
@@ -116,21 +117,18 @@ def test_what_would_not_train_is_refused(file: Path, change: dict[str, Any], wor
 
 
 def test_a_folder_that_takes_no_files(prepared: Prepared, tmp_path: Path) -> None:
-    with pytest.raises(FootageError, match="cannot be written"):
+    with pytest.raises(FileError, match="cannot be written"):
         save_prepared(tmp_path / "nowhere" / "x.prepared.npz", prepared, ORIGIN)
 
 
-def test_a_disk_that_fills_up_leaves_nothing(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_disk_that_fills_up_leaves_the_file_before(
+    prepared: Prepared, tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    def full(path: Path, **arrays: Any) -> None:
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(FootageError, match="No space left on device"):
-        save_prepared(tmp_path / "x.prepared.npz", prepared, ORIGIN)
-    assert not list(tmp_path.iterdir())
+    path = tmp_path / "x.prepared.npz"
+    path.write_bytes(b"before")
+    with full_disk(100_000), pytest.raises(FileError, match=r"cannot be written .File too large.: make room"):
+        save_prepared(path, prepared, ORIGIN)
+    assert [left.read_bytes() for left in tmp_path.iterdir()] == [b"before"]
 
 
 # Preparing on one machine, training on another

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +18,7 @@ from aiohttp.test_utils import TestServer
 from benchmarks.echo_server import echo_avatar
 from benchmarks.studio_stage import CONSENT, Stage, load, studio_stage
 from stream.avatars import Avatars
-from stream.recordings import MAX_CHUNK_BYTES, SILENT_S
+from stream.recordings import MAX_CHUNK_BYTES, SILENT_S, Consent, Recordings
 from stream.security import Access
 from stream.server import LiveServer
 from stream.sessions import SessionRegistry
@@ -166,6 +168,97 @@ class TestRecording:
             else:
                 pytest.fail("it goes on for ever")
             assert stage.files() == set()
+
+    async def test_a_chunk_that_meets_a_full_disk_half_way_is_taken_whole_later(
+        self, stage: Stage, full_disk: Callable[[int], AbstractContextManager[None]]
+    ) -> None:
+        _, begun = await stage.begin()
+        one = begun["id"]
+        assert await stage.put(one, 0, b"1" * 1000) == 200
+        with full_disk(1500):
+            assert await stage.put(one, 1, b"2" * 1000) == 503
+        assert await stage.put(one, 1, b"2" * 1000) == 200
+        assert (await stage.ask("POST", f"/recordings/{one}/finish", {}))[1]["bytes"] == 2000
+        (take,) = stage.studio.recordings.takes()
+        assert take.path.read_bytes() == b"1" * 1000 + b"2" * 1000
+
+    async def test_an_end_that_meets_a_full_disk_can_be_asked_for_again(
+        self, stage: Stage, full_disk: Callable[[int], AbstractContextManager[None]]
+    ) -> None:
+        _, begun = await stage.begin()
+        await stage.put(begun["id"], 0)
+        with full_disk(10):
+            status, refusal = await stage.ask("POST", f"/recordings/{begun['id']}/finish", {})
+        assert status == 503
+        assert "make room" in refusal["error"]
+        status, take = await stage.ask("POST", f"/recordings/{begun['id']}/finish", {})
+        assert (status, take["name"], take["bytes"]) == (200, "ada-lovelace", len(b"chunk"))
+        assert stage.files() == {"recordings/ada-lovelace.webm", "recordings/ada-lovelace.json"}
+
+    async def test_faces_are_for_their_owner_alone(
+        self, stage: Stage, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        folder = stage.studio.recordings.folder
+        folder.mkdir(parents=True, mode=0o755)
+        folder.chmod(0o755)
+        _, begun = await stage.begin()
+        await stage.put(begun["id"], 0)
+        await stage.record(session="session-2")
+        assert "could be read by others" in caplog.text
+        assert folder.stat().st_mode & 0o077 == 0
+        modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+        assert modes == {0o600}
+
+    async def test_another_server_on_the_folder_loses_nothing_and_overwrites_nothing(
+        self, tmp_path: Path
+    ) -> None:
+        """Each began before the other had ended: the name was free for both."""
+        one, two = (Recordings(tmp_path, lambda _: False) for _ in range(2))
+        begun = [
+            (studio, studio.begin("session", "video/webm", Consent(who, "all of it", "2024-05-01")))
+            for studio, who in ((one, "Ada"), (two, "ada"))
+        ]
+        for studio, recording in begun:
+            await studio.add(recording, 0, recording.consent.who.encode())
+        assert [(await studio.finish(recording)).name for studio, recording in begun] == ["ada", "ada-2"]
+        takes = {take.name: (take.path.read_bytes(), take.consent.who) for take in one.takes()}
+        assert takes == {"ada": (b"Ada", "Ada"), "ada-2": (b"ada", "ada")}
+
+    async def test_somebodys_own_film_is_not_written_over(self, stage: Stage) -> None:
+        folder = stage.studio.recordings.folder
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / "ada-lovelace.mp4").write_bytes(b"their own")
+        assert await stage.record() == "ada-lovelace-2"
+        assert (folder / "ada-lovelace.mp4").read_bytes() == b"their own"
+
+    @pytest.mark.parametrize("text", [b"", b'{"who": "Ada', b"[]", b'{"who": 5}', b"\xff"])
+    async def test_a_consent_that_cannot_be_read_is_set_aside(
+        self, stage: Stage, caplog: pytest.LogCaptureFixture, text: bytes
+    ) -> None:
+        name = await stage.record()
+        folder = stage.studio.recordings.folder
+        (folder / f"{name}.json").write_bytes(text)
+        assert (await stage.ask("GET", ""))[1]["takes"] == []
+        assert f"{name}.webm is not used: its consent cannot be read" in caplog.text
+        (aside,) = folder.glob(f"{name}.json.broken-*")
+        assert aside.read_bytes() == text
+        assert await stage.record() == f"{name}-2"
+
+    async def test_what_dead_servers_left_is_tidied(self, stage: Stage) -> None:
+        name = await stage.record()
+        _, begun = await stage.begin()
+        folder = stage.studio.recordings.folder
+        left = (folder / ".avatarcast-0123456789abcdef.part", folder / "gone.json")
+        for path in left:
+            path.write_text("{}")
+        stage.studio.recordings.tidy()
+        assert all(path.exists() for path in left)  # too young
+        for path in folder.iterdir():
+            os.utime(path, (0, 0))
+        stage.studio.recordings.tidy()
+        assert not any(path.exists() for path in left)
+        await stage.put(begun["id"], 0)  # the one that is being made is there still
+        assert [take.name for take in stage.studio.recordings.takes()] == [name]
 
     async def test_a_full_disk_is_told(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("stream.recordings.shutil.disk_usage", lambda _: SimpleNamespace(free=10))

@@ -22,7 +22,7 @@ from engine.avatar import Avatar, load_avatar
 from engine.cache_folder import CACHE_VARIABLE
 from engine.cli import main
 from engine.engine_cache import ANY_GPU, EngineKey
-from engine.errors import RunnerError, SettingsError
+from engine.errors import FileError, RunnerError, SettingsError
 from engine.runner import Array, TensorSpec, denoiser_inputs, denoiser_outputs
 from engine.runners import choose_runner
 from engine.trt_build import SOURCE, build, cannot_run
@@ -173,7 +173,7 @@ def test_a_damaged_cache_is_refused_with_the_cure(tmp_path: Path) -> None:
 def test_an_engine_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
     path = tmp_path / "one.engine"
     engine_cache.store(path, KEY, b"an engine", {})
-    with pytest.raises(RunnerError, match="cannot be written"):
+    with pytest.raises(FileError, match="cannot be written"):
         engine_cache.store(path / "below", KEY, b"another", {})
     assert engine_cache.load(path, KEY, REBUILD) == b"an engine"
 
