@@ -23,7 +23,11 @@ FloatArray = NDArray[np.float32]
 U8Image = NDArray[np.uint8]
 
 MAX_PICTURE_BYTES = 4 * 1024 * 1024
-MAX_PICTURE_PX = 4096  # of a side; checked before anything is decoded
+MAX_PICTURE_PX = 4096  # of a side; checked, as all of it, before anything is decoded
+MAX_PICTURE_AREA_PX = 4096 * 3072  # a telephone's photo; decoded it takes 4 bytes a pixel, 50 MB
+KEPT_PX = 1024  # of a side, or up to twice that: the largest canvas
+_BAND_PX = 64  # rows that are worked on at a time
+_ORIENTATION = 0x0112  # of EXIF
 _PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -41,7 +45,7 @@ _LEAST_CONTRAST = 100.0  # squared distance of colours below which person and pl
 class Background:
     """A chosen background; make one with `original`, `color` or `picture`."""
 
-    rgb: U8Image | None  # (H, W, 3) uint8 RGB of any size; None: the avatar's own
+    rgb: U8Image | None  # (S, S, 3) uint8 RGB, S below 2 * KEPT_PX; None: the avatar's own
 
     @classmethod
     def original(cls) -> Background:
@@ -57,29 +61,30 @@ class Background:
 
     @classmethod
     def picture(cls, data: bytes) -> Background:
-        """A PNG or JPEG; where it is transparent it becomes black. Raises SettingsError."""
+        """The middle square of a PNG or JPEG; where it is transparent it becomes black. Raises SettingsError.
+
+        Takes up to 60 MB while it decodes, and keeps up to 12 MB.
+        """
         if len(data) > MAX_PICTURE_BYTES:
             raise SettingsError(f"background picture: more than {MAX_PICTURE_BYTES} bytes: make it smaller")
         try:
             with warnings.catch_warnings(), Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
-                if max(image.size) > MAX_PICTURE_PX:
+                if max(image.size) > MAX_PICTURE_PX or image.width * image.height > MAX_PICTURE_AREA_PX:
                     raise SettingsError(
-                        f"background picture: {image.width}x{image.height} px; "
-                        f"wanted {MAX_PICTURE_PX} px a side at most: make it smaller"
+                        f"background picture: {image.width}x{image.height} px; wanted {MAX_PICTURE_PX} px "
+                        f"a side and {MAX_PICTURE_AREA_PX / 1e6:.1f} million in all at most: make it smaller"
                     )
                 if image.mode not in _PICTURE_MODES:
                     raise SettingsError(
                         f"background picture: pixels of kind {image.mode}; wanted 8 bits a channel: "
                         "export it anew"
                     )
-                upright = ImageOps.exif_transpose(image).convert("RGBA")
+                return cls(np.array(_upright_square(image), np.uint8))
         except IMAGE_ERRORS as error:
             raise SettingsError(
                 f"background picture: not a readable PNG or JPEG ({error}): export it anew"
             ) from error
-        black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
-        return cls(np.array(Image.alpha_composite(black, upright).convert("RGB"), np.uint8))
 
     @classmethod
     def parse(cls, text: str) -> Background:
@@ -114,6 +119,24 @@ class Background:
             cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR),
             np.uint8,
         )
+
+
+def _upright_square(image: Image.Image) -> Image.Image:
+    """The middle square over black, RGB, scaled down; of the picture never more than one copy is made."""
+    image.draft(None, (KEPT_PX, KEPT_PX))  # a JPEG is scaled while it is decoded
+    shrink = max(1, min(image.size) // KEPT_PX)
+    side = min(image.size) // shrink
+    left, top = ((length - side * shrink) // 2 for length in image.size)
+    square = Image.new("RGB", (side, side))
+    for row in range(0, side, _BAND_PX):
+        end = min(row + _BAND_PX, side)
+        band = image.crop((left, top + row * shrink, left + side * shrink, top + end * shrink)).convert(
+            "RGBA"
+        )
+        black = Image.new("RGBA", band.size, (0, 0, 0, 255))
+        square.paste(Image.alpha_composite(black, band).convert("RGB").reduce(shrink), (0, row))
+    square.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+    return ImageOps.exif_transpose(square)
 
 
 def settled_matte(drawn: U8Image, matte: FloatArray, plate: U8Image) -> FloatArray:

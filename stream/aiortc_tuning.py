@@ -15,6 +15,7 @@ from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket, RtpPacket
 from aiortc.utils import uint16_add, uint16_gt, uint32_add
 
 from stream.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
+from stream.picture_size import Size, announced_size, is_too_large
 
 _JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 _RECEIVER_KIND = "_RTCRtpReceiver__kind"
@@ -26,7 +27,25 @@ class PromptJitterBuffer(JitterBuffer):
     """Gives a video frame out with its own last packet (RTP marker bit, RFC 7741 section 4.1).
 
     aiortc waits for the first packet of the *next* frame: one frame of structural delay, 33 ms at 30 fps.
+    From a picture that is too large on, nothing goes to the decoder until one comes that is not.
     """
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity, is_video=True)
+        self.too_large: Size | None = None  # what the camera sends now, where that is not taken
+
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        """Whether a key frame is wanted; a whole frame, if there is one."""
+        wants_key_frame, frame = super().add(packet)
+        if frame is None:
+            return wants_key_frame, None
+        try:
+            size = announced_size(frame.data)
+        except ValueError:  # no decoder could read it either
+            return True, None
+        if size is not None:
+            self.too_large = size if is_too_large(size) else None
+        return wants_key_frame, None if self.too_large else frame
 
     def _remove_frame(self, sequence_number: int) -> JitterFrame | None:
         packets: list[RtpPacket] = []
@@ -73,16 +92,20 @@ class PromptVoiceBuffer(JitterBuffer):
         return False, JitterFrame(data=data, timestamp=packet.timestamp)
 
 
-def receive_promptly(receiver: RTCRtpReceiver) -> None:
-    """Give a receiver the buffer above of its kind. Before it has started; relies on two private names."""
+def receive_promptly(receiver: RTCRtpReceiver) -> PromptVoiceBuffer | PromptJitterBuffer:
+    """Give a receiver the buffer above of its kind, and return it.
+
+    Before the receiver has started; relies on two private names.
+    """
     if not isinstance(getattr(receiver, _JITTER_BUFFER), JitterBuffer):
         raise TypeError(f"this aiortc keeps no JitterBuffer in {_JITTER_BUFFER}")
     buffer = (
         PromptVoiceBuffer()
         if getattr(receiver, _RECEIVER_KIND) == "audio"
-        else PromptJitterBuffer(capacity=_VIDEO_CAPACITY_PACKETS, is_video=True)
+        else PromptJitterBuffer(capacity=_VIDEO_CAPACITY_PACKETS)
     )
     setattr(receiver, _JITTER_BUFFER, buffer)
+    return buffer
 
 
 def prefer_codec(transceiver: RTCRtpTransceiver, choice: EncoderChoice) -> None:

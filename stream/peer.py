@@ -24,11 +24,18 @@ from aiortc.mediastreams import MediaStreamTrack
 from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
 
 from stream import ice, tasks
-from stream.aiortc_tuning import encode_cleanly, prefer_codec, receive_promptly, report_steadily
+from stream.aiortc_tuning import (
+    PromptJitterBuffer,
+    encode_cleanly,
+    prefer_codec,
+    receive_promptly,
+    report_steadily,
+)
 from stream.datagram_filter import filter_datagrams
 from stream.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
 from stream.ice_servers import IceServers
 from stream.negotiation import RequestRefused, accept_offer, make_answer, without_foreign_candidates
+from stream.picture_size import Size
 from stream.tracks import PictureTrack
 from stream.voice import VoiceTrack
 
@@ -74,6 +81,7 @@ class Peer:
         )
         self._encoder: RenderedVp8Encoder | RenderedH264Encoder | None = None
         self._pictures: PictureTrack | None = None
+        self._camera_buffer: PromptJitterBuffer | None = None
         self._restart: ice.Restart | None = None
         self._answering: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -86,6 +94,11 @@ class Peer:
     def connected(self) -> bool:
         """Media may flow."""
         return self._connection.connectionState == "connected"
+
+    @property
+    def too_large(self) -> Size | None:
+        """Of the camera's pictures, where they are not taken because of it."""
+        return None if self._camera_buffer is None else self._camera_buffer.too_large
 
     @property
     def has_audio(self) -> bool:
@@ -103,7 +116,9 @@ class Peer:
         await accept_offer(self._connection, sdp)
         self._guard(self._transport().iceGatherer)
         for transceiver in self._connection.getTransceivers():
-            receive_promptly(transceiver.receiver)
+            buffer = receive_promptly(transceiver.receiver)
+            if isinstance(buffer, PromptJitterBuffer):
+                self._camera_buffer = buffer
             if transceiver.kind == "audio" and takes_camera:
                 self.microphone = transceiver.receiver.track
             elif transceiver.kind == "video":

@@ -17,7 +17,6 @@ How a session goes is pushed over its data channel "stats", not polled. Knows no
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -26,6 +25,7 @@ from aiortc import RTCSessionDescription
 from engine.background import Background
 from stream.bodies import PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S, read_body, read_json
 from stream.negotiation import RequestRefused, read_request
+from stream.pictures import PictureReader
 from stream.route import Route
 from stream.security import OFFER_COST, Rule
 from stream.session import Session
@@ -39,6 +39,7 @@ class SessionRoutes:
 
     def __init__(self, registry: SessionRegistry) -> None:
         self._registry = registry
+        self._pictures = PictureReader()
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -128,7 +129,7 @@ class SessionRoutes:
     async def _background_picture(self, request: web.Request) -> web.Response:
         session = self._session(request)
         data = await read_body(request, ("image/png", "image/jpeg"), PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S)
-        session.set_background(await asyncio.to_thread(Background.picture, data))
+        session.set_background(await self._pictures.read(data))
         return web.json_response({})
 
     async def _delete(self, request: web.Request) -> web.Response:

@@ -31,6 +31,7 @@ from stream.metrics import SessionMetrics
 from stream.negotiation import RequestRefused, SessionRequest
 from stream.peer import Link, Peer, PeerConfig
 from stream.performer import Performer
+from stream.picture_size import TOO_LARGE
 from stream.pipeline_pool import PipelinePools
 from stream.render_loop import Incoming, Outgoing, capture_ticks
 from stream.stepping import FULL, LADDER, RateGate
@@ -219,6 +220,8 @@ class Session:
         if self._performer.failing:
             message["state"] = "the renderer fails"
             words = "The renderer failed; a still picture is shown until it works again."
+        if self._presenter is not None and (size := self._presenter.too_large) is not None:
+            words = TOO_LARGE.format(*size)
         if self._performer.coach is not None:
             message["coach"] = self._performer.coach.report()
         return {
@@ -382,6 +385,8 @@ class Session:
             waited_s = (now_ns - self.lost_ns) / 1e9
             return "the presenter did not come back" if waited_s > limits.resume_s else None
         if self.metrics.silence_s(now_ns, self._started_ns) > limits.silent_camera_s:
+            if self._presenter is not None and self._presenter.too_large is not None:
+                return "the camera's pictures are too large"
             return f"no frames from the camera for {limits.silent_camera_s:.0f} s"
         return None
 

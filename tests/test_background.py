@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from PIL import Image
 from benchmarks.puppet import Pose, Puppet, lively
 from benchmarks.puppet_stage import Make
 from engine.avatar import Avatar
-from engine.background import MAX_PICTURE_BYTES, Background, replace_background, settled_matte
+from engine.background import KEPT_PX, MAX_PICTURE_BYTES, Background, replace_background, settled_matte
 from engine.errors import SettingsError
 from engine.landmarks import Landmarks
 
@@ -82,6 +83,7 @@ def test_transparency_becomes_black_and_photos_stand_upright() -> None:
         (encoded(Image.new("RGB", (8, 8)), "GIF"), "not a readable PNG or JPEG"),
         (encoded(Image.effect_noise((64, 64), 50))[:300], "not a readable PNG or JPEG"),
         (encoded(Image.new("1", (4097, 1))), "4097x1 px; wanted 4096"),
+        (encoded(Image.new("1", (4096, 3073)))[:60], "4096x3073 px; wanted 4096"),  # told by its header alone
         (encoded(Image.new("I;16", (8, 8))), "kind I;16; wanted 8 bits"),
         (bytes(MAX_PICTURE_BYTES + 1), "more than 4194304 bytes"),
     ],
@@ -90,6 +92,41 @@ def test_bad_pictures_are_refused_in_one_line(data: bytes, reason: str) -> None:
     with pytest.raises(SettingsError, match=reason) as caught:
         Background.picture(data)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads peak memory in /proc")
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [("PNG", "P", {}), ("PNG", "RGBA", {}), ("JPEG", "RGB", {}), ("JPEG", "RGB", {"progressive": True})],
+    ids=["palette", "transparent", "photo", "progressive"],
+)
+def test_the_largest_picture_takes_little_memory(kind: str, mode: str, options: dict[str, object]) -> None:
+    """One of 2 KB took 320 MB, and 208 MB for as long as it was shown."""
+    data = encoded(Image.new(mode, (4096, 3072)), kind, **options)
+    before_mb = memory_mb("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    background = Background.picture(data)
+    assert memory_mb("VmHWM") - before_mb < 90
+    assert background.rgb is not None
+    assert background.rgb.shape[0] < 2 * KEPT_PX
+
+
+def memory_mb(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+
+
+@pytest.mark.parametrize(("width", "height"), [(1023, 1500), (2050, 2049), (4096, 3072), (4096, 1)])
+def test_a_large_picture_is_scaled_and_stays_what_it_was(width: int, height: int) -> None:
+    """A cross of three colours, cropped around its middle, whatever it is scaled by."""
+    image = Image.new("RGB", (width, height), (200, 0, 0))
+    image.paste((0, 200, 0), (width // 2, 0, width, height))
+    image.paste((0, 0, 200), (0, height // 2, width // 2, height))
+    shown = canvas(Background.picture(encoded(image)))
+    if height > 1:
+        assert tuple(shown[10, 10]) == (200, 0, 0)
+        assert tuple(shown[-10, 10]) == (0, 0, 200)
+        assert tuple(shown[-10, -10]) == (0, 200, 0)
 
 
 def test_a_command_line_names_a_background(tmp_path: Path) -> None:

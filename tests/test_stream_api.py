@@ -169,7 +169,7 @@ async def test_backgrounds_reach_the_pipeline() -> None:
         assert (await request("POST", where, {"kind": "original"}))[0] == 200
         await asyncio.wait_for(pipeline.has_four.wait(), WAIT_S)
     shapes = [None if background.rgb is None else background.rgb.shape for background in pipeline.backgrounds]
-    assert shapes == [(1, 1, 3), (24, 32, 3), (24, 32, 3), None]
+    assert shapes == [(1, 1, 3), (24, 24, 3), (24, 24, 3), None]
     assert np.asarray(pipeline.backgrounds[0].rgb).ravel().tolist() == [0x00, 0xB1, 0x40]
 
 

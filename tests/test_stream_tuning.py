@@ -28,7 +28,7 @@ def packet(sequence_number: int, timestamp: int, marker: bool) -> RtpPacket:
 
 def test_a_frame_comes_with_its_own_last_packet() -> None:
     """aiortc's own buffer needs the next frame's first packet; if it stops doing so, ours can go."""
-    stock, prompt = JitterBuffer(capacity=16, is_video=True), PromptJitterBuffer(capacity=16, is_video=True)
+    stock, prompt = JitterBuffer(capacity=16, is_video=True), PromptJitterBuffer(capacity=16)
     first, last = packet(10, 3_000, False), packet(11, 3_000, True)
     assert stock.add(first) == prompt.add(first) == (False, None)
     assert stock.add(last) == (False, None)
@@ -38,7 +38,7 @@ def test_a_frame_comes_with_its_own_last_packet() -> None:
 
 
 def test_out_of_order_packets_make_whole_frames() -> None:
-    buffer = PromptJitterBuffer(capacity=16, is_video=True)
+    buffer = PromptJitterBuffer(capacity=16)
     sequence = [(20, 0, False), (22, 0, True), (21, 0, False), (23, 3_000, True)]
     frames = [buffer.add(packet(*fields))[1] for fields in sequence]
     assert [None if frame is None else frame.data for frame in frames] == [
@@ -50,7 +50,7 @@ def test_out_of_order_packets_make_whole_frames() -> None:
 
 
 def test_a_missing_marker_is_made_good_by_the_next_frame() -> None:
-    buffer = PromptJitterBuffer(capacity=16, is_video=True)
+    buffer = PromptJitterBuffer(capacity=16)
     assert buffer.add(packet(1, 0, False))[1] is None
     _, frame = buffer.add(packet(2, 3_000, True))
     assert frame is not None
@@ -58,7 +58,7 @@ def test_a_missing_marker_is_made_good_by_the_next_frame() -> None:
 
 
 def test_a_lost_packet_holds_its_frame_back() -> None:
-    buffer = PromptJitterBuffer(capacity=16, is_video=True)
+    buffer = PromptJitterBuffer(capacity=16)
     for fields in [(1, 0, False), (3, 0, True), (4, 3_000, True)]:
         assert buffer.add(packet(*fields))[1] is None
     _, frame = buffer.add(packet(2, 0, False))
