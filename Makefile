@@ -34,7 +34,7 @@ static: $(STAMP_DEV)
 	$(VENV)/bin/lint-imports
 
 figures: $(STAMP_DEV)
-	$(PY) -m benchmarks.readme
+	$(PY) -m benchmarks.records.readme
 
 setup: $(STAMP_SERVE)
 

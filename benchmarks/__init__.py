@@ -1,0 +1,11 @@
+"""Measuring instruments; `avatarcast bench` lists them, each with the question that it answers.
+
+The rooms, `pictures` and `networks` building on `live`, and all on `records`:
+
+    records     how an instrument is run, what it writes, and the README's tables made of that
+    live        calls to a live server: latency, first picture, lip sync, load, endurance, cost of each stage
+    networks    what the network costs on this machine, and beside what others run
+    pictures    how good the pictures are
+    synthetic   makes the people and the presenters who do not exist
+    results     the records
+"""

@@ -18,9 +18,9 @@ FOLDER = Path(__file__).parent
 
 
 def instruments() -> dict[str, str]:
-    """Name and question of each: the modules of this folder whose docstring starts with a question."""
+    """Name and question of each: the modules below this folder whose docstring starts with a question."""
     found = {}
-    for path in sorted(FOLDER.glob("*.py")):
+    for path in _modules():
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         question = " ".join(text.partition("\n\n")[0].split())
         if question.endswith("?"):
@@ -44,4 +44,10 @@ def run(args: argparse.Namespace) -> int:
     if args.name not in known:
         raise SettingsError(f"instrument is {args.name!r}; wanted one of {', '.join(known)}")
     sys.argv = [args.name, *args.options]  # instruments are programs of their own too
-    return int(importlib.import_module(f"benchmarks.{args.name}").main())
+    path = next(path for path in _modules() if path.stem == args.name)
+    module = ".".join(("benchmarks", *path.relative_to(FOLDER).with_suffix("").parts))
+    return int(importlib.import_module(module).main())
+
+
+def _modules() -> list[Path]:
+    return sorted(FOLDER.rglob("*.py"), key=lambda path: path.stem)

@@ -1,6 +1,19 @@
-"""All maths, models, tracking, rendering and runners. Imports neither export nor stream.
+"""What draws a person: the maths, tracking and rendering that enrolment and the live server share.
 
-Importing it switches off what libraries report to their makers: that must come before any of them.
+The rooms, each building on those above it:
+
+    errors      what is said to the user; beside it library_reporting, cache_folder
+    stages      how long each part of a picture takes
+    person      landmarks, and what is measured on them: pose, motion, retargeting, the torso
+    media       video, audio and picture files, and the marks that say a picture is synthetic
+    tracking    from a camera's pictures to landmarks
+    render      from landmarks to the picture that the network corrects, and what stands behind the person
+    network     the network itself: what goes in and out, its layers, its weights in ONNX
+    avatar      the .avatar file
+    runners     what the network runs on: ONNX Runtime, torch, TensorRT
+    pipeline    all of that for one picture after another
+    commands    `avatarcast doctor` and `info`
+    cli         the command line; it finds every command by its entry point
 """
 
 from engine.library_reporting import switch_off

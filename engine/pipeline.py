@@ -15,24 +15,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.avatar import Avatar
-from engine.background import Background, replace_background, settled_matte
-from engine.detail import with_detail
-from engine.guidance import GUIDANCE_CHANNELS, GuidancePainter
-from engine.landmarks import Landmarks
-from engine.motion import Neutral, build_neutral, motion_of
-from engine.planes import to_picture, to_planes
-from engine.prior import KeyImage, Prior, PriorBuilder
-from engine.retarget import Retargeter, Support
-from engine.runner import Runner
-from engine.runners import choose_runner
-from engine.sampler import check_steps, sample
+from engine.avatar.avatar import Avatar
+from engine.network.contract import Runner
+from engine.person.landmarks import Landmarks
+from engine.person.motion import Neutral, build_neutral, motion_of
+from engine.person.retarget import Retargeter, Support
+from engine.person.torso import TorsoModel
+from engine.render.background import Background, replace_background, settled_matte
+from engine.render.detail import with_detail
+from engine.render.guidance import GUIDANCE_CHANNELS, GuidancePainter
+from engine.render.planes import to_picture, to_planes
+from engine.render.prior import KeyImage, Prior, PriorBuilder
+from engine.render.sampler import check_steps, sample
+from engine.render.temporal_cache import CacheConfig, TemporalCache, warm_start
+from engine.runners.choice import choose_runner
 from engine.stages import Clock, StageClock
-from engine.temporal_cache import CacheConfig, TemporalCache, warm_start
-from engine.torso import TorsoModel
 
 if TYPE_CHECKING:
-    from engine.tracking import Tracker
+    from engine.tracking.tracker import Tracker
 
 FloatArray = NDArray[np.float32]
 U8Image = NDArray[np.uint8]
@@ -45,7 +45,7 @@ FACE_FOUND = 0.5  # confidence
 class PipelineConfig:
     """How to run an avatar."""
 
-    runner: str = "auto"  # see engine.runners
+    runner: str = "auto"  # see engine.runners.choice
     steps: int = 1  # denoising steps of a steady frame, 1..8; a fresh start takes one more
     threads: int = 0  # of the CPU for the network, 0 = chosen from the cores
     live: bool = True  # slow trackers in threads of their own; False looks at every part on every frame
@@ -85,8 +85,8 @@ def build_pipeline(
 
 
 def _mediapipe_tracker(live: bool) -> Tracker:
-    from engine.live_tracker import LiveTracker
-    from engine.tracking import EveryFrameTracker
+    from engine.tracking.live_tracker import LiveTracker
+    from engine.tracking.tracker import EveryFrameTracker
 
     return LiveTracker() if live else EveryFrameTracker(filtered=True)
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engine.avatar import Avatar, KeyFrame
-from export.prepared import Identity, Prepared
+from engine.avatar.avatar import Avatar, KeyFrame
+from export.footage.prepared import Identity, Prepared
 
 
 def assembled(

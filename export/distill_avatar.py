@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from engine.avatar import Avatar
-from export.command_evaluate import prepare_again
-from export.distill import DistillConfig, Distiller
-from export.prepared import learn_identity
-from export.quality_gate import held_out_frames
-from export.store import store
-from export.training_set import TrainingSet
-from export.variants import Progress, Variant, convert, network_of
+from engine.avatar.avatar import Avatar
+from export.commands.evaluate import prepare_again
+from export.convert.gate import held_out_frames
+from export.convert.put_variant import store
+from export.convert.variants import Progress, Variant, convert, network_of
+from export.footage.prepared import learn_identity
+from export.training.distill import DistillConfig, Distiller
+from export.training.training_set import TrainingSet
 
 
 def checkpoint_path(path: Path) -> Path:

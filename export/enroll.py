@@ -1,7 +1,7 @@
 """Enrolment: footage to a finished avatar, in steps that read top to bottom.
 
 Needs torch; MediaPipe only to track videos, not to train from a prepared file. Knows nothing of the command
-line; `export.command_enroll` shows its progress.
+line; `export.commands.enroll` shows its progress.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from typing import Any
 
 import torch
 
-from engine.avatar import Avatar, save_avatar
-from engine.denoiser import Denoiser, DenoiserConfig
+from engine.avatar.avatar import Avatar, save_avatar
 from engine.errors import RunnerError, SettingsError
-from engine.runner import denoiser_inputs
+from engine.network.contract import denoiser_inputs
+from engine.network.denoiser import Denoiser, DenoiserConfig
 from export.assembly import assembled, kept_fields
-from export.base_weights import load_base, starting_network
+from export.convert.gate import held_out_frames
+from export.convert.onnx_export import export_onnx, parity
+from export.convert.variants import Variant, convert
 from export.enroll_options import DEFAULT_SIZE_PX, EnrollOptions
-from export.held_out import measure_held_out
-from export.onnx_export import export_onnx, parity
-from export.prepared import Identity, Prepared, learn_identity
-from export.prepared_file import Origin, load_prepared, save_prepared, sha256_of
+from export.evaluate.held_out import measure_held_out
+from export.evaluate.report_sheets import held_out_picture
+from export.footage.prepared import Identity, Prepared, learn_identity
+from export.footage.prepared_file import Origin, load_prepared, save_prepared, sha256_of
 from export.progress import Listener
-from export.quality_gate import held_out_frames
-from export.report_sheets import held_out_picture
-from export.train import Progress, TrainConfig, Trainer, TrainRecord, pick_device
-from export.training_set import TrainingSet
-from export.variants import Variant, convert
+from export.training.base_weights import load_base, starting_network
+from export.training.train import Progress, TrainConfig, Trainer, TrainRecord, pick_device
+from export.training.training_set import TrainingSet
 
 MODEL_NAME = "denoiser-fp32.onnx"
 REPORT_S = 90.0  # set aside for the report and INT8 at the end
 MIN_TRAINING_SHARE = 0.5  # of the budget, however long tracking took
 PARITY_FEEDS = 3
-# Of the time that INT8 takes, from and to, by the parts of export.variants.convert.
+# Of the time that INT8 takes, from and to, by the parts of export.convert.variants.convert.
 _INT8_PARTS = {
     "posing": (0.0, 0.3),
     "converting": (0.3, 0.5),
@@ -130,7 +130,7 @@ class WorkFolder:
 
 def _prepared(options: EnrollOptions, work: WorkFolder, listener: Listener) -> tuple[Prepared, Origin]:
     if options.prepared is None and not work.prepared.exists():
-        from export.prepare import prepare_footage  # MediaPipe, only where there is a video to track
+        from export.footage.prepare import prepare_footage  # MediaPipe, only where there is a video to track
 
         prepared, origin = prepare_footage(options, listener)
         work.keep()

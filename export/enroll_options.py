@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.avatar import MAX_SIZE_PX
+from engine.avatar.avatar import MAX_SIZE_PX
 from engine.errors import SettingsError
-from export.framing import Framing
-from export.prepared_file import SUFFIX
+from export.footage.framing import Framing
+from export.footage.prepared_file import SUFFIX
 
 DEFAULT_SIZE_PX = 256
 DEFAULT_BASE = "bundled"
-# As the networks want it (engine.denoiser.DenoiserConfig, which needs torch).
+# As the networks want it (engine.network.denoiser.DenoiserConfig, which needs torch).
 SIZE_STEP_PX = 128
 
 

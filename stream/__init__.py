@@ -1,1 +1,15 @@
-"""The live server: WebRTC in and out, HTTP signalling, the page, sessions. Renders through engine."""
+"""The live server: WebRTC in and out, HTTP signalling, the page, sessions. Renders through engine.
+
+The rooms, each building on those above it:
+
+    logs, tasks     what is logged, and what never is; how a task that fails is heard of
+    media           frames and sound between WebRTC and us: tracks, encoders, pacing
+    webrtc          connections: offers and answers, ICE, what aiortc is tuned to
+    render          from a presenter's pictures to the avatar's, one pipeline each
+    sessions        who is live, who watches, what it costs
+    studio          enrolment from the page
+    http            routes, and who may ask for what
+    commands        `avatarcast serve` and `camera`
+    page            what the browser loads
+    avatar_track    an avatar as one aiortc track, for programs of others; example_call uses it
+"""

@@ -22,17 +22,17 @@ from time import perf_counter_ns
 import av
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from engine.avatar import Avatar
-from engine.background import Background
-from engine.disclosure import DEFAULT_MARK, MarkStyle, wants_mark
+from engine.avatar.avatar import Avatar
+from engine.media.disclosure import DEFAULT_MARK, MarkStyle, wants_mark
 from engine.pipeline import PipelineConfig, build_pipeline
+from engine.render.background import Background
 from stream import tasks
-from stream.avatars import ServedAvatar
-from stream.performer import Performer
-from stream.pipeline_pool import PipelinePools
-from stream.render_loop import Incoming, Outgoing
-from stream.tracks import PictureTrack
-from stream.voice import SmoothDelay
+from stream.media.tracks import PictureTrack
+from stream.media.voice import SmoothDelay
+from stream.render.avatars import ServedAvatar
+from stream.render.performer import Performer
+from stream.render.pipeline_pool import PipelinePools
+from stream.render.render_loop import Incoming, Outgoing
 
 logger = logging.getLogger(__name__)
 

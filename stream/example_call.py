@@ -19,16 +19,16 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.contrib.media import MediaPlayer
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from engine.avatar import Avatar, load_avatar
-from engine.bundled import BUNDLED, avatar_help
-from engine.disclosure import COMMENT, SOURCE_TYPE
+from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.bundled import BUNDLED, avatar_help
 from engine.errors import AvatarcastError, VideoError
-from engine.film import file_url
+from engine.media.disclosure import COMMENT, SOURCE_TYPE
+from engine.media.film import file_url
+from engine.media.video import VideoWriter, probe
 from engine.pipeline import PipelineConfig
-from engine.video import VideoWriter, probe
-from stream.aiortc_tuning import gather_on_loopback
 from stream.avatar_track import AvatarTrack
-from stream.tracks import rgb_from_frame
+from stream.media.tracks import rgb_from_frame
+from stream.webrtc.aiortc_tuning import gather_on_loopback
 
 
 def answer(connection: RTCPeerConnection, avatar: Avatar, config: PipelineConfig) -> list[AvatarTrack]:

@@ -8,7 +8,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from engine.background import Background
+from engine.render.background import Background
 
 _LOWEST_PRIORITY = 19
 

@@ -15,16 +15,16 @@ import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from benchmarks.puppet import Pose, Puppet, lively
-from benchmarks.puppet_stage import Make, Stage
-from engine.avatar import Avatar, KeyFrame, save_avatar
-from engine.denoiser import Denoiser, DenoiserConfig
-from engine.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
+from engine.avatar.avatar import Avatar, KeyFrame, save_avatar
+from engine.network.contract import Runner, denoiser_inputs
+from engine.network.denoiser import Denoiser, DenoiserConfig
+from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
 from engine.pipeline import PipelineConfig
-from engine.runner import Runner, denoiser_inputs
-from export.onnx_export import export_onnx
-from export.prepared import Identity, Prepared, learn_identity
-from export.quality_gate import held_out_frames
+from export.convert.gate import held_out_frames
+from export.convert.onnx_export import export_onnx
+from export.footage.prepared import Identity, Prepared, learn_identity
+from tests.support.puppet import Pose, Puppet, lively
+from tests.support.puppet_stage import Make, Stage
 
 SIZE_PX = 64
 

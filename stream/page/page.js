@@ -1,14 +1,14 @@
 // The presenter's page: what the buttons do, and in words how it goes. Talks to its own server only.
 
-import { Told, get, keepToken, pictureUrl, takeToken, token } from "/api.js";
-import { Calibration } from "/calibration.js";
-import { Call } from "/call.js";
-import { Recording, download, fileName, snapshot } from "/capture.js";
-import { listDevices, openBoth } from "/devices.js";
-import { Latency, showLatency } from "/latency.js";
-import { remember, remembered } from "/remember.js";
-import { wireSettings } from "/settings.js";
-import { Studio } from "/studio.js";
+import { Told, get, keepToken, pictureUrl, takeToken, token } from "/common/api.js";
+import { Calibration } from "/call/calibration.js";
+import { Call } from "/call/call.js";
+import { Recording, download, fileName, snapshot } from "/common/capture.js";
+import { listDevices, openBoth } from "/common/devices.js";
+import { Latency, showLatency } from "/call/latency.js";
+import { remember, remembered } from "/common/remember.js";
+import { wireSettings } from "/common/settings.js";
+import { Studio } from "/studio/studio.js";
 
 const STATE_WORDS = {
   "no frames from the camera": "No frames are coming from the camera. Is it covered, or used by another program?",

@@ -1,0 +1,128 @@
+"""A real browser as the caller: Chromium opens the live page with a fake camera of numbered pictures.
+
+Numbers and times are taken in the page: of a camera picture when the camera delivers it to the page, of an
+avatar's picture when the browser presents it, which the screen's refresh rounds up by 8 ms on average. So
+the browser's own encoder, jitter buffer, decoder and compositor are in the latency. Needs playwright and an
+installed Chromium.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Page, Route, async_playwright
+
+from benchmarks.live.driver_pictures import DriverPictures
+from benchmarks.live.glass_statistics import Arrival
+from benchmarks.live.shaped_link import ShapedRelay
+from engine.media.frame_code import stamp
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--allow-loopback-in-peer-connection",
+    "--autoplay-policy=no-user-gesture-required",
+)
+CAMERA_FLAGS = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+FIRST_PICTURE_LIMIT_S = 60.0
+LOOP_LIMIT_S = 12.0  # of the fake camera's file, 14 MB a second
+
+READER_SCRIPT = Path(__file__).with_suffix(".js")
+
+
+def find_chromium() -> str | None:
+    """The path of an installed Chromium or Chrome."""
+    return next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
+
+
+def write_camera_file(
+    path: Path, pictures: DriverPictures, width: int, height: int, fps: int, numbered: bool = True
+) -> int:
+    """A .y4m for Chromium's fake camera; returns how many pictures it loops over."""
+    count = round(min(pictures.loop_s, LOOP_LIMIT_S) * fps)
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F{fps}:1 Ip A1:1 C420jpeg\n".encode())
+        for number in range(count):
+            planes = pictures.at(number / fps).copy()
+            if numbered:
+                stamp(planes[:height], number)
+            file.write(b"FRAME\n")
+            file.write(planes.tobytes())
+    return count
+
+
+@dataclass
+class BrowserCall:
+    """What the page saw."""
+
+    sent_ns: dict[int, list[int]] = field(default_factory=dict)
+    arrivals: list[Arrival] = field(default_factory=list)
+    stats: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    local_frames: int = 0
+
+
+async def call(url: str, camera_file: Path, seconds: float, relay: ShapedRelay | None = None) -> BrowserCall:
+    """Open the page, press Start, stay for `seconds` after the first picture, press Stop.
+
+    relay: opened; the call goes through it.
+    """
+    chromium = find_chromium()
+    if chromium is None:
+        raise FileNotFoundError(
+            f"no Chromium found ({', '.join(CHROMIUM_NAMES)}): install one, or --peer aiortc"
+        )
+    flags = [*CHROMIUM_FLAGS, *CAMERA_FLAGS, f"--use-file-for-fake-video-capture={camera_file}"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
+        page = await browser.new_page()
+        await page.add_init_script(path=READER_SCRIPT)
+        if relay is not None:
+            await page.route("**/api/sessions", partial(_through, relay))
+        await page.goto(f"{url}/?measure")
+        await page.evaluate("window.watchGlass()")
+        await page.click("#start")
+        await asyncio.wait_for(_first_picture(page), FIRST_PICTURE_LIMIT_S)
+        await asyncio.sleep(seconds)
+        result = await _collect(page)
+        await page.click("#start")
+        await browser.close()
+    return result
+
+
+async def _through(relay: ShapedRelay, route: Route) -> None:
+    """Hands offer and answer on, each with the relay's address in it."""
+    offer = json.loads(route.request.post_data or "")
+    response = await route.fetch(post_data=json.dumps({**offer, "sdp": relay.for_server(offer["sdp"])}))
+    answer = await response.json()
+    if response.ok:
+        answer["sdp"] = relay.for_caller(answer["sdp"])
+    await route.fulfill(response=response, json=answer)
+
+
+async def _first_picture(page: Page) -> None:
+    # polled, as wait_for_function is against the page's CSP
+    while not await page.evaluate("window.glass.remote.length"):  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+
+
+async def _collect(page: Page) -> BrowserCall:
+    seen = await page.evaluate("window.glass")
+    result = BrowserCall(local_frames=len(seen["local"]))
+    for number, at_ms in seen["local"]:
+        if number is not None:
+            result.sent_ns.setdefault(number, []).append(round(at_ms * 1e6))
+    result.arrivals = [Arrival(round(at_ms * 1e6), number) for number, at_ms in seen["remote"]]
+    result.stats = [(round(at_ms * 1e6), message) for at_ms, message in seen["stats"]]
+    return result

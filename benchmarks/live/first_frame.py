@@ -1,0 +1,194 @@
+"""How long from the granted camera to the avatar on the page?
+
+    python -m benchmarks.live.first_frame [--calls 5] [--out benchmarks/results/first_frame.json]
+
+Starts the server as `make run` does, opens its page in a real Chromium with a fake camera, presses Start,
+and takes the time from getUserMedia's resolution until the first picture that the camera drives is displayed.
+
+Cases, each --calls times:
+- cold: the first call of a server, in a browser of its own;
+- warm: a later call of the same server;
+- other: the first call of a server, as its second presenter, who was not loaded before; where there is one.
+
+Steps, in ms after the camera was granted: offered, answered (HTTP), ice, connected (DTLS too), received
+(last packet of the first picture), drawn (decoded, handed to the compositor), displayed, avatar. The last two
+differ where no face was found at first: the server then sends a holding picture, the avatar at rest or its
+background. The server counts the frames without a face; where there are none the first picture displayed is
+an avatar's, else the first is that differs from it by more than a codec makes. calibrated is shown apart: the
+avatar moves before it, by a first guess of the driver's rest; the server tells it twice a second.
+
+The last line of stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import numpy as np
+from playwright.async_api import TimeoutError as PlaywrightTimeout
+
+from benchmarks.live.browser_peer import write_camera_file
+from benchmarks.live.browser_stage import LIMIT_S, SERVE, camera_flags, page_with, server, until_text
+from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
+from benchmarks.records.machine import describe_machine
+from benchmarks.records.options import instrument_parser
+from benchmarks.records.report import add_out, finish, record
+from engine.avatar.bundled import bundled_names
+
+BOUND_MS = 3000.0
+STEPS = ("offered", "answered", "ice", "connected", "received", "drawn", "displayed", "avatar")
+PICTURES = 60  # to look at; calibration is over by then
+CAMERA = (640, 480, 30)  # width and height in px, frames a second
+ANOTHER_PICTURE = 3.0  # of 255, mean difference of the small copies; a still through the codec differs by 2
+SCRIPT = Path(__file__).with_suffix(".js")
+_MARKS = "Object.fromEntries(performance.getEntriesByType('mark').map((mark) => [mark.name, mark.startTime]))"
+_COUNT = re.compile(r'^avatarcast_stage_seconds_count\{stage="(\w+)"\} (\S+)$', re.MULTILINE)
+
+
+def frames_without_face(metrics: str) -> int:
+    """How many tracked frames went no further, by what the server tells Prometheus."""
+    counts = {stage: round(float(count)) for stage, count in _COUNT.findall(metrics)}
+    return counts.get("track", 0) - counts.get("retarget", 0)
+
+
+def first_driven(pictures: Sequence[tuple[float, Sequence[int]]], holding: int) -> float | None:
+    """When the first picture of the avatar was displayed. pictures: times, and grey levels of a small copy.
+
+    holding: how many the server sent before a face was found; None where none of them was driven.
+    """
+    if not holding:
+        return pictures[0][0]
+    at_first = np.array(pictures[0][1], float)
+    differing = (
+        at for at, copy in pictures if np.abs(np.array(copy, float) - at_first).mean() > ANOTHER_PICTURE
+    )
+    return next(differing, None)
+
+
+def steps_of(seen: dict[str, Any], marks: dict[str, float], holding: int) -> dict[str, float | None]:
+    """Every step in ms after the camera was granted; None for one that did not come."""
+    times: dict[str, float | None] = {**marks, **seen["steps"]}
+    times["avatar"] = first_driven(seen["pictures"], holding)
+    calibrating = [at for at, message in seen["stats"] if message["calibrating"]]
+    after = [at for at, message in seen["stats"] if message["face_found"] and not message["calibrating"]]
+    times["calibrated"] = next((at for at in after if not calibrating or at > calibrating[0]), None)
+    granted = seen["steps"]["granted"]
+    return {
+        step: None if (at := times.get(step)) is None else round(at - granted, 1)
+        for step in (*STEPS, "calibrated")
+    }
+
+
+async def one_call(url: str, camera_file: Path, presenter: int = 0) -> dict[str, float | None]:
+    """Press Start on a page that is ready, as that presenter of the page's choice; see the first pictures."""
+    before = await asyncio.to_thread(_without_face, url)
+    async with page_with(*camera_flags(camera_file)) as page:
+        await page.add_init_script(path=SCRIPT)
+        await page.goto(url)
+        await page.locator(".choice img[src]").nth(presenter).wait_for(timeout=LIMIT_S * 1e3)
+        await page.locator(".choice input").nth(presenter).check()
+        await page.evaluate("window.watchFirst()")
+        await page.click("#start")
+        # polled, as wait_for_function is against the page's CSP
+        while await page.evaluate("window.first.pictures.length") < PICTURES:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+        seen, marks = await page.evaluate("window.first"), await page.evaluate(_MARKS)
+        await page.click("#start")
+        await until_text(page, "#pill-text", "Ready")
+    return steps_of(seen, marks, await asyncio.to_thread(_without_face, url) - before)
+
+
+def _without_face(url: str) -> int:
+    with urlopen(f"{url}/metrics", timeout=LIMIT_S) as reply:
+        return frames_without_face(reply.read().decode())
+
+
+def measure(calls: int, driver: Path) -> dict[str, list[dict[str, float | None]]]:
+    """The calls of each case."""
+    width, height, fps = CAMERA
+    found: dict[str, list[dict[str, float | None]]] = {"cold": [], "warm": [], "other": []}
+    with tempfile.TemporaryDirectory() as folder:
+        camera_file = Path(folder) / "camera.y4m"
+        pictures = DriverPictures(driver, width, height)
+        write_camera_file(camera_file, pictures, width, height, fps, numbered=False)
+
+        def call(url: str, presenter: int = 0) -> dict[str, float | None]:
+            return asyncio.run(asyncio.wait_for(one_call(url, camera_file, presenter), LIMIT_S))
+
+        for _ in range(calls):
+            with server(*SERVE) as url:
+                found["cold"].append(call(url))
+                found["warm"].append(call(url))
+        for _ in range(calls if len(bundled_names()) > 1 else 0):
+            with server(*SERVE) as url:
+                found["other"].append(call(url, presenter=1))
+    return found
+
+
+def summarise(found: dict[str, list[dict[str, float | None]]]) -> dict[str, Any]:
+    """Median and worst of each step, by case; and whether every call kept within the bound."""
+    cases: dict[str, Any] = {}
+    for case, calls in found.items():
+        table = {}
+        for step in (*STEPS, "calibrated") if calls else ():
+            times = [at for call in calls if (at := call[step]) is not None]
+            table[step] = {
+                "p50": round(float(np.median(times)), 1) if times else None,
+                "worst": max(times) if len(times) == len(calls) else None,
+            }
+        if calls:
+            cases[case] = {"steps_ms": table, "calls": calls}
+    worst = [case["steps_ms"]["avatar"]["worst"] for case in cases.values()]
+    return {
+        "cases": cases,
+        "bound_ms": BOUND_MS,
+        "holds": all(at is not None and at <= BOUND_MS for at in worst),
+    }
+
+
+def describe(figures: dict[str, Any]) -> str:
+    """The figures for people."""
+    lines = [f"ms after the camera was granted, p50 / worst; {BOUND_MS:.0f} are wanted at most"]
+    for case, found in figures["cases"].items():
+        steps = found["steps_ms"]
+        shown = ", ".join(f"{step} {of['p50']} / {of['worst']}" for step, of in steps.items())
+        lines.append(f"  {case:<6}{shown}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run from the command line; 1 where a call took longer than wanted."""
+    parser = instrument_parser(__doc__, "first_frame")
+    parser.add_argument("--calls", type=_count, default=5, help="of each case (default 5)")
+    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip that plays the presenter")
+    add_out(parser)
+    args = parser.parse_args()
+    machine = describe_machine()
+    try:
+        figures = summarise(measure(args.calls, args.driver))
+    except (asyncio.TimeoutError, PlaywrightTimeout):
+        print(f"first_frame: a call took more than {LIMIT_S:.0f} s: is the machine busy?", file=sys.stderr)
+        return 1
+    told = {"calls": args.calls, "driver": args.driver.name, "camera": list(CAMERA)}
+    written = record("first_frame", figures, told, machine)
+    finish(written, describe(written), args.out)
+    return 0 if figures["holds"] else 1
+
+
+def _count(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; wanted a whole number from 1 on")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""One measured call: a caller of either kind, with or without a bad network between it and a running server.
+
+Knows nothing of how the server was started, nor of options.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
+from benchmarks.live.glass_statistics import Arrival
+from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.shaped_link import LinkConfig, ShapedRelay
+from engine.media.frame_code import NUMBER_MODULUS
+
+FIRST_PICTURE_LIMIT_S = 60.0
+NO_SHAPING = LinkConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class CallConfig:
+    """Who calls, what the camera shows, how long, over which network."""
+
+    peer: str = "aiortc"  # or "chromium"
+    driver: Path = DEFAULT_DRIVER
+    size: tuple[int, int] = (640, 480)  # of the camera
+    fps: int = 30  # of the camera
+    seconds: float = 60.0  # measured, after the warm-up
+    warm_up: float = 5.0  # seconds
+    network: LinkConfig = NO_SHAPING
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the caller noted; times in ns of its own clock."""
+
+    sent_ns: dict[int, list[int]]
+    arrivals: list[Arrival]
+    stats: list[tuple[int, dict[str, Any]]]
+    modulus: int  # of the numbers
+    network: dict[str, Any] | None  # what the relay did; None without one
+
+
+async def make_call(url: str, config: CallConfig) -> Seen:
+    """Call the server at that address, stay, hang up. SystemExit when no picture comes."""
+    relay = ShapedRelay(config.network) if config.network.shapes else None
+    if relay is not None:
+        await relay.open()
+    try:
+        by = _with_aiortc if config.peer == "aiortc" else _with_chromium
+        return await by(url, config, relay)
+    finally:
+        if relay is not None:
+            relay.close()
+
+
+async def _with_aiortc(url: str, config: CallConfig, relay: ShapedRelay | None) -> Seen:
+    camera = StampedCamera(DriverPictures(config.driver, *config.size).at, config.fps)
+    peer = AiortcPeer(url, camera, relay=relay)
+    await peer.connect()
+    await pictures_came(peer)
+    await asyncio.sleep(config.warm_up + config.seconds)
+    await peer.close()
+    network = None if relay is None else relay.as_json()
+    return Seen(camera.sent_ns, peer.arrivals, peer.stats, NUMBER_MODULUS, network)
+
+
+async def pictures_came(peer: AiortcPeer, count: int = 1) -> None:
+    """Wait for so many. SystemExit when they do not come."""
+    end_s = time.perf_counter() + FIRST_PICTURE_LIMIT_S
+    while len(peer.arrivals) < count:
+        if time.perf_counter() > end_s:
+            raise SystemExit(
+                f"{len(peer.arrivals)} pictures came back in {FIRST_PICTURE_LIMIT_S:.0f} s; wanted {count}; "
+                f"connection {peer.state}"
+            )
+        await asyncio.sleep(0.05)
+
+
+async def _with_chromium(url: str, config: CallConfig, relay: ShapedRelay | None) -> Seen:
+    from benchmarks.live.browser_peer import (  # needs playwright, the other peer does not
+        call,
+        write_camera_file,
+    )
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "camera.y4m"
+        pictures = DriverPictures(config.driver, *config.size)
+        loop = write_camera_file(file, pictures, *config.size, config.fps)
+        seen = await call(url, file, config.warm_up + config.seconds, relay)
+    network = None if relay is None else relay.as_json()
+    return Seen(seen.sent_ns, seen.arrivals, seen.stats, loop, network)
+
+
+def picture_size(text: str) -> tuple[int, int]:
+    """Even numbers from text such as 640x480."""
+    width, height = (int(side) for side in text.split("x"))
+    if min(width, height) < 128 or width % 2 or height % 2:
+        raise ValueError(text)
+    return width, height

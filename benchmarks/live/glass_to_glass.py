@@ -1,0 +1,208 @@
+"""How long from a presenter's picture to the avatar's picture of it, and how many reach the viewer?
+
+    python -m benchmarks.live.glass_to_glass --seconds 60 --transport-floor [--peer aiortc|chromium]
+    python -m benchmarks.live.glass_to_glass --loss 2 --delay 40 --jitter 5 --rate 2000
+
+Starts the real server in a process of its own and calls it over real WebRTC from the same machine. Each
+camera picture carries a number in its corner; the server stamps it onto the avatar's picture made from it.
+
+Measured, by peer:
+- aiortc: raw picture handed to the caller's encoder -> decoded answer in the caller's hands;
+- chromium: camera delivers a picture to the live page -> the page presents the avatar's picture made from it.
+Not in it: the camera's exposure and transfer, and the screen (for both together 30 to 80 ms is usual).
+
+What bounds it: both codecs, two network ways and their queues are the floor; the renderer's stages lie on
+top, and one picture may wait for the one in hand: so the median is about floor + 1.5 x stages when the
+renderer is the bottleneck. Caller and server share this machine's cores; a caller elsewhere would leave the
+server more of them. --transport-floor makes a second call of the same kind to a server that renders nothing
+(--pipeline echo makes that one alone); ours_ms is the difference of the two calls' percentiles, rank by rank.
+
+fps_delivered counts new pictures; dropped are camera pictures that were never answered, by design whatever
+the renderer has no time for; frozen are gaps of more than 200 ms between new pictures; stale are repeats;
+jitter_ms tells how uneven arrivals and latencies are; timeline is the call second by second, and
+latency_slope_ms_per_min its drift. The first --warm-up seconds after the first answer are left out.
+
+--loss, --delay, --jitter and --rate put a bad network between the two, both ways alike, in a relay of the
+caller's; its own forwarding adds less than 0.1 ms. The last line of stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from benchmarks.live.driver_pictures import DEFAULT_DRIVER
+from benchmarks.live.glass_call import CallConfig, make_call, picture_size
+from benchmarks.live.glass_statistics import percentiles, slope_per_minute, summarise
+from benchmarks.live.server_process import ServerWatch, Serving, server_process
+from benchmarks.live.shaped_link import LinkConfig
+from benchmarks.records.machine import describe_machine
+from benchmarks.records.options import instrument_parser
+from benchmarks.records.report import add_out, finish, record
+
+
+def server_figures(stats: list[tuple[int, dict[str, Any]]], start_ns: int) -> dict[str, Any]:
+    """What the server said about itself: medians over its messages of p50 and p95."""
+    measured = [(at_ns, message) for at_ns, message in stats if at_ns >= start_ns]
+
+    def middle(name: str, rank: str) -> float | None:
+        values = [message[name][rank] for _, message in measured if message[name][rank] is not None]
+        return percentiles(values)["p50"]
+
+    stages = sorted({stage for _, message in measured for stage in message["stage_ms"]})
+    ages = [(at_ns, message["queue_age_ms"]["p95"]) for at_ns, message in measured]
+    return {
+        "stage_ms": {
+            stage: {
+                rank: percentiles(
+                    [m["stage_ms"][stage][rank] for _, m in measured if stage in m["stage_ms"]]
+                )["p50"]
+                for rank in ("p50", "p95")
+            }
+            for stage in stages
+        },
+        "server_ms": {rank: middle("server_ms", rank) for rank in ("p50", "p95")},
+        "queue_age_ms": {rank: middle("queue_age_ms", rank) for rank in ("p50", "p95")},
+        "queue_age_slope_ms_per_min": slope_per_minute([(at, age) for at, age in ages if age is not None]),
+        "last": measured[-1][1] if measured else None,
+    }
+
+
+async def one_call(serving: Serving, config: CallConfig) -> dict[str, Any]:
+    """Start a server, call it, sum up."""
+    with server_process(serving) as (pid, facts):
+        async with ServerWatch(pid) as watch:
+            seen = await make_call(facts["url"], config)
+    start_ns = seen.arrivals[0].at_ns + round(config.warm_up * 1e9)
+    memory = watch.memory_mb[round(config.warm_up) :]
+    cpu_used_s = watch.cpu_s[-1][1] - watch.cpu_s[0][1] if watch.cpu_s else None
+    return {
+        **summarise(seen.sent_ns, seen.arrivals, start_ns, seen.modulus),
+        **server_figures(seen.stats, start_ns),
+        "memory_mb": {
+            "start": round(memory[0][1], 1) if memory else None,
+            "end": round(memory[-1][1], 1) if memory else None,
+            "slope_per_min": slope_per_minute(memory),
+        },
+        "server_cpu_ms_per_picture": round(1e3 * cpu_used_s / len(seen.arrivals), 2) if cpu_used_s else None,
+        "network": seen.network,
+        "server": facts,
+    }
+
+
+def above(total: dict[str, float | None], floor: dict[str, float | None]) -> dict[str, float | None]:
+    """Percentiles of one call less those of the other."""
+    difference: dict[str, float | None] = {}
+    for rank, value in total.items():
+        below = floor[rank]
+        difference[rank] = None if value is None or below is None else round(value - below, 2)
+    return difference
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """The call, and the one beneath it where it is asked for."""
+    machine = describe_machine()
+    serving = Serving(args.pipeline, args.avatar, args.runner)
+    config = CallConfig(
+        peer=args.peer,
+        driver=args.driver,
+        size=args.size,
+        fps=args.fps,
+        seconds=args.seconds,
+        warm_up=args.warm_up,
+        network=LinkConfig(args.loss, args.delay, args.jitter, args.rate),
+    )
+    figures = asyncio.run(one_call(serving, config))
+    figures["floor"] = figures["ours_ms"] = None
+    if args.transport_floor:
+        floor = asyncio.run(one_call(Serving("echo"), config))
+        kept = ("motion_to_photon_ms", "fps_delivered", "jitter_ms", "dropped", "frozen", "duration_s")
+        figures["floor"] = {name: floor[name] for name in kept}
+        figures["ours_ms"] = above(figures["motion_to_photon_ms"], floor["motion_to_photon_ms"])
+    told = {
+        "peer": args.peer,
+        "pipeline": args.pipeline,
+        "avatar": args.avatar if args.pipeline == "avatar" else None,
+        "runner": args.runner,
+        "driver": args.driver.name,
+        "size": list(args.size),
+        "fps": args.fps,
+        "seconds": args.seconds,
+        "warm_up": args.warm_up,
+    }
+    return record("glass_to_glass", figures, told, machine)
+
+
+def describe(figures: dict[str, Any]) -> str:
+    """The figures for people."""
+    latency, memory, config = figures["motion_to_photon_ms"], figures["memory_mb"], figures["config"]
+    machine, server = figures["machine"], figures["server"]
+    stages = ", ".join(f"{stage} {ms['p50']}" for stage, ms in figures["stage_ms"].items())
+    age, growth = figures["queue_age_ms"]["p95"], figures["queue_age_slope_ms_per_min"]
+    uneven, change = figures["jitter_ms"]["interval"], figures["jitter_ms"]["latency"]
+    lines = {
+        "motion to photon": f"p50 {latency['p50']} ms, p95 {latency['p95']} ms, p99 {latency['p99']} ms",
+        "jitter": f"latency p50 {change['p50']} ms, p95 {change['p95']} ms; interval p95 {uneven['p95']} ms",
+        "drift": f"{figures['latency_slope_ms_per_min']} ms per minute",
+        "delivered": f"{figures['fps_delivered']} new pictures a second, for {figures['duration_s']} s",
+        "dropped": f"{figures['dropped']} camera pictures, {figures['dropped_share']} of all",
+        "stale": f"{figures['stale']} pictures, {figures['unreadable']} unreadable",
+        "frozen": f"{figures['frozen']} times, longest gap {figures['longest_gap_ms']} ms",
+        "server": f"{figures['server_ms']['p50']} ms per picture: {stages}",
+        "queue age": f"p95 {age} ms, {growth} ms per minute",
+        "server memory": f"{memory['start']} -> {memory['end']} MB, {memory['slope_per_min']} MB per minute",
+        "server CPU": f"{figures['server_cpu_ms_per_picture']} ms per picture",
+    }
+    if figures["floor"] is not None:
+        floor, ours = figures["floor"]["motion_to_photon_ms"], figures["ours_ms"]
+        lines["floor"] = f"p50 {floor['p50']} ms, p95 {floor['p95']} ms, p99 {floor['p99']} ms"
+        lines["ours"] = f"p50 {ours['p50']} ms, p95 {ours['p95']} ms, p99 {ours['p99']} ms"
+    if figures["network"] is not None:
+        lines["network"] = ", ".join(f"{name} {value}" for name, value in figures["network"].items())
+    head = f"{server['avatar']} ({server['runner_reason']})\non {machine['cpu']}, {machine['cores']} cores, "
+    head += f"peer {config['peer']}, {config['size'][0]}x{config['size'][1]} at {config['fps']} fps\n"
+    return head + "\n".join(f"  {name:<18}{text}" for name, text in lines.items())
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = instrument_parser(__doc__, "glass_to_glass")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="measured, after the warm-up (default 60)"
+    )
+    parser.add_argument(
+        "--warm-up", type=float, default=5.0, help="seconds left out at the start (default 5)"
+    )
+    parser.add_argument("--peer", choices=("aiortc", "chromium"), default="aiortc")
+    parser.add_argument(
+        "--pipeline",
+        choices=("avatar", "echo", "sd-turbo"),
+        default="avatar",
+        help="echo: transport alone; sd-turbo: with that graph run for each picture",
+    )
+    parser.add_argument(
+        "--transport-floor", action="store_true", help="call an echo server too, and tell the difference"
+    )
+    parser.add_argument("--avatar", default="bundled")
+    parser.add_argument("--runner", default="auto")
+    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip that plays the presenter")
+    parser.add_argument(
+        "--size", type=picture_size, default=(640, 480), help="of the camera (default 640x480)"
+    )
+    parser.add_argument("--fps", type=int, default=30, help="of the camera (default 30)")
+    network = parser.add_argument_group("a bad network, both ways alike")
+    network.add_argument("--loss", type=float, default=0.0, help="percent of the datagrams (default 0)")
+    network.add_argument("--delay", type=float, default=0.0, help="ms one way (default 0)")
+    network.add_argument("--jitter", type=float, default=0.0, help="ms, deviation of the delay (default 0)")
+    network.add_argument("--rate", type=float, help="kbit a second (default no limit)")
+    add_out(parser)
+    args = parser.parse_args()
+    figures = measure(args)
+    finish(figures, describe(figures), args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

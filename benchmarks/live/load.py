@@ -1,0 +1,182 @@
+"""How many presenters at once does this machine serve before the service is no longer what was promised?
+
+    python -m benchmarks.live.load --most 4 --seconds 20 [--avatar FILE] [--runner onnx-cpu]
+
+For 1, 2, ... sessions: starts the server, lets that many callers call at once, each in a process of its own,
+and measures a window common to all. The promise, for every one of them: --fps new pictures a second and a
+95th percentile of motion to photon of at most --p95 ms. It stops after the first number that breaks it;
+capacity is the last that did not. A server that refuses a caller breaks it too, and its words are recorded.
+
+What bounds it: the callers' codecs share the cores with the server, about 13 % of one each; so a server whose
+callers are elsewhere carries a little more. The last line of stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
+from benchmarks.live.glass_call import picture_size, pictures_came
+from benchmarks.live.glass_statistics import summarise
+from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.server_process import Serving, server_process
+from benchmarks.records.machine import cpu_seconds, describe_machine, resident_mb
+from benchmarks.records.options import instrument_parser
+from benchmarks.records.report import add_out, finish, record
+
+START_S, START_EACH_S = 4.0, 4.0  # for callers to start and models to load: in all, and for each session
+CAMERA_FPS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What every session must have."""
+
+    fps: float = 25.0
+    p95_ms: float = 150.0
+
+
+def call_once(url: str, driver: Path, size: tuple[int, int], from_ns: int, to_ns: int) -> dict[str, Any]:
+    """One caller until a time of the system clock; figures of the window. For a process of its own."""
+    return asyncio.run(_call(url, driver, size, from_ns, to_ns))
+
+
+async def _call(url: str, driver: Path, size: tuple[int, int], from_ns: int, to_ns: int) -> dict[str, Any]:
+    camera = StampedCamera(DriverPictures(driver, *size).at, CAMERA_FPS)
+    peer = AiortcPeer(url, camera)
+    try:
+        await peer.connect()
+        await pictures_came(peer)
+        await asyncio.sleep((to_ns - perf_counter_ns()) / 1e9)
+    except ConnectionError as refusal:
+        return {"refused": str(refusal)}
+    finally:
+        await peer.close()
+    arrivals = [arrival for arrival in peer.arrivals if arrival.at_ns <= to_ns]
+    figures = summarise(camera.sent_ns, arrivals, from_ns)
+    kept = ("motion_to_photon_ms", "jitter_ms", "dropped_share", "frozen")
+    # Over the whole window: a session that stands still at the start or the end has had fewer.
+    fps = figures["delivered"] / ((to_ns - from_ns) / 1e9)
+    return {"refused": None, "fps": round(fps, 2), **{name: figures[name] for name in kept}}
+
+
+def summarise_step(calls: Sequence[dict[str, Any]], promise: Promise) -> dict[str, Any]:
+    """One number of sessions: the worst of them counts. holds: whether all had what was promised."""
+    served = [call for call in calls if call["refused"] is None]
+    p95_ms = [call["motion_to_photon_ms"]["p95"] for call in served]
+    broken = [f"refused: {call['refused']}" for call in calls if call["refused"] is not None]
+    broken += [f"{call['fps']} fps < {promise.fps}" for call in served if call["fps"] < promise.fps]
+    broken += [f"p95 {p95} ms > {promise.p95_ms}" for p95 in p95_ms if p95 is None or p95 > promise.p95_ms]
+    return {
+        "sessions": len(calls),
+        "refused": len(calls) - len(served),
+        "fps_least": min((call["fps"] for call in served), default=None),
+        "fps_total": round(sum(call["fps"] for call in served), 2),
+        "p50_worst_ms": max((call["motion_to_photon_ms"]["p50"] or 0.0 for call in served), default=None),
+        "p95_worst_ms": max((p95 or 0.0 for p95 in p95_ms), default=None),
+        "frozen": sum(call["frozen"] for call in served),
+        "holds": not broken,
+        "broken_by": broken,
+        "calls": list(calls),
+    }
+
+
+def capacity(steps: Sequence[dict[str, Any]]) -> int:
+    """The most sessions up to which the promise held."""
+    held = 0
+    for step in steps:
+        if not step["holds"]:
+            break
+        held = step["sessions"]
+    return held
+
+
+def run_step(sessions: int, args: argparse.Namespace, promise: Promise) -> dict[str, Any]:
+    """Start a server, let that many call it at once, sum up."""
+    serving = Serving(args.pipeline, args.avatar, args.runner, max_sessions=sessions)
+    context = multiprocessing.get_context("spawn")
+    with server_process(serving) as (pid, facts), ProcessPoolExecutor(sessions, context) as callers:
+        from_ns = perf_counter_ns() + round((START_S + START_EACH_S * sessions) * 1e9)
+        to_ns = from_ns + round(args.seconds * 1e9)
+        job = (facts["url"], args.driver, args.size, from_ns, to_ns)
+        futures = [callers.submit(call_once, *job) for _ in range(sessions)]
+        cpu_s, memory_mb = asyncio.run(_watch(pid, from_ns, to_ns))
+        step = summarise_step([future.result() for future in futures], promise)
+    return {
+        **step,
+        "server_cores": None if cpu_s is None else round(cpu_s / args.seconds, 2),
+        "server_mb": None if memory_mb is None else round(memory_mb, 1),
+    }
+
+
+async def _watch(pid: int, from_ns: int, to_ns: int) -> tuple[float | None, float | None]:
+    """CPU seconds the server uses in the window, and its memory at the end."""
+    await asyncio.sleep((from_ns - perf_counter_ns()) / 1e9)
+    before = cpu_seconds(pid)
+    await asyncio.sleep((to_ns - perf_counter_ns()) / 1e9)
+    after = cpu_seconds(pid)
+    return None if before is None or after is None else after - before, resident_mb(pid)
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """More and more sessions until the promise breaks."""
+    machine = describe_machine()
+    promise = Promise(args.fps, args.p95)
+    steps: list[dict[str, Any]] = []
+    for sessions in range(1, args.most + 1):
+        steps.append(run_step(sessions, args, promise))
+        print(describe_step(steps[-1]), flush=True)
+        if not steps[-1]["holds"]:
+            break
+    config = {
+        "pipeline": args.pipeline,
+        "avatar": args.avatar if args.pipeline == "avatar" else None,
+        "runner": args.runner,
+        "driver": args.driver.name,
+        "size": list(args.size),
+        "camera_fps": CAMERA_FPS,
+        "seconds": args.seconds,
+        "most": args.most,
+        "promise": {"fps": promise.fps, "p95_ms": promise.p95_ms},
+    }
+    return record("load", {"capacity": capacity(steps), "steps": steps}, config, machine)
+
+
+def describe_step(step: dict[str, Any]) -> str:
+    """One number of sessions, for people."""
+    text = (
+        f"{step['sessions']} sessions: {step['fps_least']} fps at least, p50 {step['p50_worst_ms']} and "
+        f"p95 {step['p95_worst_ms']} ms at worst, {step['server_cores']} cores, {step['server_mb']} MB"
+    )
+    return text + ("" if step["holds"] else "\n  broken: " + "; ".join(step["broken_by"]))
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = instrument_parser(__doc__, "load")
+    parser.add_argument("--most", type=int, default=4, help="sessions at once at the end (default 4)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each number's window (default 20)")
+    parser.add_argument("--fps", type=float, default=25.0, help="promised (default 25)")
+    parser.add_argument("--p95", type=float, default=150.0, help="promised, ms (default 150)")
+    parser.add_argument("--pipeline", choices=("avatar", "echo"), default="avatar")
+    parser.add_argument("--avatar", default="bundled")
+    parser.add_argument("--runner", default="auto")
+    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip that plays the presenters")
+    parser.add_argument("--size", type=picture_size, default=(640, 480), help="of the cameras (640x480)")
+    add_out(parser)
+    args = parser.parse_args()
+    figures = measure(args)
+    finish(figures, f"capacity: {figures['capacity']} sessions", args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,228 @@
+"""What does each stage of one picture cost, from the camera's VP8 packet to the avatar's, and does it fit?
+
+    python -m benchmarks.live.stages --seconds 20 [--avatar FILE] [--runner onnx-cpu] [--threads 2]
+
+Runs a picture's whole way through the server in one thread, without a network: decode, colour conversion,
+the pipeline's stages with the live tracker, colour conversion, encode. Each picture follows the one before at
+once, so fps is what one session can sustain here; time stamps are the wall's, so the tracker's own threads
+look for body and hands as often as in a call. What bounds it: the sum of the stages, as they follow each
+other; the tracker's threads and the network's share the cores with them.
+
+Three passes of --seconds, each after a warm-up with a new pipeline, tell the same stages by three clocks: the
+wall's (stage_ms), the CPU time of the thread (cpu_thread_ms) and of the whole process (cpu_process_ms, with
+the network's and MediaPipe's threads, and whatever the tracker's threads do meanwhile). A fourth, short pass
+counts memory: of what Python and NumPy allocate, the most above the start of each picture (transient), and
+what is still held after it; native allocations of OpenCV, MediaPipe and the runner are in memory_mb only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter, perf_counter_ns, process_time, thread_time
+from typing import Any
+
+from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
+from benchmarks.live.glass_statistics import percentiles
+from benchmarks.live.media_chain import CHAIN, MediaChain, Passage, camera_packets
+from benchmarks.records.machine import describe_machine, peak_mb, resident_mb
+from benchmarks.records.options import instrument_parser
+from benchmarks.records.report import add_out, finish, record
+from engine.avatar.avatar import Avatar, load_avatar
+from engine.pipeline import Pipeline, PipelineConfig
+from engine.runners.choice import choose_runner
+from engine.stages import TRACK_PARTS, Clock
+from engine.tracking.live_tracker import LiveTracker
+
+BUDGET_MS = 40.0  # 25 pictures a second
+WIDTH, HEIGHT = 640, 480
+MEMORY_PICTURES = 60
+Ranks = dict[str, float | None]
+
+
+@contextmanager
+def running(
+    avatar: Avatar, args: argparse.Namespace, packets: list[bytes], now: Clock
+) -> Iterator[MediaChain]:
+    """A chain that has been warmed up, timed by that clock."""
+    config = PipelineConfig(runner=args.runner, threads=args.threads)
+    runner, reason = choose_runner(config.runner, avatar, config.threads)
+    tracker = LiveTracker(clock=now)
+    pipeline = Pipeline(avatar, config, tracker, runner, reason, now)
+    try:
+        pipeline.warm_up()
+        chain = MediaChain(pipeline, tracker, packets, now)
+        passages(chain, args.warm_up)
+        yield chain
+    finally:
+        pipeline.close()
+
+
+def passages(chain: MediaChain, seconds: float) -> list[Passage]:
+    """As many pictures as go through in that time."""
+    end = perf_counter() + seconds
+    through = []
+    while perf_counter() < end:
+        through.append(chain.next(perf_counter_ns()))
+    return through
+
+
+def by_stage(through: Sequence[Passage]) -> dict[str, Ranks]:
+    """Percentiles of each stage over the pictures that went through it, in order."""
+    return {
+        stage: percentiles([one.stage_ms[stage] for one in through if stage in one.stage_ms])
+        for stage in CHAIN
+    }
+
+
+def by_part(through: Sequence[Passage]) -> dict[str, Ranks]:
+    """Percentiles of each part of the tracker over the pictures in which it ran."""
+    return {
+        part: percentiles([one.track_part_ms[part] for one in through if part in one.track_part_ms])
+        for part in TRACK_PARTS
+    }
+
+
+def summarise(through: Sequence[Passage], elapsed_s: float, cpu_s: float) -> dict[str, Any]:
+    """The figures of the pass by the wall's clock."""
+    stages, total = by_stage(through), percentiles([one.total_ms for one in through])
+    shares = {stage: ranks["p50"] for stage, ranks in {**stages, "total": total}.items()}
+    return {
+        "fps": round(len(through) / elapsed_s, 2),
+        "pictures": len(through),
+        "reused_share": round(sum(one.reused for one in through) / len(through), 4),
+        "budget_ms": BUDGET_MS,
+        "total_ms": total,
+        "stage_ms": stages,
+        "track_part_ms": by_part(through),
+        "share_of_budget": {
+            stage: None if p50 is None else round(p50 / BUDGET_MS, 3) for stage, p50 in shares.items()
+        },
+        "cpu_ms_per_picture": round(1e3 * cpu_s / len(through), 2),
+        "cores_busy": round(cpu_s / elapsed_s, 2),
+    }
+
+
+def allocations(chain: MediaChain, pictures: int) -> dict[str, Any]:
+    """What Python and NumPy allocate for one picture, over some of them."""
+    transient_kb = []
+    tracemalloc.start()
+    try:
+        for _ in range(pictures):  # until what is kept anyway was allocated within sight
+            chain.next(perf_counter_ns())
+        gc.collect()
+        first_bytes, first_blocks = tracemalloc.get_traced_memory()[0], sys.getallocatedblocks()
+        for _ in range(pictures):
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            chain.next(perf_counter_ns())
+            transient_kb.append((tracemalloc.get_traced_memory()[1] - before) / 1024)
+        gc.collect()
+        kept_bytes = tracemalloc.get_traced_memory()[0] - first_bytes
+        kept_blocks = sys.getallocatedblocks() - first_blocks
+    finally:
+        tracemalloc.stop()
+    return {
+        "pictures": pictures,
+        "transient_kb": percentiles(transient_kb),
+        "kept_kb_per_picture": round(kept_bytes / 1024 / pictures, 2),
+        "kept_blocks_per_picture": round(kept_blocks / pictures, 2),
+    }
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """All passes."""
+    machine = describe_machine()
+    avatar = load_avatar(args.avatar)
+    pictures = DriverPictures(args.driver, WIDTH, HEIGHT)
+    packets = camera_packets(pictures.once(), pictures.fps)
+    del pictures
+    memory_mb = {"before": _rounded(resident_mb(os.getpid()))}
+    with running(avatar, args, packets, perf_counter) as chain:
+        cpu_s, began_s = process_time(), perf_counter()
+        through = passages(chain, args.seconds)
+        figures = summarise(through, perf_counter() - began_s, process_time() - cpu_s)
+        memory_mb |= {"after": _rounded(resident_mb(os.getpid())), "peak": _rounded(peak_mb(os.getpid()))}
+        reason = chain.runner_reason
+    for name, now in (("cpu_thread_ms", thread_time), ("cpu_process_ms", process_time)):
+        with running(avatar, args, packets, now) as chain:
+            through = passages(chain, args.seconds)
+        figures[name] = {**by_stage(through), "total": percentiles([one.total_ms for one in through])}
+    with running(avatar, args, packets, perf_counter) as chain:
+        figures["allocations"] = allocations(chain, MEMORY_PICTURES)
+    config = {
+        "avatar": avatar.name,
+        "size": avatar.size,
+        "camera": [WIDTH, HEIGHT],
+        "driver": args.driver.name,
+        "runner": args.runner,
+        "runner_reason": reason,
+        "threads": args.threads,
+        "seconds": args.seconds,
+        "warm_up": args.warm_up,
+    }
+    return record("stages", {**figures, "memory_mb": memory_mb}, config, machine)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+def describe(figures: dict[str, Any]) -> str:
+    """The figures for people."""
+    lines = [
+        f"{figures['config']['avatar']} ({figures['config']['runner_reason']})",
+        f"{figures['fps']} pictures a second, {figures['cpu_ms_per_picture']} ms of CPU each, "
+        f"{figures['cores_busy']} cores busy; {figures['reused_share']:.0%} sent again",
+        f"{'':<12}{'p50':>8}{'p95':>8}{'p99':>8}  of {figures['budget_ms']:.0f} ms  thread process (CPU)",
+    ]
+    for stage in (*CHAIN, "total"):
+        wall = figures["total_ms"] if stage == "total" else figures["stage_ms"][stage]
+        share, cpu = (
+            figures["share_of_budget"][stage],
+            [figures[f"cpu_{of}_ms"][stage] for of in ("thread", "process")],
+        )
+        lines.append(
+            f"{stage:<12}{_cells(wall.values())}{'-' if share is None else f'{share:.0%}':>10}"
+            f"{_cells([ranks['p50'] for ranks in cpu])}"
+        )
+    lines.append("within track; pose and hands beside it, in threads of their own:")
+    lines += [f"  {part:<10}{_cells(ranks.values())}" for part, ranks in figures["track_part_ms"].items()]
+    memory, held = figures["memory_mb"], figures["allocations"]
+    lines.append(
+        f"memory {memory['before']} -> {memory['after']} MB, peak {memory['peak']} MB; per picture "
+        f"{held['transient_kb']['p50']} KB allocated and given back, {held['kept_kb_per_picture']} KB kept"
+    )
+    return "\n".join(lines)
+
+
+def _cells(values: Any) -> str:
+    return "".join(f"{'-' if value is None else f'{value:.2f}':>8}" for value in values)
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = instrument_parser(__doc__, "stages")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each of three passes (default 20)")
+    parser.add_argument("--warm-up", type=float, default=3.0, help="seconds before each (default 3)")
+    parser.add_argument("--avatar", default="bundled")
+    parser.add_argument("--runner", default="auto")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of the CPU for the network, 0 = from the cores"
+    )
+    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip that plays the presenter")
+    add_out(parser)
+    args = parser.parse_args()
+    figures = measure(args)
+    finish(figures, describe(figures), args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,262 @@
+"""How much does this pipeline save against the diffusion graph that live tools otherwise run per picture?
+
+    python -m benchmarks.networks.baselines --rounds 8 [--live --seconds 60]
+
+In turns in one process, on the same number of threads, at the avatar's size:
+- sd_turbo: SD-Turbo's U-Net in one step with a tiny autoencoder (benchmarks.live.sd_turbo) in torch, float32;
+  its weights are random, so its time is real and its picture is not;
+- denoiser: our network in the runner that serves; denoiser_torch: the same in torch, so that what the network
+  saves and what the runner saves can be told apart;
+- pipeline: everything from the camera's picture to the avatar's, with every tracker on every picture (a call
+  runs the slow ones beside it, and takes less).
+times_faster is the median over the rounds of sd_turbo's time over the other's, with an interval from
+resampling the rounds. What bounds sd_turbo is arithmetic, see gflop; our network is so small that moving the
+pictures counts too.
+
+--live makes three calls through the real server (benchmarks.live.glass_to_glass): the echo, which is
+transport alone; the avatar; and the echo with sd_turbo's graph run for every picture, which tracks nothing
+and so is a lower bound of what such a tool takes. The last line of stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from itertools import cycle
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.live.driver_pictures import DEFAULT_DRIVER
+from benchmarks.live.glass_statistics import percentiles
+from benchmarks.live.openmp import wait_patiently
+from benchmarks.records.machine import describe_machine
+from benchmarks.records.noise import paired_ratio
+from benchmarks.records.options import instrument_parser
+from benchmarks.records.report import add_out, finish, record
+from engine.avatar.avatar import Avatar, load_avatar
+from engine.errors import SettingsError
+from engine.media.video import read_frames
+from engine.pipeline import Pipeline, PipelineConfig, build_pipeline
+from engine.render.temporal_cache import CacheConfig
+from engine.runners.choice import choose_runner, default_threads
+
+BASELINE = "sd_turbo"
+FRAME_NS = 40_000_000
+LIVE = {"echo": "echo", "avatar": "avatar", BASELINE: "sd-turbo"}  # our name -> glass_to_glass's
+LIVE_FIGURES = ("motion_to_photon_ms", "fps_delivered", "delivered", "duration_s")
+LIVE_PX = 256  # of the echo's picture
+Clock = Callable[[], float]  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One thing to be timed: `run` is one picture."""
+
+    run: Callable[[], object]
+    pictures: int  # timed in each round
+    settle: int = 0  # run before them, untimed: the first after a change of arm finds cold caches
+
+
+def take_turns(arms: Mapping[str, Arm], rounds: int, now: Clock) -> dict[str, list[list[float]]]:
+    """ms of each picture, by arm and round."""
+    taken: dict[str, list[list[float]]] = {name: [] for name in arms}
+    for _ in tqdm(range(rounds), desc="rounds", file=sys.stderr):
+        for name, arm in arms.items():
+            for _ in range(arm.settle):
+                arm.run()
+            times = [now()]
+            for _ in range(arm.pictures):
+                arm.run()
+                times.append(now())
+            taken[name].append((np.diff(times) * 1e3).tolist())
+    return taken
+
+
+def summarise(taken: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, Any]:
+    """Percentiles of each arm, and how many times longer the baseline takes."""
+    by_round = {name: [float(np.median(times)) for times in rounds] for name, rounds in taken.items()}
+    return {
+        "picture_ms": {
+            name: percentiles([ms for times in rounds for ms in times]) for name, rounds in taken.items()
+        },
+        "round_ms": {name: [round(ms, 3) for ms in medians] for name, medians in by_round.items()},
+        "times_faster": {
+            name: paired_ratio(by_round[BASELINE], medians).as_json()
+            for name, medians in by_round.items()
+            if name != BASELINE
+        },
+    }
+
+
+@contextmanager
+def our_arms(avatar: Avatar, args: argparse.Namespace) -> Iterator[tuple[dict[str, Arm], str]]:
+    """Denoiser and pipeline, and which runner serves."""
+    threads = args.threads
+    runner, reason = choose_runner(args.runner, avatar, threads)
+    torch_runner, _ = choose_runner("torch", avatar, threads)
+    feed = {name: np.zeros(spec.shape, spec.dtype) for name, spec in runner.inputs.items()}
+    # A gate that leaves out pictures in which nothing moves would make us look faster.
+    config = PipelineConfig(args.runner, threads=threads, live=False, cache=CacheConfig(pose_gate=False))
+    pipeline = build_pipeline(avatar, config)
+    try:
+        yield (
+            {
+                "denoiser": Arm(lambda: runner.run(feed), args.pictures, settle=2),
+                "denoiser_torch": Arm(lambda: torch_runner.run(feed), args.pictures, settle=2),
+                "pipeline": Arm(feeder(pipeline, args.driver), args.pictures, settle=2),
+            },
+            reason,
+        )
+    finally:
+        pipeline.close()
+        runner.close()
+        torch_runner.close()
+
+
+def feeder(pipeline: Pipeline, driver: Path) -> Callable[[], object]:
+    """Gives the pipeline the next picture of a clip that never ends."""
+    pictures = cycle([frame.rgb for frame in read_frames(driver)])
+    times_ns = iter(range(0, sys.maxsize, FRAME_NS))
+    return lambda: pipeline.process(next(pictures), next(times_ns))
+
+
+def side_by_side(avatar: Avatar, args: argparse.Namespace) -> dict[str, Any]:
+    """The figures of all rounds."""
+    # imports torch, which reads its settings then
+    from benchmarks.live.sd_turbo import SdTurboConfig, SdTurboOnCpu, counted, parameters
+
+    baseline = SdTurboOnCpu(SdTurboConfig(size_px=avatar.size), args.threads)
+    picture = np.zeros((avatar.size, avatar.size, 3), np.uint8)
+    with our_arms(avatar, args) as (ours, reason):
+        arms = {BASELINE: Arm(lambda: baseline.run(picture), args.baseline_pictures), **ours}
+        gflop = {}
+        for name in (BASELINE, "denoiser_torch"):  # also warms up
+            with counted() as counter:
+                arms[name].run()
+            gflop[name] = round(counter.get_total_flops() / 1e9, 2)
+        taken = take_turns(arms, args.rounds, perf_counter)
+    return {
+        **summarise(taken),
+        "gflop": gflop,
+        "baseline_parameters": parameters(baseline.module),
+        "weights": "random in sd_turbo: timing only",
+        "runner_reason": reason,
+    }
+
+
+def live_figures(calls: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Three calls and their ratios of motion to photon, median over median; by name of LIVE."""
+    middle = {name: call["motion_to_photon_ms"]["p50"] for name, call in calls.items()}
+
+    def over(one: str, other: str) -> float | None:
+        return round(middle[one] / middle[other], 3) if middle[one] and middle[other] else None
+
+    return {
+        "live": {name: {key: call[key] for key in LIVE_FIGURES} for name, call in calls.items()},
+        "motion_to_photon_ratio": {
+            "avatar_over_echo": over("avatar", "echo"),
+            "sd_turbo_over_avatar": over(BASELINE, "avatar"),
+        },
+    }
+
+
+def glass_to_glass(pipeline: str, args: argparse.Namespace) -> dict[str, Any]:
+    """One call, measured in processes of its own."""
+    command = [sys.executable, "-m", "benchmarks.live.glass_to_glass", "--pipeline", pipeline]
+    command += ["--avatar", args.avatar, "--runner", args.runner, "--seconds", str(args.seconds)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(
+            f"the call with --pipeline {pipeline} failed with status {done.returncode}, see above"
+        )
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+def describe(figures: Mapping[str, Any]) -> str:
+    """The figures for people."""
+    lines = ["{threads} threads, {size} px".format(**figures["config"]) + f"; weights {figures['weights']}"]
+    machine = figures["machine"]
+    if machine["load_before"] > machine["cores"] / 2:
+        lines.append(
+            f"the machine was busy (load {machine['load_before']} on {machine['cores']} cores), which slows "
+            "long runs more than short ones: do not quote these ratios"
+        )
+    for name, ms in figures["picture_ms"].items():
+        line = f"  {name:<16}p50 {ms['p50']:>9.2f} ms, p95 {ms['p95']:>9.2f} ms"
+        if name in figures["times_faster"]:
+            ratio = figures["times_faster"][name]
+            line += f": {ratio['value']:.1f} times faster ({ratio['low']}..{ratio['high']})"
+        lines.append(line)
+    for name, call in figures.get("live", {}).items():
+        ms = call["motion_to_photon_ms"]
+        lines.append(
+            f"  live {name:<11}p50 {ms['p50']} ms, p95 {ms['p95']} ms, {call['fps_delivered']} a second"
+        )
+    for name, ratio in figures.get("motion_to_photon_ratio", {}).items():
+        lines.append(f"  {name.replace('_', ' ')}: {ratio}")
+    return "\n".join(lines)
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Side by side, then live where asked for."""
+    machine = describe_machine()
+    avatar = load_avatar(args.avatar)
+    if args.live and avatar.size != LIVE_PX:
+        raise SettingsError(
+            f"--live: {avatar.name} has {avatar.size} px; wanted {LIVE_PX} px, the echo's: leave out --live"
+        )
+    figures = side_by_side(avatar, args)
+    if args.live:
+        figures |= live_figures({name: glass_to_glass(pipeline, args) for name, pipeline in LIVE.items()})
+    config = {
+        "avatar": avatar.name,
+        "size": avatar.size,
+        "threads": args.threads,
+        "rounds": args.rounds,
+        "pictures": args.pictures,
+        "baseline_pictures": args.baseline_pictures,
+        "runner": args.runner,
+        "driver": args.driver.name,
+        "versions": {name: metadata.version(name) for name in ("torch", "diffusers")},
+        "live_seconds": args.seconds if args.live else None,
+    }
+    return record("baselines", figures, config, machine)
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = instrument_parser(__doc__, "baselines")
+    parser.add_argument("--avatar", default="bundled")
+    parser.add_argument("--runner", default="auto")
+    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip for the pipeline")
+    parser.add_argument(
+        "--threads", type=int, default=default_threads(), help="of each network (default: as in serving)"
+    )
+    parser.add_argument("--rounds", type=int, default=8, help="(default 8)")
+    parser.add_argument("--pictures", type=int, default=25, help="of ours in a round (default 25)")
+    parser.add_argument(
+        "--baseline-pictures", type=int, default=2, help="of the baseline in a round (default 2)"
+    )
+    parser.add_argument("--live", action="store_true", help="three calls through the real server too")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each call (default 60)")
+    add_out(parser)
+    args = parser.parse_args()
+    wait_patiently()
+    figures = measure(args)
+    finish(figures, describe(figures), args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,156 @@
+"""How fast is each way to run an avatar's network on the CPU, and how near to float32 is what it gives?
+
+    python -m benchmarks.networks.cpu_paths [--avatar FILE] [--runs 200] [--threads 1]
+
+Every path runs the same feeds, which the live pipeline makes of the avatar's own key frames and poses between
+them. The paths take turns, run by run, so that what else the machine does hits all of them; judge by the
+ratio to ONNX Runtime in float32, the first. Beside the avatar's own networks stands OpenVINO, where it is
+installed: it is timed here to know what leaving it out costs. Only the network is timed, with feeds at hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.live.glass_statistics import percentiles
+from benchmarks.records.machine import describe_machine
+from benchmarks.records.options import instrument_parser
+from benchmarks.records.report import add_out, finish, record
+from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.bundled import BUNDLED, avatar_help
+from engine.network.contract import Array
+from engine.render.sampler import STEADY_LEVEL
+from engine.runners.onnx_runner import OnnxRunner
+from export.convert.quantise import psnr_db
+from export.evaluate.replay import Feed, feeds_of, poses
+
+FLOAT = "onnxruntime denoiser-fp32"
+WARM_UP = 5
+PROBES = 8  # feeds that outputs are compared on
+Run = Callable[[Feed], Array]
+
+
+def paths(avatar: Avatar, threads: int) -> dict[str, Run]:
+    """Every way there is to run one of the avatar's networks here, float32 in ONNX Runtime first."""
+    found = {
+        f"onnxruntime {name.removesuffix('.onnx')}": _onnx(model, threads)
+        for name, model in sorted(avatar.models.items(), key=lambda item: "fp32" not in item[0])
+    }
+    if openvino_version():
+        for name, model in avatar.models.items():
+            found[f"openvino {name.removesuffix('.onnx')}"] = _openvino(model, threads, "f32")
+        found["openvino denoiser-fp32 in bf16"] = _openvino(
+            avatar.models["denoiser-fp32.onnx"], threads, "bf16"
+        )
+    return found
+
+
+def _onnx(model: bytes, threads: int) -> Run:
+    runner = OnnxRunner(model, threads=threads)
+    return lambda feed: runner.run(feed)["clean"]
+
+
+def openvino_version() -> str | None:
+    """None where it is not installed."""
+    try:
+        return version("openvino")
+    except PackageNotFoundError:
+        return None
+
+
+def _openvino(model: bytes, threads: int, precision: str) -> Run:
+    import openvino
+
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    core = openvino.Core()
+    request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
+    return lambda feed: np.asarray(request.infer(dict(feed), share_inputs=True)[0])
+
+
+def race(
+    runs: Mapping[str, Run], feeds: Sequence[Feed], count: int, now: Callable[[], float] = perf_counter
+) -> dict[str, list[float]]:
+    """Milliseconds of each run of each path; they take turns. now: seconds."""
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for index in range(WARM_UP + count):
+        feed = feeds[index % len(feeds)]
+        for name, run in runs.items():
+            begun = now()
+            run(feed)
+            taken[name].append((now() - begun) * 1e3)
+    return {name: values[WARM_UP:] for name, values in taken.items()}
+
+
+def summarise(taken: Mapping[str, list[float]], outputs: Mapping[str, Sequence[Array]]) -> dict[str, Any]:
+    """By path: percentiles, how many times faster than the first by the median, PSNR against its output."""
+    first = next(iter(taken))
+    return {
+        name: {
+            "ms": percentiles(values),
+            "times_float32": round(float(np.median(taken[first]) / np.median(values)), 3),
+            "psnr_db": None
+            if name == first
+            else round(min(psnr_db(outputs[name], outputs[first]), 200.0), 2),
+        }
+        for name, values in taken.items()
+    }
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Races all paths and compares what they give."""
+    machine = describe_machine()
+    avatar = load_avatar(args.avatar)
+    runs = paths(avatar, args.threads)
+    float_runner = OnnxRunner(avatar.models["denoiser-fp32.onnx"])
+    feeds = feeds_of(avatar, float_runner, poses(avatar, between=1), every=5)
+    feeds = [feed for feed in feeds if feed["noise_level"][0] == np.float32(STEADY_LEVEL)]
+    outputs = {name: [run(feed).copy() for feed in feeds[:PROBES]] for name, run in runs.items()}
+    figures = {"paths": summarise(race(runs, feeds, args.runs), outputs), "models": avatar.manifest["models"]}
+    config = {
+        "avatar": avatar.name,
+        "size": avatar.size,
+        "runs": args.runs,
+        "threads": args.threads,
+        "openvino": openvino_version(),
+    }
+    return record("cpu_paths", figures, config, machine)
+
+
+def describe(figures: Mapping[str, Any]) -> str:
+    """The figures for people."""
+    lines = [f"{'path':<34}{'p50 ms':>8}{'p95 ms':>8}{'x float32':>11}{'dB':>8}"]
+    for name, path in figures["paths"].items():
+        near = "-" if path["psnr_db"] is None else f"{path['psnr_db']:.1f}"
+        lines.append(
+            f"{name:<34}{path['ms']['p50']:>8.2f}{path['ms']['p95']:>8.2f}{path['times_float32']:>11.2f}{near:>8}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Measures and prints; the last line is JSON."""
+    parser = instrument_parser(__doc__, "cpu_paths")
+    parser.add_argument("--avatar", default=BUNDLED, help=avatar_help())
+    parser.add_argument("--runs", type=int, default=200, help="timed runs of each path (default 200)")
+    parser.add_argument("--threads", type=int, default=1, help="of the network (default 1)")
+    add_out(parser)
+    args = parser.parse_args()
+    figures = measure(args)
+    finish(figures, describe(figures), args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

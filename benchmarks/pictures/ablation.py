@@ -1,0 +1,246 @@
+"""What does each part of an enrolment buy, for equal training?
+
+    python -m benchmarks.pictures.ablation X.prepared.npz [--steps 1000] [--base FILE] [--only NAME ...]
+
+Enrols the same footage again and again, each time with one part taken away or one added, for the same number
+of steps, and drives the result with the held-out tail, frame after frame as live: PSNR of the frame, the
+mouth and the hands; flicker, which is the change between adjacent frames on the person over that of the
+footage (1 is as lively as the footage, less is smoother or frozen, more flickers); sharpness, which is the
+fine power over the footage's; and milliseconds of the network on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.pictures.drift import PERSON, change_between
+from benchmarks.records.machine import describe_machine
+from benchmarks.records.options import instrument_parser
+from benchmarks.records.record import file_name
+from benchmarks.records.report import add_out, finish, record
+from engine.errors import SettingsError
+from engine.network.contract import denoiser_inputs
+from engine.network.denoiser import Denoiser, DenoiserConfig
+from engine.person.motion import Neutral
+from engine.pipeline import Pipeline, PipelineConfig
+from engine.runners.onnx_runner import OnnxRunner
+from engine.runners.torch_runner import TorchRunner
+from export.assembly import assembled
+from export.convert.onnx_export import export_onnx
+from export.evaluate.held_out import fine_power, psnr_db, region_boxes
+from export.evaluate.replay import NoTracker
+from export.footage.prepared import Identity, Prepared, learn_identity
+from export.training.base_weights import NONE, BaseWeights, load_base, starting_network
+from export.training.train import Progress, TrainConfig, Trainer
+from export.training.training_set import Batch, FloatArray, TrainingSet
+
+REGIONS = ("frame", "mouth", "hands")
+TIMED_RUNS = 30
+
+NetworkOf = Callable[[DenoiserConfig, BaseWeights | None], Denoiser]
+
+
+class WithoutRollOut(TrainingSet):
+    """The previous picture that training sees is the prior, never the network's own."""
+
+    def remember(self, batch: Batch, output: FloatArray) -> None:
+        """Forgets it."""
+
+
+def from_scratch(config: DenoiserConfig, base: BaseWeights | None) -> Denoiser:
+    """Without base weights, whatever there are."""
+    return starting_network(config, None)
+
+
+def without_plate(identity: Identity) -> Identity:
+    """Key frames are warped with their background."""
+
+    def opaque(rgba: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        return np.dstack([rgba[..., :3], np.full(rgba.shape[:2], 255, np.uint8)])
+
+    keys = tuple(replace(key, rgba=opaque(key.rgba)) for key in identity.keys)
+    return replace(identity, keys=keys, bare_torso=None)
+
+
+def without_hands(identity: Identity) -> Identity:
+    """No key frame lends its hands or forearms: they are those of the torso's key frame."""
+
+    def handless(landmarks: Any) -> Any:
+        return replace(landmarks, hand_confidence=np.zeros(2, np.float32))
+
+    keys = tuple(replace(key, landmarks=handless(key.landmarks)) for key in identity.keys)
+    return replace(identity, keys=keys, bare_torso=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """One way to enrol."""
+
+    network: NetworkOf = starting_network
+    identity: Callable[[Identity], Identity] = lambda identity: identity
+    data: type[TrainingSet] = TrainingSet
+    bank: int | None = None  # key frames; None: as many as the product takes
+
+
+VARIATIONS: Mapping[str, Variation] = {
+    "as shipped": Variation(),
+    "no base weights": Variation(network=from_scratch),
+    "no roll-out": Variation(data=WithoutRollOut),
+    "no background plate": Variation(identity=without_plate),
+    "no hand memory": Variation(identity=without_hands),
+    "8 key frames": Variation(bank=8),
+}
+
+
+def enrolled(
+    variation: Variation, prepared: Prepared, base: BaseWeights | None, steps: int, seed: int
+) -> tuple[Denoiser, Identity, float]:
+    """The trained network, what it was trained with, and seconds of training."""
+    identity = (
+        learn_identity(prepared) if variation.bank is None else learn_identity(prepared, variation.bank)
+    )
+    identity = variation.identity(identity)
+    data = variation.data(prepared, identity, seed=seed)
+    network = variation.network(DenoiserConfig(size=prepared.size), base)
+    began = perf_counter()
+    with TemporaryDirectory() as folder:
+        trainer = Trainer(
+            TrainConfig(float(steps), seed=seed, device="cpu"),
+            network,
+            Path(folder) / "checkpoint.pt",
+            clock=count(0.0).__next__,  # a second is a step: every variation trains for as many
+        )
+        trainer.run(data, data.validation(prepared, identity), _tell)
+        return trainer.result(), identity, perf_counter() - began
+
+
+def driven(network: Denoiser, identity: Identity, prepared: Prepared) -> dict[str, float | None]:
+    """The figures of the held-out tail."""
+    avatar = assembled("trial", prepared, identity, {}, {})
+    runner = TorchRunner(network, denoiser_inputs(prepared.size))
+    pipeline = Pipeline(avatar, PipelineConfig(live=False), NoTracker(), runner, "a trial")
+    pipeline.drive_by(Neutral.from_arrays(avatar.neutral))
+    scores: dict[str, list[float]] = {name: [] for name in REGIONS}
+    changes: list[tuple[float, float]] = []  # of the footage and of the avatar
+    fine: list[float] = []
+    before: tuple[int, np.ndarray[Any, np.dtype[np.uint8]]] | None = None
+    for index in range(prepared.tail_start, len(prepared.rgb)):
+        landmarks, truth = prepared.landmarks[index], prepared.rgb[index]
+        if landmarks.face_confidence <= 0:
+            continue
+        time_ns = round((index - prepared.tail_start) / prepared.fps * 1e9)
+        picture = pipeline.process(truth, time_ns, landmarks).rgb.copy()
+        for name, boxes in region_boxes(landmarks, prepared.size).items():
+            if name in scores:
+                scores[name] += [
+                    psnr_db(picture[y0:y1, x0:x1], truth[y0:y1, x0:x1]) for x0, y0, x1, y1 in boxes
+                ]
+        fine.append(fine_power(picture) / fine_power(truth))
+        if before is not None and prepared.shot[before[0]] == prepared.shot[index]:
+            person = prepared.matte[index] > PERSON
+            real = change_between(prepared.rgb[before[0]], truth, person)
+            changes.append((real, change_between(before[1], picture, person)))
+        before = index, picture
+    pipeline.close()
+    real, made = np.sum(changes, axis=0)
+    return {
+        **{
+            f"{name}_db": round(float(np.mean(values)), 2) if values else None
+            for name, values in scores.items()
+        },
+        "flicker": round(float(made / real), 3),
+        "sharpness": round(float(np.mean(fine)), 3),
+    }
+
+
+def network_ms(network: Denoiser, size: int) -> float:
+    """Time of the network in ONNX Runtime, float32, one thread: the least of many runs, others add to it."""
+    generator = torch.Generator().manual_seed(0)
+    feed = {name: torch.rand(spec.shape, generator=generator) for name, spec in denoiser_inputs(size).items()}
+    runner = OnnxRunner(export_onnx(network, feed), threads=1)
+    arrays = {name: tensor.numpy() for name, tensor in feed.items()}
+    times = []
+    try:
+        for _ in range(TIMED_RUNS):
+            began = perf_counter()
+            runner.run(arrays)
+            times.append(perf_counter() - began)
+    finally:
+        runner.close()
+    return round(min(times) * 1e3, 2)
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """One row for each variation."""
+    unknown = [name for name in args.only or () if name not in VARIATIONS]
+    if unknown:
+        raise SettingsError(f"--only {unknown[0]}: wanted one of {', '.join(VARIATIONS)}")
+    machine, prepared, base = describe_machine(), Prepared.load(args.prepared), load_base(args.base)
+    torch.set_num_threads(args.threads)
+    rows = []
+    for name in args.only or VARIATIONS:
+        print(f"\n{name}", file=sys.stderr)
+        network, identity, seconds = enrolled(VARIATIONS[name], prepared, base, args.steps, args.seed)
+        rows.append(
+            {
+                "part": name,
+                **driven(network, identity, prepared),
+                "network_ms": network_ms(network, prepared.size),
+                "training_s": round(seconds, 1),
+            }
+        )
+        print(f"\n{rows[-1]}", file=sys.stderr)
+    config = {
+        "footage": file_name(str(args.prepared)),
+        "label": args.label,
+        "base": file_name(args.base),
+        "steps": args.steps,
+        "threads": args.threads,
+        "seed": args.seed,
+    }
+    return record("ablation", {"rows": rows}, config, machine)
+
+
+def describe(figures: Mapping[str, Any]) -> str:
+    """The figures for people."""
+    names = [name for name in figures["rows"][0] if name != "part"]
+    lines = [f"{'':22}" + "".join(f"{name:>12}" for name in names)]
+    for row in figures["rows"]:
+        lines.append(f"{row['part']:22}" + "".join(f"{'-' if row[n] is None else row[n]:>12}" for n in names))
+    return "\n".join(lines)
+
+
+def _tell(now: Progress) -> None:
+    print(f"\rstep {now.steps} of {now.budget_s:.0f}", end="", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = instrument_parser(__doc__, "ablation")
+    parser.add_argument("prepared", type=Path, help="footage, as enroll --prepare-only writes it")
+    parser.add_argument("--label", default="", help="what the footage shows, for the record")
+    parser.add_argument("--steps", type=int, default=1000, help="of training, each (default 1000)")
+    parser.add_argument("--base", default=NONE, help="base weights: bundled, none (default), or a file")
+    parser.add_argument("--only", action="append", help="one variation; may be repeated (default all)")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU for training (default 1)")
+    parser.add_argument("--seed", type=int, default=7)
+    add_out(parser)
+    args = parser.parse_args()
+    figures = measure(args)
+    finish(figures, describe(figures), args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

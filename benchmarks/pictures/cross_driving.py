@@ -1,0 +1,209 @@
+"""How near does an avatar come to the true picture when somebody else drives it?
+
+    python -m benchmarks.pictures.cross_driving [--avatar NAME_OR_FILE=CLIP --avatar NAME_OR_FILE=CLIP ...]
+        [--training NAME_OR_FILE=X.prepared.npz] [--picture sheet.png]
+
+The synthetic presenters' generator knows every pose, so the same motion, unseen in training, is rendered of
+each of them. Each avatar is driven with the video of every other presenter and compared with the true render
+of its own; driven with its own video it shows what is lost before any retargeting between people, which is
+the reference to hold the rest against. CLIP is the true render on the avatar's canvas; all clips show the
+same motion, frame for frame. Without --avatar: theo and amara.
+
+The run is that of `avatarcast render`: the driver's clip is tracked and filtered, the driver's neutral is
+taken from it, then retarget, guidance, warp, denoise and compose with the temporal cache, frame after frame.
+--calibration start takes the neutral from the first 0.7 s, as a call does: the clips begin at rest.
+--calibration clip takes it from the calmest frames of all of the clip, as rendering does; where those are not
+quite at rest, the whole person stands a pixel or two aside.
+
+- psnr_db, ssim, sharpness (fine power over the truth's): whole frame and boxes of the truth's parts;
+- landmarks_px: the output is tracked again, and so is the truth: how far the points are apart. Both carry the
+  tracker's own noise, but it looks at one and the same person in both;
+- motion: correlation and gain against the truth; motion_shuffled the control, which must fail;
+  motion_against_driver likewise against the driver; motion_of_driver what the tracker reads of the same
+  motion on the driver and on the truth, before any avatar;
+- baselines, on the same frames: the training frame whose landmarks are nearest to the truth's own (of the
+  key frames that the avatar keeps; of all of them with --training), the true previous frame, the warped key
+  frames alone, the conditions of another moment, and key frames without a picture.
+
+The first frame is rendered and not compared: it has no previous one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.pictures.cross_truth import (
+    CALIBRATIONS,
+    OUTPUT,
+    Clip,
+    Driven,
+    Training,
+    U8Image,
+    check_pair,
+    drive,
+    figures,
+)
+from benchmarks.records.machine import describe_machine
+from benchmarks.records.options import instrument_parser
+from benchmarks.records.record import file_name
+from benchmarks.records.report import add_out, check_writable, finish, record
+from engine import cli
+from engine.avatar.avatar import Avatar, load_avatar
+from engine.errors import SettingsError
+from export.evaluate.report_picture import CELL_PX, ERROR_GAIN, error_picture, fitted, rows_png
+from export.footage.prepared import Prepared
+
+DATA = Path(__file__).parents[1] / "data" / "cross_driving"
+PRESENTERS = tuple(f"{name}={DATA / name}.mp4" for name in ("theo", "amara"))
+COLUMNS = 6  # of the picture
+
+
+def pairs_of(words: Sequence[str], wanted: str) -> list[tuple[str, Path]]:
+    """Of words NAME_OR_FILE=PATH. Raises SettingsError."""
+    found = []
+    for word in words:
+        name, _, path = word.rpartition("=")
+        if not (name and path):
+            raise SettingsError(f"{word!r}: wanted {wanted}")
+        found.append((name, Path(path)))
+    return found
+
+
+def measure(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, list[U8Image]]]:
+    """The record, and the rows of the picture."""
+    machine, began = describe_machine(), perf_counter()
+    cast = pairs_of(args.avatar or PRESENTERS, "--avatar NAME_OR_FILE=CLIP")
+    if len(cast) < 2:
+        raise SettingsError(f"--avatar: {len(cast)} given; wanted two or more, so that one can drive another")
+    if len({path.stem for _, path in cast}) < len(cast):
+        names = ", ".join(path.name for _, path in cast)
+        raise SettingsError(f"--avatar: the clips are named {names}; wanted names that tell them apart")
+    avatars = [load_avatar(name) for name, _ in cast]
+    clips = [Clip.read(path) for _, path in cast]
+    for (name, _), avatar, truth in zip(cast, avatars, clips, strict=True):
+        for driver in clips:
+            check_pair(name, avatar, truth, driver)
+    training = _training(args.training, cast, avatars)
+    clips = [clip.tracked(_tell) for clip in clips]
+    how = {"runner": args.runner, "steps": args.steps, "calibration": args.calibration}
+    runs, rows, reason = [], dict[str, list[U8Image]](), ""
+    for (name, _), avatar, truth, seen in zip(cast, avatars, clips, training, strict=True):
+        for driver in clips:
+            driven = drive(Path(name).stem, avatar, truth, driver, seen, how, _tell)
+            runs.append(figures(driven))
+            reason = driven.runner_reason
+            if not driven.own:
+                rows |= picture_rows(driven)
+    config = {
+        **how,
+        "runner_reason": reason,
+        "cast": [
+            {"avatar": file_name(name), "clip": path.name, "nearest_of": f"{len(seen.rgb)} {seen.source}"}
+            for (name, path), seen in zip(cast, training, strict=True)
+        ],
+        "fps": clips[0].fps,
+    }
+    found = {"runs": runs, "seconds": round(perf_counter() - began, 1)}
+    return record("cross_driving", found, config, machine), rows
+
+
+def _training(
+    words: Sequence[str], cast: Sequence[tuple[str, Path]], avatars: Sequence[Avatar]
+) -> list[Training]:
+    given = dict(pairs_of(words, "--training NAME_OR_FILE=X.prepared.npz"))
+    if unknown := set(given) - {name for name, _ in cast}:
+        raise SettingsError(
+            f"--training {unknown.pop()}: no such --avatar; wanted one of {[n for n, _ in cast]}"
+        )
+    found = []
+    for (name, _), avatar in zip(cast, avatars, strict=True):
+        prepared = Prepared.load(given[name]) if name in given else None
+        if prepared is not None and prepared.size != avatar.size:
+            raise SettingsError(
+                f"{given[name]}: {prepared.size} px; the canvas of {name} is {avatar.size}: give its footage"
+            )
+        found.append(Training.of(avatar, prepared))
+    return found
+
+
+def picture_rows(run: Driven) -> dict[str, list[U8Image]]:
+    """Frames evenly spread, labelled: the driver, the avatar, the truth, the warp alone, the error."""
+    spread = ((np.arange(COLUMNS) + 0.5) / COLUMNS * len(run.frames)).astype(int)
+    shown = {
+        "the driver": [run.driver.rgb[run.frames[at]] for at in spread],
+        "the avatar": [run.pictures[OUTPUT][at] for at in spread],
+        "the truth": [run.truth.rgb[run.frames[at]] for at in spread],
+        "warped key frames alone": [run.pictures["warp_only"][at] for at in spread],
+    }
+    shown[f"avatar less truth, x {ERROR_GAIN}"] = [
+        error_picture(*both) for both in zip(shown["the avatar"], shown["the truth"], strict=True)
+    ]
+    name = f"{run.avatar} driven by {run.driver.label}"
+    return {f"{name}: {what}": [fitted(cell, CELL_PX) for cell in cells] for what, cells in shown.items()}
+
+
+def describe(found: Mapping[str, Any]) -> str:
+    """The figures for people."""
+    lines = []
+    for run in found["runs"]:
+        lines.append(f"{run['avatar']} driven by {run['driver']}{' (its own)' if run['own'] else ''}")
+        for name, row in {"avatar": run, **run["baselines"]}.items():
+            decibels = ", ".join(
+                f"{part} {value}" for part, value in row["psnr_db"].items() if value is not None
+            )
+            apart = ", ".join(
+                f"{part} {value['p50']}" for part, value in row["landmarks_px"].items() if value is not None
+            )
+            lines.append(f"  {name.replace('_', ' ')}: dB {decibels}; px {apart}")
+        moved = (run["motion"] or {}).items()
+        parts = [f"{part} {v['correlation']:.2f}/{v['gain']:.2f}" for part, v in moved if v is not None]
+        lines.append(f"  correlation/gain against the truth: {', '.join(parts)}")
+    return "\n".join(lines)
+
+
+def _tell(stage: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r{stage} {done}/{total}", end=end, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = instrument_parser(__doc__, "cross_driving")
+    parser.add_argument(
+        "--avatar",
+        action="append",
+        metavar="NAME_OR_FILE=CLIP",
+        help="avatar and its true render; twice or more",
+    )
+    parser.add_argument(
+        "--training",
+        action="append",
+        default=[],
+        metavar="NAME_OR_FILE=X.prepared.npz",
+        help="an avatar's footage, as `enroll --prepare-only` writes it",
+    )
+    parser.add_argument("--calibration", choices=CALIBRATIONS, default="start", help="default start")
+    parser.add_argument("--runner", default="auto")
+    parser.add_argument("--steps", type=int, default=1, help="denoising steps per frame (default 1)")
+    parser.add_argument("--picture", type=Path, metavar="OUT.png", help="also write frames side by side")
+    add_out(parser)
+    args = parser.parse_args()
+    check_writable("--picture", args.picture, ".png")
+    check_writable("--out", args.out, ".json")
+    found, rows = measure(args)
+    if args.picture is not None:
+        args.picture.write_bytes(rows_png(rows))
+    finish(found, describe(found), args.out)
+    return 0
+
+
+if __name__ == "__main__":  # through the command line, which says in one line what is wrong
+    sys.exit(cli.main(["bench", "cross_driving", *sys.argv[1:]]))

@@ -1,0 +1,158 @@
+"""Did it become faster or slower between two records, or is that noise?
+
+    python -m benchmarks.records.compare BEFORE.json AFTER.json [--more-before FILE...] [--more-after FILE...]
+
+For every figure that both records have: before, after, their ratio, and a verdict. The noise comes from:
+- repeated runs (three or more on each side, by --more-before and --more-after): the spread between the runs,
+  which is the honest one, as it also has what differs from one run to the next;
+- one run each: a timeline's seconds, or rounds, put together anew (benchmarks.records.noise), which knows
+  only of what changed within the runs, so a "changed" close to 1 deserves a repeat;
+- neither: the ratio alone, "noise unknown".
+Records of different instruments are refused; what differs in machine or config is told first.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.records.machine import describe_machine
+from benchmarks.records.noise import FEWEST, Ratio, ratio_of_medians
+from benchmarks.records.options import instrument_parser
+from benchmarks.records.report import add_out, finish, record
+from engine.errors import SettingsError
+
+Record = Mapping[str, Any]
+# What a record says about itself, and what is told in another way.
+NO_FIGURES = {"benchmark", "command", "commit", "config", "last", "machine", "network", "seconds", "server"}
+VERDICTS = {True: "within noise", False: "changed", None: "noise unknown"}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One figure in both records."""
+
+    name: str
+    before: float
+    after: float
+    ratio: Ratio | None  # after over before; None where one of them is not above 0
+
+    @property
+    def verdict(self) -> str:
+        """What the interval says."""
+        if self.ratio is not None:
+            return VERDICTS[self.ratio.within_noise]
+        return "the same" if self.before == self.after else VERDICTS[None]
+
+    def as_json(self) -> dict[str, Any]:
+        """By name."""
+        ratio = None if self.ratio is None else self.ratio.as_json()
+        return {"before": self.before, "after": self.after, "ratio": ratio, "verdict": self.verdict}
+
+
+def numbers(record: Record, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Every figure of a record with the path to it, a.b.c; lists are series, not figures."""
+    for key, value in record.items():
+        if not prefix and key in NO_FIGURES:
+            continue
+        if isinstance(value, Mapping):
+            yield from numbers(value, f"{prefix}{key}.")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield prefix + key, float(value)
+
+
+def series(record: Record) -> dict[str, list[float]]:
+    """What was measured one after the other: the columns of a timeline, or an arm's rounds."""
+    columns: dict[str, list[float]] = {}
+    for row in record.get("timeline", ()):
+        for key, value in row.items():
+            if key != "second" and value is not None:
+                columns.setdefault(f"timeline.{key}", []).append(float(value))
+    for arm, values in record.get("round_ms", {}).items():
+        columns[f"round_ms.{arm}"] = [float(value) for value in values]
+    return columns
+
+
+def compare(before: Sequence[Record], after: Sequence[Record]) -> list[Comparison]:
+    """One or more runs of each side; see the module. Raises SettingsError for different instruments."""
+    kinds = {record.get("benchmark", "a command") for record in (*before, *after)}
+    if len(kinds) > 1:
+        raise SettingsError(f"records of {' and '.join(sorted(kinds))}; wanted records of one instrument")
+    repeated = min(len(before), len(after)) >= FEWEST
+    found = []
+    if not repeated:
+        ours, theirs = series(before[0]), series(after[0])
+        found = [_compared(name, ours[name], theirs[name]) for name in ours if name in theirs]
+    columns = [[dict(numbers(record)) for record in side] for side in (before, after)]
+    for name in columns[0][0]:
+        if all(name in run for side in columns for run in side):
+            values = [[run[name] for run in side] for side in columns]
+            found.append(_compared(name, *values, block=1))
+    return found
+
+
+def differences(before: Record, after: Record) -> list[str]:
+    """What was not the same on both sides: hardware, load, settings."""
+    found = []
+    for part in ("machine", "config"):
+        ours, theirs = before.get(part, {}), after.get(part, {})
+        found += [
+            f"{part}.{key}: {ours.get(key)} and {theirs.get(key)}"
+            for key in sorted({*ours, *theirs})
+            if ours.get(key) != theirs.get(key)
+        ]
+    return found
+
+
+def describe(found: Sequence[Comparison]) -> str:
+    """The comparison for people."""
+    width = max((len(one.name) for one in found), default=0)
+    lines = []
+    for one in found:
+        ratio = interval = ""
+        if one.ratio is not None:
+            ratio = f"x{one.ratio.value:.3f}"
+            if one.ratio.low is not None:
+                interval = f"{one.ratio.low:.3f}..{one.ratio.high:.3f}"
+        values = f"{one.before:>10.2f} {one.after:>10.2f}"
+        lines.append(f"{one.name:<{width}} {values}  {ratio:<10}{interval:<18}{one.verdict}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = instrument_parser(__doc__, "compare")
+    parser.add_argument("before", type=Path)
+    parser.add_argument("after", type=Path)
+    parser.add_argument("--more-before", type=Path, nargs="+", default=[], help="further runs of BEFORE")
+    parser.add_argument("--more-after", type=Path, nargs="+", default=[], help="further runs of AFTER")
+    add_out(parser)
+    args = parser.parse_args()
+    sides = [[args.before, *args.more_before], [args.after, *args.more_after]]
+    before, after = ([json.loads(path.read_text(encoding="utf-8")) for path in side] for side in sides)
+    found = compare(before, after)
+    told = differences(before[0], after[0])
+    figures = {
+        "differences": told,
+        "figures": {one.name: one.as_json() for one in found},
+    }
+    config = {
+        name: [path.name for path in paths] for name, paths in zip(("before", "after"), sides, strict=True)
+    }
+    text = "\n".join([*(f"not the same: {line}" for line in told), describe(found)])
+    finish(record("compare", figures, config, describe_machine()), text, args.out)
+    return 0
+
+
+def _compared(name: str, before: Sequence[float], after: Sequence[float], **noise: int) -> Comparison:
+    ratio = ratio_of_medians(after, before, **noise) if min(*before, *after) > 0 else None
+    return Comparison(name, median(before), median(after), ratio)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""An avatar and its file: what it holds, how it is read and written, the presenters that come along."""

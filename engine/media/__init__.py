@@ -1,0 +1,1 @@
+"""Video, audio and picture files, and the marks by which a picture says that it is synthetic."""

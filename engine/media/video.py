@@ -1,0 +1,251 @@
+"""Reads video files frame by frame and writes them, with the sound of another file if wanted (PyAV).
+
+Knows nothing of people or avatars. Pictures are (H, W, 3) uint8 RGB, upright: rotation metadata is honoured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import VideoError
+from engine.files import Part
+from engine.media.audio import AudioTrack
+from engine.media.film import file_url, open_film, unreadable
+from engine.media.xmp import XMP_SUFFIXES, append_source_type
+
+Image = NDArray[np.uint8]
+
+_FALLBACK_FPS = 25.0  # for streams that state no rate at all
+_MISSING_SHARE = 0.1  # a file that ends this much before its own frame count is truncated
+_FINE_TIME_BASE = Fraction(1, 90_000)  # s, for variable frame rates
+_CRF = "16"  # visually lossless for a 256..512 px face, still a few Mbps
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFrame:
+    """One decoded frame."""
+
+    rgb: Image  # (H, W, 3) uint8 RGB, contiguous
+    time_s: float  # since the first frame
+    index: int
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file says of itself; width and height are those of the upright picture."""
+
+    width: int  # px
+    height: int  # px
+    fps: float  # mean
+    frames: int  # 0: unknown
+    duration_s: float
+    has_audio: bool
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The open container; whatever goes wrong inside becomes a one-line VideoError."""
+    with open_film(path) as container:
+        if not container.streams.video:
+            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
+            raise VideoError(f"{path}: no picture in it, only {kinds}; give a file with a video stream")
+        container.streams.video[0].thread_type = "AUTO"
+        try:
+            yield container
+        except (av.FFmpegError, OSError) as error:
+            raise unreadable(path, error) from error
+
+
+def _upright(frame: Any) -> Image:
+    """Decoded frame -> (H, W, 3) RGB, turned as its display matrix asks (in quarter turns)."""
+    rgb = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90)))
+
+
+def _rate(stream: Any) -> float:
+    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+    return float(rate) if rate else _FALLBACK_FPS
+
+
+def read_frames(path: str | Path) -> Iterator[VideoFrame]:
+    """All frames of the first video stream, in order of display. Raises VideoError, also midway."""
+    path = Path(path)
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        step_s = 1.0 / _rate(stream)
+        start_s: float | None = None
+        last_s, index = -step_s, 0
+        for frame in container.decode(stream):
+            if start_s is None:
+                start_s = frame.time or 0.0
+            time_s = last_s + step_s if frame.time is None else frame.time - start_s
+            last_s = time_s if time_s > last_s else last_s + step_s  # some files repeat a time stamp
+            yield VideoFrame(_upright(frame), last_s, index)
+            index += 1
+        if index == 0:
+            raise VideoError(f"{path}: no frame could be decoded; export it as MP4 (H.264) and try again")
+        if index < (1.0 - _MISSING_SHARE) * stream.frames:
+            raise VideoError(f"{path}: truncated after {index} of {stream.frames} frames; copy it again")
+
+
+def _counted(container: Any, stream: Any) -> tuple[int, float]:
+    """Frames and their mean rate, Hz, by their time stamps: for a file without a length, as of browsers."""
+    container.seek(0)
+    stamps = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+    lasted_s = float((max(stamps) - min(stamps)) * stream.time_base) if stamps else 0.0
+    return len(stamps), (len(stamps) - 1) / lasted_s if lasted_s else _rate(stream)
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """What the file says of itself, its first frame included. Raises VideoError."""
+    path = Path(path)
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        first = next(iter(container.decode(stream)), None)
+        if first is None:
+            raise VideoError(f"{path}: no frame could be decoded; export it as MP4 (H.264) and try again")
+        height, width = _upright(first).shape[:2]
+        fps = _rate(stream)
+        duration_s = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        if not duration_s and container.duration:
+            duration_s = container.duration / av.time_base
+        frames = stream.frames or round(duration_s * fps)
+        if not frames:  # the rate that such a file states is that of the camera, not of what was recorded
+            frames, fps = _counted(container, stream)
+        has_audio = bool(container.streams.audio)
+        return VideoInfo(width, height, fps, frames, duration_s or frames / fps, has_audio)
+
+
+class VideoWriter:
+    """Writes H.264 (yuv420p), with the sound of `audio_from` if that has any, cut to its length.
+
+    The file appears under its name only on `close()`; after `abort()` or an error inside `with` none is left.
+    Odd sizes gain a repeated last row or column: H.264 wants even ones.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        width: int,
+        height: int,
+        fps: Fraction,
+        audio_from: str | Path | None = None,
+        variable: bool = False,
+        comment: str = "",
+        source_type: str = "",
+    ) -> None:
+        """variable: every frame brings its own time.
+
+        comment, source_type (a term of IPTC's list): go into the file's metadata.
+        """
+        self._path = Path(path)
+        self._size = (width, height)
+        self._fps, self._variable, self._source_type = fps, variable, source_type
+        self._frames = 0
+        self._end_s = 0.0
+        self._audio: AudioTrack | None = None
+        self._container: Any = None
+        self._part: Part | None = None
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._part = Part(self._path.parent, self._path.suffix)
+            self._container = av.open(file_url(self._part.path), "w")
+            if comment:
+                self._container.metadata["comment"] = comment
+            if source_type:  # Matroska keeps it as a tag; the others want XMP, see close()
+                self._container.metadata["digital_source_type"] = source_type
+            options = {"crf": _CRF, "preset": "medium"}
+            self._stream = self._container.add_stream("libx264", rate=fps, options=options)
+            self._stream.width, self._stream.height = width + width % 2, height + height % 2
+            self._stream.pix_fmt = "yuv420p"
+            self._time_base = _FINE_TIME_BASE if variable else 1 / fps
+            self._stream.codec_context.time_base = self._time_base
+            if audio_from is not None:
+                self._audio = AudioTrack.of(Path(audio_from), self._container)
+        except VideoError:  # of the file with the sound
+            self.abort()
+            raise
+        except (av.FFmpegError, OSError, ValueError) as error:
+            self.abort()
+            cure = "choose a writable .mp4 or .mkv path"
+            raise VideoError(f"{path}: cannot be written ({error}); {cure}") from error
+
+    def write(self, rgb: Image, time_s: float | None = None) -> None:
+        """Append one (height, width, 3) uint8 RGB picture; `time_s` counts in a variable-rate file only."""
+        if rgb.shape[:2] != self._size[::-1]:
+            raise ValueError(f"picture {rgb.shape[1]}x{rgb.shape[0]} does not fit the file's {self._size}")
+        height, width = rgb.shape[:2]
+        even = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+        start_s = float(self._frames / self._fps)
+        if self._variable and time_s is not None:
+            start_s = time_s
+        frame.pts = round(start_s / self._time_base)
+        frame.time_base = self._time_base
+        self._frames += 1
+        self._end_s = start_s + float(1 / self._fps)
+        with self._told():
+            self._mux(frame)
+            if self._audio:
+                self._audio.copy_until(self._end_s)
+
+    def _mux(self, frame: Any) -> None:
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise VideoError(
+                f"{self._path}: cannot be written ({reason}): make room there, or choose another place"
+            ) from error
+
+    def close(self) -> None:
+        """Finish the file and give it its name; a second call does nothing."""
+        if self._container is None or self._part is None:
+            return
+        try:
+            with self._told():
+                self._mux(None)
+                if self._audio:
+                    self._audio.finish(self._end_s)
+                self._container.close()
+                self._container = None
+                if self._source_type and self._path.suffix.lower() in XMP_SUFFIXES:
+                    append_source_type(self._part.path, self._source_type)
+                self._part.commit(self._path, shared=True)
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Give up: remove what was written so far."""
+        if self._audio:
+            self._audio.close()
+        if self._container is not None:
+            with suppress(av.FFmpegError, OSError):  # a half-written file may refuse its trailer
+                self._container.close()
+            self._container = None
+        if self._part is not None:
+            self._part.discard()
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()

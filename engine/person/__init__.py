@@ -1,0 +1,1 @@
+"""A person in numbers: landmarks, and pose, motion and proportions measured on them. No pictures."""

@@ -1,0 +1,196 @@
+"""What stands behind the person: the avatar's own background, a colour, or a picture.
+
+Knows nothing of how the person is drawn; takes the drawn picture, its matte and the plate it was drawn over.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from engine.avatar.members import IMAGE_ERRORS
+from engine.errors import SettingsError
+
+FloatArray = NDArray[np.float32]
+U8Image = NDArray[np.uint8]
+
+MAX_PICTURE_BYTES = 4 * 1024 * 1024
+MAX_PICTURE_PX = 4096  # of a side; checked, as all of it, before anything is decoded
+MAX_PICTURE_AREA_PX = 4096 * 3072  # a telephone's photo; decoded it takes 4 bytes a pixel, 50 MB
+KEPT_PX = 1024  # of a side, or up to twice that: the largest canvas
+_BAND_PX = 64  # rows that are worked on at a time
+_ORIENTATION = 0x0112  # of EXIF
+_PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}")
+
+# Tuned by eye on dark hair, cloth and skin over chroma green.
+PLATE_LIKE = 14  # of 255, in each channel: what differs no more from the plate is the plate
+MATTE_ERROR_PX = 16  # at 256 px: how far the matte may reach over the person
+SPECK_SHARE = 0.004  # of the canvas: smaller pieces of a person are none, a hand is larger
+MATTE_EDGE = (0.35, 0.95)  # of the smoothed matte: cut inwards, its outermost pixel is mostly background
+SPILL_PX = 4  # at 256 px: how far inside the outline the old background may shine
+COLOR_REACH_PX = 7  # at 256 px: over which the person's own colour near the outline is averaged
+_LEAST_CONTRAST = 100.0  # squared distance of colours below which person and plate cannot be told apart
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Background:
+    """A chosen background; make one with `original`, `color` or `picture`."""
+
+    rgb: U8Image | None  # (S, S, 3) uint8 RGB, S below 2 * KEPT_PX; None: the avatar's own
+
+    @classmethod
+    def original(cls) -> Background:
+        """The background of the footage."""
+        return cls(None)
+
+    @classmethod
+    def color(cls, text: str) -> Background:
+        """One colour. text: "#rrggbb". Raises SettingsError for anything else."""
+        if not _COLOR.fullmatch(text):
+            raise SettingsError(f"background colour {text[:20]!r}: wanted #rrggbb, such as #00b140")
+        return cls(np.array([[list(bytes.fromhex(text[1:]))]], np.uint8))
+
+    @classmethod
+    def picture(cls, data: bytes) -> Background:
+        """The middle square of a PNG or JPEG; where it is transparent it becomes black. Raises SettingsError.
+
+        Takes up to 60 MB while it decodes, and keeps up to 12 MB.
+        """
+        if len(data) > MAX_PICTURE_BYTES:
+            raise SettingsError(f"background picture: more than {MAX_PICTURE_BYTES} bytes: make it smaller")
+        try:
+            with warnings.catch_warnings(), Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                if max(image.size) > MAX_PICTURE_PX or image.width * image.height > MAX_PICTURE_AREA_PX:
+                    raise SettingsError(
+                        f"background picture: {image.width}x{image.height} px; wanted {MAX_PICTURE_PX} px "
+                        f"a side and {MAX_PICTURE_AREA_PX / 1e6:.1f} million in all at most: make it smaller"
+                    )
+                if image.mode not in _PICTURE_MODES:
+                    raise SettingsError(
+                        f"background picture: pixels of kind {image.mode}; wanted 8 bits a channel: "
+                        "export it anew"
+                    )
+                return cls(np.array(_upright_square(image), np.uint8))
+        except IMAGE_ERRORS as error:
+            raise SettingsError(
+                f"background picture: not a readable PNG or JPEG ({error}): export it anew"
+            ) from error
+
+    @classmethod
+    def parse(cls, text: str) -> Background:
+        """As a command line names it: original, #rrggbb, or the path of a picture. Raises SettingsError."""
+        if text == "original":
+            return cls.original()
+        if text.startswith("#"):
+            return cls.color(text)
+        path = Path(text)
+        if not path.is_file():
+            raise SettingsError(
+                f"background {text}: no such picture; give original, a colour such as '#00b140', "
+                "or the path of a PNG or JPEG"
+            )
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_PICTURE_BYTES + 1)
+        except OSError as error:
+            raise SettingsError(f"background {text}: cannot be read ({error.strerror})") from error
+        return cls.picture(data)
+
+    def fitted(self, size: int) -> U8Image | None:
+        """(size, size, 3) uint8 RGB, the picture cropped to fill the canvas; None for the avatar's own."""
+        if self.rgb is None:
+            return None
+        height, width = self.rgb.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = self.rgb[top : top + side, left : left + side]
+        smaller = side > size
+        return np.asarray(
+            cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR),
+            np.uint8,
+        )
+
+
+def _upright_square(image: Image.Image) -> Image.Image:
+    """The middle square over black, RGB, scaled down; of the picture never more than one copy is made."""
+    image.draft(None, (KEPT_PX, KEPT_PX))  # a JPEG is scaled while it is decoded
+    shrink = max(1, min(image.size) // KEPT_PX)
+    side = min(image.size) // shrink
+    left, top = ((length - side * shrink) // 2 for length in image.size)
+    square = Image.new("RGB", (side, side))
+    for row in range(0, side, _BAND_PX):
+        end = min(row + _BAND_PX, side)
+        band = image.crop((left, top + row * shrink, left + side * shrink, top + end * shrink)).convert(
+            "RGBA"
+        )
+        black = Image.new("RGBA", band.size, (0, 0, 0, 255))
+        square.paste(Image.alpha_composite(black, band).convert("RGB").reduce(shrink), (0, row))
+    square.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+    return ImageOps.exif_transpose(square)
+
+
+def settled_matte(drawn: U8Image, matte: FloatArray, plate: U8Image) -> FloatArray:
+    """The matte without what the picture shows to be background, and without specks; as `replace_background`.
+
+    The matte is that of the warped key frames. In a pose far from all of them it reaches over the person, and
+    there the network has painted the plate: what looks like the plate and hangs together with the outside is
+    outside. Deep inside the person nothing is asked, so a coat of the wall's colour stays whole.
+    """
+    person = (matte > 0.5).astype(np.uint8)
+    difference = cv2.absdiff(cv2.blur(drawn, (3, 3)), cv2.blur(plate, (3, 3)))
+    plate_like = cv2.inRange(difference, (0, 0, 0), (PLATE_LIKE, PLATE_LIKE, PLATE_LIKE)) > 0
+    depth_px = cv2.distanceTransform(person, cv2.DIST_L2, 3)  # to the outline; the canvas's edge is none
+    near = depth_px <= MATTE_ERROR_PX * plate.shape[0] / 256
+    maybe_outside = (plate_like & near) | (person == 0)
+    count, pieces = cv2.connectedComponents(maybe_outside.astype(np.uint8), connectivity=4)
+    is_outside = np.zeros(count, np.bool_)
+    is_outside[pieces[person == 0]] = True
+
+    count, pieces, facts, _ = cv2.connectedComponentsWithStats(
+        (~is_outside[pieces]).astype(np.uint8), connectivity=4
+    )
+    is_person = facts[:, cv2.CC_STAT_AREA] >= SPECK_SHARE * matte.size
+    is_person[0] = False  # what is outside
+    return matte * _mean(is_person[pieces].astype(np.float32), 1)
+
+
+def replace_background(drawn: U8Image, matte: FloatArray, plate: U8Image, background: U8Image) -> U8Image:
+    """The person over another background, without a fringe of the old one.
+
+    drawn: (S, S, 3) uint8 RGB, the person over `plate`; matte: (S, S) float32, 0..1, 1 is the person;
+    plate, background: (S, S, 3) uint8 RGB. Near the outline the plate's share of each colour is taken out:
+    C = aF + (1 - a)B is solved for the person F, with B the plate and the first guess of F the mean of what
+    lies further inside (compare blur-fusion foreground estimation, Forte, ICIP 2021).
+    """
+    scale = plate.shape[0] / 256
+    low, high = MATTE_EDGE
+    alpha = np.clip((cv2.GaussianBlur(matte, (5, 5), 0) - low) / (high - low), 0, 1)
+    spill_px, reach_px = max(1, round(SPILL_PX * scale)), max(1, round(COLOR_REACH_PX * scale))
+    inner = np.clip(_mean(matte, spill_px) * 4 - 3, 0, 1)  # 1 where no outline is near
+    result = np.where(alpha[..., None] > 0, drawn, background)
+
+    edge = (alpha > 0) & (inner < 1)
+    weight = _mean(inner, reach_px)[edge, None]
+    inside = _mean(drawn * inner[..., None], reach_px)[edge] / np.maximum(weight, 1e-3)
+    colour, old, share = drawn[edge].astype(np.float32), plate[edge].astype(np.float32), alpha[edge, None]
+    inside = np.where(weight > 0.02, inside, colour)  # fine hair, a finger: nothing lies further inside
+    to_plate = old - inside
+    spill = ((colour - inside) * to_plate).sum(1) / np.maximum((to_plate**2).sum(1), _LEAST_CONTRAST)
+    spill = np.clip(spill, 0, 1) * (1 - inner[edge])
+    person = np.clip(colour - spill[:, None] * to_plate, 0, 255)
+    result[edge] = np.round(background[edge] + (person - background[edge]) * share)
+    return result
+
+
+def _mean(values: FloatArray, radius_px: int) -> FloatArray:
+    return np.asarray(cv2.blur(values, (2 * radius_px + 1,) * 2), np.float32)

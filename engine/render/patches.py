@@ -1,0 +1,137 @@
+"""Pieces of a key frame that are laid over the torso: where they are, which points carry them, their masks.
+
+Mouth and eyes come in soft ellipses, a hand along its outline together with its forearm. Knows nothing of
+which key frame is the right one or of pictures.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.person import topology as topo
+from engine.person.landmarks import Landmarks
+from engine.person.motion import VISIBLE
+
+FloatArray = NDArray[np.float32]
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
+
+FOREARM_WIDTH = 0.24  # shoulder distances, sleeve included
+UNSEEN_FOREARM = 1.6  # palm lengths of forearm that are drawn where the elbow is not known
+BEYOND_WRIST = 0.6  # forearm lengths that a hand reaches where only the wrist is known
+FADE = (
+    0.2  # confidence above VISIBLE at which a hand is fully there: a lost one fades instead of blinking out
+)
+_AROUND_HAND = 0.13  # shoulder distances: shadows, and fingers that the tracker misplaced
+_ALONG_FOREARM = (0.33, 0.66, 1.0)
+_HAND_SAY, _FOREARM_SAY = 0.1, 0.3  # weights of their points
+
+
+def face_box(region: str, target: Landmarks) -> Box | None:
+    """The patch of mouth, eye_left or eye_right; may reach over the canvas. None where it makes no sense."""
+    if region == "mouth":
+        points, grow = target.face[topo.LIPS_OUTER, :2], (1.5, 2.0)
+    else:
+        eye, brow = (
+            (topo.EYE_LEFT, topo.BROWS[1]) if region == "eye_left" else (topo.EYE_RIGHT, topo.BROWS[3])
+        )
+        points, grow = target.face[np.concatenate([eye, brow]), :2], (1.35, 1.5)
+    low, high = points.min(0), points.max(0)
+    centre, half = (low + high) / 2, np.maximum((high - low) / 2, 4.0) * np.array(grow, np.float32)
+    return _whole_px(centre - half, centre + half, target.width)
+
+
+def arm_box(points: FloatArray, body_scale: float, canvas_px: int) -> Box | None:
+    """The patch around `arm_points`; it may reach over the canvas. None where it makes no sense."""
+    pad = 0.5 * FOREARM_WIDTH * body_scale
+    return _whole_px(points.min(0) - pad, points.max(0) + pad, canvas_px)
+
+
+def clipped(box: Box, canvas_px: int) -> Box | None:
+    """The part of the box on the canvas; None where that is next to nothing."""
+    x0, y0, x1, y1 = max(box[0], 0), max(box[1], 0), min(box[2], canvas_px), min(box[3], canvas_px)
+    return (x0, y0, x1, y1) if x1 - x0 >= 8 and y1 - y0 >= 8 else None
+
+
+def elbow_known(landmarks: Landmarks, side: int) -> bool:
+    """Whether the forearm's direction is known, and not guessed from the hand."""
+    return bool(landmarks.pose_confidence[topo.ELBOWS[side]] > VISIBLE)
+
+
+def arm_points(landmarks: Landmarks, side: int, with_elbow: bool, body_scale: float) -> FloatArray:
+    """(27, 2) px: the hand's points, then pairs left and right of the forearm's bone, towards the elbow."""
+    hand = landmarks.hands[side, :, :2]
+    wrist = hand[0]
+    along = (
+        landmarks.pose[topo.ELBOWS[side], :2] if with_elbow else wrist + UNSEEN_FOREARM * (wrist - hand[9])
+    ) - wrist
+    across = np.array([along[1], -along[0]]) / max(float(np.linalg.norm(along)), 1e-3)
+    across *= 0.5 * FOREARM_WIDTH * body_scale
+    pairs = [wrist + share * along + way * across for share in _ALONG_FOREARM for way in (1, -1)]
+    return np.asarray(np.concatenate([hand, np.stack(pairs)]), np.float32)
+
+
+def arm_weights() -> FloatArray:
+    """(27,) what each of `arm_points` has to say."""
+    return np.repeat(np.array([_HAND_SAY, _FOREARM_SAY], np.float32), [21, 2 * len(_ALONG_FOREARM)])
+
+
+def arm_mask(points: FloatArray, box: Box, body_scale: float) -> FloatArray:
+    """(h, w) float32 over `box`: 1 on hand and forearm, soft just outside them. points: as `arm_points`."""
+    x0, y0, x1, y1 = box
+    mask = np.zeros((y1 - y0, x1 - x0), np.float32)
+    finger_px = max(2, round(0.28 * float(np.linalg.norm(points[9] - points[0]))))
+    local = np.round(points - (x0, y0)).astype(np.int32)
+    cv2.fillConvexPoly(mask, cv2.convexHull(local[topo.PALM]), 1.0)
+    for start, end in topo.HAND_BONES:
+        cv2.line(mask, local[start].tolist(), local[end].tolist(), 1.0, finger_px)
+    elbow = (local[-1] + local[-2]) // 2
+    cv2.line(mask, local[0].tolist(), elbow.tolist(), 1.0, max(2, round(FOREARM_WIDTH * body_scale)))
+    return np.asarray(cv2.blur(mask, (finger_px // 2 * 2 + 1,) * 2))
+
+
+def hand_presence(confidence: float) -> float:
+    """0..1: how much of a hand is drawn."""
+    return float(np.clip((confidence - VISIBLE) / FADE, 0.0, 1.0))
+
+
+def shown_arm(landmarks: Landmarks, side: int, canvas_px: int, body_scale: float) -> NDArray[np.uint8]:
+    """(S, S) uint8: 255 generously over hand and forearm of one frame; all 0 where neither is known."""
+    mask = np.zeros((canvas_px, canvas_px), np.uint8)
+    around = max(3, round(_AROUND_HAND * body_scale)) | 1
+    if landmarks.hand_confidence[side] > VISIBLE:
+        points = arm_points(landmarks, side, elbow_known(landmarks, side), body_scale)
+        cv2.fillConvexPoly(mask, cv2.convexHull(_drawable(points[:21])), 255)
+        mask = np.asarray(
+            cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (around, around))), np.uint8
+        )
+        ends = np.stack([points[0], points[-2:].mean(0)])
+    elif min(landmarks.pose_confidence[[topo.ELBOWS[side], topo.WRISTS[side]]]) > VISIBLE:
+        elbow, wrist = landmarks.pose[topo.ELBOWS[side], :2], landmarks.pose[topo.WRISTS[side], :2]
+        ends = np.stack([wrist + BEYOND_WRIST * (wrist - elbow), elbow])
+    else:
+        return mask
+    start, end = _drawable(ends).tolist()
+    cv2.line(mask, start, end, 255, max(2, round(FOREARM_WIDTH * body_scale) + around // 3))
+    return mask
+
+
+def ellipse(width: int, height: int) -> FloatArray:
+    """(height, width) float32: 1 in the middle, falling softly to 0 at the ellipse that touches the box."""
+    x = (np.arange(width, dtype=np.float32) + 0.5) * (2.0 / width) - 1.0
+    y = (np.arange(height, dtype=np.float32) + 0.5) * (2.0 / height) - 1.0
+    return np.clip((1.0 - np.sqrt(x * x + y[:, None] * y[:, None])) * 3.0, 0.0, 1.0)
+
+
+def _whole_px(low: FloatArray, high: FloatArray, canvas_px: int) -> Box | None:
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and (high - low < 2 * canvas_px).all()):
+        return None
+    # Far off the canvas an integer would overflow.
+    x0, y0 = np.clip(np.floor(low), -4 * canvas_px, 4 * canvas_px).astype(int)
+    x1, y1 = np.clip(np.ceil(high), -4 * canvas_px, 4 * canvas_px).astype(int)
+    return int(x0), int(y0), int(x1), int(y1)
+
+
+def _drawable(points: FloatArray) -> NDArray[np.int32]:
+    return np.asarray(np.round(np.clip(points, -20000, 20000)), np.int32)

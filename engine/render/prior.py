@@ -1,0 +1,221 @@
+"""The prior: real key frames, warped region by region onto the target pose, over the background plate.
+
+From far to near: plate, torso without its arms, head, mouth and eyes, the farther hand with its forearm, the
+nearer one. It gives the denoiser true texture in about the right place. Knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.person import topology as topo
+from engine.person.landmarks import Landmarks
+from engine.person.motion import VISIBLE, Neutral
+from engine.render.keyframes import HAND_SIDES, KeyFrameChooser
+from engine.render.patches import (
+    Box,
+    arm_box,
+    arm_mask,
+    arm_points,
+    arm_weights,
+    clipped,
+    elbow_known,
+    ellipse,
+    face_box,
+    hand_presence,
+    shown_arm,
+)
+from engine.render.warp import ControlPoints, FlowSolver, body_flow, control_points, sample, trunk_flow
+
+FloatArray = NDArray[np.float32]
+U8Image = NDArray[np.uint8]
+
+CELL_PX = 8  # flow grid of the whole canvas at 256 px; 5 looks and scores the same
+PATCH_CELL_PX = 4  # at 256 px
+PATCH_SOFTNESS = 0.006  # lips and lids are small: a soft flow would not close them
+HAND_SOFTNESS = 0.06  # fingers pass each other: a flow that follows each of them would fold
+SAME_ARM = 0.35  # shoulder distances: an arm this near to where the torso's key frame has it may stay there
+BARED_KEPT = 64  # torsos without arms that are kept; one takes a millisecond to make
+BARE_EDGE = 5  # px at 256 px
+TOP_FADE_PX = 3.0  # at 256 px: over so much a person ends above the key frame's upper edge
+# The matte's soft ends are cut: a half-transparent person shows the plate through.
+MATTE_LOW, MATTE_HIGH = 20.0, 220.0
+_MATTE_OF_ALPHA = np.clip((np.arange(256) - MATTE_LOW) / (MATTE_HIGH - MATTE_LOW), 0.0, 1.0).astype(
+    np.float32
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyImage:
+    """One key frame of the bank. rgba: (S, S, 4) uint8, alpha 255 is the person."""
+
+    rgba: U8Image
+    landmarks: Landmarks
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """rgb: (S, S, 3) uint8; matte: (S, S) float32, 0..1, 1 is the person. Both are fresh arrays."""
+
+    rgb: U8Image
+    matte: FloatArray
+
+
+class PriorBuilder:
+    """Builds the prior of one avatar at its canvas size."""
+
+    def __init__(
+        self,
+        bank: Sequence[KeyImage],
+        neutral: Neutral,
+        plate: U8Image,
+        bare_torso: U8Image | None = None,
+    ) -> None:
+        """bare_torso: (S, S, 4) uint8, the person of bank[0] without arms; None: torsos keep their arms."""
+        self.size = int(plate.shape[0])
+        self._bank = list(bank)
+        self._plate = plate
+        self._bare_torso = bare_torso
+        self._body_scale = float(neutral.body_scale)
+        self._top_fade_px = TOP_FADE_PX * self.size / 256
+        self._points = [control_points(key.landmarks) for key in bank]
+        # The solver knows the same points again: target, last target, and where the noise lies undistorted.
+        self._points_of = lru_cache(maxsize=4)(control_points)
+        self._bared = lru_cache(maxsize=BARED_KEPT)(self._bare)
+        landmarks = [key.landmarks for key in bank]
+        self.chooser = KeyFrameChooser(landmarks, neutral, self._bare_torso is None)
+        canvas = (0, 0, self.size, self.size)
+        self._solver = FlowSolver(canvas, max(2, CELL_PX * self.size // 256), self.size)
+
+    def build(self, target: Landmarks, forbidden: NDArray[np.bool_] | None = None) -> Prior:
+        """The prior for the target landmarks. forbidden: (K,) bool, key frames not to be used (training)."""
+        choice = self.chooser.choose(target, forbidden)
+        points = self._points_of(target)
+        torso = self._bared(choice["torso"], self._arms_to_remove(choice, target))
+        layers = self._warped(torso, choice["torso"], points)
+        if choice["head"] != choice["torso"]:
+            head = self._warped(self._bank[choice["head"]].rgba, choice["head"], points)
+            layers = _blended(layers, head, self._head_mask(target))
+        for region in ("mouth", "eye_left", "eye_right"):
+            if region in choice:
+                self._lay_face_part(layers, region, choice[region], points, target)
+        for region in _far_hand_first(target):
+            if region in choice:
+                self._lay_arm(layers, HAND_SIDES[region], choice[region], target)
+        matte = np.asarray(cv2.LUT(cv2.extractChannel(layers, 3), _MATTE_OF_ALPHA), np.float32)
+        return Prior(_blended(self._plate, cv2.cvtColor(layers, cv2.COLOR_RGBA2RGB), matte), matte)
+
+    def flow_between(self, source: Landmarks, target: Landmarks) -> FloatArray:
+        """(S, S, 2) px: where each pixel of `target` was in `source`."""
+        return body_flow(self._solver, self._points_of(target), self._points_of(source))
+
+    def _warped(self, rgba: U8Image, key: int, points: ControlPoints) -> U8Image:
+        flow = trunk_flow(self._solver, points, self._points[key])
+        layers = sample(rgba, flow)
+        # Clothes go on below the key frame; hair that touched its top must not run up in streaks.
+        rows = int(np.count_nonzero(flow[..., 1].min(axis=1) < 0))
+        if rows:
+            inside = np.clip(1.0 + flow[:rows, :, 1] / self._top_fade_px, 0.0, 1.0)
+            layers[:rows, :, 3] = layers[:rows, :, 3] * inside
+        return layers
+
+    def _arms_to_remove(self, choice: Mapping[str, int], target: Landmarks) -> tuple[bool, bool]:
+        """Which arms of the torso's key frame must go: those laid anew, and ghosts."""
+        key = self._bank[choice["torso"]].landmarks
+        left, right = (
+            region in choice or not self._same_arm(key, target, side) for region, side in HAND_SIDES.items()
+        )
+        return left, right
+
+    def _same_arm(self, key: Landmarks, target: Landmarks, side: int) -> bool:
+        """Whether an arm whose hand is lost is where the key frame has it, as far as the wrists tell."""
+        if target.pose_confidence[topo.WRISTS[side]] <= VISIBLE:
+            return False
+        shown = key.hand_confidence[side] > VISIBLE
+        wrist = key.hands[side, 0, :2] if shown else key.pose[topo.WRISTS[side], :2]
+        away = float(np.linalg.norm(target.pose[topo.WRISTS[side], :2] - wrist))
+        return away < SAME_ARM * self._body_scale
+
+    def _bare(self, key: int, arms: tuple[bool, bool]) -> U8Image:
+        """(S, S, 4): the key frame with these arms, left and right, replaced by what is behind them."""
+        image = self._bank[key]
+        if self._bare_torso is None or not any(arms):
+            return image.rgba
+        masks = [
+            shown_arm(image.landmarks, side, self.size, self._body_scale)
+            for side, remove in enumerate(arms)
+            if remove
+        ]
+        mask = np.maximum.reduce(masks)
+        if not mask.any():
+            return image.rgba
+        behind = sample(self._bare_torso, trunk_flow(self._solver, self._points[key], self._points[0]))
+        edge = max(3, BARE_EDGE * self.size // 256) | 1
+        return _blended(image.rgba, behind, cv2.blur(mask.astype(np.float32) / 255, (edge, edge)))
+
+    def _head_mask(self, target: Landmarks) -> FloatArray:
+        """(S, S) float32: 1 on face and hair, fading on the neck."""
+        face = target.face[topo.FACE_OVAL, :2]
+        grown = (
+            face
+            + 0.75 * (face - face.mean(0)) * (face[:, 1:] < face[:, 1:].mean())
+            + 0.12 * (face - face.mean(0))
+        )
+        mask = np.zeros((self.size, self.size), np.float32)
+        cv2.fillConvexPoly(mask, cv2.convexHull(grown.astype(np.int32)), 1.0)
+        soft = max(3, self.size // 20) | 1
+        return np.asarray(cv2.blur(mask, (soft, soft)))
+
+    def _lay_face_part(
+        self, layers: U8Image, region: str, key: int, points: ControlPoints, target: Landmarks
+    ) -> None:
+        """Lays mouth or eye of a key frame on the layers, within a soft ellipse."""
+        box = face_box(region, target)
+        inside = clipped(box, self.size) if box else None
+        if box is None or inside is None:
+            return
+        flow = body_flow(self._patch_solver(inside, PATCH_SOFTNESS), points, self._points[key])
+        rows, columns = (
+            slice(inside[1] - box[1], inside[3] - box[1]),
+            slice(inside[0] - box[0], inside[2] - box[0]),
+        )
+        self._lay(layers, inside, key, flow, ellipse(box[2] - box[0], box[3] - box[1])[rows, columns])
+
+    def _lay_arm(self, layers: U8Image, side: int, key: int, target: Landmarks) -> None:
+        """Lays hand and forearm of a key frame on the layers, along their outline."""
+        source = self._bank[key].landmarks
+        with_elbow = elbow_known(source, side) and elbow_known(target, side)
+        there = arm_points(target, side, with_elbow, self._body_scale)
+        box = arm_box(there, self._body_scale, self.size)
+        inside = clipped(box, self.size) if box else None
+        if inside is None:
+            return
+        here = arm_points(source, side, with_elbow, self._body_scale)
+        flow = self._patch_solver(inside, HAND_SOFTNESS).solve(there, here, arm_weights())
+        presence = np.float32(hand_presence(float(target.hand_confidence[side])))
+        self._lay(layers, inside, key, flow, presence * arm_mask(there, inside, self._body_scale))
+
+    def _patch_solver(self, box: Box, softness: float) -> FlowSolver:
+        return FlowSolver(box, PATCH_CELL_PX * self.size // 256, self.size, softness)
+
+    def _lay(self, layers: U8Image, box: Box, key: int, flow: FloatArray, mask: FloatArray) -> None:
+        part = layers[box[1] : box[3], box[0] : box[2]]
+        part[:] = _blended(np.ascontiguousarray(part), sample(self._bank[key].rgba, flow), mask)
+
+
+def _far_hand_first(target: Landmarks) -> list[str]:
+    """The hands' regions in the order in which guidance draws them too."""
+    depth = target.hands[:, :, 2].mean(1) + target.pose[topo.WRISTS, 2]
+    regions = list(HAND_SIDES)
+    return [regions[index] for index in np.argsort(-depth)]
+
+
+def _blended(below: U8Image, above: cv2.typing.MatLike, mask: FloatArray) -> U8Image:
+    """`above` over `below`, both (h, w, C) uint8, where mask (h, w), 0..1, says so."""
+    return np.asarray(cv2.blendLinear(below, above, 1.0 - mask, mask), np.uint8)

@@ -1,0 +1,1 @@
+"""From a camera's pictures to steady landmarks; MediaPipe finds them."""

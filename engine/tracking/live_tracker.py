@@ -1,0 +1,315 @@
+"""Tracking for a live call: the face on every frame, body and hands as often as the machine allows.
+
+`track` never waits for body or hands: each runs in a thread of its own on the newest frame, and between two
+finds the last one is carried forward. Knows nothing of sources or display.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import SettingsError
+from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
+from engine.stages import Clock, StageClock
+from engine.tracking.chest import ChestTracker
+from engine.tracking.face_finder import FaceFinder
+from engine.tracking.hand_sides import HandFound, HandSides, PoseFound, hand_size_px
+from engine.tracking.landmark_filter import LandmarkFilter
+from engine.tracking.mediapipe_parts import HandsPart, PosePart
+from engine.tracking.prediction import Fader, Predictor
+
+FloatArray = NDArray[np.float32]
+Image = NDArray[np.uint8]
+Result = TypeVar("Result")
+
+_EARLY_NS = 8_000_000  # a frame this much before its turn is taken: cameras are not punctual
+_SILENT_NS = 600_000_000  # a part without any news for so long counts as lost
+_POSE_NOISE = 0.6  # shoulder widths per second: jitter of a still body, see Predictor
+_HAND_NOISE = 1.0  # hand sizes per second
+_MOVING = 0.5  # of those speeds, after the noise is taken off: from here on a part is looked for more often
+
+
+@dataclass(frozen=True, slots=True)
+class LiveConfig:
+    """How often the slow parts are looked for, at rest and in motion; a look takes about 10 ms of a core."""
+
+    pose_hz: float = 8.0
+    pose_moving_hz: float = 15.0
+    hands_hz: float = 10.0
+    hands_moving_hz: float = 30.0
+    fade_ms: float = 300.0  # from full confidence to none after a part is lost
+    predict_ms: float = 150.0  # a part is carried forward no longer than this
+
+    def __post_init__(self) -> None:
+        for name in ("pose_hz", "pose_moving_hz", "hands_hz", "hands_moving_hz", "fade_ms", "predict_ms"):
+            if getattr(self, name) <= 0:
+                raise SettingsError(f"{name}={getattr(self, name)}: must be above 0")
+
+
+class _Part(Protocol):
+    def find(self, rgb: Image) -> Any: ...
+    def reset(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Forgetful(Protocol):
+    def reset(self) -> None: ...
+
+
+class News(NamedTuple):
+    """What a part found, in the frame of which time, and how long it looked."""
+
+    found: Any
+    time_ns: int
+    took_ms: float
+
+
+class NewestWorker(Generic[Result]):
+    """A thread with a one-place inbox: a newer frame replaces one not yet begun and counts in `dropped`."""
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[Image], Result],
+        restart: Callable[[], None],
+        clock: Clock = perf_counter,
+    ) -> None:
+        self.dropped = 0
+        self._now = clock
+        self._work, self._restart = work, restart
+        self._condition = threading.Condition()
+        self._job: tuple[Image, int] | None = None
+        self._news: News | None = None
+        self._error: BaseException | None = None
+        self._age = 0  # counts resets: what was begun before the last one is not told
+        self._stop = False
+        self._thread = threading.Thread(target=self._run, name=f"avatarcast-{name}", daemon=True)
+        self._thread.start()
+
+    def put(self, rgb: Image, time_ns: int) -> None:
+        """Hand over a frame; the caller may reuse its array."""
+        with self._condition:
+            self.dropped += self._job is not None
+            self._job = (rgb.copy(), time_ns)
+            self._condition.notify()
+
+    def take(self) -> News | None:
+        """The newest find that was not taken yet. Raises what the work raised."""
+        with self._condition:
+            if self._error is not None:
+                raise self._error
+            news, self._news = self._news, None
+            return news
+
+    def reset(self) -> None:
+        """Forget inbox and finds; `restart` runs before the next frame."""
+        with self._condition:
+            self._job = self._news = None
+            self._age += 1
+
+    def close(self) -> None:
+        """Let the work at hand end, and the thread with it."""
+        with self._condition:
+            self._stop = True
+            self._condition.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        age = 0
+        try:
+            while True:
+                with self._condition:
+                    self._condition.wait_for(lambda: self._stop or self._job is not None)
+                    if self._stop or self._job is None:
+                        return
+                    (rgb, time_ns), self._job = self._job, None
+                    outdated, age = age != self._age, self._age
+                if outdated:
+                    self._restart()
+                began = self._now()
+                found = self._work(rgb)
+                took_ms = (self._now() - began) * 1e3
+                with self._condition:
+                    if age == self._age:
+                        self._news = News(found, time_ns, took_ms)
+        except BaseException as error:  # told to the caller's thread by `take`
+            with self._condition:
+                self._error = error
+
+
+class _Turn:
+    """Says when a part is due to be looked for again."""
+
+    def __init__(self, rest_hz: float, moving_hz: float) -> None:
+        self._rest_ns, self._moving_ns = int(1e9 / rest_hz), int(1e9 / moving_hz)
+        self._last_ns: int | None = None
+
+    def due(self, time_ns: int, moving: bool) -> bool:
+        period_ns = self._moving_ns if moving else self._rest_ns
+        if self._last_ns is not None and time_ns < self._last_ns + period_ns - _EARLY_NS:
+            return False
+        self._last_ns = time_ns
+        return True
+
+    def reset(self) -> None:
+        self._last_ns = None
+
+
+class LiveTracker:
+    """See the module. One caller; results are filtered; time going backwards counts as another source."""
+
+    def __init__(
+        self,
+        config: LiveConfig | None = None,
+        *,
+        face: FaceFinder | None = None,
+        pose: _Part | None = None,
+        hands: _Part | None = None,
+        clock: Clock = perf_counter,
+    ) -> None:
+        """face, pose, hands: other finders than MediaPipe's, mainly for tests. clock: times the parts."""
+        config = config or LiveConfig()
+        self.part_ms: dict[str, float] = {}  # of the last frame, by engine.stages.TRACK_PARTS
+        self._now = clock
+        self._face = face or FaceFinder()
+        self._parts: tuple[_Part, _Part] = (pose or PosePart(), hands or HandsPart(quick=True))
+        self._pose_worker: NewestWorker[PoseFound | None] = _worker("pose", self._parts[0], clock)
+        self._hands_worker: NewestWorker[list[HandFound]] = _worker("hands", self._parts[1], clock)
+        self._pose_turn = _Turn(config.pose_hz, config.pose_moving_hz)
+        self._hands_turn = _Turn(config.hands_hz, config.hands_moving_hz)
+        self._chest = ChestTracker()
+        self._sides = HandSides()
+        self._filter = LandmarkFilter()
+        self._predictors = [Predictor(config.predict_ms) for _ in range(3)]  # pose, left hand, right hand
+        self._faders = [Fader(count, config.fade_ms) for count in (1, POSE_POINTS, 2)]
+        self._closed = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._last_face = np.zeros((FACE_POINTS, 3), np.float32)
+        self._pose: PoseFound | None = None  # as last seen
+        self._pose_goal = np.zeros(POSE_POINTS, np.float32)  # confidences to fade towards
+        self._hands_goal = np.zeros(2, np.float32)
+        self._moving = [False, False]  # pose, hands
+        self._heard_ns = [0, 0]  # pose, hands
+        self._time_ns: int | None = None
+
+    def track(self, rgb: Image, time_ns: int) -> Landmarks:
+        """rgb: (H, W, 3) uint8 RGB, not mirrored. Costs about the face alone."""
+        if self._time_ns is not None and time_ns < self._time_ns:
+            self.reset()
+        self._time_ns = time_ns
+        clock = StageClock(self._now)
+        self.part_ms = clock.stage_ms
+        rgb = np.ascontiguousarray(rgb)
+        if self._pose_turn.due(time_ns, self._moving[0]):
+            self._pose_worker.put(rgb, time_ns)
+        if self._hands_turn.due(time_ns, self._moving[1]):
+            self._hands_worker.put(rgb, time_ns)
+        clock.end("hand_over")
+        face = self._face.find(rgb)
+        clock.end("face")
+        self._hear_pose()
+        self._hear_hands()
+        if face is None:
+            face = self._face.find_near(rgb, self._pose)
+        if face is not None:
+            self._last_face = face
+        clock.end("body")
+        chest = self._chest.update(rgb, face)
+        clock.end("chest")
+        for part, goal in enumerate((self._pose_goal, self._hands_goal)):
+            if time_ns - self._heard_ns[part] > _SILENT_NS:
+                goal[:] = 0.0
+        body, *palms = (predictor.at(time_ns) for predictor in self._predictors)
+        nothing = np.zeros((HAND_POINTS, 3), np.float32)
+        found = Landmarks(
+            width=rgb.shape[1],
+            height=rgb.shape[0],
+            face=self._last_face,
+            face_confidence=float(self._faders[0].toward(float(face is not None), time_ns)[0]),
+            pose=np.zeros((POSE_POINTS, 3), np.float32) if body is None else body,
+            pose_confidence=self._faders[1].toward(self._pose_goal, time_ns),
+            hands=np.stack([nothing if palm is None else palm for palm in palms]),
+            hand_confidence=self._faders[2].toward(self._hands_goal, time_ns),
+            chest=chest.shift,
+            chest_middle=chest.middle,
+            chest_shape=chest.shape,
+            chest_confidence=chest.confidence,
+        )
+        clock.end("predict")
+        steady = self._filter(found, time_ns)
+        clock.end("filter")
+        return steady
+
+    def _hear_pose(self) -> None:
+        news = self._pose_worker.take()
+        if news is None:
+            return
+        self._heard_ns[0], self.part_ms["pose"] = news.time_ns, news.took_ms
+        self._pose = news.found
+        if news.found is None:
+            self._pose_goal[:] = 0.0
+            return
+        points, visibility = news.found
+        shoulders_px = float(np.linalg.norm(points[11] - points[12]))
+        noise = _POSE_NOISE * shoulders_px
+        self._predictors[0].found(points, news.time_ns, noise)
+        self._moving[0] = self._predictors[0].speed > _MOVING * noise
+        self._pose_goal[:] = visibility
+
+    def _hear_hands(self) -> None:
+        news = self._hands_worker.take()
+        if news is None:
+            return
+        self._heard_ns[1], self.part_ms["hands"] = news.time_ns, news.took_ms
+        points, confidence = self._sides.assign(news.found, self._pose, news.time_ns)
+        self._moving[1] = False
+        for side, predictor in enumerate(self._predictors[1:]):
+            if confidence[side] > 0:
+                noise = _HAND_NOISE * hand_size_px(points[side])
+                predictor.found(points[side], news.time_ns, noise)
+                self._moving[1] |= predictor.speed > _MOVING * noise
+        self._hands_goal[:] = confidence
+
+    def reset(self) -> None:
+        """Forget the person: for a cut or another source."""
+        pace: list[_Forgetful] = [self._pose_worker, self._hands_worker, self._pose_turn, self._hands_turn]
+        memory: list[_Forgetful] = [
+            self._face,
+            self._chest,
+            self._sides,
+            self._filter,
+            *self._predictors,
+            *self._faders,
+        ]
+        for part in pace + memory:
+            part.reset()
+        self._forget()
+
+    def close(self) -> None:
+        """End the threads and release the models; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._pose_worker.close()
+        self._hands_worker.close()
+        for part in (self._face, *self._parts):
+            part.close()
+
+    def __enter__(self) -> LiveTracker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _worker(name: str, part: _Part, clock: Clock) -> NewestWorker[Any]:
+    return NewestWorker(name, part.find, part.reset, clock)

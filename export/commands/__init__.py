@@ -1,0 +1,1 @@
+"""The command line of enrolment: `avatarcast enroll`, `export`, `evaluate`, `render` and `base`."""

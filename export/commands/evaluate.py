@@ -1,0 +1,153 @@
+"""Print how good an avatar is: its held-out table with baselines, and how faithfully it follows a driver."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.bundled import BUNDLED, avatar_help
+from engine.errors import SettingsError
+from engine.files import write_file
+from engine.pipeline import PipelineConfig
+from export.evaluate.follow import follow
+from export.evaluate.held_out import measure_held_out
+from export.evaluate.report_sheets import driven_picture, held_out_picture
+from export.evaluate.report_text import held_out_motion_table, held_out_table, motion_table
+from export.footage.footage import load_footage
+from export.footage.framing import Framing, parse_framing
+from export.footage.prepare import prepare
+from export.footage.prepared import Prepared
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `avatarcast evaluate`."""
+    parser.add_argument("avatar", nargs="?", default=BUNDLED, help=avatar_help())
+    parser.add_argument(
+        "--footage",
+        nargs="+",
+        type=Path,
+        help="the footage it was enrolled from: measures the held-out tail again",
+    )
+    parser.add_argument(
+        "--driver", type=Path, help="a clip to drive it with: tracks the output and compares the motion"
+    )
+    parser.add_argument("--runner", default="auto", help="auto (default), onnx-cpu, onnx-cuda, null")
+    parser.add_argument(
+        "--steps", type=int, default=1, help="denoising steps per frame with --driver (default 1)"
+    )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="OUT.png",
+        help="write what was measured as a picture, with --footage or --driver; with neither, the one that "
+        "enrolment stored. It shows the person",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure what was asked for; without footage the table stored at enrolment is shown."""
+    avatar = load_avatar(args.avatar)
+    _check_picture(avatar, args)
+    report: dict[str, Any] = dict(avatar.report)
+    picture = avatar.report_png
+    if args.footage:
+        report, picture = _measure_again(avatar, args.footage, args.runner)
+    if args.driver:
+        config = PipelineConfig(args.runner, args.steps, live=False)
+        with _Bars() as bars:
+            found = follow(avatar, args.driver, config, bars.show, with_shots=args.picture is not None)
+        report |= found.report
+        if args.picture is not None:
+            picture = driven_picture(found.shots, avatar.name, args.driver.name)
+    if args.picture is not None:
+        write_file(args.picture, picture, shared=True)
+    if args.json:
+        print(json.dumps({"avatar": avatar.name, **report}))
+        return 0
+    print(f"{avatar.name}, held-out tail of its footage ({report['held_out']['frames']} frames):")
+    print(held_out_table(report))
+    if report["held_out"].get("motion"):
+        print("\nits motion against the real frames', both tracked:")
+        print(held_out_motion_table(report["held_out"]))
+    if args.driver:
+        print(f"\ndriven by {args.driver.name}:")
+        print(motion_table(report))
+    return 0
+
+
+def _check_picture(avatar: Avatar, args: argparse.Namespace) -> None:
+    """Before minutes are spent. Raises SettingsError."""
+    if args.picture is None:
+        return
+    if args.picture.suffix != ".png":
+        raise SettingsError(f"--picture {args.picture}: must end in .png")
+    if not args.picture.parent.is_dir():
+        raise SettingsError(f"--picture {args.picture}: there is no folder {args.picture.parent}; make it")
+    if args.footage and args.driver:
+        raise SettingsError("--picture: is of --footage or of --driver; give one of them")
+    if not (args.footage or args.driver or avatar.report_png):
+        raise SettingsError(
+            f"--picture: {avatar.name} holds no picture of its report: give --footage or --driver"
+        )
+
+
+def _measure_again(avatar: Avatar, paths: Sequence[Path], runner: str) -> tuple[dict[str, Any], bytes]:
+    """The report and its picture."""
+    prepared = prepare_again(avatar, paths)
+    with _Bars() as bars:
+        found = measure_held_out(
+            avatar, prepared, runner, lambda done, total: bars.show("measuring", done, total)
+        )
+    training = avatar.manifest["training"]
+    return found.report, held_out_picture(found, avatar.name, prepared.fps, training)
+
+
+def prepare_again(avatar: Avatar, paths: Sequence[Path]) -> Prepared:
+    """The footage that the avatar was enrolled from, tracked and cut as it was then."""
+    framings = [parse_framing(text) for text in avatar.manifest["training"]["framings"]]
+    if len(framings) != len(paths):
+        raise SettingsError(
+            f"--footage: {len(paths)} clips; {avatar.name} was enrolled from {len(framings)}: give those"
+        )
+    with _Bars() as bars:
+        footage = load_footage(paths, progress=lambda done, total: bars.show("tracking", done, total))
+        squares = [framing for framing in framings if isinstance(framing, Framing)]
+        return prepare(
+            footage, squares, avatar.size, lambda done, total: bars.show("cutting out", done, total)
+        )
+
+
+class _Bars:
+    """One progress bar per stage, on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._stage = ""
+
+    def show(self, stage: str, done: int, total: int) -> None:
+        """The stage has done so many frames."""
+        if self._bar is None or stage != self._stage:
+            self._close()
+            self._bar = tqdm(desc=stage, unit="frame", file=sys.stderr, mininterval=0.5)
+            self._stage = stage
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()

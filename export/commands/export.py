@@ -1,0 +1,241 @@
+"""Convert an avatar's network to run faster, prove that it looks the same, and keep it in its file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from engine.avatar.avatar import Avatar, HeldOutFrame, load_avatar
+from engine.avatar.bundled import bundled_name
+from engine.errors import AvatarcastError, SettingsError
+from engine.runners import trt_cache
+from engine.runners.choice import TENSORRT
+from engine.runners.trt_build import rebuild_command
+
+if TYPE_CHECKING:
+    from export.convert.variants import Variant
+
+TARGETS = ("onnx", "onnx-fp16", "onnx-int8", *TENSORRT)
+DEFAULT_TARGET = "onnx-int8"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `avatarcast export`."""
+    parser.add_argument("avatar", help="an .avatar file; it is changed in place, all or nothing")
+    parser.add_argument(
+        "--target",
+        choices=TARGETS,
+        default=DEFAULT_TARGET,
+        help=f"what to make (default {DEFAULT_TARGET}, the fastest on a CPU); TensorRT engines are kept "
+        "outside the file, for this machine",
+    )
+    parser.add_argument(
+        "--compute-capability",
+        metavar="8.9",
+        help="of the GPU that tensorrt-rtx builds for; without it, the one in this machine",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        choices=(1,),
+        help="distil first: one step that looks like eight, and sharper; needs --footage",
+    )
+    parser.add_argument("--minutes", type=float, default=20.0, help="of distillation (default 20)")
+    parser.add_argument(
+        "--footage",
+        nargs="+",
+        type=Path,
+        help="what it was enrolled from: for --steps, or for an avatar that holds no held-out frames",
+    )
+    parser.add_argument("--list", action="store_true", help="only show the networks in the file")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Converts, judges and stores; or lists."""
+    avatar = load_avatar(args.avatar)
+    if args.list:
+        return _list(avatar, args.json)
+    if bundled_name(args.avatar):
+        raise SettingsError(f"{args.avatar}: is part of avatarcast and stays as it is; give a file of yours")
+    if args.compute_capability and args.target != "tensorrt-rtx":
+        raise SettingsError(f"--compute-capability: is for --target tensorrt-rtx; found {args.target}")
+    for package in ("torch", "onnx"):
+        if find_spec(package) is None:
+            raise AvatarcastError(f"export needs {package}: pip install 'avatarcast[train]'")
+    if args.steps is not None:
+        _distill(avatar, args)
+        avatar, args.footage = load_avatar(args.avatar), None
+    if args.target in TENSORRT:
+        return _build_engine(avatar, args)
+    variant, dropped = _convert(avatar, args.target, args)
+    if args.json:
+        print(json.dumps({"out": args.avatar, "model": variant.name, "dropped": dropped, **variant.facts}))
+        return 0
+    print(f"{args.avatar}: {describe(variant.name, len(variant.model), variant.facts)}")
+    _print_losses(variant)
+    if dropped:
+        print(f"dropped, since they held other weights: {', '.join(dropped)}; export them again")
+    return 0
+
+
+def _distill(avatar: Avatar, args: argparse.Namespace) -> None:
+    """Puts a distilled float32 network into the file, and says how sharp it became."""
+    from export.distill_avatar import distill_avatar
+
+    if not args.footage:
+        raise SettingsError(
+            f"--steps {args.steps}: needs the footage of {args.avatar}: give it with --footage"
+        )
+    if not args.minutes > 0:
+        raise SettingsError(f"--minutes {args.minutes}: must be above 0; 20 sharpens well on two cores")
+    with _Bar() as bar:
+        student, dropped = distill_avatar(Path(args.avatar), avatar, args.footage, args.minutes, bar.show)
+    found = student.facts["distillation"]
+    before, after = found["teacher"]["sharpness"], found["student"]["sharpness"]
+    print(f"distilled: sharpness {before:.2f} -> {after:.2f} of the footage's", file=sys.stderr)
+    if dropped:
+        print(f"dropped, since they held other weights: {', '.join(dropped)}", file=sys.stderr)
+
+
+def _convert(avatar: Avatar, target: str, args: argparse.Namespace) -> tuple[Variant, list[str]]:
+    """The variant, now in the file, and the names it drove out."""
+    from export.convert.put_variant import store
+    from export.convert.variants import convert, network_of
+
+    path = Path(args.avatar)
+    frames = _held_out(avatar, path, args.footage)
+    with _Bar() as bar:
+        variant = convert(avatar, network_of(avatar), target, frames, bar.show)
+    return variant, store(path, avatar, variant, () if avatar.held_out else frames)
+
+
+def _build_engine(avatar: Avatar, args: argparse.Namespace) -> int:
+    """The engine, and before it the fp16 network that it is built from, where that is missing or old."""
+    from export.convert.trt_engines import build_engine, require_buildable
+    from export.convert.variants import is_current
+
+    require_buildable(args.target, args.compute_capability)
+    if not is_current(avatar, "onnx-fp16"):
+        _convert(avatar, "onnx-fp16", args)
+        avatar = load_avatar(args.avatar)
+    report = build_engine(avatar, args.target, args.compute_capability)
+    if args.json:
+        print(json.dumps(report.to_dict()))
+    else:
+        print(f"{report.path}: {describe_engine(report.key, report.facts)}")
+    return 0
+
+
+def describe(name: str, size_bytes: int, facts: dict[str, Any]) -> str:
+    """One line for people: size, precision, parity, speed; what was never measured is left out."""
+    parts = [f"{name}  {size_bytes / 1e6:.1f} MB  {facts.get('precision', '?')}"]
+    if parity := facts.get("parity"):
+        parts.append(f"{parity['psnr_db']:.1f} dB of the float32 output")
+    if held_out := facts.get("held_out"):
+        parts.append(f"loses {held_out['loss_db']:.2f} dB on {held_out['frames']} held-out frames")
+    if speed := facts.get("speed"):
+        parts.append(
+            f"{speed['p50_ms']:.1f} ms ({speed['fp32_p50_ms'] / speed['p50_ms']:.2f}x float32) "
+            f"on one core of {speed['machine']}"
+        )
+    return ", ".join(parts)
+
+
+def describe_engine(key: dict[str, Any], facts: dict[str, Any]) -> str:
+    """One line for people."""
+    built_for = f"compute capability {key['compute_capability']}, gpu: {key['gpu']}"
+    size = f"{facts['bytes'] / 1e6:.1f} MB"
+    return f"{key['target']} {key['library']} engine  {size}  {key['precision']}, for {built_for}"
+
+
+def _print_losses(variant: Variant) -> None:
+    before, after = (variant.facts["held_out"][key] for key in ("before_db", "after_db"))
+    for region in before:
+        print(f"  held-out {region:<6} {before[region]:6.2f} dB before, {after[region]:6.2f} dB after")
+    motion = variant.facts["held_out"]["motion"]
+    if motion["note"]:
+        print(f"  motion was not judged: {motion['note']}")
+    for name, part in motion["parts"].items():
+        if part is not None:
+            print(f"  {name:<12} moves {part['gain']:.2f} +-{part['error']:.2f} times as far as before")
+
+
+def _list(avatar: Avatar, as_json: bool) -> int:
+    models = avatar.manifest["models"]
+    engines = [
+        trt_cache.read(path, rebuild_command(target))
+        for target in TENSORRT
+        for path in trt_cache.engines_of(avatar, target)
+    ]
+    if as_json:
+        found = {name: {**facts, "bytes": len(avatar.models[name])} for name, facts in models.items()}
+        built = [{**asdict(stored.key), **stored.facts} for stored in engines]
+        held_out = {"held_out_frames": len(avatar.held_out)}
+        print(json.dumps({"avatar": avatar.name, **held_out, "models": found, "engines": built}))
+        return 0
+    for name, facts in models.items():
+        print(describe(name, len(avatar.models[name]), facts))
+    for stored in engines:
+        print(describe_engine(asdict(stored.key), stored.facts))
+    return 0
+
+
+def _held_out(avatar: Avatar, path: Path, footage: Sequence[Path] | None) -> Sequence[HeldOutFrame]:
+    """The frames to judge by."""
+    if avatar.held_out:
+        if footage:
+            raise SettingsError(
+                f"--footage: {path} holds {len(avatar.held_out)} held-out frames already; leave it out"
+            )
+        return avatar.held_out
+    if not footage:
+        raise SettingsError(
+            f"{path}: holds no held-out frames, which an export is judged by: "
+            "give the footage that it was enrolled from, with --footage"
+        )
+    from export.commands.evaluate import prepare_again
+    from export.convert.gate import held_out_frames
+
+    return held_out_frames(prepare_again(avatar, footage))
+
+
+class _Bar:
+    """One progress bar per stage, on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._stage = ""
+
+    def show(self, stage: str, share: float) -> None:
+        """The stage stands at this share."""
+        if stage != self._stage:
+            self.close()
+            layout = "{desc:16}|{bar}| {percentage:.0f} % [{elapsed}<{remaining}]"
+            self._bar = tqdm(total=1.0, desc=stage, bar_format=layout, file=sys.stderr)
+            self._stage = stage
+        if self._bar is not None:
+            self._bar.update(share - self._bar.n)
+
+    def close(self) -> None:
+        """Ends the current bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,268 @@
+"""Drive an avatar with a video file: same length, same frame count, same sound.
+
+The pipeline is the one of a live call, but the whole clip is tracked first: so the driver's neutral face
+comes from all of it, and nothing has to be calibrated by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from engine.avatar.bundled import BUNDLED, avatar_help
+from engine.errors import FootageError, SettingsError, VideoError
+from engine.media.disclosure import (
+    COMMENT,
+    DEFAULT_MARK,
+    SOURCE_TYPE,
+    MarkStyle,
+    add_mark_arguments,
+    mark,
+    mark_style,
+    wants_mark,
+)
+from engine.media.video import VideoInfo, VideoWriter, probe, read_frames
+from engine.person.landmarks import Landmarks
+from engine.render.background import Background
+from engine.stages import STAGES
+
+Image = NDArray[np.uint8]
+
+_SUFFIXES = (".mp4", ".mkv", ".mov")
+_LATE = 0.5  # of a frame's time: from there on a clip's frame rate counts as variable
+
+
+class RenderedFrame(Protocol):
+    """What the pipeline gives for one frame."""
+
+    @property
+    def rgb(self) -> Image: ...
+    @property
+    def stage_ms(self) -> Mapping[str, float]: ...
+
+
+class OfflinePipeline(Protocol):
+    """The part of engine/pipeline.py that rendering needs."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def runner_reason(self) -> str: ...
+    def calibrate_from(self, landmarks: Sequence[Landmarks]) -> None: ...
+    def set_background(self, background: Background) -> None: ...
+    def process(self, rgb: Image, time_ns: int, landmarks: Landmarks | None = None) -> RenderedFrame: ...
+    def close(self) -> None: ...
+
+
+class FrameTracker(Protocol):
+    """The part of engine/tracking/tracker.py that rendering needs."""
+
+    def track(self, rgb: Image, time_ns: int) -> Landmarks: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """How the result shall look."""
+
+    mirror: bool = False
+    side_by_side: bool = False  # the driver to the left of the avatar
+    mark: MarkStyle | None = DEFAULT_MARK  # None: no visible mark
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `avatarcast render`."""
+    parser.add_argument("--avatar", default=BUNDLED, help=avatar_help())
+    parser.add_argument("--driver", required=True, help="the video whose motion the avatar takes on")
+    parser.add_argument("--out", required=True, help=f"the video to write ({', '.join(_SUFFIXES)})")
+    parser.add_argument("--runner", default="auto", help="auto (default), onnx-cpu, onnx-cuda, torch, null")
+    parser.add_argument("--steps", type=int, default=1, help="denoising steps per frame (default 1)")
+    parser.add_argument("--mirror", action="store_true", help="move as in a mirror")
+    parser.add_argument(
+        "--background",
+        default="original",
+        help="behind the person: original (default), a colour such as '#00b140', or a PNG or JPEG",
+    )
+    parser.add_argument("--side-by-side", action="store_true", help="show the driver beside the avatar")
+    add_mark_arguments(parser)
+    parser.add_argument("--no-mark", action="store_true", help="leave off the visible 'AI-generated' mark")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render one clip."""
+    driver, out = Path(args.driver), _checked_out(Path(args.out), Path(args.driver))
+    if args.steps < 1:
+        raise SettingsError(f"--steps {args.steps}: give 1 or more")
+    background, style = Background.parse(args.background), mark_style(args)
+    info = probe(driver)  # before anything slow: a bad file fails at once
+
+    from engine.avatar.avatar import load_avatar  # heavy, and not needed for --help
+    from engine.pipeline import PipelineConfig, build_pipeline
+    from engine.tracking.tracker import EveryFrameTracker
+
+    avatar = load_avatar(args.avatar)
+    if args.no_mark and wants_mark(avatar.consent):
+        print(f"avatarcast: no visible mark; the file's metadata still says '{COMMENT}'", file=sys.stderr)
+    marked = wants_mark(avatar.consent) and not args.no_mark
+    options = RenderOptions(args.mirror, args.side_by_side, style if marked else None)
+    pipeline = build_pipeline(avatar, PipelineConfig(runner=args.runner, steps=args.steps, live=False))
+    try:
+        pipeline.set_background(background)
+        with EveryFrameTracker(filtered=True) as tracker:
+            result = render(pipeline, tracker, driver, info, out, options)
+        reason = pipeline.runner_reason
+    finally:
+        pipeline.close()
+    result |= {"avatar": avatar.name, "runner": reason, "out": str(out)}
+    print(json.dumps(result) if args.json else _summary(result))
+    return 0
+
+
+def render(
+    pipeline: OfflinePipeline,
+    tracker: FrameTracker,
+    driver: Path,
+    info: VideoInfo,
+    out: Path,
+    options: RenderOptions,
+) -> dict[str, Any]:
+    """Track the whole clip, then render it to `out`; returns the machine-readable result."""
+    begun_ns = time.perf_counter_ns()
+    stage_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    landmarks, times_s = _track(tracker, driver, info, options.mirror, stage_ms["track"])
+    if not any(frame.face_confidence > 0 for frame in landmarks):
+        raise FootageError(
+            f"{driver}: no face in any of {len(landmarks)} frames; give a clip that faces the camera"
+        )
+    pipeline.calibrate_from(landmarks)
+    fps = _frame_rate(times_s, info)
+    width, height = _output_size(pipeline.size, info, options)
+    variable = bool(np.abs(np.array(times_s) - np.arange(len(times_s)) / float(fps)).max() > _LATE / fps)
+    rendered = 0
+    with (
+        VideoWriter(
+            out,
+            width,
+            height,
+            fps,
+            audio_from=driver,
+            variable=variable,
+            comment=COMMENT,
+            source_type=SOURCE_TYPE,
+        ) as writer,
+        _bar("rendering", len(landmarks)) as bar,
+    ):
+        for frame, found in zip(read_frames(driver), landmarks, strict=True):
+            seen = _seen(frame.rgb, options.mirror)
+            result = pipeline.process(seen, int(frame.time_s * 1e9), landmarks=found)
+            for stage in STAGES[1:]:
+                if stage in result.stage_ms:  # a frame without a face, or a still one, skips most
+                    stage_ms[stage].append(result.stage_ms[stage])
+            picture = mark(result.rgb, options.mark) if options.mark else result.rgb
+            if options.side_by_side:
+                picture = np.hstack([_beside(seen, width - pipeline.size, height), picture])
+            writer.write(picture, frame.time_s)
+            rendered += 1
+            bar.update()
+    seconds = (time.perf_counter_ns() - begun_ns) * 1e-9
+    return {
+        "frames_in": len(landmarks),
+        "frames_out": rendered,
+        "fps": round(rendered / seconds, 2),
+        "stage_ms": {stage: _percentiles(values) for stage, values in stage_ms.items()},
+        "frames_without_face": sum(frame.face_confidence <= 0 for frame in landmarks),
+        "duration_s": round(times_s[-1] + float(1 / fps), 3),
+        "seconds": round(seconds, 2),
+        "marked": options.mark is not None,
+    }
+
+
+def _track(
+    tracker: FrameTracker, driver: Path, info: VideoInfo, mirror: bool, track_ms: list[float]
+) -> tuple[list[Landmarks], list[float]]:
+    """Landmarks and time (s) of every frame."""
+    landmarks, times_s = [], []
+    with _bar("tracking", info.frames) as bar:
+        for frame in read_frames(driver):
+            picture = _seen(frame.rgb, mirror)
+            begun_ns = time.perf_counter_ns()
+            landmarks.append(tracker.track(picture, int(frame.time_s * 1e9)))
+            track_ms.append((time.perf_counter_ns() - begun_ns) * 1e-6)
+            times_s.append(frame.time_s)
+            bar.update()
+    return landmarks, times_s
+
+
+def _bar(what: str, frames: int) -> Any:
+    """A progress bar on standard error; none where that is not a terminal."""
+    return tqdm(total=frames or None, desc=what, unit=" frames", file=sys.stderr, disable=None, leave=False)
+
+
+def _checked_out(out: Path, driver: Path) -> Path:
+    """`out` if a video can be written there: better known now than after minutes."""
+    if out.suffix.lower() not in _SUFFIXES:
+        raise SettingsError(f"--out {out}: give a name that ends in {', '.join(_SUFFIXES)}")
+    if out.exists() and driver.exists() and out.samefile(driver):
+        raise SettingsError(f"--out {out}: that is the driver itself; choose another name")
+    folder = out.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise VideoError(
+            f"--out {out}: {folder} is not a folder that can be written to; create it or choose another"
+        )
+    return out
+
+
+def _frame_rate(times_s: Sequence[float], info: VideoInfo) -> Fraction:
+    """The rate as a fraction that encoders like: 30000/1001 stays what it is."""
+    measured = (len(times_s) - 1) / times_s[-1] if times_s[-1] > 0 else info.fps
+    stated = Fraction(info.fps).limit_denominator(1001)
+    # A stated rate that the frames do not keep (phones) would change the length.
+    if abs(measured - info.fps) <= 0.01 * info.fps:
+        return stated
+    return Fraction(measured).limit_denominator(1001)
+
+
+def _output_size(size: int, info: VideoInfo, options: RenderOptions) -> tuple[int, int]:
+    """(width, height) px of the file."""
+    beside = max(2, round(size * info.width / info.height)) if options.side_by_side else 0
+    return size + beside, size
+
+
+def _seen(rgb: Image, mirror: bool) -> Image:
+    """The driver's frame, flipped if the avatar shall move as in a mirror."""
+    return np.ascontiguousarray(rgb[:, ::-1]) if mirror else rgb
+
+
+def _beside(rgb: Image, width: int, height: int) -> Image:
+    """The driver's frame at the avatar's height."""
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
+    if not values:
+        return None  # a stage that never ran
+    p50, p95, p99 = np.percentile(values, [50, 95, 99])
+    return {"p50": round(float(p50), 3), "p95": round(float(p95), 3), "p99": round(float(p99), 3)}
+
+
+def _summary(result: Mapping[str, Any]) -> str:
+    """Two lines for people."""
+    ran = {stage: times for stage, times in result["stage_ms"].items() if times}
+    stages = ", ".join(f"{stage} {times['p50']:.1f}" for stage, times in ran.items())
+    return (
+        f"{result['out']}: {result['frames_out']} frames, {result['duration_s']:.1f} s, "
+        f"made at {result['fps']:.1f} frames/s on {result['runner']}\n  ms per frame (median): {stages}"
+    )

@@ -1,0 +1,1 @@
+"""How good an avatar is: against held-out frames, baselines and the driver; reports."""

@@ -1,0 +1,1 @@
+"""From video files to prepared footage: cuts, checks, framing, landmarks and mattes."""

@@ -1,0 +1,113 @@
+"""Turns footage into a prepared file: frames on the canvas, tracked and matted.
+
+Needs MediaPipe, but not torch; training from the prepared file is the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import SettingsError
+from engine.person.landmarks import Landmarks
+from engine.tracking.tracker import PersonMatte
+from export.enroll_options import DEFAULT_SIZE_PX, EnrollOptions
+from export.footage.footage import Footage, load_footage
+from export.footage.framing import Framing, choose_framing, crop_resize, to_canvas
+from export.footage.prepared import Prepared
+from export.footage.prepared_file import Origin, origin_of, save_prepared
+from export.progress import Listener
+
+MAX_FRAMES = 1500  # a minute at 25 fps; longer footage is thinned
+MAX_PIXELS = 1500 * 512**2  # of all frames; training holds 15 bytes of each, 6 GB
+
+
+def prepare_only(options: EnrollOptions, listener: Listener) -> tuple[Prepared, Origin]:
+    """Prepares the footage and writes `options.prepared_out`, all or nothing."""
+    out = options.prepared_out
+    if options.prepared is not None:
+        raise SettingsError(f"--prepare-only: {options.prepared} is prepared already; leave the option out")
+    if out.exists():
+        raise SettingsError(f"{out}: exists already; choose another --out, or remove it first")
+    prepared, origin = prepare_footage(options, listener)
+    save_prepared(out, prepared, origin)
+    return prepared, origin
+
+
+def prepare_footage(options: EnrollOptions, listener: Listener) -> tuple[Prepared, Origin]:
+    """Tracks and judges the videos, then cuts them out. Raises VideoError or FootageError."""
+    listener.stage("tracking", 1.0)
+    footage = load_footage(
+        options.footage, progress=lambda done, total: listener.advance(done / max(total, 1))
+    )
+    for warning in footage.warnings:
+        listener.warn(warning)
+    framings = frame_footage(footage, options.framing)
+    listener.stage("cutting out", 1.0)
+    prepared = prepare(
+        footage,
+        framings,
+        options.size or DEFAULT_SIZE_PX,
+        lambda done, total: listener.advance(done / max(total, 1)),
+    )
+    return prepared, origin_of(options.footage, framings, footage.warnings)
+
+
+def frame_footage(footage: Footage, mode: str | Framing) -> tuple[Framing, ...]:
+    """The square of each clip; clips of one picture size share it, so that the person keeps their scale."""
+    by_size: dict[tuple[int, int], list[Landmarks]] = {}
+    for clip in footage.clips:
+        by_size.setdefault((clip.info.width, clip.info.height), []).extend(clip.landmarks)
+    chosen = {size: choose_framing(landmarks, mode) for size, landmarks in by_size.items()}
+    return tuple(chosen[clip.info.width, clip.info.height] for clip in footage.clips)
+
+
+def prepare(
+    footage: Footage, framings: Sequence[Framing], size: int, progress: Callable[[int, int], None]
+) -> Prepared:
+    """Reads the footage again, cut to the canvas: the frames to learn from, at most MAX_FRAMES of them.
+
+    progress is called with frames done and frames in all.
+    """
+    usable = np.concatenate([clip.usable for clip in footage.clips])
+    chosen = _thinned(usable, min(MAX_FRAMES, MAX_PIXELS // size**2))
+    count = int(chosen.sum())
+    # Made once: half a minute at 512 px takes 1 GB, and stacking a list would take it twice.
+    rgb, matte = np.empty((count, size, size, 3), np.uint8), np.empty((count, size, size), np.uint8)
+    landmarks: list[Landmarks] = []
+    segmenter = PersonMatte()
+    try:
+        for done, frame in enumerate(footage.frames()):
+            progress(done + 1, len(usable))
+            if not chosen[done]:
+                continue
+            at, framing = len(landmarks), framings[frame.clip]
+            square = crop_resize(frame.rgb, framing, max(size, min(framing.side, 2 * size)))
+            alpha = cv2.resize(segmenter.alpha(square), (size, size), interpolation=cv2.INTER_AREA)
+            rgb[at] = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+            matte[at] = np.round(np.clip(alpha, 0, 1) * 255)
+            landmarks.append(to_canvas(frame.landmarks, framing, size))
+    finally:
+        segmenter.close()
+    fps = footage.fps * count / int(usable.sum())
+    return Prepared(fps, rgb, matte, landmarks, _shots(footage, usable)[chosen])
+
+
+def _thinned(usable: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+    """(N,) the usable frames, or `most` of them, evenly."""
+    rank = np.cumsum(usable)
+    kept = min(int(rank[-1]), most)
+    return np.asarray(usable & (rank * kept // rank[-1] > (rank - 1) * kept // rank[-1]))
+
+
+def _shots(footage: Footage, usable: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """(N,) which uncut stretch each frame belongs to; where frames are left out, one ends as at a cut."""
+    begins = np.concatenate([[True], usable[1:] & ~usable[:-1]])
+    first = 0
+    for clip in footage.clips:
+        begins[[first + shot.start for shot in clip.shots]] = True
+        first += len(clip.landmarks)
+    return np.asarray(np.cumsum(begins) - 1, np.int32)

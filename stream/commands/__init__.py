@@ -1,0 +1,1 @@
+"""`avatarcast serve`, and `camera`, which plays the avatar into a virtual camera of this machine."""

@@ -1,0 +1,171 @@
+"""The avatar as your webcam: it follows the real one, and other programs choose it as their camera.
+
+Needs the extra `camera` and a driver: v4l2loopback on Linux, OBS Studio's on macOS and Windows.
+Nothing leaves this machine; Ctrl-C stops it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterable
+from time import perf_counter_ns
+from typing import Any
+
+import av
+
+from engine.avatar.bundled import BUNDLED, avatar_help
+from engine.errors import RunnerError, SettingsError
+from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, wants_mark
+from engine.render.background import Background
+from stream.commands.virtual_camera import VirtualCamera, open_virtual_camera
+from stream.commands.webcam import find_source, open_source
+from stream.logs import configure_logging
+from stream.render.metrics import summary
+from stream.render.render_loop import FramePipeline, Incoming, Outgoing, RenderThread
+
+MIN_FPS, MAX_FPS = 1.0, 120.0
+_KEPT = 10_000  # latest frames whose delay is told at the end
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `avatarcast camera`."""
+    parser.add_argument("--avatar", default=BUNDLED, help=avatar_help())
+    parser.add_argument(
+        "--device", default="0", help="the real webcam: 0 (default), /dev/videoN, its name, or a video file"
+    )
+    parser.add_argument("--virtual-device", help="the virtual camera to fill (default: the first free one)")
+    parser.add_argument("--fps", default="30", help="frames per second asked of the webcam (default 30)")
+    parser.add_argument(
+        "--runner",
+        default="auto",
+        help="auto (default), tensorrt, tensorrt-rtx, onnx-cuda, onnx-cpu, torch, null",
+    )
+    parser.add_argument("--mirror", action="store_true", help="move as in a mirror")
+    parser.add_argument(
+        "--background",
+        default="original",
+        help="behind the person: original (default), a colour such as '#00b140', or a PNG or JPEG",
+    )
+    add_mark_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs until Ctrl-C, SIGTERM, or the end of the file."""
+    fps = _rate(args.fps)
+    source = find_source(args.device)
+    background, style = Background.parse(args.background), mark_style(args)
+    configure_logging("text")
+
+    from engine.avatar.avatar import load_avatar  # heavy, and not needed for --help
+    from engine.pipeline import PipelineConfig, build_pipeline
+
+    avatar = load_avatar(args.avatar)
+    camera = open_virtual_camera(avatar.size, fps, args.virtual_device)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with open_source(source, fps) as frames:  # before the models: what is missing is said at once
+            pipeline = build_pipeline(avatar, PipelineConfig(runner=args.runner))
+            try:
+                pipeline.set_mirror(args.mirror)
+                pipeline.set_background(background)
+                print(
+                    f"avatarcast: {avatar.name} follows {source.name} and is the camera {camera.device}; "
+                    "Ctrl-C stops it",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                result = drive(frames, camera, pipeline, style if wants_mark(avatar.consent) else None)
+            finally:
+                pipeline.close()
+    finally:
+        camera.close()
+    result |= {"avatar": avatar.name, "runner": pipeline.runner_reason, "camera": camera.device}
+    print(json.dumps(result) if args.json else _summary(result))
+    return 0
+
+
+def drive(
+    frames: Iterable[av.VideoFrame],
+    camera: VirtualCamera,
+    pipeline: FramePipeline,
+    style: MarkStyle | None,
+) -> dict[str, Any]:
+    """Renders the newest frame, again and again, until they end or Ctrl-C; the machine-readable result.
+
+    Raises RunnerError when the pipeline fails on every frame, SettingsError when the camera goes away.
+    """
+    delays_ms: deque[float] = deque(maxlen=_KEPT)
+    failure: list[Exception] = []
+    rendered = received = 0
+
+    def deliver(outgoing: Outgoing) -> None:
+        nonlocal rendered
+        try:
+            camera.send(outgoing.i420)
+        except (RuntimeError, OSError) as error:
+            failure.append(
+                SettingsError(f"the virtual camera {camera.device} went away ({error}): start it again")
+            )
+        delays_ms.append(outgoing.report.server_ms)
+        rendered += 1
+
+    def broken() -> None:
+        failure.append(RunnerError("the renderer failed on many frames in a row: see the log lines above"))
+
+    thread = RenderThread(
+        pipeline,
+        deliver,
+        failed=lambda: None,
+        broken=broken,
+        died=lambda reason: failure.append(RunnerError(reason)),
+        measure=False,
+        mark_style=style,
+        name="render",
+    )
+    begun_ns = perf_counter_ns()
+    thread.start()
+    try:
+        for frame in frames:
+            if failure:
+                raise failure[0]
+            received += 1
+            thread.slot.put(Incoming(frame, perf_counter_ns()))
+    except KeyboardInterrupt:
+        pass  # how it is ended
+    finally:
+        thread.stop()
+        thread.join()
+    seconds = (perf_counter_ns() - begun_ns) / 1e9
+    return {
+        "frames_in": received,
+        "frames_out": rendered,
+        "dropped": thread.slot.dropped,
+        "fps": round(rendered / seconds, 2),
+        "delay_ms": summary(delays_ms),
+        "seconds": round(seconds, 2),
+    }
+
+
+def _rate(text: str) -> float:
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = 0.0
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise SettingsError(f"--fps {text!r}: a number from {MIN_FPS:g} to {MAX_FPS:g} is needed")
+    return fps
+
+
+def _summary(result: dict[str, Any]) -> str:
+    """One line for people."""
+    delay_ms = result["delay_ms"]["p50"]
+    told = "" if delay_ms is None else f", {delay_ms:.0f} ms after the webcam's picture (median)"
+    return (
+        f"{result['camera']}: {result['frames_out']} pictures in {result['seconds']:.1f} s "
+        f"({result['fps']:.1f} frames/s){told}; {result['dropped']} of {result['frames_in']} frames left out"
+    )

@@ -1,0 +1,211 @@
+"""The live server: open its page in a browser, and the avatar follows your webcam.
+
+Unless told otherwise it listens on the loopback address and talks to no other host. Others reach it over TLS
+and with a token.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import signal
+import socket
+import ssl
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.avatar.bundled import bundled_name, bundled_names
+from engine.errors import SettingsError
+from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, wants_mark
+from stream.http.exposure import BACKLOG, add_exposure_arguments, listen, read_exposure
+from stream.logs import FORMATS, configure_logging
+
+if TYPE_CHECKING:
+    from stream.http.security import Access
+    from stream.render.avatars import ServedAvatar
+    from stream.sessions.registry import SessionRegistry
+    from stream.studio.studio import Studio
+
+MAX_SESSIONS_LIMIT = 64
+LEAST_FPS_LIMIT = 30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `avatarcast serve`."""
+    parser.add_argument(
+        "--avatar",
+        action="append",
+        metavar="AVATAR",
+        help=f"an .avatar file, or a bundled presenter: {', '.join(bundled_names())} (default all of these); "
+        "may be given several times, the first is shown first",
+    )
+    parser.add_argument("--port", default="8080", help="port to listen on, 0 for any free one (default 8080)")
+    parser.add_argument(
+        "--runner",
+        default="auto",
+        help="auto (default), tensorrt, tensorrt-rtx, onnx-cuda, onnx-cpu, torch, null",
+    )
+    parser.add_argument(
+        "--studio",
+        metavar="FOLDER",
+        type=Path,
+        help="where recordings and the avatars made of them lie (default ~/.local/share/avatarcast)",
+    )
+    parser.add_argument("--max-sessions", default="2", help="presenters at the same time (default 2)")
+    parser.add_argument(
+        "--least-fps",
+        default="8",
+        help="refuse a presenter who would bring the others below this many pictures a second (default 8)",
+    )
+    add_exposure_arguments(parser)
+    add_mark_arguments(parser)
+    parser.add_argument(
+        "--log-format", default="text", choices=FORMATS, help="text (default) or json: one object a line"
+    )
+    parser.add_argument("--json", action="store_true", help="print the start-up facts as one JSON line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM."""
+    port = _number("--port", args.port, 0, 65_535)
+    max_sessions = _number("--max-sessions", args.max_sessions, 1, MAX_SESSIONS_LIMIT)
+    least_fps = _number("--least-fps", args.least_fps, 1, LEAST_FPS_LIMIT)
+    exposure, style = read_exposure(args), mark_style(args)
+    configure_logging(args.log_format)
+    with listen(args.host, port) as listener:  # first: a taken port fails at once
+        from stream.render.avatars import Avatars  # heavy, like all below, and not needed for --help
+        from stream.sessions.registry import RegistryConfig, SessionRegistry
+        from stream.studio.studio import Studio, StudioConfig, default_folder
+
+        avatars = Avatars([served_file(path, args.runner, style) for path in args.avatar or bundled_names()])
+        config = RegistryConfig(
+            max_sessions=max_sessions,
+            least_fps=least_fps,
+            runner=args.runner,
+            loopback_only=exposure.access.loopback_only,
+            ice_servers=exposure.ice_servers,
+        )
+        studio = Studio(
+            StudioConfig((args.studio or default_folder()).absolute(), exposure.access.loopback_only),
+            avatars,
+            lambda path: served_file(path, args.runner, style),
+        )
+        studio.offer_avatars()
+        serving = Serving(SessionRegistry(avatars, config), exposure.access, exposure.tls, studio)
+        return serve(listener, serving, as_json=args.json)
+
+
+def served_file(path: str | Path, runner: str, style: MarkStyle) -> ServedAvatar:
+    """What to serve of an avatar file, or of a bundled presenter. Raises PackageError.
+
+    Only the cover is read; key frames and networks are loaded when the avatar is first chosen, and kept.
+    """
+    from engine.avatar.avatar import load_avatar, load_cover
+    from engine.pipeline import PipelineConfig, build_pipeline
+    from stream.render.avatars import ServedAvatar
+
+    cover = load_cover(path)
+    load = cache(lambda: load_avatar(path))
+    return ServedAvatar(
+        name=cover.name,
+        person=cover.consent["person"],
+        size_px=cover.size,
+        preview_jpeg=cover.preview_jpeg,
+        mark_style=style if wants_mark(cover.consent) else None,
+        build=lambda: build_pipeline(load(), PipelineConfig(runner=runner)),
+        title=cover.name.capitalize() if bundled_name(path) else "",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What is served, and to whom."""
+
+    registry: SessionRegistry
+    access: Access
+    tls: ssl.SSLContext | None = None
+    studio: Studio | None = None
+
+
+def serve(listener: socket.socket, serving: Serving, as_json: bool) -> int:
+    """Run a server on a listening socket until Ctrl-C or SIGTERM; returns the exit status."""
+    return asyncio.run(_serve(listener, serving, as_json))
+
+
+async def _serve(listener: socket.socket, serving: Serving, as_json: bool) -> int:
+    from aiohttp import web
+
+    from stream import tasks
+    from stream.http.server import CONNECTION_LIMITS, LiveServer
+
+    registry = serving.registry
+    reason = await registry.warm()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    tasks.hear_others(loop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    app = LiveServer(registry, serving.access, serving.studio).app()
+    gc.collect()
+    gc.freeze()  # what is loaded stays; a collection during a call then takes no 100 ms
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, **CONNECTION_LIMITS)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener, ssl_context=serving.tls, backlog=BACKLOG).start()
+        _announce(listener, serving, reason, as_json)
+        await stop.wait()
+        open_sessions = len(registry)
+    finally:
+        await runner.cleanup()
+    print(f"avatarcast: stopped, {open_sessions} open session(s) closed", file=sys.stderr, flush=True)
+    return 0
+
+
+def _announce(listener: socket.socket, serving: Serving, reason: str, as_json: bool) -> None:
+    host, port = listener.getsockname()[:2]
+    scheme = "http" if serving.tls is None else "https"
+    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    config, avatars = serving.registry.config, serving.registry.avatars
+    if as_json:
+        started: dict[str, Any] = {
+            "url": url,
+            "host": host,
+            "port": port,
+            "pid": os.getpid(),
+            "avatar": avatars.first.name,
+            "avatars": [avatar.name for avatar in avatars],
+            "runner": config.runner,
+            "runner_reason": reason,
+            "encoder": serving.registry.encoder.h264 if serving.registry.encoder.h264_first else "libvpx",
+            "encoder_reason": serving.registry.encoder.reason,
+            "max_sessions": config.max_sessions,
+            "token": serving.access.token is not None,
+        }
+        print(json.dumps(started), flush=True)
+        return
+    print("avatarcast is ready", flush=True)
+    if serving.access.token is None:
+        print(f"  page     {url}")
+    else:
+        print(f"  page     {url}/#token=... with the token in place of the dots")
+    print(f"  avatar   {', '.join(avatar.name for avatar in avatars)}")
+    print(f"  runner   {reason}")
+    print(f"  video    {serving.registry.encoder.reason}")
+    print(f"  limit    {config.max_sessions} presenter(s) at the same time")
+    print("Ctrl-C stops it.", flush=True)
+
+
+def _number(option: str, text: str, least: int, most: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise SettingsError(f"{option} {text!r}: a whole number from {least} to {most} is needed")
+    return value

@@ -1,0 +1,113 @@
+"""What anybody may read: the pages with their scripts, the list of avatars, health and metrics.
+
+    GET /                           the presenter's page; /page.js and every other file of stream/page
+    GET /view/{view}                a clean full-window player, for a browser source of OBS
+    GET /api/config                 {version, avatars, avatar, ice_servers, runner, max_sessions, studio}
+    GET /api/avatars/{name}/preview.jpg
+    GET /healthz                    {status, sessions, capacity}; 503 while stopping
+    GET /metrics                    Prometheus text
+
+Knows nothing of how sessions are made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from importlib import metadata, resources
+from time import perf_counter_ns
+from urllib.parse import quote
+
+from aiohttp import web
+
+from stream.http.route import Handler, Route
+from stream.http.security import Rule
+from stream.sessions.registry import SessionRegistry
+from stream.webrtc.negotiation import RequestRefused
+
+_KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+# Others by their own names.
+_PATHS = {"index.html": "/", "call/view.html": "/view/{view:[A-Za-z0-9_-]{1,64}}"}
+_OPEN = Rule(wants_token=False)
+
+
+class PageRoutes:
+    """Reads every file of the page once, at start."""
+
+    def __init__(self, registry: SessionRegistry, has_studio: bool) -> None:
+        self._registry = registry
+        self._has_studio = has_studio
+        self._version = metadata.version("avatarcast")
+        page = resources.files("stream") / "page"
+        folders = {"": page, **{f"{entry.name}/": entry for entry in page.iterdir() if entry.is_dir()}}
+        self._files = {
+            prefix + file.name: file.read_bytes()
+            for prefix, folder in folders.items()
+            for file in folder.iterdir()
+            if _kind(file.name)
+        }
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        return [
+            *(Route("GET", _PATHS.get(name, f"/{name}"), self._page(name), _OPEN) for name in self._files),
+            Route("GET", "/healthz", self._healthz, _OPEN),
+            Route("GET", "/metrics", self._metrics),
+            Route("GET", "/api/config", self._config),
+            Route("GET", "/api/avatars/{name}/preview.jpg", self._preview),
+        ]
+
+    def _page(self, name: str) -> Handler:
+        body, kind = self._files[name], _kind(name)
+
+        async def serve(_: web.Request) -> web.Response:
+            return web.Response(body=body, content_type=kind, charset="utf-8")
+
+        return serve
+
+    async def _config(self, _: web.Request) -> web.Response:
+        avatars = [
+            {
+                "name": avatar.name,
+                "title": avatar.title or avatar.name,
+                "person": avatar.person,
+                "size_px": avatar.size_px,
+                "preview": f"/api/avatars/{quote(avatar.name, safe='')}/preview.jpg",
+            }
+            for avatar in self._registry.avatars
+        ]
+        return web.json_response(
+            {
+                "version": self._version,
+                "avatars": avatars,
+                "avatar": self._registry.avatars.first.name,
+                "ice_servers": self._registry.config.ice_servers.for_page(time.time()),
+                "runner": self._registry.config.runner,
+                "max_sessions": self._registry.config.max_sessions,
+                "studio": self._has_studio,
+            }
+        )
+
+    async def _preview(self, request: web.Request) -> web.Response:
+        avatar = self._registry.avatars.find(request.match_info["name"])
+        if not avatar.preview_jpeg:
+            raise RequestRefused(404, "this avatar has no preview picture")
+        return web.Response(body=avatar.preview_jpeg, content_type="image/jpeg")
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        registry = self._registry
+        facts = {
+            "status": "stopping" if registry.closed else "ok",
+            "sessions": len(registry),
+            "capacity": registry.config.max_sessions,
+        }
+        return web.json_response(facts, status=503 if registry.closed else 200)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        self._registry.telemetry.set_tasks(len(asyncio.all_tasks()))
+        text, kind = self._registry.telemetry.exposition(perf_counter_ns())
+        return web.Response(body=text, headers={"Content-Type": kind})
+
+
+def _kind(name: str) -> str | None:
+    return _KINDS.get(name[name.rfind(".") :])

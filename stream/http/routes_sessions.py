@@ -1,0 +1,149 @@
+"""The API of the page: one presenter's session from its offer to its end.
+
+    POST   /api/sessions                   {sdp, type, measure?, mirror?, avatar?, name?}
+                                           -> {id, view_id, sdp, type, avatar, ...}
+    POST   /api/sessions/{id}/resume       {sdp, type} -> the same; keeps pipeline, calibration and avatar
+    POST   /api/sessions/{id}/calibrate    {} -> {}
+    POST   /api/sessions/{id}/mirror       {"on": bool} -> {}
+    POST   /api/sessions/{id}/mute         {"on": bool} -> {}
+    POST   /api/sessions/{id}/coach        {"lines": 720 or null} -> {}; for a recording of so many lines
+    POST   /api/sessions/{id}/avatar       {"name": "..."} -> {}
+    POST   /api/sessions/{id}/background   {"kind": "original"} or {"kind": "color", "color": "#rrggbb"} -> {}
+    PUT    /api/sessions/{id}/background   a PNG or JPEG, up to 4 MB -> {}
+    DELETE /api/sessions/{id}              -> {}
+
+How a session goes is pushed over its data channel "stats", not polled. Knows nothing of frames or pipelines.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+from aiortc import RTCSessionDescription
+
+from engine.render.background import Background
+from stream.http.bodies import PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S, read_body, read_json
+from stream.http.route import Route
+from stream.http.security import OFFER_COST, Rule
+from stream.pictures import PictureReader
+from stream.sessions.registry import SessionRegistry
+from stream.sessions.session import Session
+from stream.webrtc.negotiation import RequestRefused, read_request
+
+MAX_LINES = 8192  # of a camera
+
+
+class SessionRoutes:
+    """Knows the sessions by their ids only: whoever has an id may steer that session."""
+
+    def __init__(self, registry: SessionRegistry) -> None:
+        self._registry = registry
+        self._pictures = PictureReader()
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        session = "/api/sessions/{id}"
+        return [
+            Route("POST", "/api/sessions", self._create, Rule(cost=OFFER_COST)),
+            Route("POST", f"{session}/resume", self._resume, Rule(cost=OFFER_COST)),
+            Route("POST", f"{session}/calibrate", self._calibrate),
+            Route("POST", f"{session}/mirror", self._mirror),
+            Route("POST", f"{session}/mute", self._mute),
+            Route("POST", f"{session}/coach", self._coach),
+            Route("POST", f"{session}/avatar", self._avatar),
+            Route("POST", f"{session}/background", self._background),
+            Route("PUT", f"{session}/background", self._background_picture),
+            Route("DELETE", session, self._delete),
+        ]
+
+    async def _create(self, request: web.Request) -> web.Response:
+        session, answer = await self._registry.create(read_request(await read_json(request)))
+        return self._answered(session, answer)
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        offer = read_request(await read_json(request))
+        session, answer = await self._registry.resume(request.match_info["id"], offer)
+        return self._answered(session, answer)
+
+    def _answered(self, session: Session, answer: RTCSessionDescription) -> web.Response:
+        return web.json_response(
+            {
+                "id": session.id,
+                "view_id": session.view_id,
+                "sdp": answer.sdp,
+                "type": answer.type,
+                "avatar": session.avatar,
+                "runner": self._registry.config.runner,
+                "runner_reason": session.runner_reason,
+            }
+        )
+
+    def _session(self, request: web.Request) -> Session:
+        return self._registry.session(request.match_info["id"])
+
+    async def _calibrate(self, request: web.Request) -> web.Response:
+        self._session(request).calibrate()
+        return web.json_response({})
+
+    async def _mirror(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        session.set_mirror(await _switch(request, "mirror"))
+        return web.json_response({})
+
+    async def _mute(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        session.set_muted(await _switch(request, "mute"))
+        return web.json_response({})
+
+    async def _coach(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        lines = _field(await read_json(request), "lines")
+        if lines is not None and (type(lines) is not int or not 1 <= lines <= MAX_LINES):
+            raise RequestRefused(400, 'coach needs {"lines": 720}, the height of what is recorded, or null')
+        session.set_coach(lines)
+        return web.json_response({})
+
+    async def _avatar(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        name = _field(await read_json(request), "name")
+        if not isinstance(name, str):
+            raise RequestRefused(400, 'avatar needs {"name": "..."}, one of those in /api/config')
+        await session.switch_avatar(name)
+        return web.json_response({})
+
+    async def _background(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        body = await read_json(request)
+        kind, color = _field(body, "kind"), _field(body, "color")
+        if kind == "original":
+            session.set_background(Background.original())
+        elif kind == "color" and isinstance(color, str):
+            session.set_background(Background.color(color))
+        else:
+            raise RequestRefused(
+                400, 'background needs {"kind": "original"} or {"kind": "color", "color": "#00b140"}'
+            )
+        return web.json_response({})
+
+    async def _background_picture(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        data = await read_body(request, ("image/png", "image/jpeg"), PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S)
+        session.set_background(await self._pictures.read(data))
+        return web.json_response({})
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        await self._session(request).close("the presenter stopped it")
+        return web.json_response({})
+
+
+async def _switch(request: web.Request, what: str) -> bool:
+    on = _field(await read_json(request), "on")
+    if not isinstance(on, bool):
+        raise RequestRefused(400, f'{what} needs {{"on": true}} or {{"on": false}}')
+    return on
+
+
+def _field(body: Any, name: str) -> Any:
+    """A member of a JSON object; None of anything else."""
+    return body.get(name) if isinstance(body, dict) else None

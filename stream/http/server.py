@@ -1,0 +1,102 @@
+"""HTTP side of the live server: which routes there are, who gets through to them, what a refusal looks like.
+
+What the routes do is in stream/http/routes_*.py and stream/http/whip.py. A refusal is
+{"error": "one line"} with a 4xx status, or 503 where there is no room. Knows nothing of frames or pipelines.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from aiohttp import web
+
+from engine.errors import AvatarcastError, SettingsError
+from stream.http.route import Handler
+from stream.http.routes_page import PageRoutes
+from stream.http.routes_sessions import SessionRoutes
+from stream.http.routes_studio import StudioRoutes
+from stream.http.security import CORS_HEADERS, HEADERS, Access, Gate, Refused, Rule
+from stream.http.whip import WhipRoutes
+from stream.sessions.registry import SessionRegistry
+from stream.studio.studio import Studio
+from stream.webrtc.negotiation import RequestRefused
+
+logger = logging.getLogger(__name__)
+
+BUSY_RETRY_S = "5"
+# Of aiohttp's connections: how long one may take over its headers or lie idle, and how long the rest of a
+# refused body is waited for, in seconds.
+CONNECTION_LIMITS: dict[str, Any] = {"keepalive_timeout": 15.0, "lingering_time": 2.0}
+
+
+class LiveServer:
+    """The routes of one running server, over its sessions."""
+
+    def __init__(self, registry: SessionRegistry, access: Access, studio: Studio | None = None) -> None:
+        """studio: None where no avatars are made."""
+        self.registry = registry
+        self._studio = studio
+        routes = [
+            *PageRoutes(registry, has_studio=studio is not None).routes(),
+            *SessionRoutes(registry).routes(),
+            *WhipRoutes(registry).routes(),
+            *([] if studio is None else StudioRoutes(studio, registry).routes()),
+        ]
+        self._routes = routes
+        self._rules = {route.handler: route.rule for route in routes}
+        self._gate = Gate(access)
+        self._cors = CORS_HEADERS if access.token is not None else {}
+
+    def app(self) -> web.Application:
+        """The aiohttp application; its shutdown closes every session and every pipeline."""
+        app = web.Application(middlewares=[self._guard])
+        for route in self._routes:
+            app.router.add_route(route.method, route.path, route.handler)
+            if route.method == "GET":
+                app.router.add_route("HEAD", route.path, route.handler)
+        app.on_shutdown.append(self._shutdown)
+        return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The gate first; then one JSON line for every refusal, and security headers on every response."""
+        rule = self._rules.get(request.match_info.handler, Rule())
+        try:
+            self._gate.check(request, rule, time.monotonic())
+            response = await handler(request)
+        except Exception as error:  # whatever a route raises, its answer has the same form and headers
+            response = _refusal(request, error)
+        response.headers.update(HEADERS)
+        if rule.from_anywhere:
+            response.headers.update(self._cors)
+        return response
+
+    async def _shutdown(self, _: web.Application) -> None:
+        await self.registry.close()
+        if self._studio is not None:
+            await self._studio.close()
+
+
+def _refusal(request: web.Request, error: Exception) -> web.Response:
+    """What is sent where a request was refused or failed."""
+    headers: dict[str, str] = {}
+    if isinstance(error, web.HTTPException):
+        status, text = error.status, f"{error.reason}: {request.method} {request.path[:80]}"
+        headers = {name: value for name, value in error.headers.items() if name == "Allow"}
+    elif isinstance(error, RequestRefused):
+        status, text = error.status, str(error)
+        headers = error.headers if isinstance(error, Refused) else {}
+    elif isinstance(error, SettingsError):
+        status, text = 400, str(error)
+    elif isinstance(error, AvatarcastError):
+        status, text = 503, str(error)
+    else:
+        resource = request.match_info.route.resource  # its pattern: the path itself may steer a session
+        where = "" if resource is None else resource.canonical
+        logger.error("%s %s failed", request.method, where, exc_info=error)
+        status, text = 500, "the server failed here; its log says how"
+    if status == 503:
+        headers = {"Retry-After": BUSY_RETRY_S} | headers
+    return web.json_response({"error": " ".join(text.split())}, status=status, headers=headers)

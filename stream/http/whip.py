@@ -1,0 +1,131 @@
+"""Cameras in by WHIP (RFC 9725), pictures out by WHEP (draft-ietf-wish-whep-03): for programs, not our page.
+
+    POST   /whip[?avatar=NAME&name=VIEW]   an offer -> 201, Location /whip/{id}
+    POST   /whep/{view}                    an offer -> 201, Location /whep/{view}/{viewer}
+    PATCH  either Location                 more candidates (204), or an ICE restart (200)
+    DELETE either Location                 -> 200
+    GET, OPTIONS on all of them            nothing to see; which types are taken
+
+Both are one negotiation under two names. Knows nothing of frames or pipelines.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+from aiohttp import web
+from aiortc import RTCSessionDescription
+
+from stream.http.bodies import read_text
+from stream.http.route import Route
+from stream.http.security import OFFER_COST, Rule
+from stream.sessions.registry import SessionRegistry
+from stream.sessions.session import Session
+from stream.webrtc.ice import read_fragment
+from stream.webrtc.negotiation import RequestRefused, read_publish_request, read_viewer_offer
+
+SDP = "application/sdp"
+FRAGMENT = "application/trickle-ice-sdpfrag"
+_ENTITY_TAG = re.compile(r'(W/)?"([^"]*)"')
+
+
+class WhipRoutes:
+    """Publishers and viewers that speak HTTP and WebRTC and nothing else of ours."""
+
+    def __init__(self, registry: SessionRegistry) -> None:
+        self._registry = registry
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        endpoints = {"/whip": self._publish, "/whep/{view}": self._watch}
+        resources = {
+            "/whip/{id}": (self._patch_publisher, self._end_publisher),
+            "/whep/{view}/{viewer}": (self._patch_viewer, self._end_viewer),
+        }
+        offers, others = Rule(from_anywhere=True, cost=OFFER_COST), Rule(from_anywhere=True)
+        routes = []
+        for path, post in endpoints.items():
+            routes += [Route("POST", path, post, offers), Route("OPTIONS", path, _endpoint_options, offers)]
+        for path, (patch, delete) in resources.items():
+            routes += [Route("PATCH", path, patch, others), Route("DELETE", path, delete, others)]
+            routes += [Route("OPTIONS", path, _resource_options, others)]
+        return [*routes, *(Route("GET", path, _nothing_to_see, others) for path in (*endpoints, *resources))]
+
+    async def _publish(self, request: web.Request) -> web.Response:
+        sdp = await read_text(request, SDP)
+        wanted = read_publish_request(sdp, request.query.get("avatar"), request.query.get("name"))
+        session, answer = await self._registry.create(wanted)
+        watch = f'</whep/{session.view_id}>; rel="alternate"; type="{SDP}"'
+        return self._created(f"/whip/{session.id}", session.ice_tag(), answer, [watch])
+
+    async def _watch(self, request: web.Request) -> web.Response:
+        view = request.match_info["view"]
+        session = self._registry.by_view(view)
+        offer = read_viewer_offer(await read_text(request, SDP))
+        viewer_id, answer = await session.add_viewer(offer)
+        return self._created(f"/whep/{view}/{viewer_id}", session.ice_tag(viewer_id), answer, [])
+
+    def _created(
+        self, location: str, tag: str, answer: RTCSessionDescription, links: list[str]
+    ) -> web.Response:
+        response = web.Response(status=201, body=answer.sdp.encode(), content_type=SDP)
+        response.headers["Location"] = location
+        response.headers["ETag"] = f'"{tag}"'
+        response.headers["Accept-Patch"] = FRAGMENT
+        for link in [*self._registry.config.ice_servers.link_headers(time.time()), *links]:
+            response.headers.add("Link", link)
+        return response
+
+    async def _patch_publisher(self, request: web.Request) -> web.Response:
+        return await _patch(request, self._registry.session(request.match_info["id"]), None)
+
+    async def _patch_viewer(self, request: web.Request) -> web.Response:
+        session = self._registry.by_view(request.match_info["view"])
+        return await _patch(request, session, request.match_info["viewer"])
+
+    async def _end_publisher(self, request: web.Request) -> web.Response:
+        await self._registry.session(request.match_info["id"]).close("the publisher stopped it")
+        return web.Response()
+
+    async def _end_viewer(self, request: web.Request) -> web.Response:
+        session = self._registry.by_view(request.match_info["view"])
+        await session.remove_viewer(request.match_info["viewer"])
+        return web.Response()
+
+
+async def _patch(request: web.Request, session: Session, viewer_id: str | None) -> web.Response:
+    """Late candidates, or an ICE restart where the fragment has other credentials (RFC 9725 section 4.3)."""
+    condition = request.headers.get("If-Match")
+    if condition is None:
+        raise RequestRefused(428, 'If-Match is missing; send the ETag of the 201, or "*" to restart ICE')
+    text = await read_text(request, FRAGMENT)
+    if not _matches(condition, session.ice_tag(viewer_id)):
+        raise RequestRefused(412, "If-Match names an ICE session that has been replaced; restart ICE")
+    ufrag = read_fragment(text, loopback_only=False).username
+    if ufrag is None or ufrag == session.remote_ufrag(viewer_id):
+        await session.add_candidates(text, viewer_id)
+        return web.Response(status=204)
+    ours = await session.restart_ice(text, viewer_id)
+    tag = f'"{session.ice_tag(viewer_id)}"'
+    return web.Response(body=ours.encode(), content_type=FRAGMENT, headers={"ETag": tag})
+
+
+def _matches(condition: str, tag: str) -> bool:
+    """Whether If-Match holds (RFC 9110 section 13.1.1); a "*" may be in quotes, as in RFC 9725 figure 4."""
+    if condition.strip() == "*":
+        return True
+    return any(not weak and found in ("*", tag) for weak, found in _ENTITY_TAG.findall(condition))
+
+
+async def _endpoint_options(_: web.Request) -> web.Response:
+    return web.Response(headers={"Allow": "GET, POST, OPTIONS", "Accept-Post": SDP})
+
+
+async def _resource_options(_: web.Request) -> web.Response:
+    return web.Response(headers={"Allow": "GET, PATCH, DELETE, OPTIONS", "Accept-Patch": FRAGMENT})
+
+
+async def _nothing_to_see(_: web.Request) -> web.Response:
+    """RFC 9725 section 4.1: these resources have no representation."""
+    return web.Response(status=204)

@@ -1,0 +1,123 @@
+// One peer connection to the server, from the offer until it is lost. Knows nothing of the page.
+
+import { Told, post } from "/common/api.js";
+
+const UPLINK_BPS = 1_200_000;
+const GATHER_LIMIT_MS = 1500;
+const CONNECT_LIMIT_MS = 15_000;
+const INTERRUPTED_LIMIT_MS = 4000;
+const SILENCE_LIMIT_MS = 6000; // the server speaks twice a second
+
+export class NoPath extends Told {
+  constructor() {
+    super(
+      "The server answers, but no way for pictures was found: a firewall or NAT is between. Allow UDP to the " +
+        "server, or start it with a TURN server (--ice-server turn:HOST).",
+    );
+  }
+}
+
+const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function gathered(peer) {
+  const done = new Promise((resolve) => {
+    peer.addEventListener("icegatheringstatechange", () => peer.iceGatheringState === "complete" && resolve());
+  });
+  return peer.iceGatheringState === "complete" ? null : Promise.race([done, later(GATHER_LIMIT_MS)]);
+}
+
+function connected(peer) {
+  const settled = new Promise((resolve, reject) => {
+    peer.addEventListener("connectionstatechange", () => {
+      if (peer.connectionState === "connected") resolve();
+      if (peer.connectionState === "failed") reject(new NoPath());
+    });
+  });
+  const late = later(CONNECT_LIMIT_MS).then(() => Promise.reject(new NoPath()));
+  late.catch(() => {}); // raced, and nobody waits for it afterwards
+  return Promise.race([settled, late]);
+}
+
+// The server holds the voice back to match the picture. The browser must not do so a second time: it would hold
+// back pictures for a voice that is mostly not even listened to. It does so within one stream, so make it two.
+function unsynchronised(sdp) {
+  const [head, ...sections] = sdp.split(/^(?=m=)/m);
+  const apart = (section) => section.replace(/^(a=(?:ssrc:\d+ )?msid:)/gm, "$1voice-");
+  return head + sections.map((section) => (section.startsWith("m=audio") ? apart(section) : section)).join("");
+}
+
+export class Link {
+  // on: {media(MediaStream), stats(message), interrupted()}
+  constructor(stream, iceServers, on) {
+    this.peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.heard = performance.now();
+    this.lost = new Promise((resolve) => (this.lose = resolve)); // resolves to the server's reason, or ""
+    this.senders = {};
+    this.#addTracks(stream);
+    this.#listen(on);
+  }
+
+  #addTracks(stream) {
+    const camera = stream.getVideoTracks()[0];
+    camera.contentHint = "motion";
+    const video = this.peer.addTransceiver(camera, {
+      direction: "sendrecv",
+      streams: [stream],
+      sendEncodings: [{ maxBitrate: UPLINK_BPS, maxFramerate: 30 }],
+    });
+    video.receiver.jitterBufferTarget = 0; // newest picture first: a late one is worth less than a smooth one
+    // always there, so that a microphone can be plugged in without a new connection
+    const audio = this.peer.addTransceiver(stream.getAudioTracks()[0] ?? "audio", {
+      direction: "sendrecv",
+      streams: [stream],
+    });
+    this.senders = { video: video.sender, audio: audio.sender };
+  }
+
+  #listen(on) {
+    const incoming = new MediaStream();
+    this.peer.addEventListener("track", ({ track }) => {
+      incoming.addTrack(track);
+      on.media(incoming);
+    });
+    const channel = this.peer.createDataChannel("stats");
+    channel.addEventListener("message", ({ data }) => {
+      this.heard = performance.now();
+      const message = JSON.parse(data);
+      if (message.ended) this.lose(message.ended);
+      else on.stats(message);
+    });
+    channel.addEventListener("close", () => this.lose(""));
+    this.peer.addEventListener("connectionstatechange", () => {
+      const state = this.peer.connectionState;
+      if (state === "failed" || state === "closed") this.lose("");
+      if (state === "disconnected") {
+        on.interrupted();
+        setTimeout(() => this.peer.connectionState === "disconnected" && this.lose(""), INTERRUPTED_LIMIT_MS);
+      }
+    });
+    this.timer = setInterval(() => performance.now() - this.heard > SILENCE_LIMIT_MS && this.lose(""), 1000);
+  }
+
+  // Gives the server's answer once media can flow.
+  async open(path, wishes) {
+    await this.peer.setLocalDescription();
+    await gathered(this.peer);
+    const { sdp, type } = this.peer.localDescription;
+    performance.mark("offered");
+    const answer = await post(path, { ...wishes, sdp, type });
+    performance.mark("answered");
+    this.answer = answer;
+    const description = { sdp: unsynchronised(answer.sdp), type: answer.type };
+    await Promise.all([connected(this.peer), this.peer.setRemoteDescription(description)]);
+    performance.mark("connected");
+    this.heard = performance.now();
+    return answer;
+  }
+
+  close() {
+    clearInterval(this.timer);
+    this.peer.close();
+    this.lose("");
+  }
+}

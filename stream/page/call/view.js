@@ -1,0 +1,103 @@
+// The avatar alone, over the whole window, for as long as the window is open: a WHEP player
+// (draft-ietf-wish-whep-03) that connects again whenever it must. How it stands is in the title and the
+// console only, as this page may be on air.
+
+import { ask, get, takeToken } from "/common/api.js";
+
+const BACK_OFF_MS = [500, 1000, 2000, 5000];
+const GATHER_LIMIT_MS = 1500;
+const STALLED_LIMIT_MS = 8000; // a still avatar is sent again every second
+
+takeToken();
+const view = location.pathname.split("/").pop();
+const video = document.getElementById("avatar");
+const transparent = new URLSearchParams(location.search).has("transparent");
+document.documentElement.classList.toggle("transparent", transparent);
+let seenAt = 0;
+
+const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function tell(text) {
+  document.title = `${view}: ${text}`;
+  console.info(document.title);
+}
+
+async function play(stream) {
+  video.srcObject = stream;
+  try {
+    await video.play();
+  } catch (error) {
+    if (error.name !== "NotAllowedError") return; // replaced by the next connection
+    video.muted = true; // a browser that wants a click before sound; OBS does not
+    await video.play().catch(() => {});
+  }
+}
+
+function gathered(peer) {
+  if (peer.iceGatheringState === "complete") return null;
+  const done = new Promise((resolve) => {
+    peer.addEventListener("icegatheringstatechange", () => peer.iceGatheringState === "complete" && resolve());
+  });
+  return Promise.race([done, later(GATHER_LIMIT_MS)]);
+}
+
+// Resolves once pictures no longer come.
+function stalled(peer) {
+  return new Promise((resolve) => {
+    const timer = setInterval(() => {
+      const ended = ["failed", "closed"].includes(peer.connectionState);
+      if (!ended && performance.now() - seenAt < STALLED_LIMIT_MS) return;
+      clearInterval(timer);
+      resolve();
+    }, 500);
+  });
+}
+
+// Watches until the connection ends, and gives whether pictures came.
+async function watch() {
+  const { ice_servers: iceServers } = await get("/api/config");
+  const peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+  let resource = null;
+  try {
+    peer.addTransceiver("video", { direction: "recvonly" }).receiver.jitterBufferTarget = 0;
+    peer.addTransceiver("audio", { direction: "recvonly" });
+    const stream = new MediaStream();
+    peer.addEventListener("track", ({ track }) => {
+      stream.addTrack(track);
+      play(stream);
+    });
+    await peer.setLocalDescription();
+    await gathered(peer);
+    const offer = { body: peer.localDescription.sdp, type: "application/sdp" };
+    const response = await ask("POST", `/whep/${view}`, offer);
+    resource = response.headers.get("Location");
+    await peer.setRemoteDescription({ sdp: await response.text(), type: "answer" });
+    const since = (seenAt = performance.now());
+    await stalled(peer);
+    return seenAt > since;
+  } finally {
+    peer.close();
+    if (resource) ask("DELETE", resource, { keepalive: true }).catch(() => {}); // gone already, mostly
+  }
+}
+
+function onFrame() {
+  seenAt = performance.now();
+  if (video.classList.contains("gone")) video.classList.remove("gone");
+  if (!document.title.endsWith(": live")) tell("live");
+  video.requestVideoFrameCallback(onFrame);
+}
+
+video.classList.add("gone");
+video.requestVideoFrameCallback(onFrame);
+for (let failures = 0; ; failures++) {
+  try {
+    tell("connecting");
+    if (await watch()) failures = 0;
+    tell("lost");
+  } catch (error) {
+    tell(error.message);
+  }
+  video.classList.add("gone");
+  await later(BACK_OFF_MS[Math.min(failures, BACK_OFF_MS.length - 1)]);
+}

@@ -1,0 +1,93 @@
+// The panels beside the picture: background, devices, the name of the view. Each holds for the call that is
+// on, if one is, and for the next.
+
+import { asJpeg } from "/common/capture.js";
+import { NO_MICROPHONE, listDevices, openCamera, openMicrophone } from "/common/devices.js";
+import { remember } from "/common/remember.js";
+
+const byId = (id) => document.getElementById(id);
+
+function wireBackground({ wishes, theCall, attempt, hint }) {
+  let jpeg = null;
+  const choices = [...document.getElementsByName("background")];
+  const set = async (background) => {
+    wishes.background = background;
+    await theCall()?.setBackground(background);
+  };
+  const apply = (kind) => {
+    byId("color-row").hidden = kind !== "color";
+    byId("picture-row").hidden = kind !== "picture";
+    const before = wishes.background;
+    const undo = () => {
+      wishes.background = before;
+      for (const choice of choices) choice.checked = choice.value === before.kind;
+    };
+    if (kind === "original") attempt(() => set({ kind }), undo);
+    else if (kind === "color") attempt(() => set({ kind, color: byId("color").value }), undo);
+    else if (jpeg) attempt(() => set({ kind, blob: jpeg }), undo);
+    else hint("Choose a picture to put behind the avatar.");
+  };
+  for (const choice of choices) choice.addEventListener("change", () => apply(choice.value));
+  byId("color").addEventListener("change", () => apply("color"));
+  byId("picture").addEventListener("change", () =>
+    attempt(async () => {
+      const [file] = byId("picture").files;
+      if (!file) return;
+      jpeg = await asJpeg(file);
+      apply("picture");
+    }),
+  );
+}
+
+// Puts a new track in the place of the old one, in the call and in its stream; null takes the old one away.
+async function exchange(call, kind, track, adopt) {
+  if (track) adopt(track);
+  const old = call.stream.getTracks().find((candidate) => candidate.kind === kind);
+  await call.replaceTrack(kind, track);
+  if (old) {
+    call.stream.removeTrack(old);
+    old.stop();
+  }
+  if (track) call.stream.addTrack(track);
+}
+
+function wireDevices({ theCall, attempt, hint, adopt }) {
+  const [cameras, microphones] = [byId("camera"), byId("microphone")];
+  const swap = (select, kind, open) =>
+    attempt(async () => {
+      const call = theCall();
+      if (!call) return;
+      const track = open && (await open()).getTracks()[0];
+      if (theCall() !== call) return track?.stop();
+      await exchange(call, kind, track, adopt);
+      hint(`${select.selectedOptions[0].text} is used now.`);
+    });
+  cameras.addEventListener("change", () => {
+    remember("camera", cameras.value);
+    swap(cameras, "video", openCamera);
+  });
+  microphones.addEventListener("change", () => {
+    remember("microphone", microphones.value);
+    swap(microphones, "audio", microphones.value === NO_MICROPHONE ? null : openMicrophone);
+  });
+  const list = () => listDevices(cameras, microphones, theCall()?.stream);
+  navigator.mediaDevices?.addEventListener("devicechange", list);
+  list();
+}
+
+function wireViewName({ wishes }) {
+  const field = byId("view-name");
+  field.value = wishes.name;
+  field.addEventListener("change", () => {
+    field.value = field.value.toLowerCase().replace(/[^a-z0-9-]+/g, "-").slice(0, 40);
+    wishes.name = field.value;
+    remember("view-name", field.value);
+  });
+}
+
+// page: {wishes, theCall(), attempt(what, undo), hint(text), adopt(track)}
+export function wireSettings(page) {
+  wireBackground(page);
+  wireDevices(page);
+  wireViewName(page);
+}

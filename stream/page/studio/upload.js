@@ -1,0 +1,77 @@
+// The camera's own picture, recorded as well as the browser can and sent to the server while it is recorded.
+
+import { Told, Unreachable, ask, post } from "/common/api.js";
+
+const KINDS = [
+  ["video/webm;codecs=vp8", "video/webm"], // of all codecs the one that a slow machine keeps up with
+  ["video/mp4;codecs=avc1.4D401F", "video/mp4"],
+  ["video/mp4", "video/mp4"],
+];
+const RECORD_BPS = 8_000_000;
+const CHUNK_MS = 1000;
+const TRIES = 5;
+
+const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+function bestKind() {
+  const found = window.MediaRecorder && KINDS.find(([type]) => MediaRecorder.isTypeSupported(type));
+  if (!found) throw new Told("This browser cannot record. Chrome, Edge, Firefox and Safari 14.1 can.");
+  return found;
+}
+
+export class Upload {
+  // Consent goes first: the server takes nothing without. consent: {who, statement, agreed}
+  static async begin(track, session, consent) {
+    const [type, kind] = bestKind();
+    const { id } = await post("/api/studio/recordings", { session, kind, ...consent });
+    return new Upload(track, id, type, kind);
+  }
+
+  constructor(track, id, type, kind) {
+    this.path = `/api/studio/recordings/${id}`;
+    this.kind = kind;
+    this.next = 0;
+    this.failure = null;
+    this.sent = Promise.resolve();
+    this.recorder = new MediaRecorder(new MediaStream([track]), { mimeType: type, videoBitsPerSecond: RECORD_BPS });
+    this.stopped = new Promise((resolve) => this.recorder.addEventListener("stop", resolve, { once: true }));
+    this.recorder.addEventListener("dataavailable", ({ data }) => data.size && this.#queue(data));
+    this.recorder.start(CHUNK_MS);
+  }
+
+  #queue(data) {
+    const number = this.next++;
+    this.sent = this.sent.then(() => this.#send(number, data));
+    this.sent.catch((error) => (this.failure ??= error));
+  }
+
+  async #send(number, data) {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await ask("PUT", `${this.path}/${number}`, { body: data, type: this.kind });
+      } catch (error) {
+        const passing = error instanceof Unreachable || error.status === 429 || error.status === 408;
+        if (!passing || tries === TRIES) throw error;
+        await later(500 * 2 ** tries);
+      }
+    }
+  }
+
+  #stop() {
+    if (this.recorder.state !== "inactive") this.recorder.stop();
+    return this.stopped;
+  }
+
+  // Gives {name, path, bytes} once all of it has arrived.
+  async finish() {
+    await this.#stop();
+    await this.sent;
+    return post(`${this.path}/finish`, {});
+  }
+
+  async cancel() {
+    await this.#stop();
+    await this.sent.catch(() => {}); // told already
+    await ask("DELETE", this.path).catch(() => {}); // gone already, mostly
+  }
+}

@@ -1,0 +1,1 @@
+"""From a presenter's pictures to the avatar's: one performer each, pipelines kept warm."""

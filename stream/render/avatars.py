@@ -1,0 +1,70 @@
+"""The avatars of one server: a table that may grow, looked up by name and never as a path.
+
+Knows nothing of avatar files, sessions or HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.errors import SettingsError
+from stream.webrtc.negotiation import RequestRefused
+
+if TYPE_CHECKING:
+    from engine.media.disclosure import MarkStyle
+    from stream.render.render_loop import FramePipeline
+
+MAX_NAME_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class ServedAvatar:
+    """What a server knows of an avatar: enough to show it and to build its pipelines."""
+
+    name: str
+    person: str  # "real" or "synthetic", as its consent record says
+    size_px: int  # of the square canvas
+    preview_jpeg: bytes  # empty: none
+    mark_style: MarkStyle | None  # of the "AI-generated" in every picture; None for who does not exist
+    build: Callable[[], FramePipeline]  # loads models: takes seconds, belongs in a worker thread
+    title: str = ""  # as the page writes it; empty: its name
+
+
+class Avatars:
+    """At least one avatar, each under a name of its own. The first is what sessions start with."""
+
+    def __init__(self, served: Sequence[ServedAvatar]) -> None:
+        """Raises SettingsError where two share a name, or a name cannot stand in an address."""
+        if not served:
+            raise SettingsError("no avatar to serve; name at least one with --avatar")
+        self._by_name: dict[str, ServedAvatar] = {}
+        for avatar in served:
+            self.add(avatar)
+        self.first = served[0]
+
+    def __iter__(self) -> Iterator[ServedAvatar]:
+        return iter(list(self._by_name.values()))  # another thread may add one meanwhile
+
+    def add(self, avatar: ServedAvatar) -> None:
+        """One more, from now on. Raises SettingsError as above."""
+        name = avatar.name
+        if not 0 < len(name) <= MAX_NAME_CHARACTERS or not name.isprintable() or "/" in name:
+            raise SettingsError(
+                f"an avatar is named {name[:MAX_NAME_CHARACTERS]!r}; 1 to {MAX_NAME_CHARACTERS} printable"
+                " characters without / are needed: enrol it under another name"
+            )
+        if name in self._by_name:
+            raise SettingsError(f"two avatars are named {name!r}; enrol one of them under another name")
+        self._by_name[name] = avatar
+
+    def find(self, name: str | None) -> ServedAvatar:
+        """The avatar of this name, the first for None. Raises RequestRefused (404) where there is none."""
+        if name is None:
+            return self.first
+        try:
+            return self._by_name[name]
+        except KeyError:
+            known = ", ".join(self._by_name)[:200]
+            raise RequestRefused(404, f"there is no avatar {name[:40]!r} here; there are: {known}") from None

@@ -1,0 +1,187 @@
+"""A session's avatar at work: its pipeline, the thread that runs it, what is done when it fails or changes.
+
+Outlives peer connections, so that a presenter who comes back finds pipeline, calibration and settings as they
+were. Event loop only; knows nothing of connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from engine.errors import AvatarcastError
+from engine.render.background import Background
+from stream import tasks
+from stream.render.avatars import ServedAvatar
+from stream.render.coach import Coach
+from stream.render.pipeline_pool import PipelinePools
+from stream.render.render_loop import FramePipeline, Incoming, Outgoing, RenderThread
+from stream.webrtc.negotiation import RequestRefused
+
+logger = logging.getLogger(__name__)
+
+JOIN_LIMIT_S = 10.0  # for a render thread to finish its frame
+
+
+class Performer:
+    """Use: start(), put() frames, close()."""
+
+    def __init__(self, pools: PipelinePools, avatar: ServedAvatar, mirror: bool, measure: bool) -> None:
+        self.avatar = avatar
+        self.runner_reason = ""
+        self.failed = 0  # frames on which the pipeline raised
+        self.coach: Coach | None = None  # while the presenter films themselves
+        self._pools = pools
+        self._mirror = mirror
+        self._measure = measure
+        self._background: Background | None = None
+        self._render: RenderThread | None = None
+        self._pipeline: FramePipeline | None = None
+        self._loop = asyncio.get_running_loop()
+        self._changing = asyncio.Lock()  # one pipeline is exchanged at a time
+        self._rebuilding: asyncio.Task[None] | None = None
+        self._closed = False
+        self._died = False  # the thread: its pipeline is not trusted any more
+        self._tell: tasks.Tell | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Camera frames never rendered, because a newer one was there."""
+        return 0 if self._render is None else self._render.slot.dropped
+
+    @property
+    def failing(self) -> bool:
+        """A still is shown, because the last frame could not be rendered."""
+        return self._render is not None and self._render.failures > 0
+
+    async def start(self, deliver: Callable[[Outgoing], None], name: str, tell: tasks.Tell) -> None:
+        """Get a pipeline and start rendering. Raises RequestRefused (503) where there is none to be had.
+
+        tell: gets the reason where rendering cannot go on.
+        """
+        self._tell = tell
+        self._pipeline = await self._acquire(self.avatar)
+        self._render = RenderThread(
+            self._pipeline,
+            deliver=lambda outgoing: self._from_thread(self._on_rendered, deliver, outgoing),
+            failed=lambda: self._from_thread(self._on_failed),
+            broken=lambda: self._from_thread(self._on_broken),
+            died=lambda reason: self._from_thread(self._on_died, reason),
+            measure=self._measure,
+            mark_style=self.avatar.mark_style,
+            name=f"render-{name}",
+        )
+        self._render.start()
+
+    def put(self, incoming: Incoming) -> None:
+        """Render this frame next, unless a newer one comes first."""
+        if self._render is not None:
+            self._render.slot.put(incoming)
+
+    def calibrate(self) -> None:
+        """Take the presenter's neutral face from the next frames."""
+        self._ask(lambda pipeline: pipeline.calibrate())
+
+    def set_mirror(self, on: bool) -> None:
+        """Show the avatar as in a mirror, or not."""
+        self._mirror = on
+        self._ask(lambda pipeline: pipeline.set_mirror(on))
+
+    def set_background(self, background: Background) -> None:
+        """Show the person before this."""
+        self._background = background
+        self._ask(lambda pipeline: pipeline.set_background(background))
+
+    def set_coach(self, recorded_lines: int | None) -> None:
+        """Look at what the presenter does, for a recording of so many lines, from now on; None: no longer.
+
+        Asked again, it forgets what was seen. Nothing is mirrored meanwhile, so that left is left.
+        """
+        if recorded_lines is None:
+            self.coach = None
+        elif self.coach is None:
+            self.coach = Coach()
+        else:
+            self.coach.start_over()
+        if self._render is not None:
+            self._render.coached_lines = recorded_lines
+        mirror = self._mirror and recorded_lines is None
+        self._ask(lambda pipeline: pipeline.set_mirror(mirror))
+
+    async def switch(self, avatar: ServedAvatar) -> None:
+        """Go on with another avatar; pictures of the one before come until it is ready."""
+        async with self._changing:
+            if avatar.name != self.avatar.name:
+                await self._exchange(avatar, reusable=not self.failing)
+
+    async def close(self) -> None:
+        """Stop the thread and give the pipeline back."""
+        self._closed = True
+        if self._rebuilding is not None:
+            await asyncio.gather(self._rebuilding, return_exceptions=True)
+        async with self._changing:
+            if self._render is not None:
+                self._render.stop()
+                await asyncio.to_thread(self._render.join, JOIN_LIMIT_S)
+                if self._render.is_alive():  # closing a pipeline under its own thread would crash the process
+                    logger.error("%s did not stop in %.0f s", self._render.name, JOIN_LIMIT_S)
+                    return
+            if self._pipeline is not None:
+                reusable = not (self.failing or self._died)
+                await self._pools.release(self.avatar, self._pipeline, reusable)
+
+    async def _exchange(self, avatar: ServedAvatar, reusable: bool) -> None:
+        assert self._render is not None
+        pipeline = await self._acquire(avatar)
+        try:
+            before = await asyncio.to_thread(self._render.swap, pipeline, avatar.mark_style, JOIN_LIMIT_S)
+        except TimeoutError as error:
+            await self._pools.release(avatar, pipeline, reusable=True)
+            raise RequestRefused(503, f"{error}; try again") from error
+        left, self.avatar, self._pipeline = self.avatar, avatar, pipeline
+        await self._pools.release(left, before, reusable)
+
+    async def _acquire(self, avatar: ServedAvatar) -> FramePipeline:
+        try:
+            pipeline = await self._pools.acquire(avatar)
+        except AvatarcastError as error:
+            raise RequestRefused(503, f"the renderer cannot start: {error}") from error
+        self.runner_reason = pipeline.runner_reason
+        pipeline.set_mirror(self._mirror)
+        if self._background is not None:
+            pipeline.set_background(self._background)
+        return pipeline
+
+    def _ask(self, request: Callable[[FramePipeline], None]) -> None:
+        if self._render is not None:
+            self._render.ask(request)
+
+    def _from_thread(self, call: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(tasks.guard, "picture", self._tell, call, *arguments)
+        except RuntimeError:
+            logger.info("a frame came after the event loop had closed")
+
+    def _on_rendered(self, deliver: Callable[[Outgoing], None], outgoing: Outgoing) -> None:
+        if self.coach is not None and outgoing.report.look is not None:
+            self.coach.see(outgoing.report.look)
+        deliver(outgoing)
+
+    def _on_failed(self) -> None:
+        self.failed += 1
+
+    def _on_died(self, reason: str) -> None:
+        self._died = True
+        if self._tell is not None:
+            self._tell(reason)
+
+    def _on_broken(self) -> None:
+        if not self._closed and (self._rebuilding is None or self._rebuilding.done()):
+            self._rebuilding = tasks.start(self._rebuild(), "rebuild")
+
+    async def _rebuild(self) -> None:
+        """A pipeline that fails on every frame is replaced by a new one of the same avatar."""
+        logger.warning("the pipeline of %r fails on every frame: it is built anew", self.avatar.name)
+        async with self._changing:
+            await self._exchange(self.avatar, reusable=False)  # where it fails the still stays

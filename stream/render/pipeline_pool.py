@@ -1,0 +1,92 @@
+"""Hands out media pipelines: building one loads models and takes seconds, so one is kept ready.
+
+A pipeline that comes back healthy is reset and becomes the spare, so that a second call after the first
+starts at once and no model is loaded while somebody is talking. Building, resetting and closing happen in
+worker threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from stream.render.avatars import ServedAvatar
+from stream.render.render_loop import FramePipeline
+
+logger = logging.getLogger(__name__)
+
+
+class PipelinePool:
+    """At most one idle pipeline. Event loop only."""
+
+    def __init__(self, factory: Callable[[], FramePipeline]) -> None:
+        self._factory = factory
+        self._spare: FramePipeline | None = None
+        self._returning = asyncio.Lock()  # held while one is made ready: nothing is shared before it is
+        self._closed = False
+
+    async def warm(self) -> str:
+        """Build the spare; returns why its runner was chosen. What the factory raises is passed on."""
+        if self._spare is None:
+            self._spare = await asyncio.to_thread(self._factory)
+        return self._spare.runner_reason
+
+    async def acquire(self) -> FramePipeline:
+        """The spare one, or a new one. What the factory raises is passed on."""
+        async with self._returning:  # a reset takes milliseconds, building takes seconds
+            spare, self._spare = self._spare, None
+        return await asyncio.to_thread(self._factory) if spare is None else spare
+
+    async def release(self, pipeline: FramePipeline, reusable: bool) -> None:
+        """Take a pipeline back: it becomes the spare, reset, or is closed. No thread may still use it."""
+        async with self._returning:
+            if reusable and self._spare is None and not self._closed and await _is_reset(pipeline):
+                self._spare = pipeline  # from here on it may be handed out
+                return
+        await asyncio.to_thread(pipeline.close)
+
+    async def close(self) -> None:
+        """Close the spare; those still handed out are closed as they come back."""
+        self._closed = True
+        async with self._returning:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            await asyncio.to_thread(spare.close)
+
+
+async def _is_reset(pipeline: FramePipeline) -> bool:
+    """Whether it now is as if new."""
+    try:
+        await asyncio.to_thread(pipeline.reset)
+    except Exception:  # a pipeline that cannot be reset is not worth keeping, whatever the reason
+        logger.exception("the pipeline could not be reset; it is closed instead")
+        return False
+    return True
+
+
+class PipelinePools:
+    """A pool for each avatar, made when it is first asked for. Event loop only."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, PipelinePool] = {}
+
+    async def warm(self, avatar: ServedAvatar) -> str:
+        """Build a spare for this avatar; returns why its runner was chosen."""
+        return await self._pool(avatar).warm()
+
+    async def acquire(self, avatar: ServedAvatar) -> FramePipeline:
+        """A pipeline of this avatar. What its factory raises is passed on."""
+        return await self._pool(avatar).acquire()
+
+    async def release(self, avatar: ServedAvatar, pipeline: FramePipeline, reusable: bool) -> None:
+        """Take a pipeline of this avatar back. No thread may still use it."""
+        await self._pool(avatar).release(pipeline, reusable)
+
+    async def close(self) -> None:
+        """Close all spares; those still handed out are closed as they come back."""
+        for pool in self._pools.values():
+            await pool.close()
+
+    def _pool(self, avatar: ServedAvatar) -> PipelinePool:
+        return self._pools.setdefault(avatar.name, PipelinePool(avatar.build))

@@ -1,0 +1,230 @@
+"""One render thread per session: takes the newest camera frame, runs the pipeline, hands the picture back.
+
+Everything that costs CPU time per frame happens here and not on the event loop: colour conversion, pipeline,
+frame code. The pipeline is called from this thread only. Knows nothing of WebRTC beyond decoded frames.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from dataclasses import dataclass
+from time import perf_counter_ns
+from typing import Protocol
+
+import av
+import numpy as np
+from aiortc.mediastreams import VIDEO_CLOCK_RATE
+from numpy.typing import NDArray
+
+from engine.media.disclosure import MarkStyle, mark
+from engine.media.frame_code import read, stamp
+from engine.person.landmarks import Landmarks
+from engine.render.background import Background
+from stream import tasks
+from stream.media.failure_picture import still
+from stream.media.latest_slot import ThreadLatestSlot
+from stream.media.tracks import I420, i420_from_rgb, rgb_from_frame
+from stream.render.coach import look_at
+from stream.render.metrics import RenderReport
+
+logger = logging.getLogger(__name__)
+
+BROKEN_AFTER = 15  # failures in a row: about a second of frames; worth a new pipeline
+RECOVERED_AFTER = 100  # good frames in all, before a new pipeline is worth trying again
+LOG_EVERY = 300  # failures in a row: every 10 s or so
+STILL_TEXT = "Paused: the renderer failed"
+STILL_PX = 256  # where there is no picture yet
+_NS = 1_000_000_000
+
+
+class RenderedFrame(Protocol):
+    """What the stream needs of a rendered frame; engine.pipeline.Rendered has more."""
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """(S, S, 3) uint8 RGB, S even; valid until the next call."""
+
+    @property
+    def face_found(self) -> bool: ...
+
+    @property
+    def calibrating(self) -> bool: ...
+
+    @property
+    def stage_ms(self) -> Mapping[str, float]: ...
+
+    @property
+    def landmarks(self) -> Landmarks | None:
+        """The presenter's, in px of their frame; None where nobody looks for any."""
+
+
+class FramePipeline(Protocol):
+    """What the stream needs of a pipeline. Not thread-safe: one caller."""
+
+    @property
+    def runner_reason(self) -> str: ...
+
+    def process(self, rgb: NDArray[np.uint8], time_ns: int) -> RenderedFrame:
+        """One frame in, one frame out. rgb: (H, W, 3) uint8 RGB, contiguous."""
+
+    def calibrate(self) -> None: ...
+
+    def set_mirror(self, on: bool) -> None: ...
+
+    def set_background(self, background: Background) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A decoded camera frame and when the event loop saw it."""
+
+    frame: av.VideoFrame
+    arrived_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A picture for the encoder. ticks: the capture time of the camera frame it was made from, 90 kHz."""
+
+    i420: I420
+    ticks: int
+    report: RenderReport
+    is_still: bool = False  # the frame could not be rendered
+
+
+class RenderThread(threading.Thread):
+    """Runs until stop(). All that it is given is called in this thread and must not block.
+
+    `died` gets the reason where it ended before. While the pipeline fails a still goes out for each frame, so
+    that the stream lives; `broken` is called once when it has failed on many frames in a row, and again only
+    after it had recovered.
+    """
+
+    def __init__(
+        self,
+        pipeline: FramePipeline,
+        deliver: Callable[[Outgoing], None],
+        failed: Callable[[], None],
+        broken: Callable[[], None],
+        died: tasks.Tell,
+        measure: bool,
+        mark_style: MarkStyle | None,
+        name: str,
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self.slot: ThreadLatestSlot[Incoming] = ThreadLatestSlot()
+        self.failures = 0  # in a row
+        self.coached_lines: int | None = (
+            None  # of the recording the presenter is coached for; from any thread
+        )
+        self._context = copy_context()  # whose log lines name the session
+        self._pipeline = pipeline
+        self._deliver = deliver
+        self._failed = failed
+        self._broken = broken
+        self._died = died
+        self._measure = measure
+        self._mark_style = mark_style
+        self._requests: queue.SimpleQueue[Callable[[FramePipeline], None]] = queue.SimpleQueue()
+        self._in_use = threading.Lock()  # the pipeline, for one frame
+        self._last: I420 | None = None
+        self._good_frames = RECOVERED_AFTER  # in a row
+
+    def ask(self, request: Callable[[FramePipeline], None]) -> None:
+        """From any thread: do this with the pipeline before the next frame."""
+        self._requests.put(request)
+
+    def swap(self, pipeline: FramePipeline, mark_style: MarkStyle | None, limit_s: float) -> FramePipeline:
+        """From any other thread: go on with this pipeline; gives the one before, which is then free.
+
+        Waits for the frame in hand. Raises TimeoutError where that takes longer than limit_s.
+        """
+        if not self._in_use.acquire(timeout=limit_s):
+            raise TimeoutError(f"the renderer did not finish its frame in {limit_s:.0f} s")
+        try:
+            before, self._pipeline = self._pipeline, pipeline
+            self._mark_style = mark_style
+            return before
+        finally:
+            self._in_use.release()
+
+    def stop(self) -> None:
+        """From any thread: finish the frame in hand, then end."""
+        self.slot.close()
+
+    def run(self) -> None:
+        """One frame in, one picture out, in the context in which the thread was made."""
+        self._context.run(tasks.guard, "render", self._died, self._loop)
+
+    def _loop(self) -> None:
+        while (incoming := self.slot.take()) is not None:
+            try:
+                with self._in_use:
+                    while not self._requests.empty():
+                        self._requests.get()(self._pipeline)
+                    outgoing = self._render(incoming)
+            except Exception:  # whatever a pipeline raises must not end the call
+                outgoing = self._still(incoming)
+                self._note_failure()
+            else:
+                self.failures = 0
+                self._good_frames += 1
+                self._last = outgoing.i420
+            self._deliver(outgoing)
+
+    def _note_failure(self) -> None:
+        self.failures += 1
+        if self.failures in (1, BROKEN_AFTER) or self.failures % LOG_EVERY == 0:
+            logger.exception("a frame could not be rendered (%d in a row): a still is shown", self.failures)
+        self._failed()
+        if self.failures == BROKEN_AFTER and self._good_frames >= RECOVERED_AFTER:
+            self._good_frames = 0  # a pipeline that was built anew and fails again is not built once more
+            self._broken()
+
+    def _render(self, incoming: Incoming) -> Outgoing:
+        taken_ns = perf_counter_ns()
+        frame = incoming.frame
+        ticks = capture_ticks(incoming)
+        rgb = rgb_from_frame(frame)
+        number = read(rgb) if self._measure else None
+        rendered = self._pipeline.process(rgb, ticks * _NS // VIDEO_CLOCK_RATE)
+        picture = mark(rendered.rgb, self._mark_style) if self._mark_style else rendered.rgb
+        if number is not None:
+            picture = picture.copy()  # the pipeline may keep its buffer as the previous output
+            stamp(picture, number)
+        i420 = i420_from_rgb(picture)
+        lines, seen = self.coached_lines, rendered.landmarks
+        report = RenderReport(
+            stage_ms=dict(rendered.stage_ms),
+            queue_age_ms=(taken_ns - incoming.arrived_ns) / 1e6,
+            server_ms=(perf_counter_ns() - incoming.arrived_ns) / 1e6,
+            render_ms=(perf_counter_ns() - taken_ns) / 1e6,
+            face_found=rendered.face_found,
+            calibrating=rendered.calibrating,
+            look=None
+            if lines is None or seen is None
+            else look_at(rgb, seen, ticks / VIDEO_CLOCK_RATE, lines),
+        )
+        return Outgoing(i420, ticks, report)
+
+    def _still(self, incoming: Incoming) -> Outgoing:
+        age_ms = (perf_counter_ns() - incoming.arrived_ns) / 1e6
+        picture = still(self._last, STILL_TEXT, STILL_PX)
+        report = RenderReport({}, 0.0, age_ms, 0.0, face_found=False, calibrating=False)
+        return Outgoing(picture, capture_ticks(incoming), report, is_still=True)
+
+
+def capture_ticks(incoming: Incoming) -> int:
+    """When the frame was captured, on a 90 kHz clock; when it arrived, where it does not say."""
+    pts, base = incoming.frame.pts, incoming.frame.time_base
+    if pts is None or base is None:
+        return incoming.arrived_ns * VIDEO_CLOCK_RATE // _NS
+    return pts * VIDEO_CLOCK_RATE * base.numerator // base.denominator

@@ -1,0 +1,116 @@
+"""The viewers of one session (WHEP): each joins, is fed, and goes, and none of it touches the presenter.
+
+Event loop only. Knows nothing of cameras, pipelines or HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter_ns
+
+from aiortc import RTCSessionDescription
+
+from stream import tasks
+from stream.media.tracks import I420, PictureTrack
+from stream.media.voice import Voice
+from stream.sessions.receiver import Rendering, Viewer
+from stream.webrtc.negotiation import RequestRefused
+from stream.webrtc.peer import Peer, PeerConfig
+
+logger = logging.getLogger(__name__)
+
+MAX_VIEWERS = 16  # of one session; each costs an encoder
+
+
+class Audience:
+    """Viewers by id, and what they are shown."""
+
+    def __init__(self, peers: PeerConfig, voice: Voice, silent_limit_s: float) -> None:
+        self._peers = peers
+        self._voice = voice
+        self._silent_limit_s = silent_limit_s
+        self._viewers: dict[str, Viewer] = {}
+        self._newest: tuple[I420, int] | None = None  # planes, capture time in 90 kHz ticks
+        self._hanging_up: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._viewers)
+
+    async def add(self, sdp: str, still_open: Callable[[], None]) -> tuple[str, RTCSessionDescription]:
+        """Answer a viewer's offer; gives the viewer's id. Raises RequestRefused.
+
+        still_open: raises where the session has ended meanwhile.
+        """
+        if len(self._viewers) >= MAX_VIEWERS:
+            raise RequestRefused(503, f"{MAX_VIEWERS} viewers watch already; try again when one has left")
+        viewer_id = secrets.token_urlsafe(16)
+        peer = Peer(self._peers, lambda reason: self._let_go(viewer_id, reason))
+        viewer = Viewer(peer, PictureTrack(), perf_counter_ns())
+        self._viewers[viewer_id] = viewer
+        try:
+            await peer.accept(sdp, viewer.pictures, takes_camera=False)
+            viewer.take_voice(self._voice)
+            answer = await peer.answer()
+            still_open()
+        except BaseException:
+            self._viewers.pop(viewer_id, None)
+            await viewer.hang_up(self._voice)
+            raise
+        if self._newest is not None:  # do not let them wait in front of a black square
+            viewer.pictures.push(*self._newest)
+        return viewer_id, answer
+
+    def viewer(self, viewer_id: str) -> Viewer:
+        """Raises RequestRefused (404)."""
+        try:
+            return self._viewers[viewer_id]
+        except KeyError:
+            raise RequestRefused(404, "there is no such viewer: it may have left") from None
+
+    async def remove(self, viewer_id: str) -> None:
+        """Hang up on a viewer. Raises RequestRefused (404)."""
+        viewer = self.viewer(viewer_id)
+        del self._viewers[viewer_id]
+        await viewer.hang_up(self._voice)
+
+    def push(self, i420: I420, ticks: int) -> None:
+        """Show everybody this picture; see PictureTrack.push."""
+        self._newest = (i420, ticks)
+        for viewer in self._viewers.values():
+            viewer.pictures.push(i420, ticks)
+
+    def fastest_fps(self) -> int:
+        """The highest rate that a viewer takes; 0 where nobody watches."""
+        watching = (viewer for viewer in self._viewers.values() if not viewer.pictures.paused)
+        return max((viewer.pictures.level.fps for viewer in watching), default=0)
+
+    async def tend(self, rendering: Rendering, now_ns: int) -> None:
+        """Look at every link; let go of those who have been silent for too long."""
+        for viewer_id, viewer in list(self._viewers.items()):
+            try:
+                await viewer.tend(rendering, now_ns)
+            except Exception as error:  # one viewer's link is no reason to end the session
+                tasks.failed("viewer", error, partial(self._let_go, viewer_id))
+                continue
+            if viewer.silent_s(now_ns) > self._silent_limit_s:
+                self._let_go(viewer_id, f"silent for {self._silent_limit_s:.0f} s")
+            elif viewer.unsent:
+                self._let_go(viewer_id, "sending to it has failed")
+
+    async def close(self) -> None:
+        """Hang up on everybody."""
+        viewers, self._viewers = list(self._viewers.values()), {}
+        await asyncio.gather(*(tasks.attempt("hang up", viewer.hang_up(self._voice)) for viewer in viewers))
+        await asyncio.gather(*self._hanging_up, return_exceptions=True)
+
+    def _let_go(self, viewer_id: str, reason: str) -> None:
+        viewer = self._viewers.pop(viewer_id, None)
+        if viewer is not None:
+            logger.info("a viewer has gone: %s", reason)
+            task = tasks.start(viewer.hang_up(self._voice), "hang up")
+            self._hanging_up.add(task)
+            task.add_done_callback(self._hanging_up.discard)

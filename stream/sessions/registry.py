@@ -1,0 +1,199 @@
+"""All sessions of a server: who is let in, who is found, who may come back, and what is left when they go.
+
+Knows nothing of HTTP. Event loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+from time import process_time
+
+from aiortc import RTCSessionDescription
+
+from stream import tasks
+from stream.logs import about_session
+from stream.media.encoders import EncoderChoice, choose_encoder
+from stream.render.avatars import Avatars
+from stream.render.pipeline_pool import PipelinePools
+from stream.sessions.capacity import Capacity
+from stream.sessions.session import Session, SessionLimits
+from stream.sessions.telemetry import Telemetry
+from stream.webrtc.aiortc_tuning import gather_on_loopback
+from stream.webrtc.datagram_filter import parse_without_surprise
+from stream.webrtc.ice_servers import IceServers
+from stream.webrtc.negotiation import RequestRefused, SessionRequest
+from stream.webrtc.peer import PeerConfig
+
+logger = logging.getLogger(__name__)
+
+_READ_PERIOD_S = 1.0
+_COLLECT_AFTER_S = 0.3  # for the tasks of an ended session to let go of it
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryConfig:
+    """Who is let in, and how they are served."""
+
+    max_sessions: int = 2
+    runner: str = "auto"  # as it was asked for; told to Prometheus
+    least_fps: float = 8.0  # a session is refused that would bring the others below this
+    loopback_only: bool = True  # send no packet off this machine
+    ice_servers: IceServers = field(default_factory=IceServers)
+    limits: SessionLimits = field(default_factory=SessionLimits)
+
+
+class SessionRegistry:
+    """Use: warm(), create() and the like, close()."""
+
+    def __init__(self, avatars: Avatars, config: RegistryConfig | None = None) -> None:
+        gather_on_loopback()
+        parse_without_surprise()
+        self.avatars = avatars
+        self.config = config or RegistryConfig()
+        self.encoder: EncoderChoice = choose_encoder()
+        self.capacity = Capacity(_cores())
+        self.telemetry = Telemetry(
+            metadata.version("avatarcast"), avatars.first.name, self.config.runner, self.config.max_sessions
+        )
+        self._pools = PipelinePools()
+        self._sessions: dict[str, Session] = {}
+        self._rendered_before = 0  # by sessions that have ended
+        self._reading: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._sessions.values()))
+
+    @property
+    def closed(self) -> bool:
+        """No session is made any more."""
+        return self._closed
+
+    async def warm(self) -> str:
+        """Load the first avatar; returns why its runner was chosen. What loading raises is passed on."""
+        return await self._pools.warm(self.avatars.first)
+
+    async def create(self, request: SessionRequest) -> tuple[Session, RTCSessionDescription]:
+        """A new session and its answer, or the one of this name that has lost its presenter, taken up again.
+
+        Raises RequestRefused: 400, 404 avatar, 409 name, 503 no room.
+        """
+        self.avatars.find(request.avatar)
+        for session in self:
+            if request.name is not None and session.name == request.name:
+                if session.lost_ns is None:
+                    raise RequestRefused(409, f"the name {request.name!r} is taken; choose another")
+                return await self.resume(session.id, request)  # as OBS does: it connects anew
+        self._make_room()
+        peers = PeerConfig(
+            self.encoder, self.telemetry.datagram_dropped, self.config.loopback_only, self.config.ice_servers
+        )
+        session = Session(
+            self.avatars, self._pools, peers, self.config.limits, request, self.telemetry, self._forget
+        )
+        self.telemetry.session_opened()
+        self._sessions[session.id] = session  # counts from here on, before anything is awaited
+        if self._reading is None:
+            self._reading = tasks.start(self._read(), "capacity", tell=self._stop_reading)
+        try:
+            with about_session(session.id):
+                return session, await session.start(request)
+        except BaseException:  # refused, or the client went away: release, then say so
+            await session.close("it could not start")
+            raise
+
+    async def resume(self, session_id: str, request: SessionRequest) -> tuple[Session, RTCSessionDescription]:
+        """The same session by a new offer. Raises RequestRefused: 404 where it is gone, 400."""
+        session = self.session(session_id)
+        with about_session(session.id):
+            return session, await session.resume(request)
+
+    def session(self, session_id: str) -> Session:
+        """Raises RequestRefused (404)."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise RequestRefused(404, "there is no such session: it may have ended")
+        return session
+
+    def by_view(self, view: str) -> Session:
+        """By view id or by name. Raises RequestRefused (404)."""
+        for session in self._sessions.values():
+            if view in (session.view_id, session.name):
+                return session
+        raise RequestRefused(404, "there is nothing to watch here: the session may have ended")
+
+    async def close(self) -> None:
+        """End all sessions and release everything."""
+        self._closed = True
+        await asyncio.gather(*(session.close("the server is stopping") for session in self))
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        await self._pools.close()
+
+    def _make_room(self) -> None:
+        """Raises RequestRefused (503) where there is none. A session without its presenter gives way."""
+        if self._closed:
+            raise RequestRefused(503, "the server is stopping; try again when it is back")
+        running = [session for session in self if session.end_reason is None]
+        refusal = self._refusal(len(running))
+        waiting = [session for session in running if session.lost_ns is not None]
+        if refusal is not None and waiting:
+            longest = min(waiting, key=lambda session: session.lost_ns or 0)
+            longest.end("another presenter needed the room")
+            refusal = self._refusal(len(running) - 1)
+        if refusal is not None:
+            self.telemetry.session_refused()
+            raise RequestRefused(503, refusal)
+
+    def _refusal(self, running: int) -> str | None:
+        config = self.config
+        if running >= config.max_sessions:
+            return (
+                f"all {config.max_sessions} sessions are in use: end one, "
+                "or start the server with a higher --max-sessions"
+            )
+        room = self.capacity.room(running)
+        if running and room.fps is not None and room.fps < config.least_fps:
+            return (
+                f"this machine is busy: a picture takes {room.picture_ms:.0f} ms of processor time, so "
+                f"{room.sessions} sessions would get {room.fps:.1f} pictures a second each, and "
+                f"{config.least_fps:g} are wanted; end a session, or serve with a lower --least-fps"
+            )
+        return None
+
+    def _forget(self, ended: Session) -> None:
+        del self._sessions[ended.id]
+        self._rendered_before += ended.metrics.rendered
+        self.telemetry.session_ended(ended.end_reason or "")
+        # aiortc's objects refer to each other in circles and hold codecs and TLS state: 0.8 MB a session
+        asyncio.get_running_loop().call_later(_COLLECT_AFTER_S, gc.collect)
+
+    def _stop_reading(self, _: str) -> None:
+        """The next session begins it anew."""
+        self._reading = None
+
+    async def _read(self) -> None:
+        """Once a second: what the running sessions cost."""
+        while True:
+            rendered = self._rendered_before + sum(session.metrics.rendered for session in self)
+            self.capacity.read(process_time(), rendered)
+            config = self.config
+            self.telemetry.set_capacity(self.capacity.sessions(config.least_fps, config.max_sessions))
+            await asyncio.sleep(_READ_PERIOD_S)
+
+
+def _cores() -> int:
+    """Those this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,86 @@
+"""What a person is asked to do while they film themselves: about 45 s, one thing after another.
+
+Enrolment keeps the last fifth of the footage to measure by and does not learn from it, so what must be learnt
+comes first and `CLOSING`, which shows a bit of everything once more, last. Missed prompts come in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from stream.render.coach import NEEDED
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One thing to do."""
+
+    title: str  # short: it stands in a list
+    text: str
+    seconds: float
+    states: tuple[str, ...] = ()  # of stream.render.coach.NEEDED: done when all of them were seen
+    read: str = ""  # words to read aloud
+
+    def __post_init__(self) -> None:
+        unknown = set(self.states) - set(NEEDED)
+        assert not unknown, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A whole recording. Prompts of `asked` that were missed are asked once more before `closing`."""
+
+    asked: tuple[Prompt, ...]
+    closing: tuple[Prompt, ...]
+
+    def told(self) -> dict[str, Any]:
+        """As the page wants it."""
+        return {"asked": _told(self.asked), "closing": _told(self.closing)}
+
+    @property
+    def seconds(self) -> float:
+        """Without anything asked twice."""
+        return sum(prompt.seconds for prompt in (*self.asked, *self.closing))
+
+
+def _told(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+    return [asdict(prompt) for prompt in prompts]
+
+
+ASKED = (
+    Prompt("Rest", "Look at the camera and rest, mouth shut.", 3, ("rest",)),
+    Prompt("Left", "Turn your head slowly to your left, and back.", 3, ("left",)),
+    Prompt("Right", "Turn your head slowly to your right, and back.", 3, ("right",)),
+    Prompt("Up", "Look up, chin too, and back.", 2.5, ("up",)),
+    Prompt("Down", "Look down, chin too, and back.", 2.5, ("down",)),
+    Prompt("Tilt", "Tilt your head to one shoulder, then to the other.", 3, ("tilt",)),
+    Prompt("Blink", "Blink three times, slowly.", 3, ("blink",)),
+    Prompt("Smile", "Smile, as at a friend.", 2.5, ("smile",)),
+    Prompt("Mmm", "Lips together: hum a long “mmm”.", 3, ("lips",)),
+    Prompt(
+        "Hands",
+        "Both hands up beside your face; turn them and move the fingers.",
+        5,
+        ("left_hand", "right_hand"),
+    ),
+    Prompt(
+        "Speak",
+        "Read this aloud, as you would talk to somebody:",
+        6,
+        ("speak",),
+        "“My favourite place is by the sea. When the weather is fair, we go there and watch the boats.”",
+    ),
+)
+CLOSING = (
+    Prompt(
+        "Talk",
+        "And freely now, with your hands: what did you do this morning? Or read:",
+        8,
+        (),
+        "“Five foxes chewed the blue vase. Why? Nobody knows. Oh, what a wonderful job they made of it!”",
+    ),
+    Prompt("Rest", "Look at the camera and rest.", 2.5),
+)
+SCRIPT = Script(ASKED, CLOSING)

@@ -1,0 +1,166 @@
+"""Places where aiortc's defaults cost latency, sharpness or offline use, and what we set instead.
+
+aiortc exposes none of them, so this module reaches into its internals; each function says what it relies on,
+and tests/stream/test_tuning.py fails when a new version moves it. Written against aiortc 1.16, aioice 0.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import aioice.ice
+from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
+from aiortc.jitterbuffer import MAX_MISORDER, JitterBuffer, JitterFrame
+from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket, RtpPacket
+from aiortc.utils import uint16_add, uint16_gt, uint32_add
+
+from stream.media.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
+from stream.picture_size import Size, announced_size, is_too_large
+
+_JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
+_RECEIVER_KIND = "_RTCRtpReceiver__kind"
+_ENCODER = "_RTCRtpSender__encoder"
+_VIDEO_CAPACITY_PACKETS = 512  # as in aiortc
+
+
+class PromptJitterBuffer(JitterBuffer):
+    """Gives a video frame out with its own last packet (RTP marker bit, RFC 7741 section 4.1).
+
+    aiortc waits for the first packet of the *next* frame: one frame of structural delay, 33 ms at 30 fps.
+    From a picture that is too large on, nothing goes to the decoder until one comes that is not.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity, is_video=True)
+        self.too_large: Size | None = None  # what the camera sends now, where that is not taken
+
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        """Whether a key frame is wanted; a whole frame, if there is one."""
+        wants_key_frame, frame = super().add(packet)
+        if frame is None:
+            return wants_key_frame, None
+        try:
+            size = announced_size(frame.data)
+        except ValueError:  # no decoder could read it either
+            return True, None
+        if size is not None:
+            self.too_large = size if is_too_large(size) else None
+        return wants_key_frame, None if self.too_large else frame
+
+    def _remove_frame(self, sequence_number: int) -> JitterFrame | None:
+        packets: list[RtpPacket] = []
+        assert self._origin is not None
+        for count in range(self.capacity):
+            packet = self._packets[(self._origin + count) % self.capacity]
+            if packet is None:
+                return None
+            if packets and packet.timestamp != packets[0].timestamp:
+                break  # the marker was missing: the next frame's packet ends this one
+            packets.append(packet)
+            if packet.marker:
+                break
+        else:
+            return None
+        self.remove(len(packets))
+        data = b"".join(getattr(packet, "_data") for packet in packets)  # noqa: B009  set by the receiver
+        return JitterFrame(data=data, timestamp=packets[0].timestamp)
+
+
+class PromptVoiceBuffer(JitterBuffer):
+    """Gives every audio packet out as it comes; stream.media.voice evens out the network's jitter, by media
+    time.
+
+    aiortc holds four packets back, 80 ms. Worse, it gives out one packet for each that comes, so that after a
+    single lost one the fifteen that it waited for (300 ms) stay in it for the rest of the call.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(capacity=1)
+        self._newest: int | None = None
+        self.late = 0  # packets that came after a newer one, and were left out
+
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        """Never asks for a key frame; None for a packet that is too late to be heard."""
+        number = packet.sequence_number
+        newest = self._newest
+        if newest is not None and not uint16_gt(number, newest):
+            behind = uint16_add(newest, -number)
+            if behind < MAX_MISORDER:  # further behind: the sender has started anew
+                self.late += 1
+                return False, None
+        self._newest = number
+        data: bytes = getattr(packet, "_data")  # noqa: B009  set by the receiver
+        return False, JitterFrame(data=data, timestamp=packet.timestamp)
+
+
+def receive_promptly(receiver: RTCRtpReceiver) -> PromptVoiceBuffer | PromptJitterBuffer:
+    """Give a receiver the buffer above of its kind, and return it.
+
+    Before the receiver has started; relies on two private names.
+    """
+    if not isinstance(getattr(receiver, _JITTER_BUFFER), JitterBuffer):
+        raise TypeError(f"this aiortc keeps no JitterBuffer in {_JITTER_BUFFER}")
+    buffer = (
+        PromptVoiceBuffer()
+        if getattr(receiver, _RECEIVER_KIND) == "audio"
+        else PromptJitterBuffer(capacity=_VIDEO_CAPACITY_PACKETS)
+    )
+    setattr(receiver, _JITTER_BUFFER, buffer)
+    return buffer
+
+
+def prefer_codec(transceiver: RTCRtpTransceiver, choice: EncoderChoice) -> None:
+    """The cheapest codec first: on a CPU VP8 costs a third of H.264. The other stays as a second choice."""
+    first = "video/h264" if choice.h264_first else "video/vp8"
+    codecs = RTCRtpSender.getCapabilities("video").codecs
+    transceiver.setCodecPreferences(sorted(codecs, key=lambda codec: codec.mimeType.lower() != first))
+
+
+def encode_cleanly(
+    transceiver: RTCRtpTransceiver, choice: EncoderChoice
+) -> RenderedVp8Encoder | RenderedH264Encoder:
+    """Give a video sender our encoder of the codec negotiated. Before it starts; two private names."""
+    if getattr(transceiver.sender, _ENCODER) is not None:
+        raise RuntimeError("the sender has its encoder already")
+    encoder: RenderedVp8Encoder | RenderedH264Encoder
+    if transceiver._codecs[0].mimeType.lower() == "video/vp8":
+        encoder = RenderedVp8Encoder()
+    else:
+        encoder = RenderedH264Encoder(choice.h264)
+    setattr(transceiver.sender, _ENCODER, encoder)
+    return encoder
+
+
+def report_steadily(transceiver: RTCRtpTransceiver, late_s: Callable[[], float]) -> None:
+    """Let sender reports tell when a frame is usually sent, not how late the last one happened to be.
+
+    Receivers place sound and picture by them (RFC 3550 section 6.4.1), so each late picture at the moment of
+    a report would move the lips for a second. The RTP time is corrected and the NTP time left, which the
+    round-trip time needs. late_s: of the last frame, in seconds. After negotiation; relies on two private
+    names.
+    """
+    sender, rate_hz = transceiver.sender, transceiver._codecs[0].clockRate
+    send: Callable[[list[AnyRtcpPacket]], Awaitable[None]] = sender._send_rtcp
+
+    async def send_steadily(packets: list[AnyRtcpPacket]) -> None:
+        for packet in packets:
+            if isinstance(packet, RtcpSrPacket):
+                info = packet.sender_info
+                info.rtp_timestamp = uint32_add(info.rtp_timestamp, round(late_s() * rate_hz))
+        await send(packets)
+
+    setattr(sender, "_send_rtcp", send_steadily)  # noqa: B010  a method of one sender
+
+
+def gather_on_loopback() -> None:
+    """Let ICE offer 127.0.0.1 too, which aioice leaves out: a call to oneself must work offline."""
+    original = aioice.ice.get_host_addresses
+    if getattr(original, "with_loopback", False):
+        return
+
+    def get_host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        addresses = original(use_ipv4=use_ipv4, use_ipv6=use_ipv6)
+        return ["127.0.0.1", *addresses] if use_ipv4 else addresses
+
+    setattr(get_host_addresses, "with_loopback", True)  # noqa: B010  a mark on a function
+    aioice.ice.get_host_addresses = get_host_addresses

@@ -1,0 +1,236 @@
+"""One answered peer connection: what comes in over it, what goes out, how its link does, and its one end.
+
+Knows nothing of pipelines, sessions or HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from time import time
+
+import aioice
+from aiortc import (
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceGatherer,
+    RTCIceTransport,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamTrack
+from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
+
+from stream import tasks
+from stream.media.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
+from stream.media.tracks import PictureTrack
+from stream.media.voice import VoiceTrack
+from stream.picture_size import Size
+from stream.webrtc import ice
+from stream.webrtc.aiortc_tuning import (
+    PromptJitterBuffer,
+    encode_cleanly,
+    prefer_codec,
+    receive_promptly,
+    report_steadily,
+)
+from stream.webrtc.datagram_filter import filter_datagrams
+from stream.webrtc.ice_servers import IceServers
+from stream.webrtc.negotiation import RequestRefused, accept_offer, make_answer, without_foreign_candidates
+
+logger = logging.getLogger(__name__)
+
+CLOSE_LIMIT_S = 10.0
+STATS_LABEL = "stats"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConfig:
+    """How to answer."""
+
+    encoder: EncoderChoice
+    dropped: Callable[[str], None]  # gets the reason for each datagram that is left out
+    loopback_only: bool = True  # send no packet off this machine
+    ice_servers: IceServers = field(default_factory=IceServers)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How a connection does, by its own and the other side's reports."""
+
+    packets_in: int = 0
+    sent_bytes: int = 0  # of encoded video
+    estimate_bps: int | None = None  # what the receiver says it can take (REMB)
+    lost: float = 0.0  # share of the last report's video packets
+    rtt_ms: float | None = None
+    encode_ms: float | None = None  # per picture, median
+
+
+class Peer:
+    """Use: accept(), answer(), close(). `on_lost` gets the reason, once, unless close() came first."""
+
+    def __init__(self, config: PeerConfig, on_lost: Callable[[str], None]) -> None:
+        self.camera: MediaStreamTrack | None = None
+        self.microphone: MediaStreamTrack | None = None
+        self.channel: RTCDataChannel | None = None  # "stats", once the other side has opened it
+        self._config = config
+        self._on_lost = on_lost
+        self._connection = RTCPeerConnection(
+            RTCConfiguration(iceServers=config.ice_servers.for_aiortc(time()))
+        )
+        self._encoder: RenderedVp8Encoder | RenderedH264Encoder | None = None
+        self._pictures: PictureTrack | None = None
+        self._camera_buffer: PromptJitterBuffer | None = None
+        self._restart: ice.Restart | None = None
+        self._answering: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._hanging_up: asyncio.Task[None] | None = None  # held, for it may outlast closing
+        self._closed = False
+        self._connection.on("connectionstatechange", self._on_state)
+        self._connection.on("datachannel", self._on_channel)
+
+    @property
+    def connected(self) -> bool:
+        """Media may flow."""
+        return self._connection.connectionState == "connected"
+
+    @property
+    def too_large(self) -> Size | None:
+        """Of the camera's pictures, where they are not taken because of it."""
+        return None if self._camera_buffer is None else self._camera_buffer.too_large
+
+    @property
+    def has_audio(self) -> bool:
+        """The offer has an audio section."""
+        return any(transceiver.kind == "audio" for transceiver in self._connection.getTransceivers())
+
+    async def accept(self, sdp: str, pictures: PictureTrack | None, takes_camera: bool) -> None:
+        """Apply a checked offer. Raises RequestRefused; on any failure the caller must close."""
+        self._pictures = pictures
+        if pictures is not None:
+            direction = "sendrecv" if takes_camera else "sendonly"
+            prefer_codec(self._connection.addTransceiver(pictures, direction), self._config.encoder)
+        if self._config.loopback_only:
+            sdp = without_foreign_candidates(sdp)
+        await accept_offer(self._connection, sdp)
+        self._guard(self._transport().iceGatherer)
+        for transceiver in self._connection.getTransceivers():
+            buffer = receive_promptly(transceiver.receiver)
+            if isinstance(buffer, PromptJitterBuffer):
+                self._camera_buffer = buffer
+            if transceiver.kind == "audio" and takes_camera:
+                self.microphone = transceiver.receiver.track
+            elif transceiver.kind == "video":
+                if takes_camera:
+                    self.camera = transceiver.receiver.track
+                if pictures is not None:
+                    self._encoder = encode_cleanly(transceiver, self._config.encoder)
+                    report_steadily(transceiver, lambda: pictures.lateness.seconds)
+
+    def add_voice(self, voice: VoiceTrack) -> None:
+        """Send this voice in the offer's audio section. Between accept() and answer()."""
+        self._connection.addTrack(voice)
+        for transceiver in self._connection.getTransceivers():
+            if transceiver.kind == "audio":
+                report_steadily(transceiver, lambda: voice.late_s)
+
+    async def answer(self) -> RTCSessionDescription:
+        """Our answer, with all our candidates; now the connection comes up. Raises RequestRefused."""
+        answering = self._connection.setLocalDescription()
+        self._answering = tasks.start(answering, "answer", expected=(Exception,))  # it is the offer's fault
+        return await make_answer(self._connection, self._answering)
+
+    @property
+    def ice_tag(self) -> str:
+        """Names our end of the ICE session; another after every restart. From answer() on."""
+        return self._ice().local_username
+
+    @property
+    def remote_ufrag(self) -> str | None:
+        """Names the other end of the ICE session."""
+        return self._ice().remote_username
+
+    async def add_candidates(self, sdpfrag: str) -> None:
+        """Take candidates that came late (trickle ICE). Raises RequestRefused."""
+        fragment = ice.read_fragment(sdpfrag, self._config.loopback_only)
+        await ice.add_candidates(self._ice(), fragment)
+
+    async def restart_ice(self, sdpfrag: str) -> str:
+        """Find a new path below the live connection; gives our fragment. Raises RequestRefused (422)."""
+        if self._restart is not None and not self._restart.task.done():
+            raise RequestRefused(422, "an ICE restart is going on; wait for its end")
+        fragment = ice.read_fragment(sdpfrag, self._config.loopback_only)
+        servers = self._config.ice_servers.for_aiortc(time())
+        self._restart = await ice.restart(self._transport(), fragment, servers, self._guard)
+        return self._restart.fragment(self._connection.localDescription.sdp)
+
+    async def link(self) -> Link:
+        """How the connection does now."""
+        link = Link()
+        for sender in self._connection.getSenders():
+            if sender.kind != "video":
+                continue
+            for report in (await sender.getStats()).values():
+                if isinstance(report, RTCRemoteInboundRtpStreamStats):
+                    rtt_s = report.roundTripTime
+                    lost = report.fractionLost / 256  # RFC 3550 section 6.4.1: fixed point, 8 bits
+                    link = replace(link, lost=lost, rtt_ms=None if rtt_s is None else round(rtt_s * 1e3, 1))
+                elif isinstance(report, RTCTransportStats):
+                    link = replace(link, packets_in=report.packetsReceived)
+        if self._encoder is None:
+            return link
+        effort, estimate_bps = self._encoder.effort, self._encoder.bitrate.estimate_bps
+        times = sorted(effort.encode_ms)
+        return replace(
+            link,
+            sent_bytes=effort.sent_bytes,
+            estimate_bps=estimate_bps,
+            encode_ms=times[len(times) // 2] if times else None,
+        )
+
+    async def close(self) -> None:
+        """Hang up and release everything, even where the caller is cancelled; raises nothing."""
+        self._closed = True
+        if self._closing is None:
+            self._closing = tasks.start(self._release(), "hang up")
+        await asyncio.wait([self._closing])
+
+    async def _release(self) -> None:
+        if self._restart is not None:
+            self._restart.task.cancel()
+            await asyncio.gather(self._restart.task, return_exceptions=True)
+        if self._pictures is not None:
+            self._pictures.stop()
+        if self._answering is not None:  # no one closes a socket that ICE opens after the connection's end
+            await asyncio.wait([self._answering], timeout=CLOSE_LIMIT_S)
+        self._hanging_up = tasks.start(self._connection.close(), "disconnect")
+        await asyncio.wait(
+            [self._hanging_up], timeout=CLOSE_LIMIT_S
+        )  # cancelled, it would leave sockets open
+        if not self._hanging_up.done():
+            logger.error("a peer connection did not close in %.0f s", CLOSE_LIMIT_S)
+
+    def _guard(self, gatherer: RTCIceGatherer) -> None:
+        filter_datagrams(gatherer, self._config.dropped)
+
+    def _transport(self) -> RTCIceTransport:
+        """All sections are bundled: they share one."""
+        return self._connection.getTransceivers()[0].receiver.transport.transport
+
+    def _ice(self) -> aioice.Connection:
+        """The newest generation."""
+        if self._restart is not None and not self._restart.task.done():
+            return self._restart.connection
+        return self._transport()._connection
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        if channel.label == STATS_LABEL:
+            self.channel = channel
+
+    def _on_state(self) -> None:
+        state = self._connection.connectionState
+        if state in ("failed", "closed") and not self._closed:
+            self._closed = True
+            tasks.guard("connection lost", None, self._on_lost, f"the connection is {state}")

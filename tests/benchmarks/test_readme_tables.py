@@ -1,0 +1,238 @@
+"""The README's tables: drawn from records, and in step with those in the repository."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.records import readme, tables, tables_quality
+from benchmarks.records.table_cells import markdown, number, ranks
+from engine.errors import SettingsError
+
+LATENCY = {"p50": 64.12, "p95": 87.57, "p99": None}
+
+
+def block(name: str, text: str = "") -> str:
+    return f"<!-- figures:{name} -->\n{text}<!-- end -->"
+
+
+def write(results: Path, name: str, record: Any) -> None:
+    (results / f"{name}.json").write_text(json.dumps(record))
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for call, fps, seconds in (("10min", 25.96, 600.02), ("chromium", 21.3, 60.1)):
+        figures = {"fps_delivered": fps, "motion_to_photon_ms": LATENCY, "duration_s": seconds, "frozen": 0}
+        write(tmp_path, f"glass_to_glass_{call}", figures)
+    return tmp_path
+
+
+def test_the_readme_says_what_the_records_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["readme", "--check"])
+    assert readme.main() == 0, capsys.readouterr().err
+
+
+def test_cells() -> None:
+    assert number(None) == "-"
+    assert number(2350.4) == "2,350"
+    assert number(0.126, 2) == "0.13"
+    assert ranks(LATENCY) == "64 / 88 / -"
+    assert markdown(("a", "b"), [("1", "2")]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+
+
+def test_a_table_is_drawn_between_its_marks_and_nothing_else_changes(results: Path) -> None:
+    old = f"before\n\n{block('live', 'an old table')}\n\nafter 26.0"
+    new, complaints = readme.rewrite(old, results)
+    assert complaints == []
+    assert new.startswith("before\n\n<!-- figures:live -->\n| viewer |")
+    assert new.endswith("<!-- end -->\n\nafter 26.0")
+    assert "| headless aiortc peer, 10 min | 26.0 | 64 / 88 / - | 0 |" in new
+    assert "old table" not in new
+    assert readme.out_of_step(old, new) == ["live"]
+    assert readme.rewrite(new, results) == (new, [])
+
+
+def test_a_missing_record_leaves_out_its_table_only(results: Path) -> None:
+    new, complaints = readme.rewrite(f"{block('follow', 'old')}\n{block('live')}", results)
+    assert len(complaints) == 1
+    assert "figures:follow: no follow.json" in complaints[0]
+    assert block("follow") in new
+    assert "headless Chromium" in new
+
+
+def test_a_record_without_the_figure_is_named(results: Path) -> None:
+    write(results, "glass_to_glass_10min", {"duration_s": 3.0})
+    _, complaints = readme.rewrite(block("live"), results)
+    assert "figures:live" in complaints[0]
+    assert "fps_delivered" in complaints[0]
+
+
+@pytest.mark.parametrize(("record", "complaint"), [("[1]", "holds a JSON list"), ("{", "no readable JSON")])
+def test_a_record_that_is_none(results: Path, record: str, complaint: str) -> None:
+    (results / "glass_to_glass_10min.json").write_text(record)
+    _, complaints = readme.rewrite(block("live"), results)
+    assert complaint in complaints[0]
+
+
+def test_marks_without_an_end_are_refused(results: Path) -> None:
+    with pytest.raises(SettingsError, match="figures:live has no <!-- end -->"):
+        readme.rewrite(f"<!-- figures:live -->\n| a |\n\n{block('follow')}", results)
+    with pytest.raises(SettingsError, match="1 marks"):
+        readme.rewrite("<!-- figures:live -->\n| a |\n", results)
+
+
+def test_an_unknown_table_is_named(results: Path) -> None:
+    _, complaints = readme.rewrite(block("speed"), results)
+    assert "figures:speed is unknown; wanted one of" in complaints[0]
+
+
+def test_check_writes_nothing_and_fails_when_out_of_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], results: Path
+) -> None:
+    page = results / "README.md"
+    page.write_text(block("live", "old\n"))
+    monkeypatch.setattr(readme, "README", page)
+    monkeypatch.setattr(readme, "RESULTS", results)
+    monkeypatch.setattr(sys, "argv", ["readme", "--check"])
+    assert readme.main() == 1
+    assert "figures:live is not what its records say" in capsys.readouterr().err
+    assert page.read_text() == block("live", "old\n")
+    monkeypatch.setattr(sys, "argv", ["readme"])
+    assert readme.main() == 0
+    assert "headless Chromium" in page.read_text()
+    (results / "glass_to_glass_chromium.json").unlink()
+    assert readme.main() == 1
+    assert page.read_text() == block("live")
+
+
+def test_held_out_of_several_avatars() -> None:
+    regions = {"frame": 27.81, "mouth": 30.0, "hands": None}
+    avatar = {
+        "label": "one",
+        "held_out": {
+            "psnr_db": regions,
+            "motion": {"lip_aperture": {"correlation": 0.943, "gain": 1.08}},
+            "wrist_px": 5.28,
+            "fingertip_px": None,
+            "sharpness": {"frame": 0.58},
+        },
+        "baselines": {"warp_only": {**regions, "frame": 25.6}, "nearest_frame": {**regions, "frame": 20.0}},
+    }
+    text = tables_quality.held_out({"avatars": [avatar, avatar | {"label": "two"}]})
+    assert text.splitlines()[2] == (
+        "| one | 27.8 / 25.6 / 20.0 | 30.0 / 30.0 / 30.0 | - / - / - | 0.94 / 1.08 | 5.3, - | 0.58 |"
+    )
+    assert text.splitlines()[3].startswith("| two")
+
+
+def test_motion_of_each_driver() -> None:
+    motion = {part: {"correlation": 0.915, "gain": 1.292} for part in tables_quality.MOTIONS} | {
+        "wrists": None
+    }
+    driver = {"label": "selfie", "motion": motion, "visible": {"wrists": 0.256}}
+    text = tables_quality.follow({"drivers": [driver]})
+    assert line(text, 0) == "| selfie |" + " 0.92 / 1.29 |" * 5 + " - | 0.92 / 1.29 | 26 % |"
+
+
+def test_drift_beside_its_bounds() -> None:
+    figures: dict[str, object] = {
+        name: {"apart": -0.0312, "slope_per_min": 0.002} for name in tables_quality.DRIFTS
+    }
+    figures["flicker"] = {"apart": 0.2, "slope_per_min": None}
+    record = {
+        "drift": figures,
+        "bounds": {name: [0.05, 0.005] for name in tables_quality.DRIFTS},
+        "config": {"minutes": 10.0},
+    }
+    text = tables_quality.drift(record)
+    assert text.startswith("| over 10 minutes |")
+    assert line(text, 0) == "| colour of the cheeks, CIEDE2000 | -0.031 (bound 0.05) | 0.002 (bound 0.005) |"
+    assert (
+        line(text, 3) == "| change from picture to picture, share | +0.200 (bound 0.05) | - (bound 0.005) |"
+    )
+
+
+def line(text: str, row: int) -> str:
+    return text.splitlines()[2 + row]
+
+
+def test_stages_end_with_their_total() -> None:
+    ms = {"p50": 1.17, "p95": 1.58, "p99": None}
+    text = tables.stages(
+        {"stage_ms": {"to_rgb": ms}, "total_ms": ms, "cpu_process_ms": {"to_rgb": ms, "total": {"p50": 52.9}}}
+    )
+    assert line(text, 0) == "| to rgb | 1.2 | 1.6 | - | 1.2 |"
+    assert line(text, 1) == "| total | 1.2 | 1.6 | - | 52.9 |"
+
+
+def test_floor() -> None:
+    ranks_ms = {"p50": 20.0, "p95": 21.0, "p99": 22.0}
+    call = {"motion_to_photon_ms": LATENCY, "floor": {"motion_to_photon_ms": ranks_ms}, "ours_ms": LATENCY}
+    text = tables.floor(call, call)
+    assert line(text, 1) == "| headless Chromium | 64 / 88 / - | 20 / 21 / 22 | 64 / 88 / - |"
+
+
+def test_load_and_its_promise() -> None:
+    step: dict[str, object] = {"sessions": 1, "fps_least": 24.96, "p50_worst_ms": 64.2, "p95_worst_ms": 90.0}
+    step |= {"server_cores": 1.4, "server_mb": None, "holds": True}
+    text = tables.load({"config": {"promise": {"fps": 25.0, "p95_ms": 150.0}}, "steps": [step]})
+    assert "25 fps within 150 ms for all" in text
+    assert line(text, 0) == "| 1 | 25.0 | 64 / 90 | 1.40 | - | yes |"
+
+
+def test_soak_beside_its_bounds() -> None:
+    record = {
+        "config": {"minutes": 30.0},
+        "call": {"latency_ms_per_min": 0.0401, "queue_age_ms_per_min": -0.01, "call_mb_per_min": 0.2},
+        "calls": {
+            "sessions": 200,
+            "mb_per_session": 0.01,
+            "threads": 0,
+            "files": 0,
+            "sockets": 1,
+            "tasks": 0,
+        },
+    }
+    bounds = {"latency_ms_per_min": 0.5, "queue_age_ms_per_min": 0.2, "call_mb_per_min": 0.5}
+    bounds |= {"mb_per_session": 0.1, "threads": 0, "files": 0, "sockets": 2, "tasks": 0}
+    text = tables.soak(record | {"bounds": bounds})
+    assert line(text, 0) == "| latency over one call of 30 minutes, ms per minute | +0.0401 | 0.5 |"
+    assert line(text, 6) == "| sockets after 200 calls | +1 | 2 |"
+    assert line(text, 7) == "| server's tasks after 200 calls | +0 | 0 |"
+
+
+def test_baselines() -> None:
+    ms = {"p50": 1336.25, "p95": 1489.0}
+    faster = {"value": 152.3, "low": 140.7, "high": 166.4}
+    record = {
+        "picture_ms": dict.fromkeys(tables.BASELINE_ROWS, ms),
+        "times_faster": {name: faster for name in tables.BASELINE_ROWS if name != "sd_turbo"},
+        "live": {
+            name: {"fps_delivered": 0.7, "motion_to_photon_ms": ms} for name in ("echo", "avatar", "sd_turbo")
+        },
+    }
+    assert line(tables.baselines(record), 0).endswith("| 1,336.2 / 1,489.0 | - |")
+    assert line(tables.baselines(record), 1).endswith("| 1,336.2 / 1,489.0 | 152 (141 to 166) |")
+    assert line(tables.baselines_live(record), 2).endswith("| 0.7 | 1,336 / 1,489 |")
+
+
+def test_networks() -> None:
+    path = {"ms": {"p50": 8.45, "p95": 16.64}, "times_float32": 2.994, "psnr_db": None}
+    text = tables.networks({"config": {"threads": 1}, "paths": {"onnxruntime denoiser-int8": path}})
+    assert text.startswith("| network, one thread |")
+    assert line(text, 0) == "| onnxruntime denoiser-int8 | 8.4 / 16.6 | 2.99 | - |"
+
+
+def test_voice_and_picture() -> None:
+    ranks_ms = {"p50": -3.0, "p95": 12.25, "p99": 20.0}
+    record = {"offset_ms": {"by_reports": ranks_ms, "by_arrival": ranks_ms}, "drift_ms_per_min": 0.019}
+    text = tables.av_sync(record)
+    assert line(text, 0) == "| as a browser plays them | -3.0 / 12.2 / 20.0 |"
+    assert line(text, 2) == "| drift, ms per minute | +0.02 |"

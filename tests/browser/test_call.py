@@ -1,0 +1,309 @@
+"""The live page in a real browser, against the real server: the avatar does as the presenter does.
+
+With the bundled avatar where it is in the checkout, else with the camera's own picture echoed back; the page,
+WebRTC, codecs and the whole server are the same. Needs an installed Chromium.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from playwright.async_api import Page, Route
+
+from benchmarks.live.browser_peer import write_camera_file
+from benchmarks.live.browser_stage import (
+    BUNDLED,
+    CHROMIUM,
+    ECHO,
+    LIMIT_S,
+    SERVE,
+    TWIN,
+    browser_with,
+    call_with,
+    camera_flags,
+    page_with,
+    server,
+    until_text,
+    write_twin,
+)
+from benchmarks.live.driver_pictures import DriverPictures
+from engine.person.geometry import rotation_to_euler_deg
+from engine.person.motion import canonical_reference, in_head_axes, lip_gap
+from engine.tracking.mediapipe_parts import FacePart
+
+DRIVER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
+WATCH_S = 14.0
+MAX_LAG_S = 2.0  # 0.15 on an idle machine
+Signal = NDArray[np.float64]
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+renders = pytest.mark.skipif(
+    not BUNDLED.exists(), reason="the echo that stands in for the bundled avatar renders nothing"
+)
+
+WATCH = """async (seconds) => {
+  const canvas = document.createElement("canvas");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const shot = (id) => {
+    const video = document.getElementById(id);
+    if (!video.videoWidth) return null;
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    context.drawImage(video, 0, 0);
+    return canvas.toDataURL("image/jpeg", 0.9);
+  };
+  const pairs = [];
+  const start = performance.now();
+  for (let now = start; now - start < 1000 * seconds; now = performance.now()) {
+    const [presenter, avatar] = [shot("presenter"), shot("avatar")];
+    if (presenter && avatar) pairs.push([now - start, presenter, avatar]);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+  }
+  return pairs;
+}"""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What a face did; all arrays of one length, NaN where no face was found."""
+
+    yaw_deg: Signal
+    mouth: Signal  # gap of the lips, in head units
+
+
+# The loudest sample of the avatar's voice within so many seconds.
+LISTEN = """async (seconds) => {
+  const context = new AudioContext();
+  const analyser = context.createAnalyser();
+  context.createMediaStreamSource(document.getElementById("avatar").srcObject).connect(analyser);
+  const samples = new Float32Array(analyser.fftSize);
+  let peak = 0;
+  const start = performance.now();
+  while (performance.now() - start < 1000 * seconds) {
+    analyser.getFloatTimeDomainData(samples);
+    peak = Math.max(peak, ...samples.map(Math.abs));
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  await context.close();
+  return peak;
+}"""
+
+# The colour of the avatar's top right corner, [red, green, blue].
+CORNER = """() => {
+  const video = document.getElementById("avatar");
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  const context = canvas.getContext("2d");
+  context.drawImage(video, 0, 0);
+  return [...context.getImageData(canvas.width - 6, 5, 1, 1).data].slice(0, 3);
+}"""
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    command: tuple[str, ...] = ECHO
+    if BUNDLED.exists():
+        twin = tmp_path_factory.mktemp("avatars") / "twin.avatar"
+        write_twin(twin)
+        command = (*SERVE, "--avatar", "bundled", "--avatar", str(twin))
+    with server(*command) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("camera") / "presenter.y4m"
+    write_camera_file(path, DriverPictures(DRIVER, 640, 480), 640, 480, fps=20, numbered=False)
+    return path
+
+
+def motion_in(pictures: list[str]) -> Motion:
+    part = FacePart()
+    yaw_deg, mouth = np.full(len(pictures), np.nan), np.full(len(pictures), np.nan)
+    for index, picture in enumerate(pictures):
+        data = np.frombuffer(base64.b64decode(picture.partition(",")[2]), np.uint8)
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        faces = part.find(np.ascontiguousarray(bgr[..., ::-1], np.uint8))
+        if faces:
+            face, rotation, _, _ = in_head_axes(faces[0], canonical_reference())
+            yaw_deg[index] = rotation_to_euler_deg(rotation)[0]
+            mouth[index] = lip_gap(face)
+    part.close()
+    return Motion(yaw_deg, mouth)
+
+
+def best_correlation(times_s: Signal, driver: Signal, avatar: Signal) -> tuple[float, float]:
+    """The highest correlation over lags of the avatar of 0..2 s, and that lag in s."""
+    known = np.isfinite(driver)
+    results = []
+    for lag_s in np.arange(0.0, MAX_LAG_S, 0.02):
+        delayed = np.interp(times_s - lag_s, times_s[known], driver[known])
+        both = np.isfinite(avatar) & (times_s > MAX_LAG_S)
+        results.append((float(np.corrcoef(delayed[both], avatar[both])[0, 1]), float(lag_s)))
+    return max(results)
+
+
+async def until_corner(page: Page, rgb: tuple[int, int, int]) -> None:
+    """Wait until the picture's corner has about this colour, as far as a codec keeps it."""
+    for _ in range(int(LIMIT_S / 0.2)):
+        found = await page.evaluate(CORNER)
+        if np.abs(np.subtract(found, rgb)).max() < 40:
+            return
+        await page.wait_for_timeout(200)
+    pytest.fail(f"the corner is {found}, not {rgb}")
+
+
+async def test_the_avatar_follows_the_presenter(url: str, camera_file: Path) -> None:
+    """Yaw and mouth of the returned picture follow the camera's; a shuffled picture does not (control)."""
+    async with call_with(url, camera_file) as page:
+        pairs: list[Any] = await page.evaluate(WATCH, WATCH_S)
+        assert float(await page.locator("#fps-out").text_content() or "") > 0
+        assert await page.locator(".badge").inner_text() == "AI-generated"
+    times_s = np.array([pair[0] for pair in pairs], float) / 1e3
+    driver, avatar = motion_in([pair[1] for pair in pairs]), motion_in([pair[2] for pair in pairs])
+    order = np.random.default_rng(0).permutation(len(pairs))
+    assert np.isfinite(driver.yaw_deg).mean() > 0.95
+    assert np.isfinite(avatar.yaw_deg).mean() > 0.9
+    for name in ("yaw_deg", "mouth"):
+        there, back = getattr(driver, name), getattr(avatar, name)
+        correlation, lag_s = best_correlation(times_s, there, back)
+        shuffled, _ = best_correlation(times_s, there, back[order])
+        print(f"{name}: correlation {correlation:.2f} at {lag_s:.2f} s, shuffled {shuffled:.2f}")
+        assert correlation > 0.6, name
+        assert shuffled < 0.45, name
+
+
+async def test_the_voice_comes_back_unless_it_is_muted(url: str, camera_file: Path) -> None:
+    async with call_with(url, camera_file) as page:
+        assert await page.evaluate(LISTEN, 4) > 0.02  # the browser's own microphone beeps every second
+        await page.click("#mute")
+        await page.wait_for_timeout(1500)  # what was said before is still on its way
+        assert await page.evaluate(LISTEN, 2.5) < 0.005
+        await page.click("#start")
+        await page.click("#start")  # what is muted stays muted
+        await until_text(page, "#pill-text", "Live")
+        assert await page.evaluate(LISTEN, 2.5) < 0.005
+
+
+@renders
+async def test_calibration_counts_down_and_says_whether_it_worked(url: str, camera_file: Path) -> None:
+    async with call_with(url, camera_file) as page:
+        await page.click("#calibrate")
+        for number in ("3", "2", "1"):
+            await until_text(page, "#count-number", number)
+        await until_text(page, "#count-text", "Hold still")
+        await until_text(page, "#hint", "Calibrated")
+        assert not await page.locator("#count").is_visible()
+
+
+@renders
+async def test_avatar_and_background_change_during_a_call(url: str, camera_file: Path) -> None:
+    async with call_with(url, camera_file) as page:
+        names = page.locator(".choice .name")
+        assert await names.all_inner_texts() == ["Theo", TWIN]
+        assert await page.locator(".choice img").nth(1).evaluate("image => image.naturalWidth") > 0
+        await page.get_by_label(TWIN).check()
+        await until_text(page, "#hint", f"The avatar is now {TWIN}")
+        await page.get_by_label("Colour", exact=True).check()
+        await until_corner(page, (0x00, 0xB1, 0x40))
+        picture = np.full((300, 400, 3), (200, 30, 20), np.uint8)  # BGR
+        data = cv2.imencode(".png", picture)[1].tobytes()
+        await page.get_by_label("Picture", exact=True).check()
+        await page.set_input_files("#picture", {"name": "blue.png", "mimeType": "image/png", "buffer": data})
+        await until_corner(page, (20, 30, 200))
+
+
+@renders
+async def test_an_avatar_chosen_while_the_call_is_made_is_shown(url: str, camera_file: Path) -> None:
+    chosen = asyncio.Event()
+
+    async def wait_for_choice(route: Route) -> None:
+        await chosen.wait()
+        await route.continue_()
+
+    async with page_with(*camera_flags(camera_file)) as page:
+        await page.route("**/api/sessions", wait_for_choice)
+        await page.goto(url)
+        await page.get_by_label("Theo").check()
+        async with page.expect_request("**/api/sessions"):
+            await page.click("#start")
+        await page.get_by_label(TWIN).check()
+        chosen.set()
+        await until_text(page, "#pill-text", "Live")
+        await page.locator("#copy-link:enabled").wait_for(state="attached")  # the call is made
+        assert await page.get_by_label(TWIN).is_checked()
+        for _ in range(int(LIMIT_S)):  # files are named by what the server says it shows, twice a second
+            async with page.expect_download() as saved:
+                await page.click("#snapshot")
+            if TWIN in (await saved.value).suggested_filename:
+                break
+            await page.wait_for_timeout(1000)
+        else:
+            pytest.fail(f"the server does not show {TWIN}")
+        await page.click("#start")
+        await until_text(page, "#pill-text", "Ready")
+
+
+async def test_snapshot_and_recording_are_saved(url: str, camera_file: Path, tmp_path: Path) -> None:
+    """Both say in their names that they are generated; the recording has pictures and a voice."""
+    async with call_with(url, camera_file) as page:
+        async with page.expect_download() as saved:
+            await page.click("#snapshot")
+        snapshot = await saved.value
+        assert "AI-generated" in snapshot.suggested_filename
+        await snapshot.save_as(tmp_path / "snapshot.png")
+        await page.click("#record")
+        await until_text(page, "#record-text", "Stop recording")
+        await page.wait_for_timeout(4000)  # of recording
+        async with page.expect_download() as saved:
+            await page.click("#record")
+        recording = await saved.value
+        assert "AI-generated" in recording.suggested_filename
+        await recording.save_as(tmp_path / recording.suggested_filename)
+    picture = cv2.imread(str(tmp_path / "snapshot.png"))
+    assert picture.shape == (256, 256, 3)
+    assert picture.std() > 10
+    with av.open(str(tmp_path / recording.suggested_filename)) as container:
+        frames = list(container.decode(video=0, audio=0))
+    assert sum(isinstance(frame, av.VideoFrame) for frame in frames) > 10
+    voice = [frame.to_ndarray() for frame in frames if isinstance(frame, av.AudioFrame)]
+    assert max(float(np.abs(frame).max()) for frame in voice) > 0.02
+
+
+async def test_a_view_plays_wherever_its_presenter_goes(url: str, camera_file: Path) -> None:
+    """Another page plays the avatar, waits while nobody presents, and plays on when somebody does."""
+    async with browser_with(*camera_flags(camera_file)) as context:
+        page = await context.new_page()
+        await page.goto(url)
+        await page.get_by_text("Show it elsewhere").click()
+        await page.fill("#view-name", "Studio")
+        await page.click("#start")
+        await until_text(page, "#pill-text", "Live")
+        address = await page.input_value("#view-link")
+        assert address == f"{url}/view/studio"
+        view = await context.new_page()
+        await view.goto(address)
+        await until_title(view, "studio: live")
+        assert np.mean(await view.evaluate(CORNER)) > 20
+        assert await view.locator("button").count() == 0
+        await page.click("#start")
+        await until_title(view, "studio: there is nothing to watch here")
+        await page.click("#start")
+        await until_title(view, "studio: live")
+
+
+async def until_title(page: Page, start: str) -> None:
+    for _ in range(int(LIMIT_S / 0.2)):
+        if (await page.title()).startswith(start):
+            return
+        await page.wait_for_timeout(200)
+    pytest.fail(f"the title is {await page.title()!r}, not {start!r}")

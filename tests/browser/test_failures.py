@@ -1,0 +1,244 @@
+"""What the page says and does where something is missing: camera, microphone, face, room, token, server.
+
+In a real browser, mostly against a server that echoes the camera. Needs an installed Chromium.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+from playwright.async_api import Page
+
+from benchmarks.live.browser_peer import CAMERA_FLAGS
+from benchmarks.live.browser_stage import (
+    BUNDLED,
+    CHROMIUM,
+    ECHO,
+    SERVE,
+    page_with,
+    server,
+    until_text,
+)
+from engine.avatar.bundled import bundled_names
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+needs_avatar = pytest.mark.skipif(not BUNDLED.exists(), reason="the bundled avatar is not in the checkout")
+TOKEN = "a-token-of-a-test"
+
+# Every device that the filter matches fails so.
+BROKEN_DEVICE = """(() => {
+  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    if (wanted[%r]) throw new DOMException("as the test wants it", %r);
+    return open(wanted);
+  };
+})()"""
+
+# Lets a test cut the connections that the page made.
+CUTTER = """{
+  const made = [];
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(...given) { super(...given); made.push(this); }
+  };
+  window.cut = () => made.forEach((connection) => connection.close());
+}"""
+
+# No connection that the page makes is ever connected.
+NO_PATH = """window.RTCPeerConnection = class extends RTCPeerConnection {
+  get connectionState() { return "failed"; }
+  async setRemoteDescription(description) {
+    await super.setRemoteDescription(description);
+    this.dispatchEvent(new Event("connectionstatechange"));
+  }
+}"""
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with server(*ECHO) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def guarded_url() -> Iterator[str]:
+    with server(*SERVE, "--runner", "null", AVATARCAST_TOKEN=TOKEN) as address:
+        yield address
+
+
+async def start(page: Page, url: str) -> None:
+    await page.goto(url)
+    await page.click("#start")
+
+
+async def test_a_refused_camera_is_told_in_words(url: str) -> None:
+    async with page_with("--use-fake-device-for-media-stream") as page:  # nobody grants it
+        await start(page, url)
+        await until_text(page, "#notice", "The camera was refused. Allow it for this page")
+        assert await page.inner_text("#start") == "Start"
+
+
+async def test_a_missing_camera_is_told_in_words(url: str) -> None:
+    async with page_with("--use-fake-ui-for-media-stream") as page:  # granted, but there is none
+        await start(page, url)
+        await until_text(page, "#notice", "No camera was found.")
+
+
+async def test_a_camera_in_use_is_told_in_words(url: str) -> None:
+    async with page_with(*CAMERA_FLAGS) as page:
+        await page.add_init_script(BROKEN_DEVICE % ("video", "NotReadableError"))
+        await start(page, url)
+        await until_text(page, "#notice", "The camera is in use by another program.")
+
+
+async def test_it_goes_on_without_a_microphone(url: str) -> None:
+    async with page_with(*CAMERA_FLAGS) as page:
+        await page.add_init_script(BROKEN_DEVICE % ("audio", "NotFoundError"))
+        await start(page, url)
+        await until_text(page, "#hint", "No microphone was found, so it goes on without your voice.")
+        await until_text(page, "#pill-text", "Live")
+
+
+async def test_a_browser_without_webrtc_is_told_so(url: str) -> None:
+    async with page_with(*CAMERA_FLAGS) as page:
+        await page.add_init_script("delete window.RTCPeerConnection")
+        await start(page, url)
+        await until_text(page, "#notice", "This browser has no WebRTC.")
+
+
+@needs_avatar
+async def test_no_face_is_told_in_words(guarded_url: str) -> None:
+    async with page_with(*CAMERA_FLAGS) as page:  # the browser's own test picture
+        await start(page, f"{guarded_url}/#token={TOKEN}")
+        await until_text(page, "#notice", "No face is seen.")
+
+
+async def test_a_full_server_is_asked_again(url: str) -> None:
+    async with page_with(*CAMERA_FLAGS) as page:
+        refusal = {"error": "all 2 sessions are in use: end one"}
+        await page.route(
+            "**/api/sessions",
+            lambda route: asyncio.ensure_future(route.fulfill(status=503, json=refusal)),
+            times=2,
+        )
+        await start(page, url)
+        await until_text(page, "#notice", "The server has no room: all 2 sessions are in use")
+        await until_text(page, "#pill-text", "Live")
+
+
+async def test_a_network_without_a_way_is_told_with_its_cure(url: str) -> None:
+    async with page_with(*CAMERA_FLAGS) as page:
+        await page.add_init_script(NO_PATH)
+        await start(page, url)
+        await until_text(page, "#notice", "start it with a TURN server (--ice-server turn:HOST)")
+
+
+async def test_a_lost_connection_is_resumed(url: str) -> None:
+    """The session is the same one afterwards: its view has the same address."""
+    async with page_with(*CAMERA_FLAGS) as page:
+        await page.add_init_script(CUTTER)
+        await start(page, url)
+        await until_text(page, "#pill-text", "Live")
+        view = await page.input_value("#view-link")
+        await page.evaluate("window.cut()")
+        await until_text(page, "#notice", "The connection was lost. Connecting again.")
+        await until_text(page, "#pill-text", "Live")
+        assert await page.input_value("#view-link") == view
+
+
+async def test_a_server_that_comes_back_is_found_again() -> None:
+    async with page_with(*CAMERA_FLAGS) as page:
+        with server(*ECHO) as address:
+            await start(page, address)
+            await until_text(page, "#pill-text", "Live")
+            view = await page.input_value("#view-link")
+        await until_text(page, "#notice", "The server does not answer.")
+        with server(*ECHO, "--port", address.rpartition(":")[2]):
+            await until_text(page, "#pill-text", "Live")
+            assert await page.input_value("#view-link") != view
+            await page.click("#start")
+
+
+@needs_avatar
+async def test_a_token_is_asked_for_until_it_is_right(guarded_url: str) -> None:
+    async with page_with(*CAMERA_FLAGS) as page:
+        await page.goto(guarded_url)
+        await until_text(page, "#token-text", "Whoever started the server knows it.")
+        for text in ("a-token-that-is-wrong", TOKEN):
+            await page.fill("#token", text)
+            await page.keyboard.press("Enter")
+            if text != TOKEN:
+                await until_text(page, "#token-text", "The token was not accepted")
+        await until_text(page, ".choice .name", "Theo")
+        assert not await page.locator("#token-box").is_visible()
+        await page.reload()  # it is remembered for as long as the tab is open
+        await until_text(page, ".choice .name", "Theo")
+
+
+@needs_avatar
+async def test_a_token_in_the_address_leaves_it(guarded_url: str) -> None:
+    async with page_with(*CAMERA_FLAGS) as page:
+        await page.goto(f"{guarded_url}/#token={TOKEN}")
+        await until_text(page, ".choice .name", "Theo")
+        assert page.url == f"{guarded_url}/"
+        presenters = [name.capitalize() for name in bundled_names()]
+        names = await page.locator(".choice .name").all_inner_texts()
+        assert names[: len(presenters)] == presenters  # without --avatar all of them, then the studio's
+
+
+async def test_everything_can_be_done_by_keyboard(url: str) -> None:
+    async with page_with(*CAMERA_FLAGS) as page:
+        await page.goto(url)
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.id") == "start"
+        outline = await page.locator("#start").evaluate("element => getComputedStyle(element).outlineStyle")
+        assert outline == "solid"
+        await page.keyboard.press("Enter")
+        await until_text(page, "#pill-text", "Live")
+        reached = set()
+        for _ in range(25):
+            await page.keyboard.press("Tab")
+            reached.add(await page.evaluate("document.activeElement.id || document.activeElement.name"))
+        controls = {"calibrate", "mute", "listen", "mirror", "self-view", "snapshot", "record", "full"}
+        assert controls | {"background", "avatar", "camera", "microphone"} <= reached
+        await page.focus("#full")
+        await page.keyboard.press("Enter")
+        assert await page.evaluate("document.activeElement.id") == "leave-full"
+        await page.keyboard.press("Escape")
+        assert await page.evaluate("document.activeElement.id") == "full"
+
+
+async def test_the_chosen_camera_is_used_and_remembered(url: str) -> None:
+    cameras = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=device-count=3")
+    label = "() => document.getElementById('presenter').srcObject.getVideoTracks()[0].label"
+    async with page_with(*cameras) as page:
+        await start(page, url)
+        await until_text(page, "#pill-text", "Live")
+        await page.select_option("#camera", label="fake_device_2")
+        await until_text(page, "#hint", "fake_device_2 is used now.")
+        assert await page.evaluate(label) == "fake_device_2"
+        await start(page, url)
+        await until_text(page, "#pill-text", "Live")
+        assert await page.evaluate(label) == "fake_device_2"
+
+
+async def test_latency_is_saved_with_how_each_stage_is_known(url: str) -> None:
+    async with page_with(*CAMERA_FLAGS) as page:
+        await start(page, url)
+        await until_text(page, "#pill-text", "Live")
+        await page.locator("summary").first.click()
+        await until_text(page, "#latency-more", "first picture")
+        async with page.expect_download() as saved:
+            await page.click("#save-latency")
+        record = json.loads((await (await saved.value).path()).read_text())
+    known = {stage["stage"]: stage["known"] for stage in record["stages"]}
+    assert known == {
+        **dict.fromkeys(("capture", "wait", "track", "render", "encode", "display"), "measured"),
+        **dict.fromkeys(("uplink", "downlink", "total"), "estimated"),
+    }
+    sample = record["samples"][-1]
+    assert set(sample["ms"]) == set(known)
+    assert sample["ms"]["display"] > 0
+    assert record["first_picture_ms"] > 0

@@ -1,0 +1,121 @@
+"""Make my avatar in a real browser: consent, guided recording, a real enrolment of 128 px, and it is driven.
+
+tests/support/studio_server.py has shorter prompts than `avatarcast serve`; page, recording and training are
+the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page
+
+from benchmarks.live.browser_peer import write_camera_file
+from benchmarks.live.browser_stage import BUNDLED, CHROMIUM, camera_flags, page_with, server, until_text
+from benchmarks.live.driver_pictures import DriverPictures
+from engine.avatar.avatar import load_avatar
+from engine.media.video import probe
+
+DRIVER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
+SERVER = Path(__file__).parents[1] / "support" / "studio_server.py"
+NAME = "ada-lovelace"
+ENROL_LIMIT_S = 300.0  # 60 on an idle machine
+WATCH_PROMPTS = """() => {
+    const text = document.getElementById("prompt-text");
+    window.promptsShown = [];
+    new MutationObserver(() => window.promptsShown.push(text.textContent))
+        .observe(text, {childList: true, characterData: true, subtree: true});
+}"""
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+    pytest.mark.skipif(not BUNDLED.exists(), reason="coaching needs an avatar whose pipeline tracks"),
+]
+
+
+@pytest.fixture(scope="module")
+def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("camera") / "presenter.y4m"
+    write_camera_file(path, DriverPictures(DRIVER, 640, 480), 640, 480, fps=20, numbered=False)
+    return path
+
+
+async def record(page: Page) -> None:
+    """From the open dialog to the end of the recording."""
+    await page.fill("#consent-who", "Ada Lovelace")
+    await page.click("#to-camera")
+    assert await page.locator("#consent-form").is_visible()  # the browser asks for the tick first
+    assert not await page.evaluate("document.getElementById('consent-form').checkValidity()")
+    await page.check("#consent-agreed")
+    await page.click("#to-camera")
+    await page.evaluate(WATCH_PROMPTS)  # each stands for a second or so: polling could miss one
+    await page.click("#guide-start", timeout=60_000)  # enabled once the server sees the camera
+    await page.locator("#taken-train").wait_for(timeout=120_000)
+    assert "Once more: Look down." in await page.evaluate("window.promptsShown")
+
+
+async def test_from_the_camera_to_an_avatar_that_is_driven(camera_file: Path, tmp_path: Path) -> None:
+    studio = tmp_path / "studio"
+    with server(str(SERVER), "--studio", str(studio)) as url:
+        async with page_with(*camera_flags(camera_file)) as page:
+            await page.goto(url)
+            await page.click("#make-avatar")
+            await record(page)
+            seen = await page.locator("#guide-list [data-done]").all_text_contents()
+            assert seen  # a busy machine sees too few frames for all that she does
+            assert "Down" not in seen  # not long enough
+            missed = await page.locator("#taken-missed").inner_text()
+            assert missed.startswith("Not clearly seen: ")
+            assert "down" in missed
+            recording = studio / "recordings" / f"{NAME}.webm"
+            assert str(recording) in await page.locator("#taken-where").inner_text()
+            film = probe(recording)
+            assert (film.width, film.height) == (640, 480)
+            assert film.duration_s > 10
+            assert film.fps > 5
+            await page.click("#taken-train")
+            await until_text(page, "#make-avatar", "Making your avatar")
+            await page.reload()  # the training goes on, and the page finds it again
+            await until_text(page, "#make-avatar", "Making your avatar")
+            await page.click("#make-avatar")
+            await page.locator("#job-cancel").wait_for()
+            await page.locator("#job-cancel").wait_for(state="hidden", timeout=ENROL_LIMIT_S * 1e3)
+            assert await page.locator("#done-drive").is_visible(), await page.inner_text("#studio-notice")
+            assert "30 s give a better avatar" in await page.locator("#done-warnings").inner_text()
+            await page.click("#done-drive")
+            await until_text(page, "#pill-text", "Live")
+            assert await page.locator(".choice:has(:checked) .name").inner_text() == NAME
+            width = "document.getElementById('avatar').videoWidth"
+            assert await page.evaluate(width) == 128
+            await page.click("#start")
+            await page.click("#make-avatar")
+            await page.get_by_role("button", name=f"Delete: {NAME}").click()
+            await until_text(page, "#studio-notice", "is deleted")
+            assert not list((studio / "recordings").iterdir())
+    consent = load_avatar(studio / f"{NAME}.avatar").consent
+    assert consent["who"] == "Ada Lovelace"
+    assert consent["person"] == "real"
+    assert consent["statement"].startswith("Ada Lovelace, to be filmed for an avatar with my face")
+
+
+async def test_a_recording_that_is_stopped_is_deleted(camera_file: Path, tmp_path: Path) -> None:
+    studio = tmp_path / "studio"
+    with server(str(SERVER), "--studio", str(studio)) as url:
+        async with page_with(*camera_flags(camera_file)) as page:
+            await page.goto(url)
+            await page.click("#make-avatar")
+            await page.fill("#consent-who", "Ada")
+            await page.check("#consent-agreed")
+            await page.click("#to-camera")
+            await page.click("#guide-start", timeout=60_000)
+            await page.locator("#guide-rec").wait_for()
+            await page.wait_for_timeout(2500)  # of recording
+            assert len(list((studio / "recordings").iterdir())) == 1
+            await page.keyboard.press("Escape")  # throws nothing away
+            assert await page.locator("#guide-rec").is_visible()
+            await page.click("#guide-back")
+            await page.locator("#guide-start").wait_for()
+            assert not list((studio / "recordings").iterdir())
+            await page.keyboard.press("Escape")
+            assert not await page.locator("#studio").is_visible()

@@ -1,0 +1,275 @@
+"""What strangers send to a media port ends nothing, grows nothing and is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import aioice
+import numpy as np
+import pytest
+from aioice import stun
+from aiortc import RTCDtlsTransport, RTCIceGatherer
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from benchmarks.live.peer import AiortcPeer, StampedCamera
+from stream.sessions.registry import SessionRegistry
+from stream.webrtc import datagram_filter
+from stream.webrtc.datagram_filter import (
+    MOST_BYTES,
+    MOST_EARLY,
+    MOST_SOURCES,
+    MOST_WAITING,
+    FilteredConnection,
+    FilteredProtocol,
+    filter_datagrams,
+    has_plaintext_alert,
+    parse_without_surprise,
+)
+from tests.support.direct_call import WatchingPeer, avatars_of, present, publish
+
+WAIT_S = 30.0
+GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
+ALERT = bytes.fromhex("15fefd0000000000000000000202") + b"\x28"  # fatal: handshake_failure
+MALFORMED_STUN = bytes.fromhex("000300082112a442bb46e1769b59d9b9b886adb1000d0001fa000000")
+UNREADABLE = {
+    datagram_filter.EMPTY: b"",
+    datagram_filter.TOO_LONG: b"\x80" * (MOST_BYTES + 1),
+    datagram_filter.KIND: b"\xff" * 100,
+    datagram_filter.BROKEN: MALFORMED_STUN,
+}
+FOREIGN = [ALERT, b"\x16" * 200, b"\x80\x60" + bytes(200), b"\x80\xc8" + bytes(40)]
+HERE = ("127.0.0.1", 40_000)
+
+
+def camera() -> StampedCamera:
+    return StampedCamera(lambda _: GREY, 20.0)
+
+
+async def until(what: Callable[[], Any]) -> None:
+    end = time.perf_counter() + WAIT_S
+    while not (value := what()):
+        assert time.perf_counter() < end, f"still {value!r} after {WAIT_S} s"
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[SessionRegistry]:
+    made = SessionRegistry(avatars_of())
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def stranger() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.bind(("127.0.0.1", 0))
+        yield made
+
+
+def dropped(registry: SessionRegistry) -> dict[str, int]:
+    """Datagrams by reason, those that there were."""
+    (metric,) = registry.telemetry._datagrams.collect()
+    return {
+        one.labels["reason"]: int(one.value) for one in metric.samples if one.value and "total" in one.name
+    }
+
+
+def ports(connection: aioice.Connection) -> list[tuple[str, int]]:
+    """Where a connection of ours listens, IPv4."""
+    assert connection._protocols
+    assert all(isinstance(protocol, FilteredProtocol) for protocol in connection._protocols)
+    names = [protocol.transport.get_extra_info("sockname") for protocol in connection._protocols]
+    return [name for name in names if ":" not in name[0]]
+
+
+async def test_strangers_end_no_call(registry: SessionRegistry, stranger: socket.socket) -> None:
+    peer = AiortcPeer("", camera())
+    session = await present(registry, peer)
+    viewer = WatchingPeer()
+    await viewer.watch(session)
+    await until(lambda: len(viewer.arrivals) > 3)
+    for viewed in (None, viewer.viewer_id):
+        for port in ports(session._peer(viewed)._ice()):
+            for blob in [*UNREADABLE.values(), *FOREIGN]:
+                stranger.sendto(blob, port)
+    await until(lambda: set(dropped(registry)) >= {*UNREADABLE, datagram_filter.STRANGER})
+    seen, received = len(viewer.arrivals), session.metrics.received
+    await until(lambda: len(viewer.arrivals) > seen + 10 and session.metrics.received > received + 10)
+    assert peer.state == viewer.connection.connectionState == "connected"
+    await viewer.close()
+    await peer.close()
+
+
+async def test_forged_in_the_callers_name_they_end_none_either(registry: SessionRegistry) -> None:
+    """A source address is easily forged, so nothing unprotected may do harm, even from the right one."""
+    session, connection = await publish(registry, camera())
+    await until(lambda: session.metrics.received > 3)
+    pair = connection.getTransceivers()[0].receiver.transport.transport._connection._nominated[1]
+    raw = getattr(pair.protocol.transport, "_sock")  # noqa: B009  asyncio itself sends nothing empty
+    longer = [b"\x80\x60" + bytes(size) for size in (MOST_BYTES - 2, MOST_BYTES, 9_000)]
+    short = [bytes([first]) * size for first in (0, 22, 64, 128, 255) for size in (1, 2, 11, 20)]
+    for blob in [*UNREADABLE.values(), *FOREIGN, *longer, *short]:
+        raw.sendto(blob, pair.remote_addr)
+    await until(lambda: set(dropped(registry)) >= {*UNREADABLE, datagram_filter.ALERT})
+    received = session.metrics.received
+    await until(lambda: session.metrics.received > received + 10)
+    assert connection.connectionState == "connected"
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    "blob", [b"", ALERT, MALFORMED_STUN, b"\x16" * 200], ids=["empty", "alert", "stun", "dtls"]
+)
+async def test_before_the_handshake_a_stranger_stops_no_call(
+    registry: SessionRegistry, stranger: socket.socket, blob: bytes
+) -> None:
+    peer = AiortcPeer("", camera())
+    take_answer = peer.take_answer
+
+    async def later(sdp: str) -> None:
+        for session in registry:
+            for port in ports(session._peer(None)._ice()):
+                stranger.sendto(blob, port)
+        await until(lambda: dropped(registry))
+        await take_answer(sdp)
+
+    peer.take_answer = later  # type: ignore[method-assign]
+    session = await present(registry, peer)
+    await until(lambda: session.metrics.received > 3)
+    assert sum(dropped(registry).values()) >= 1
+    await peer.close()
+
+
+async def test_a_forged_alert_of_the_caller_ends_no_handshake(
+    registry: SessionRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = RTCDtlsTransport.start
+
+    async def start_with_alert(self: RTCDtlsTransport, parameters: Any) -> None:
+        if not isinstance(self.transport._connection, FilteredConnection):  # the caller's end
+            for _ in range(3):
+                await self.transport._send(ALERT)
+        await start(self, parameters)
+
+    monkeypatch.setattr(RTCDtlsTransport, "start", start_with_alert)
+    session, connection = await publish(registry, camera())
+    await until(lambda: session.metrics.received > 3)
+    assert dropped(registry)[datagram_filter.ALERT] >= 1
+    await connection.close()
+
+
+async def filtered() -> tuple[FilteredProtocol, Counter[str]]:
+    """A socket that nobody has called yet, and what it leaves out."""
+    parse_without_surprise()
+    gatherer, counts = RTCIceGatherer([]), Counter[str]()
+    filter_datagrams(gatherer, lambda reason: counts.update([reason]))
+    await gatherer.gather()
+    with pytest.raises(RuntimeError, match="already"):
+        filter_datagrams(gatherer, print)
+    protocol = gatherer._connection._protocols[0]
+    assert isinstance(protocol, FilteredProtocol)
+    return protocol, counts
+
+
+def check(protocol: FilteredProtocol, password: str | None = None, priority: bool = True) -> bytes:
+    """A binding request as the other end of this connection sends it."""
+    connection = protocol.receiver
+    request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    request.attributes["USERNAME"] = f"{connection.local_username}:them"
+    if priority:
+        request.attributes["PRIORITY"] = 1
+    request.add_message_integrity((password or connection.local_password).encode())
+    return bytes(request)
+
+
+async def test_what_waits_for_the_connection_is_bounded() -> None:
+    """A session that nobody goes on with holds 1.5 MB at most, whoever sends what."""
+    protocol, counts = await filtered()
+    hello = b"\x16\xfe\xfd" + bytes(500)
+    for _ in range(3 * MOST_WAITING):
+        protocol.datagram_received(hello, HERE)
+    assert counts == {datagram_filter.STRANGER: 3 * MOST_WAITING}
+    protocol.let_in(HERE)
+    for _ in range(3 * MOST_WAITING):
+        protocol.datagram_received(hello, HERE)
+    assert protocol.receiver._queue.qsize() == MOST_WAITING
+    assert counts[datagram_filter.FULL] == 2 * MOST_WAITING
+    await protocol.receiver.close()
+
+
+async def test_a_hello_that_overtakes_our_check_is_held_for_it() -> None:
+    """The caller may begin with DTLS once its own check has passed; a lost hello would cost it a second."""
+    protocol, counts = await filtered()
+    protocol.datagram_received(check(protocol), HERE)
+    hellos = [b"\x16\xfe\xfd" + bytes([number] * 50) for number in range(MOST_EARLY)]
+    for hello in hellos:
+        protocol.datagram_received(hello, HERE)
+    assert protocol.receiver._queue.empty()
+    protocol.let_in(("127.0.0.1", 40_001))
+    assert protocol.receiver._queue.empty()
+    protocol.let_in(HERE)
+    assert [protocol.receiver._queue.get_nowait() for _ in hellos] == [(hello, 1) for hello in hellos]
+    assert not counts
+    await protocol.receiver.close()
+
+
+async def test_a_check_without_the_password_gets_no_answer(stranger: socket.socket) -> None:
+    protocol, counts = await filtered()
+    address = protocol.transport.get_extra_info("sockname")
+    stranger.settimeout(WAIT_S)
+    forged = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE)
+    for blob in (bytes(forged), check(protocol, "x" * 22), check(protocol, priority=False), bytes(answer)):
+        stranger.sendto(blob, address)
+    good = check(protocol)
+    stranger.sendto(good, address)
+    reply = await asyncio.get_running_loop().run_in_executor(None, stranger.recv, 2_048)
+    assert stun.parse_message(reply).transaction_id == good[8:20]  # the only answer, and the first
+    assert counts == {datagram_filter.BROKEN: 2, datagram_filter.PASSWORD: 1, datagram_filter.UNASKED: 1}
+    await protocol.receiver.close()
+
+
+async def test_one_caller_has_a_bounded_number_of_addresses() -> None:
+    protocol, counts = await filtered()
+    for port in range(1, 2 * MOST_SOURCES + 1):
+        protocol.datagram_received(check(protocol), ("127.0.0.1", port))
+    assert counts == {datagram_filter.SOURCES: MOST_SOURCES}
+    await protocol.receiver.close()
+
+
+def test_alerts_are_found_wherever_they_stand() -> None:
+    hello = b"\x16\xfe\xfd" + bytes(8) + struct.pack("!H", 30) + bytes(30)
+    protected = ALERT[:3] + b"\0\1" + ALERT[5:]
+    assert has_plaintext_alert(ALERT)
+    assert has_plaintext_alert(hello + ALERT)
+    assert not has_plaintext_alert(hello + hello)
+    assert not has_plaintext_alert(protected)
+    assert not has_plaintext_alert(ALERT[:12])
+    assert not has_plaintext_alert(b"\x2f" + ALERT)  # a record of DTLS 1.3, which is protected
+
+
+ATTRIBUTE = st.tuples(
+    st.sampled_from(sorted(stun.ATTRIBUTES_BY_TYPE)) | st.integers(0, 65_535), st.binary(max_size=24)
+)
+
+
+@given(st.integers(0, 0x3FFF), st.lists(ATTRIBUTE, max_size=4), st.binary(min_size=12, max_size=12))
+@example(0x3, [(0x000D, b"\xfa")], bytes(12))
+@example(0x1, [(0x0009, b"\0\0\4\1\xff")], bytes(12))
+def test_the_parser_of_stun_raises_what_it_says(
+    kind: int, attributes: list[tuple[int, bytes]], transaction: bytes
+) -> None:
+    parse_without_surprise()
+    body = b"".join(
+        struct.pack("!HH", name, len(value)) + value + bytes(-len(value) % 4) for name, value in attributes
+    )
+    with suppress(ValueError):
+        stun.parse_message(struct.pack("!HHI", kind, len(body), stun.COOKIE) + transaction + body)

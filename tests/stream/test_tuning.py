@@ -1,0 +1,154 @@
+"""What we change inside aiortc: still where we expect it, and does what we say."""
+
+from __future__ import annotations
+
+import aioice.ice
+import pytest
+from aiortc import RTCPeerConnection
+from aiortc.jitterbuffer import JitterBuffer
+from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSenderInfo, RtcpSrPacket, RtpPacket
+
+from stream.media.encoders import SOFTWARE_H264, EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
+from stream.webrtc.aiortc_tuning import (
+    PromptJitterBuffer,
+    PromptVoiceBuffer,
+    encode_cleanly,
+    gather_on_loopback,
+    prefer_codec,
+    receive_promptly,
+    report_steadily,
+)
+
+
+def packet(sequence_number: int, timestamp: int, marker: bool) -> RtpPacket:
+    made = RtpPacket(sequence_number=sequence_number, timestamp=timestamp, marker=int(marker))
+    made.__dict__["_data"] = bytes([sequence_number & 0xFF])  # as the receiver does after parsing
+    return made
+
+
+def test_a_frame_comes_with_its_own_last_packet() -> None:
+    """aiortc's own buffer needs the next frame's first packet; if it stops doing so, ours can go."""
+    stock, prompt = JitterBuffer(capacity=16, is_video=True), PromptJitterBuffer(capacity=16)
+    first, last = packet(10, 3_000, False), packet(11, 3_000, True)
+    assert stock.add(first) == prompt.add(first) == (False, None)
+    assert stock.add(last) == (False, None)
+    _, frame = prompt.add(last)
+    assert frame is not None
+    assert (frame.data, frame.timestamp) == (bytes([10, 11]), 3_000)
+
+
+def test_out_of_order_packets_make_whole_frames() -> None:
+    buffer = PromptJitterBuffer(capacity=16)
+    sequence = [(20, 0, False), (22, 0, True), (21, 0, False), (23, 3_000, True)]
+    frames = [buffer.add(packet(*fields))[1] for fields in sequence]
+    assert [None if frame is None else frame.data for frame in frames] == [
+        None,
+        None,
+        bytes([20, 21, 22]),
+        bytes([23]),
+    ]
+
+
+def test_a_missing_marker_is_made_good_by_the_next_frame() -> None:
+    buffer = PromptJitterBuffer(capacity=16)
+    assert buffer.add(packet(1, 0, False))[1] is None
+    _, frame = buffer.add(packet(2, 3_000, True))
+    assert frame is not None
+    assert frame.data == bytes([1])
+
+
+def test_a_lost_packet_holds_its_frame_back() -> None:
+    buffer = PromptJitterBuffer(capacity=16)
+    for fields in [(1, 0, False), (3, 0, True), (4, 3_000, True)]:
+        assert buffer.add(packet(*fields))[1] is None
+    _, frame = buffer.add(packet(2, 0, False))
+    assert frame is not None
+    assert frame.data == bytes([1, 2, 3])
+
+
+async def test_receivers_take_the_buffer_of_their_kind() -> None:
+    connection = RTCPeerConnection()
+    for kind, buffer in (("video", PromptJitterBuffer), ("audio", PromptVoiceBuffer)):
+        receiver = connection.addTransceiver(kind).receiver
+        receive_promptly(receiver)
+        assert isinstance(receiver.__dict__["_RTCRtpReceiver__jitter_buffer"], buffer)
+    await connection.close()
+
+
+def test_the_voice_comes_at_once_and_a_loss_leaves_no_delay() -> None:
+    """aiortc's own buffer holds 4 packets back, and for the rest of the call 14 after one was lost.
+
+    If it stops doing so, ours can go.
+    """
+    stock, prompt = JitterBuffer(capacity=16, prefetch=4), PromptVoiceBuffer()
+    sequence = [packet(number, number * 960, True) for number in range(65_500, 65_636) if number != 65_560]
+    for each in sequence:
+        each.sequence_number %= 1 << 16
+    behind = []
+    for each in sequence:
+        _, frame = prompt.add(each)
+        assert frame is not None
+        assert frame.timestamp == each.timestamp
+        _, frame = stock.add(each)
+        behind.append(None if frame is None else (each.timestamp - frame.timestamp) // 960)
+    assert behind[10] == 4
+    assert behind[-1] == 14
+
+
+def test_a_packet_of_the_voice_that_comes_too_late_is_left_out() -> None:
+    buffer = PromptVoiceBuffer()
+    numbers = [10, 12, 11, 12, 13]
+    heard = [number for number in numbers if buffer.add(packet(number, number * 960, True))[1] is not None]
+    assert heard == [10, 12, 13]
+    assert buffer.late == 2
+    assert buffer.add(packet(60_000, 0, True))[1] is not None  # a sender that has started anew
+
+
+@pytest.mark.parametrize(
+    ("h264_first", "encoder"), [(False, RenderedVp8Encoder), (True, RenderedH264Encoder)]
+)
+async def test_a_sender_takes_the_encoder_of_the_codec_that_comes_first(
+    h264_first: bool, encoder: type
+) -> None:
+    caller, callee = RTCPeerConnection(), RTCPeerConnection()
+    caller.addTransceiver("video")
+    await caller.setLocalDescription()
+    transceiver = callee.addTransceiver("video")
+    choice = EncoderChoice(SOFTWARE_H264, h264_first, "")
+    prefer_codec(transceiver, choice)
+    await callee.setRemoteDescription(caller.localDescription)
+    assert encode_cleanly(transceiver, choice) is transceiver.sender.__dict__["_RTCRtpSender__encoder"]
+    assert isinstance(transceiver.sender.__dict__["_RTCRtpSender__encoder"], encoder)
+    with pytest.raises(RuntimeError, match="already"):
+        encode_cleanly(transceiver, choice)
+    await caller.close()
+    await callee.close()
+
+
+async def test_reports_tell_the_usual_time_and_keep_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last picture was 100 ms late: a usual one sent at that moment would bear a time 100 ms on."""
+    connection, sent = RTCPeerConnection(), list[AnyRtcpPacket]()
+    transceiver = connection.addTransceiver("video")
+    await connection.setLocalDescription()
+    sender = transceiver.sender
+
+    async def send(packets: list[AnyRtcpPacket]) -> None:
+        sent.extend(packets)
+
+    monkeypatch.setattr(sender, "_send_rtcp", send)
+    report_steadily(transceiver, lambda: 0.1)
+    info = RtcpSenderInfo(ntp_timestamp=77, rtp_timestamp=(1 << 32) - 1_000, packet_count=1, octet_count=2)
+    await sender._send_rtcp([RtcpSrPacket(ssrc=1, sender_info=info), RtcpByePacket(sources=[1])])
+    assert isinstance(sent[0], RtcpSrPacket)
+    assert sent[0].sender_info.rtp_timestamp == 8_000  # round the corner
+    assert sent[0].sender_info.ntp_timestamp == 77
+    assert isinstance(sent[1], RtcpByePacket)
+    await connection.close()
+
+
+def test_loopback_is_gathered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["192.0.2.7"])
+    gather_on_loopback()
+    gather_on_loopback()
+    addresses = aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=True)
+    assert addresses == ["127.0.0.1", "192.0.2.7"]

@@ -1,0 +1,72 @@
+"""A pipeline on a script: a puppet drives it, pose by pose, without a tracker or a video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.avatar.avatar import Avatar
+from engine.network.contract import NullRunner, Runner, denoiser_inputs, denoiser_outputs
+from engine.person.landmarks import Landmarks
+from engine.person.motion import build_neutral
+from engine.pipeline import Pipeline, PipelineConfig, Rendered
+from engine.render.temporal_cache import CacheConfig
+from tests.support.puppet import Pose, Puppet
+
+U8Image = NDArray[np.uint8]
+
+FRAME_NS = 40_000_000
+DRIVER = Puppet(240, shape_seed=4, unit=0.2)
+
+
+class FakeTracker:
+    """Gives the landmarks of a script, whatever the picture; remembers what it was shown."""
+
+    def __init__(self, script: Sequence[Landmarks]) -> None:
+        self.script = list(script)
+        self.seen: list[U8Image] = []
+        self.resets = self.closes = 0
+
+    def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
+        self.seen.append(rgb.copy())
+        return self.script[min(len(self.seen) - 1, len(self.script) - 1)]
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def close(self) -> None:
+        self.closes += 1
+
+
+class Stage:
+    """A pipeline on a script of driver poses, fed at 25 frames per second."""
+
+    def __init__(
+        self, avatar: Avatar, poses: Sequence[Pose], config: PipelineConfig, runner: Runner | None = None
+    ) -> None:
+        self.tracker = FakeTracker([DRIVER.landmarks(pose) for pose in poses])
+        null = NullRunner(denoiser_inputs(avatar.size), denoiser_outputs(avatar.size))
+        self.pipeline = Pipeline(avatar, config, self.tracker, runner or null, "made for a test")
+        self.frames = 0
+
+    def calibrated(self) -> Stage:
+        self.pipeline.drive_by(build_neutral([DRIVER.landmarks()]))
+        return self
+
+    def next(self) -> Rendered:
+        """The next frame, its picture copied."""
+        picture = np.full((240, 240, 3), self.frames % 256, np.uint8)
+        picture[:, :120] = 255 - picture[:, :120]
+        rendered = self.pipeline.process(picture, self.frames * FRAME_NS)
+        self.frames += 1
+        return replace(rendered, rgb=rendered.rgb.copy())
+
+
+Make = Callable[..., Stage]
+
+
+def no_gate() -> PipelineConfig:
+    return PipelineConfig(cache=CacheConfig(pose_gate=False))

@@ -1,0 +1,49 @@
+"""The live server for tests of the studio: short prompts, and an avatar of 128 px within a minute.
+
+The page is driven as anybody drives it; only this configuration differs from that of `avatarcast serve`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from engine.media.disclosure import MarkStyle
+from stream.commands.serve import Serving, serve, served_file
+from stream.http.exposure import listen
+from stream.http.security import Access
+from stream.render.avatars import Avatars
+from stream.sessions.registry import RegistryConfig, SessionRegistry
+from stream.studio.prompts import Prompt, Script
+from stream.studio.studio import Studio, StudioConfig
+
+MINUTES = 0.2
+# What the presenter of tests/data/presenter_driver.mp4 does, and one that she hardly does.
+SCRIPT = Script(
+    asked=(
+        Prompt("Right", "Turn your head to your right, and back.", 3, ("right",)),
+        Prompt("Blink", "Blink three times.", 3, ("blink",)),
+        Prompt("Down", "Look down.", 1, ("down",)),
+    ),
+    closing=(Prompt("Rest", "Look at the camera and rest.", 4, (), "Read this."),),
+)
+
+
+def main() -> int:
+    """Serve until SIGTERM; prints the start-up facts as one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--studio", type=Path, required=True)
+    args = parser.parse_args()
+    avatars = Avatars([served_file("bundled", "auto", MarkStyle())])
+    config = StudioConfig(
+        args.studio, script=SCRIPT, minutes=(MINUTES, 2.0), usual_minutes=MINUTES, options=("--size=128",)
+    )
+    studio = Studio(config, avatars, lambda path: served_file(path, "auto", MarkStyle()))
+    studio.offer_avatars()
+    with listen("127.0.0.1", 0) as listener:
+        registry = SessionRegistry(avatars, RegistryConfig())
+        return serve(listener, Serving(registry, Access(), studio=studio), as_json=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
