@@ -2,6 +2,7 @@
 #
 #   make run  [PORT=8080] [HOST=127.0.0.1] [AVATAR=me.avatar]    serve; open the address it prints
 #   make test                                                    every check and test
+#   make egress                                                  every command under watch: does anything leave? (minutes)
 #   make figures                                                 the README's tables, from benchmarks/results
 #   make setup [PYTHON=/path/to/python]                          what `run` needs, into .venv
 #   make setup-dev                                               what `test` needs, into .venv
@@ -12,7 +13,7 @@ STAMP_SERVE := $(VENV)/.ready-serve
 STAMP_DEV := $(VENV)/.ready-dev
 SETUP := .ci/setup.sh
 
-.PHONY: run test check static figures setup setup-dev doctor clean
+.PHONY: run test egress check static figures setup setup-dev doctor clean
 .DEFAULT_GOAL := run
 
 run: $(STAMP_SERVE)
@@ -23,6 +24,9 @@ doctor: $(STAMP_SERVE)
 
 test: static
 	$(PY) -m pytest
+
+egress: $(STAMP_DEV)
+	$(PY) -m pytest -m "long or not long" tests/test_egress.py
 
 check: static
 	$(PY) -m pytest -q tests/test_repository.py
