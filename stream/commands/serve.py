@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
             least_fps=least_fps,
             runner=args.runner,
             loopback_only=exposure.access.loopback_only,
+            media_ports=exposure.media_ports,
             ice_servers=exposure.ice_servers,
         )
         studio = Studio(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from stream.webrtc.ice_servers import IceServers
 
 TOKEN_VARIABLE = "AVATARCAST_TOKEN"
+MEDIA_PORTS_VARIABLE = "AVATARCAST_MEDIA_PORTS"
 MIN_TOKEN_CHARACTERS = 16
+_PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 BACKLOG = 64  # connections that may wait while models load
 
 
@@ -34,6 +37,7 @@ class Exposure:
     access: Access
     ice_servers: IceServers
     tls: ssl.SSLContext | None
+    media_ports: range | None  # UDP; None: any that is free
 
 
 def add_exposure_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +62,12 @@ def add_exposure_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="the same for a proxy elsewhere: its address, or a network as in 10.0.0.0/24, whose word on who "
         "its clients are is believed; may be given several times",
+    )
+    parser.add_argument(
+        "--media-ports",
+        metavar="PORTS",
+        help="UDP ports for media, one or a range as 50000-50100; each presenter and viewer needs one "
+        f"(default any that is free); or set {MEDIA_PORTS_VARIABLE}",
     )
     parser.add_argument(
         "--ice-server",
@@ -109,7 +119,24 @@ def read_exposure(args: argparse.Namespace) -> Exposure:
             "--ice-server is of no use to a server that only this machine reaches; leave it out, "
             "or let others reach it with --host or --behind-proxy"
         )
-    return Exposure(Access(token, loopback_only=not reached, proxies=proxies), ice_servers, tls)
+    media_ports = _media_ports(args.media_ports)
+    return Exposure(Access(token, loopback_only=not reached, proxies=proxies), ice_servers, tls, media_ports)
+
+
+def _media_ports(option: str | None) -> range | None:
+    """One port or a range, ends included; the option goes before the variable."""
+    name, text = "--media-ports", option
+    if text is None:
+        name, text = MEDIA_PORTS_VARIABLE, os.environ.get(MEDIA_PORTS_VARIABLE)
+    if text is None:
+        return None
+    match = _PORTS.fullmatch(text)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 0 < first <= last <= 65_535:
+        raise SettingsError(
+            f"{name} {text[:40]!r}: a UDP port from 1 to 65535 or a range as 50000-50100 is needed"
+        )
+    return range(first, last + 1)
 
 
 def _token(path: str | None) -> str | None:

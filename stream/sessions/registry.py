@@ -27,6 +27,7 @@ from stream.sessions.telemetry import Telemetry
 from stream.webrtc.aiortc_tuning import gather_on_loopback
 from stream.webrtc.datagram_filter import parse_without_surprise
 from stream.webrtc.ice_servers import IceServers
+from stream.webrtc.media_connection import MediaSockets
 from stream.webrtc.negotiation import RequestRefused, SessionRequest
 from stream.webrtc.peer import PeerConfig
 
@@ -43,7 +44,8 @@ class RegistryConfig:
     max_sessions: int = 2
     runner: str = "auto"  # as it was asked for; told to Prometheus
     least_fps: float = 8.0  # a session is refused that would bring the others below this
-    loopback_only: bool = True  # send no packet off this machine
+    loopback_only: bool = True  # send no packet off this machine, and take none from another
+    media_ports: range | None = None  # UDP; None: any that is free
     ice_servers: IceServers = field(default_factory=IceServers)
     limits: SessionLimits = field(default_factory=SessionLimits)
 
@@ -94,9 +96,10 @@ class SessionRegistry:
                     raise RequestRefused(409, f"the name {request.name!r} is taken; choose another")
                 return await self.resume(session.id, request)  # as OBS does: it connects anew
         self._make_room()
-        peers = PeerConfig(
-            self.encoder, self.telemetry.datagram_dropped, self.config.loopback_only, self.config.ice_servers
+        sockets = MediaSockets(
+            self.telemetry.datagram_dropped, self.config.loopback_only, self.config.media_ports
         )
+        peers = PeerConfig(self.encoder, sockets, self.config.ice_servers)
         session = Session(
             self.avatars, self._pools, peers, self.config.limits, request, self.telemetry, self._forget
         )

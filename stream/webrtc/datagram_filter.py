@@ -12,48 +12,27 @@ it relies on.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, cast
 
 import aioice
 import aioice.ice
-from aioice import stun, turn
-from aioice.candidate import candidate_foundation, candidate_priority
-from aiortc import RTCIceGatherer
-
-logger = logging.getLogger(__name__)
+from aioice import stun
 
 MOST_BYTES = 1_500  # of a datagram: an Ethernet frame's worth; libsrtp's buffer holds no more either
-MOST_WAITING = 1_024  # datagrams for DTLS and SRTP that nobody has taken up: 4 s of a camera's
 MOST_EARLY = 32  # datagrams from sources that have proved the password and not yet answered our check
 MOST_SOURCES = 128  # addresses that one connection's other end may come from; a browser has a dozen
 
 EMPTY, TOO_LONG, KIND, BROKEN = "empty", "too long", "kind", "malformed"
 STRANGER, PASSWORD, UNASKED, SOURCES = "stranger", "password", "unasked answer", "too many sources"
-FULL, ALERT = "queue full", "plaintext alert"
-REASONS = (EMPTY, TOO_LONG, KIND, BROKEN, STRANGER, PASSWORD, UNASKED, SOURCES, FULL, ALERT)
+FULL, ALERT, ELSEWHERE = "queue full", "plaintext alert", "other machine"
+REASONS = (EMPTY, TOO_LONG, KIND, BROKEN, STRANGER, PASSWORD, UNASKED, SOURCES, FULL, ALERT, ELSEWHERE)
 
 _STUN_HEADER, _DTLS_HEADER, _RTP_HEADER = 20, 13, 12  # bytes
 _DTLS_ALERT, _DTLS_LAST_PLAIN_TYPE = 21, 26  # RFC 6347 section 4.1, RFC 9147 section 4
 Source = tuple[str, int]
-Count = Callable[[str], None]
-
-
-def filter_datagrams(gatherer: RTCIceGatherer, dropped: Count) -> None:
-    """Put the filter before the connection of this gatherer, which has not gathered yet.
-
-    dropped: called with one of REASONS for each datagram that is left out.
-    """
-    connection = gatherer._connection
-    if connection._local_candidates_start:
-        raise RuntimeError("the gatherer has opened its sockets already")
-    connection.__class__ = FilteredConnection  # aiortc makes it, and has no way to be given another
-    cast(FilteredConnection, connection).dropped = dropped
 
 
 def parse_without_surprise() -> None:
@@ -72,98 +51,16 @@ def parse_without_surprise() -> None:
     stun.parse_message = parse_message
 
 
-class FilteredConnection(aioice.Connection):
-    """An ICE connection whose sockets are all filtered, and whose queue does not grow without end."""
-
-    dropped: Count
-
-    async def get_component_candidates(
-        self, component: int, addresses: list[str], timeout: int = 5
-    ) -> list[aioice.Candidate]:
-        """Open a filtered socket on each address; ask the STUN and TURN servers, for up to `timeout` s."""
-        protocols = [await self._open(address, component) for address in addresses]
-        hosts = [protocol for protocol in protocols if protocol is not None]
-        self._protocols += hosts
-        candidates = [protocol.local_candidate for protocol in hosts]
-        asked: list[Coroutine[Any, Any, tuple[aioice.Candidate, aioice.ice.StunProtocol | None]]] = []
-        if self.stun_server is not None:
-            asked += [
-                aioice.ice.server_reflexive_candidate(protocol, self.stun_server)
-                for protocol in hosts
-                if ":" not in protocol.local_candidate.host
-            ]
-        if self.turn_server is not None:
-            asked.append(
-                aioice.ice.relayed_candidate(
-                    component=component,
-                    hide_related_address=self._transport_policy is aioice.TransportPolicy.RELAY,
-                    protocol_factory=lambda: FilteredProtocol(self),
-                    turn_server=self.turn_server,
-                    turn_username=self.turn_username,
-                    turn_password=self.turn_password,
-                    turn_ssl=self.turn_ssl,
-                    turn_transport=self.turn_transport,
-                )
-            )
-        if not asked:
-            return candidates
-        done, late = await asyncio.wait([asyncio.create_task(each) for each in asked], timeout=timeout)
-        for task in late:
-            task.cancel()
-        for task in done:
-            if error := task.exception():
-                logger.info("a STUN or TURN server gave no address: %s", error)
-                continue
-            candidate, relay = task.result()
-            candidates.append(candidate)
-            if relay is not None:
-                self._protocols.append(relay)
-        return candidates
-
-    async def _open(self, address: str, component: int) -> FilteredProtocol | None:
-        """A socket on this address of the machine; None where it cannot be had."""
-        try:
-            transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: FilteredProtocol(self), local_addr=(address, 0)
-            )
-        except OSError as error:
-            logger.info("no media socket on %s (%s)", address, error.strerror)
-            return None
-        bound: socket.socket = transport.get_extra_info("socket")
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, turn.UDP_SOCKET_BUFFER_SIZE)
-        host, port = bound.getsockname()[:2]
-        protocol.local_candidate = aioice.Candidate(
-            foundation=candidate_foundation("host", "udp", host),
-            component=component,
-            transport="udp",
-            priority=candidate_priority(component, "host"),
-            host=host,
-            port=port,
-            type="host",
-        )
-        return protocol
-
-    def check_state(self, pair: aioice.ice.CandidatePair, state: aioice.ice.CandidatePair.State) -> None:
-        """A check has come this far."""
-        super().check_state(pair, state)
-        if state is aioice.ice.CandidatePair.State.SUCCEEDED and isinstance(pair.protocol, FilteredProtocol):
-            pair.protocol.let_in(pair.remote_addr)
-
-    def data_received(self, data: bytes, component: int) -> None:
-        """A datagram for DTLS or SRTP."""
-        if self._queue.qsize() >= MOST_WAITING:
-            self.dropped(FULL)
-        else:
-            super().data_received(data, component)
-
-
 class FilteredProtocol(aioice.ice.StunProtocol):
     """One socket, or one relayed address, of a connection."""
 
-    receiver: FilteredConnection
-
-    def __init__(self, receiver: FilteredConnection) -> None:
+    def __init__(
+        self, receiver: aioice.Connection, dropped: Callable[[str], None], local: frozenset[str] | None
+    ) -> None:
+        """dropped: gets the reason for each datagram left out. local: addresses that may send; None: all."""
         super().__init__(receiver)
+        self._dropped = dropped
+        self._local = local
         self._passed: set[Source] = set()  # our check of them was answered
         self._proved: set[Source] = set()  # their check of us was right
         self._early: deque[tuple[bytes, Source]] = deque(maxlen=MOST_EARLY)
@@ -175,7 +72,7 @@ class FilteredProtocol(aioice.ice.StunProtocol):
         if reason is None:
             super().datagram_received(data, addr)
         elif reason:
-            self.receiver.dropped(reason)
+            self._dropped(reason)
 
     def let_in(self, source: Source) -> None:
         """Our check of this source was answered: what it sends is for DTLS and SRTP from now on."""
@@ -191,6 +88,8 @@ class FilteredProtocol(aioice.ice.StunProtocol):
             return EMPTY
         if len(data) > MOST_BYTES:
             return TOO_LONG
+        if self._local is not None and source[0] not in self._local:
+            return ELSEWHERE
         first = data[0]
         if first < 4:
             return self._stun_objection(data, source)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import aioice
@@ -23,6 +22,7 @@ from aiortc import RTCIceCandidate, RTCIceGatherer, RTCIceServer, RTCIceTranspor
 from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
 from stream import tasks
+from stream.webrtc.media_connection import MediaSockets
 from stream.webrtc.negotiation import RequestRefused, without_foreign_candidates
 
 logger = logging.getLogger(__name__)
@@ -110,12 +110,12 @@ async def restart(
     transport: RTCIceTransport,
     remote: Fragment,
     ice_servers: list[RTCIceServer],
-    prepare: Callable[[RTCIceGatherer], None],
+    sockets: MediaSockets,
 ) -> Restart:
     """Begin an ICE restart. The old path carries the media until the new one does, or for good.
 
-    prepare: gets the new end before it opens its sockets. Raises RequestRefused (422) where the connection is
-    not up, or the fragment has no credentials.
+    Raises RequestRefused: 422 where the connection is not up, or the fragment has no credentials; 503 where
+    no media port is free.
     """
     if remote.username is None or remote.password is None:
         raise RequestRefused(422, "an ICE restart needs ice-ufrag and ice-pwd in the fragment")
@@ -124,7 +124,7 @@ async def restart(
             422, f"ICE is {transport.state}, a restart needs a live path: send a new offer to resume instead"
         )
     gatherer = RTCIceGatherer(ice_servers)
-    prepare(gatherer)
+    sockets.use(gatherer)
     await gatherer.gather()
     fresh, old = gatherer._connection, transport._connection
     fresh.ice_controlling = old.ice_controlling

@@ -183,13 +183,15 @@ async def accept_offer(connection: RTCPeerConnection, sdp: str) -> None:
 async def make_answer(
     connection: RTCPeerConnection, answering: asyncio.Future[None]
 ) -> RTCSessionDescription:
-    """Answer with all our ICE candidates in it. Raises RequestRefused (400) where no answer can be given.
+    """Answer with all our ICE candidates in it. Raises RequestRefused: 400 where no answer can be given, 503.
 
     answering: setLocalDescription() under way. It is never cancelled, for aioice would forget the sockets
     opened so far; whoever closes the connection waits for its end first.
     """
     try:
         await asyncio.wait_for(asyncio.shield(answering), NEGOTIATION_LIMIT_S)
+    except RequestRefused:  # our own: no media port is free
+        raise
     except Exception as error:  # an offer that was accepted may still be impossible to answer
         logger.info("an offer was refused", exc_info=True)
         raise RequestRefused(400, f"the offer cannot be answered ({_one_line(error)})") from error

@@ -15,7 +15,6 @@ import aioice
 from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
-    RTCIceGatherer,
     RTCIceTransport,
     RTCPeerConnection,
     RTCSessionDescription,
@@ -36,8 +35,8 @@ from stream.webrtc.aiortc_tuning import (
     receive_promptly,
     report_steadily,
 )
-from stream.webrtc.datagram_filter import filter_datagrams
 from stream.webrtc.ice_servers import IceServers
+from stream.webrtc.media_connection import MediaSockets
 from stream.webrtc.negotiation import RequestRefused, accept_offer, make_answer, without_foreign_candidates
 
 logger = logging.getLogger(__name__)
@@ -51,8 +50,7 @@ class PeerConfig:
     """How to answer."""
 
     encoder: EncoderChoice
-    dropped: Callable[[str], None]  # gets the reason for each datagram that is left out
-    loopback_only: bool = True  # send no packet off this machine
+    sockets: MediaSockets
     ice_servers: IceServers = field(default_factory=IceServers)
 
 
@@ -112,10 +110,10 @@ class Peer:
         if pictures is not None:
             direction = "sendrecv" if takes_camera else "sendonly"
             prefer_codec(self._connection.addTransceiver(pictures, direction), self._config.encoder)
-        if self._config.loopback_only:
+        if self._config.sockets.loopback_only:
             sdp = without_foreign_candidates(sdp)
         await accept_offer(self._connection, sdp)
-        self._guard(self._transport().iceGatherer)
+        self._config.sockets.use(self._transport().iceGatherer)
         for transceiver in self._connection.getTransceivers():
             buffer = receive_promptly(transceiver.receiver)
             if isinstance(buffer, PromptJitterBuffer):
@@ -154,16 +152,16 @@ class Peer:
 
     async def add_candidates(self, sdpfrag: str) -> None:
         """Take candidates that came late (trickle ICE). Raises RequestRefused."""
-        fragment = ice.read_fragment(sdpfrag, self._config.loopback_only)
+        fragment = ice.read_fragment(sdpfrag, self._config.sockets.loopback_only)
         await ice.add_candidates(self._ice(), fragment)
 
     async def restart_ice(self, sdpfrag: str) -> str:
         """Find a new path below the live connection; gives our fragment. Raises RequestRefused (422)."""
         if self._restart is not None and not self._restart.task.done():
             raise RequestRefused(422, "an ICE restart is going on; wait for its end")
-        fragment = ice.read_fragment(sdpfrag, self._config.loopback_only)
+        fragment = ice.read_fragment(sdpfrag, self._config.sockets.loopback_only)
         servers = self._config.ice_servers.for_aiortc(time())
-        self._restart = await ice.restart(self._transport(), fragment, servers, self._guard)
+        self._restart = await ice.restart(self._transport(), fragment, servers, self._config.sockets)
         return self._restart.fragment(self._connection.localDescription.sdp)
 
     async def link(self) -> Link:
@@ -211,9 +209,6 @@ class Peer:
         )  # cancelled, it would leave sockets open
         if not self._hanging_up.done():
             logger.error("a peer connection did not close in %.0f s", CLOSE_LIMIT_S)
-
-    def _guard(self, gatherer: RTCIceGatherer) -> None:
-        filter_datagrams(gatherer, self._config.dropped)
 
     def _transport(self) -> RTCIceTransport:
         """All sections are bundled: they share one."""

@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 from engine.errors import BusyError, SettingsError
 from stream.commands.serve import add_arguments, run
 from stream.http.client_address import THIS_MACHINE
-from stream.http.exposure import TOKEN_VARIABLE, Exposure, listen, read_exposure
+from stream.http.exposure import MEDIA_PORTS_VARIABLE, TOKEN_VARIABLE, Exposure, listen, read_exposure
 
 TOKEN = "a-token-of-a-test"
 START_LIMIT_S = 40  # on a machine that is busy with other tests
@@ -128,6 +128,26 @@ def written(path: Path, text: str) -> str:
 
 def exposure(*words: str) -> Exposure:
     return read_exposure(parse(*words))
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "", "0", "65536", "50100-50000", "50000-", "1-2-3", "-5", "5 6", "9" * 5_000]
+)
+def test_media_ports_that_are_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "a UDP port from 1 to 65535 or a range as 50000-50100 is needed"
+    with pytest.raises(SettingsError, match=rf"^--media-ports .*: {words}$"):
+        exposure(f"--media-ports={text}")
+    monkeypatch.setenv(MEDIA_PORTS_VARIABLE, text)
+    with pytest.raises(SettingsError, match=rf"^{MEDIA_PORTS_VARIABLE} .*: {words}$"):
+        exposure()
+
+
+def test_media_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exposure().media_ports is None
+    assert exposure("--media-ports", "50000").media_ports == range(50_000, 50_001)
+    monkeypatch.setenv(MEDIA_PORTS_VARIABLE, "50000-50100")
+    assert exposure().media_ports == range(50_000, 50_101)
+    assert exposure("--media-ports", "1-65535").media_ports == range(1, 65_536)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.invalid"])

@@ -8,7 +8,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import aioice
@@ -20,19 +20,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from benchmarks.live.peer import AiortcPeer, StampedCamera
-from stream.sessions.registry import SessionRegistry
+from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.webrtc import datagram_filter
 from stream.webrtc.datagram_filter import (
     MOST_BYTES,
     MOST_EARLY,
     MOST_SOURCES,
-    MOST_WAITING,
-    FilteredConnection,
     FilteredProtocol,
-    filter_datagrams,
     has_plaintext_alert,
     parse_without_surprise,
 )
+from stream.webrtc.media_connection import MOST_WAITING, MediaConnection, MediaSockets
+from stream.webrtc.negotiation import RequestRefused
 from tests.support.direct_call import WatchingPeer, avatars_of, present, publish
 
 WAIT_S = 30.0
@@ -154,7 +153,7 @@ async def test_a_forged_alert_of_the_caller_ends_no_handshake(
     start = RTCDtlsTransport.start
 
     async def start_with_alert(self: RTCDtlsTransport, parameters: Any) -> None:
-        if not isinstance(self.transport._connection, FilteredConnection):  # the caller's end
+        if not isinstance(self.transport._connection, MediaConnection):  # the caller's end
             for _ in range(3):
                 await self.transport._send(ALERT)
         await start(self, parameters)
@@ -166,14 +165,15 @@ async def test_a_forged_alert_of_the_caller_ends_no_handshake(
     await connection.close()
 
 
-async def filtered() -> tuple[FilteredProtocol, Counter[str]]:
+async def filtered(loopback_only: bool = True) -> tuple[FilteredProtocol, Counter[str]]:
     """A socket that nobody has called yet, and what it leaves out."""
     parse_without_surprise()
     gatherer, counts = RTCIceGatherer([]), Counter[str]()
-    filter_datagrams(gatherer, lambda reason: counts.update([reason]))
+    sockets = MediaSockets(lambda reason: counts.update([reason]), loopback_only)
+    sockets.use(gatherer)
     await gatherer.gather()
     with pytest.raises(RuntimeError, match="already"):
-        filter_datagrams(gatherer, print)
+        sockets.use(gatherer)
     protocol = gatherer._connection._protocols[0]
     assert isinstance(protocol, FilteredProtocol)
     return protocol, counts
@@ -243,6 +243,58 @@ async def test_one_caller_has_a_bounded_number_of_addresses() -> None:
         protocol.datagram_received(check(protocol), ("127.0.0.1", port))
     assert counts == {datagram_filter.SOURCES: MOST_SOURCES}
     await protocol.receiver.close()
+
+
+async def test_local_means_local() -> None:
+    """A server that only this machine may reach hears nobody else, not even with the right password."""
+    protocol, counts = await filtered()
+    addresses = aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=True)
+    for number, address in enumerate(["127.0.0.1", "::1", *addresses], 1):
+        protocol.datagram_received(check(protocol), (address, 40_000))
+        assert len(protocol.receiver._early_checks) == number
+    for address in ("192.0.2.77", "10.0.0.9", "2001:db8::1"):
+        protocol.datagram_received(check(protocol), (address, 40_000))
+    assert counts == {datagram_filter.ELSEWHERE: 3}
+    await protocol.receiver.close()
+    anybodys, counts = await filtered(loopback_only=False)
+    anybodys.datagram_received(check(anybodys), ("192.0.2.77", 40_000))
+    assert len(anybodys.receiver._early_checks) == 1
+    await anybodys.receiver.close()
+
+
+async def test_media_comes_in_by_the_ports_that_are_set() -> None:
+    """Each connection takes one port of the range; when there is none left it is refused, and told why."""
+    wanted = free_ports(2)
+    registry = SessionRegistry(avatars_of(), RegistryConfig(max_sessions=3, media_ports=wanted))
+    calls = [await publish(registry, camera()) for _ in wanted]
+    for session, _ in calls:
+        await until(lambda: session.metrics.received > 3)  # noqa: B023  awaited here
+    used = [{port for _, port in ports(session._peer(None)._ice())} for session, _ in calls]
+    assert set.union(*used) == {*wanted}
+    with pytest.raises(RequestRefused, match=r"all media ports are in use: .* --media-ports") as refusal:
+        await publish(registry, camera())
+    assert refusal.value.status == 503
+    assert len(registry) == 2
+    with pytest.raises(RequestRefused, match="all media ports are in use") as refusal:
+        await calls[0][0].restart_ice("a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n")
+    assert refusal.value.status == 503
+    received = calls[0][0].metrics.received
+    await until(lambda: calls[0][0].metrics.received > received + 3)
+    for _, connection in calls:
+        await connection.close()
+    await registry.close()
+
+
+def free_ports(count: int) -> range:
+    """So many UDP ports in a row that nobody has on 127.0.0.1."""
+    for first in range(40_000, 60_000, count):
+        with ExitStack() as stack, suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)).bind(
+                    ("127.0.0.1", port)
+                )
+            return range(first, first + count)
+    raise OSError("no free ports")
 
 
 def test_alerts_are_found_wherever_they_stand() -> None:

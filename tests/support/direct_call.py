@@ -32,7 +32,7 @@ from stream.render.render_loop import FramePipeline
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
 from stream.webrtc.aiortc_tuning import gather_on_loopback, receive_promptly
-from stream.webrtc.negotiation import read_publish_request, read_request
+from stream.webrtc.negotiation import RequestRefused, read_publish_request, read_request
 
 Builder = Callable[[], FramePipeline]
 
@@ -69,7 +69,11 @@ async def publish(
     restrict(connection.addTransceiver(camera, "sendonly"), codec)
     await connection.setLocalDescription()
     request = read_publish_request(connection.localDescription.sdp, None, name)
-    session, answer = await registry.create(request)
+    try:
+        session, answer = await registry.create(request)
+    except RequestRefused:
+        await connection.close()
+        raise
     await connection.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
     return session, connection
 

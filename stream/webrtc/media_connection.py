@@ -1,0 +1,175 @@
+"""The sockets that media comes in by: on which addresses and ports they are, each behind the datagram filter.
+
+aioice opens one on every address of the machine, at any port, and reads without end what comes. Those of a
+server that only this machine may reach take nothing from another machine's address. They are not on loopback
+addresses alone, for Firefox pairs no address of its own with one of these; and Linux gives what a machine
+sends to itself the interface of its address, so they cannot be bound to the loopback interface either.
+
+Reaches into aiortc 1.16 and aioice 0.13; tests/stream/test_datagrams.py fails when a new version moves what
+it relies on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import random
+import socket
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, cast
+
+import aioice
+import aioice.ice
+from aioice import turn
+from aioice.candidate import candidate_foundation, candidate_priority
+from aiortc import RTCIceGatherer
+
+from stream.webrtc.datagram_filter import FULL, FilteredProtocol
+from stream.webrtc.negotiation import RequestRefused
+
+logger = logging.getLogger(__name__)
+
+MOST_WAITING = 1_024  # datagrams for DTLS and SRTP that nobody has taken up: 4 s of a camera's
+LOOPBACK = ("127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSockets:
+    """Where connections open their sockets, and who hears of what is dropped there."""
+
+    dropped: Callable[[str], None]  # gets one of stream.webrtc.datagram_filter.REASONS for each datagram
+    loopback_only: bool = True  # nothing comes in from another machine
+    ports: range | None = None  # UDP; None: any that is free
+
+    def use(self, gatherer: RTCIceGatherer) -> None:
+        """Let the connection of this gatherer, which has not gathered yet, open its sockets so."""
+        connection = gatherer._connection
+        if connection._local_candidates_start:
+            raise RuntimeError("the gatherer has opened its sockets already")
+        connection.__class__ = MediaConnection  # aiortc makes it, and has no way to be given another
+        cast(MediaConnection, connection).sockets = self
+
+    def open(self, address: str) -> socket.socket:
+        """A socket on an address of this machine. Raises OSError, EADDRINUSE where no port is free."""
+        if self.ports is None:
+            return _bound(address, 0)
+        for port in random.sample(self.ports, len(self.ports)):
+            try:
+                return _bound(address, port)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        raise OSError(errno.EADDRINUSE, "all of its media ports are in use")
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, turn.UDP_SOCKET_BUFFER_SIZE)
+        made.bind((address, port))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+class MediaConnection(aioice.Connection):
+    """An ICE connection whose sockets are all filtered, and whose queue does not grow without end."""
+
+    sockets: MediaSockets
+    _sources: frozenset[str] | None = None  # addresses that datagrams may come from; None: any
+
+    async def get_component_candidates(
+        self, component: int, addresses: list[str], timeout: int = 5
+    ) -> list[aioice.Candidate]:
+        """Open the sockets; ask the STUN and TURN servers, for up to `timeout` s.
+
+        Raises RequestRefused (503) where a range of ports is set and none of it is free.
+        """
+        if self.sockets.loopback_only:
+            self._sources = frozenset({*LOOPBACK, *addresses})
+        hosts = await self._open_hosts(component, addresses)
+        self._protocols += hosts
+        candidates = [protocol.local_candidate for protocol in hosts]
+        asked: list[Coroutine[Any, Any, tuple[aioice.Candidate, aioice.ice.StunProtocol | None]]] = []
+        if self.stun_server is not None:
+            asked += [
+                aioice.ice.server_reflexive_candidate(protocol, self.stun_server)
+                for protocol in hosts
+                if ":" not in protocol.local_candidate.host
+            ]
+        if self.turn_server is not None:
+            asked.append(
+                aioice.ice.relayed_candidate(
+                    component=component,
+                    hide_related_address=self._transport_policy is aioice.TransportPolicy.RELAY,
+                    protocol_factory=self._protocol,
+                    turn_server=self.turn_server,
+                    turn_username=self.turn_username,
+                    turn_password=self.turn_password,
+                    turn_ssl=self.turn_ssl,
+                    turn_transport=self.turn_transport,
+                )
+            )
+        if not asked:
+            return candidates
+        done, late = await asyncio.wait([asyncio.create_task(each) for each in asked], timeout=timeout)
+        for task in late:
+            task.cancel()
+        for task in done:
+            if error := task.exception():
+                logger.info("a STUN or TURN server gave no address: %s", error)
+                continue
+            candidate, relay = task.result()
+            candidates.append(candidate)
+            if relay is not None:
+                self._protocols.append(relay)
+        return candidates
+
+    async def _open_hosts(self, component: int, addresses: list[str]) -> list[FilteredProtocol]:
+        hosts = []
+        full = False
+        for address in addresses:
+            try:
+                hosts.append(await self._open(address, component))
+            except OSError as error:
+                logger.info("no media socket on %s (%s)", address, error.strerror)
+                full = full or error.errno == errno.EADDRINUSE
+        if full and not hosts:
+            raise RequestRefused(
+                503, "all media ports are in use: end a session, or serve with more --media-ports"
+            )
+        return hosts
+
+    async def _open(self, address: str, component: int) -> FilteredProtocol:
+        sock = self.sockets.open(address)
+        _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(self._protocol, sock=sock)
+        host, port = sock.getsockname()[:2]
+        protocol.local_candidate = aioice.Candidate(
+            foundation=candidate_foundation("host", "udp", host),
+            component=component,
+            transport="udp",
+            priority=candidate_priority(component, "host"),
+            host=host,
+            port=port,
+            type="host",
+        )
+        return protocol
+
+    def _protocol(self) -> FilteredProtocol:
+        return FilteredProtocol(self, self.sockets.dropped, self._sources)
+
+    def check_state(self, pair: aioice.ice.CandidatePair, state: aioice.ice.CandidatePair.State) -> None:
+        """A check has come this far."""
+        super().check_state(pair, state)
+        if state is aioice.ice.CandidatePair.State.SUCCEEDED and isinstance(pair.protocol, FilteredProtocol):
+            pair.protocol.let_in(pair.remote_addr)
+
+    def data_received(self, data: bytes, component: int) -> None:
+        """A datagram for DTLS or SRTP."""
+        if self._queue.qsize() >= MOST_WAITING:
+            self.sockets.dropped(FULL)
+        else:
+            super().data_received(data, component)
