@@ -21,6 +21,7 @@ from engine.avatar.avatar import Avatar, save_avatar
 from engine.errors import RunnerError, SettingsError
 from engine.network.contract import denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
+from engine.network.network_check import checked_denoiser
 from export.assembly import assembled, kept_fields
 from export.convert.gate import held_out_frames
 from export.convert.onnx_export import export_onnx, parity
@@ -199,7 +200,7 @@ def _export(network: Denoiser, size: int) -> tuple[bytes, dict[str, Any]]:
         {name: torch.rand(spec.shape, generator=generator) for name, spec in denoiser_inputs(size).items()}
         for _ in range(PARITY_FEEDS)
     ]
-    model = export_onnx(network, feeds[0])
+    model = checked_denoiser(export_onnx(network, feeds[0]), size)  # as it will load
     agreement = parity(network, model, [{k: v.numpy() for k, v in feed.items()} for feed in feeds])
     return model, asdict(agreement)
 

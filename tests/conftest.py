@@ -25,6 +25,7 @@ from export.convert.onnx_export import export_onnx
 from export.footage.prepared import Identity, Prepared, learn_identity
 from tests.support.puppet import Pose, Puppet, lively
 from tests.support.puppet_stage import Make, Stage
+from tests.support.small_avatar import least_network
 
 SIZE_PX = 64
 
@@ -71,7 +72,7 @@ def avatar_fields() -> dict[str, Any]:
         "neutral": {"face": rng.normal(size=(FACE_POINTS, 3)).astype(np.float32)},
         "keyframes": [KeyFrame(image(3), image(1)[..., 0], _landmarks(rng)) for _ in range(2)],
         "plate": image(3),
-        "models": {"denoiser-fp32.onnx": b"not a network"},
+        "models": {"denoiser-fp32.onnx": least_network(SIZE_PX)},
         "consent": {
             "who": "nobody: noise",
             "statement": "made for tests",

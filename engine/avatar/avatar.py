@@ -37,7 +37,8 @@ from engine.avatar.members import (
     read_landmarks,
     stack_landmarks,
 )
-from engine.errors import PackageError
+from engine.errors import PackageError, RunnerError
+from engine.network.network_check import checked_denoiser
 from engine.person.landmarks import FloatArray, Landmarks
 
 MIN_SIZE_PX, MAX_SIZE_PX, SIZE_STEP_PX = 32, 1024, 8
@@ -62,7 +63,7 @@ OPTIONAL = (HELD_OUT_LANDMARKS, REPORT_PICTURE, MEMORY_LANDMARKS, BARE_TORSO)
 _KEYFRAME = re.compile(r"keyframes/(\d\d)\.png")
 _MEMORY = re.compile(r"memory/(\d\d)\.jpg")
 _HELD_OUT = re.compile(r"held_out/(\d\d)\.jpg")
-_MODEL = re.compile(r"models/([a-z0-9][a-z0-9._-]*\.onnx)")
+_MODEL = re.compile(r"models/(denoiser-(?:fp32|fp16|int8)\.onnx)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +94,9 @@ class Avatar:
     neutral: dict[str, FloatArray]  # the person at rest, as `engine.person.retarget` reads it
     keyframes: tuple[KeyFrame, ...]
     plate: NDArray[np.uint8]  # (S, S, 3), the background without the person
-    models: dict[str, bytes]  # "denoiser-fp32.onnx" -> the network
+    models: dict[
+        str, bytes
+    ]  # "denoiser-fp32.onnx" -> the network, as `engine.network.network_check` wrote it anew
     consent: dict[str, Any]
     manifest: dict[str, Any]
     report: dict[str, Any]
@@ -283,8 +286,10 @@ def _decode(source: Path, package: Package) -> Avatar:
             f"the file holds {sorted(models)}"
         )
     for model_name, data in models.items():
-        if not data:
-            raise PackageError(f"{source}: member models/{model_name} is empty: export it again")
+        try:
+            models[model_name] = checked_denoiser(data, size)
+        except RunnerError as error:
+            raise PackageError(f"{source}: member models/{model_name}: {error}: export it again") from error
 
     landmarks = read_landmarks(source, LANDMARKS, members[LANDMARKS], len(frames), size)
     keyframes = []

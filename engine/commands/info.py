@@ -50,8 +50,8 @@ def facts(avatar: Avatar) -> dict[str, Any]:
         "report_picture": bool(avatar.report_png),  # evaluate --picture writes it
         "bytes": sum(member["bytes"] for member in members.values()),  # unpacked
         "models": [
-            {**avatar.manifest["models"][name], "name": name, "bytes": len(data)}
-            for name, data in sorted(avatar.models.items())
+            {**avatar.manifest["models"][name], "name": name, "bytes": members[f"models/{name}"]["bytes"]}
+            for name in sorted(avatar.models)
         ],
         "training": avatar.manifest["training"],
         "held_out": avatar.report.get("held_out"),

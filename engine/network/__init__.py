@@ -1,1 +1,1 @@
-"""The network: what it takes and gives wherever it runs, its layers, its weights in ONNX."""
+"""The network: what it takes and gives, its layers, its weights in ONNX, and which ONNX files are taken."""

@@ -1,6 +1,6 @@
 """Reads a denoiser's weights back out of its ONNX file, so that torch can run what was exported.
 
-Needs onnx and torch. Knows nothing of avatars.
+Needs torch. Knows nothing of avatars.
 """
 
 from __future__ import annotations
@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import onnx
 import torch
-from google.protobuf.message import DecodeError
 
 from engine.errors import RunnerError
 from engine.network.denoiser import Denoiser, DenoiserConfig
+from engine.network.onnx_file import read_graph
 
 
 def denoiser_from_onnx(model: bytes, shape: Mapping[str, Any]) -> Denoiser:
@@ -23,13 +22,10 @@ def denoiser_from_onnx(model: bytes, shape: Mapping[str, Any]) -> Denoiser:
     """
     try:
         network = Denoiser(DenoiserConfig.from_dict(dict(shape)))
-        initializers = {tensor.name: tensor for tensor in onnx.load_from_string(model).graph.initializer}
-        weights = {
-            name: torch.from_numpy(onnx.numpy_helper.to_array(initializers[name]).copy())
-            for name in network.state_dict()
-        }
+        stored = read_graph(model).weights
+        weights = {name: torch.from_numpy(stored[name].copy()) for name in network.state_dict()}
         network.load_state_dict(weights)
-    except (KeyError, TypeError, ValueError, RuntimeError, DecodeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, RunnerError) as error:
         raise RunnerError(
             f"the ONNX network is no denoiser of this version ({type(error).__name__}: {error}); "
             "use --runner onnx-cpu, or enrol again"

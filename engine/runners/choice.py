@@ -153,8 +153,6 @@ def _start_torch(avatar: Avatar, module: torch.nn.Module | None) -> tuple[Runner
 
 
 def _exported_denoiser(avatar: Avatar) -> torch.nn.Module:
-    if reason := _missing("onnx", "train"):
-        raise RunnerError(reason)
     shape = avatar.manifest.get("training", {}).get("network")
     model = avatar.models.get(TORCH_SOURCE)
     if model is None or not isinstance(shape, dict):

@@ -6,6 +6,7 @@ one CUDA graph, which ONNX Runtime records in the first run. Knows nothing of wh
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -63,6 +64,8 @@ class OnnxRunner:
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A network in memory could else name files of the working folder as its weights.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         try:
             session = onnxruntime.InferenceSession(model, options, providers=_providers(provider, eager))
         except Exception as error:  # ONNX Runtime raises many kinds, all of its own and none exported

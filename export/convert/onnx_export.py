@@ -20,10 +20,10 @@ import torch
 
 from engine.errors import RunnerError
 from engine.network.contract import Array, TensorSpec
+from engine.network.network_check import OPSET
 from engine.runners.onnx_runner import OnnxRunner
 from engine.runners.torch_runner import TorchRunner
 
-OPSET = 18  # the first with GroupNorm as the exporter writes it; every runner reads it
 # On [-1, 1]: an eighth of one 8-bit step; fp32 summed in another order differs by about 1e-5.
 PARITY_BOUND = 1e-3
 _PEAK = 2.0  # of a signal on [-1, 1]

@@ -20,6 +20,7 @@ from engine.commands.doctor import cpu_name
 from engine.errors import RunnerError
 from engine.network.contract import denoiser_inputs
 from engine.network.denoiser import Denoiser
+from engine.network.network_check import checked_denoiser
 from engine.network.onnx_weights import denoiser_from_onnx
 from engine.render.sampler import STEADY_LEVEL
 from engine.runners.choice import TORCH_SOURCE
@@ -115,7 +116,8 @@ def convert(
         feeds = feeds_of(avatar, before, way[::step], EVERY_FEED)
         probes = feeds[::PROBE_EVERY]
         say("converting", 0.0)
-        model, facts = _converted(network, wanted, feeds, probes, say)
+        converted, facts = _converted(network, wanted, feeds, probes, say)
+        model = checked_denoiser(converted, avatar.size)  # as it will load
         after = OnnxRunner(model, threads=1)
         try:
             say("judging", 0.0)

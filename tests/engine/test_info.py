@@ -11,6 +11,7 @@ import pytest
 
 from engine.avatar.avatar import save_avatar
 from engine.cli import main
+from tests.support.small_avatar import least_network
 
 
 def test_the_bundled_avatar(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,7 +33,7 @@ def test_json_says_the_same_and_more(capsys: pytest.CaptureFixture[str], avatar_
     assert found["consent"]["who"] == "nobody: noise"
     assert (found["size_px"], found["fps"], found["keyframes"]) == (64, 25.0, 2)
     assert found["models"] == [
-        {"name": "denoiser-fp32.onnx", "bytes": len(b"not a network"), "precision": "fp32", "steps": 1}
+        {"name": "denoiser-fp32.onnx", "bytes": len(least_network(64)), "precision": "fp32", "steps": 1}
     ]
     assert found["training"] == {"minutes": 0.0}
     assert found["held_out"] is None

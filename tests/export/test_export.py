@@ -33,6 +33,7 @@ from export.convert.quantise import quantise
 from export.convert.variants import TARGETS, Variant, network_of, weights_sha256
 from export.evaluate.replay import Feed, poses
 from export.footage.prepared import Prepared
+from tests.support.small_avatar import least_network
 
 SHAPE = DenoiserConfig(128, (8, 8, 8), 1)
 
@@ -70,7 +71,7 @@ def path(networked_file: Path) -> Path:
 
 
 def variant(name: str = "denoiser-int8.onnx", weights: str = "a") -> Variant:
-    return Variant(name, b"a network", {"precision": "int8", "weights_sha256": weights})
+    return Variant(name, least_network(SHAPE.size), {"precision": "int8", "weights_sha256": weights})
 
 
 def test_the_running_twin_is_the_same_function(running: bytes) -> None:
@@ -202,13 +203,14 @@ def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from tests.support.small_avatar import least_network
 from engine.avatar.avatar import load_avatar
 from export.convert.put_variant import store
 from export.convert.variants import Variant
 
 path = Path(sys.argv[1])
 os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)  # the new file is written, not yet in place
-store(path, load_avatar(path), Variant("denoiser-int8.onnx", b"a network", {"weights_sha256": "a"}))
+store(path, load_avatar(path), Variant("denoiser-int8.onnx", least_network(128), {"weights_sha256": "a"}))
 """
 
 
