@@ -1,6 +1,6 @@
 """Nothing leaves, and nothing is left behind: every command, where all that it sends and writes is seen.
 
-Each runs in namespaces of its own with a way out, a DNS server and a fresh home, see tests/egress_stage.py.
+Each runs in namespaces of its own, with a way out and a fresh home, which tests/support/egress_stage.py lays.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.video import VideoWriter, read_frames
+from engine.media.video import VideoWriter, read_frames
 
 HERE = Path(__file__).parent
 PRESENTER = HERE / "data" / "presenter_driver.mp4"
@@ -78,7 +78,7 @@ def watched(tmp_path: Path) -> Callable[..., Seen]:
     (stage / "work").mkdir(parents=True)
 
     def run(*command: str | Path) -> Seen:
-        words = [*namespaces(), sys.executable, HERE / "egress_stage.py", stage, report, *command]
+        words = [*namespaces(), sys.executable, HERE / "support" / "egress_stage.py", stage, report, *command]
         done = subprocess.run(
             list(map(str, words)), capture_output=True, text=True, check=False, timeout=LIMIT_S
         )
@@ -163,14 +163,14 @@ def test_doctor_and_info(watched: Callable[..., Seen]) -> None:
 def test_serve_with_a_call_and_a_recording(
     watched: Callable[..., Seen], networked_file: Path, driver: Path
 ) -> None:
-    seen = watched(sys.executable, HERE / "egress_call.py", networked_file, driver, "1")
+    seen = watched(sys.executable, HERE / "support" / "egress_call.py", networked_file, driver, "1")
     assert_silent(seen, f"{RECORDING}.webm", f"{RECORDING}.json")
 
 
 @pytest.mark.long
 def test_serve_for_a_minute(watched: Callable[..., Seen], networked_file: Path, driver: Path) -> None:
     """What ONNX Runtime has to report it would send after five to ten seconds."""
-    seen = watched(sys.executable, HERE / "egress_call.py", networked_file, driver, "60")
+    seen = watched(sys.executable, HERE / "support" / "egress_call.py", networked_file, driver, "60")
     assert_silent(seen, f"{RECORDING}.webm", f"{RECORDING}.json")
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import aiohttp
 
-from benchmarks.driver_pictures import DriverPictures
-from benchmarks.peer import AiortcPeer, StampedCamera
-from benchmarks.server_process import Serving, server_process
-from benchmarks.studio_stage import CONSENT, WEBM
+from benchmarks.live.driver_pictures import DriverPictures
+from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.server_process import Serving, server_process
+from tests.support.studio_stage import CONSENT, WEBM
 
 ANSWER_LIMIT_S = 30
 
