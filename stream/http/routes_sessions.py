@@ -24,9 +24,9 @@ from aiortc import RTCSessionDescription
 
 from engine.render.background import Background
 from stream.http.bodies import PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S, read_body, read_json
+from stream.http.pictures import PictureReader
 from stream.http.route import Route
 from stream.http.security import OFFER_COST, Rule
-from stream.pictures import PictureReader
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
 from stream.webrtc.negotiation import RequestRefused, read_request

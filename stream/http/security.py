@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from stream.budgets import RateLimiter
 from stream.http.client_address import Network, client_key
 from stream.webrtc.negotiation import RequestRefused
 
 OFFER_COST = 5.0  # an offer is parsed, and ports are opened for it
 WRONG_TOKEN_COST = 20.0
-MAX_PEERS = 4_096  # whose rates are remembered
 # Two of one of these, and a proxy in front may have judged by the other one (RFC 9110 section 5.3).
 SINGLE_FIELDS = ("Host", "Origin", "Authorization", "Content-Type", "Content-Encoding")
 HEADERS = {
@@ -72,35 +71,6 @@ class Refused(RequestRefused):
     def __init__(self, status: int, text: str, headers: dict[str, str]) -> None:
         super().__init__(status, text)
         self.headers = headers
-
-
-class RateLimiter:
-    """A token bucket per key: `per_s` in the long run, `burst` at once. Forgets whom it saw longest ago."""
-
-    def __init__(self, per_s: float, burst: float, max_keys: int = MAX_PEERS) -> None:
-        self._per_s = per_s
-        self._burst = burst
-        self._max_keys = max_keys
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key -> (level, when, s)
-
-    def __len__(self) -> int:
-        return len(self._buckets)
-
-    def take(self, key: str, cost: float, now_s: float) -> float:
-        """0 where there is room for `cost`, which is then taken; else the seconds until there is."""
-        level, then_s = self._buckets.pop(key, (self._burst, now_s))
-        level = min(self._burst, level + (now_s - then_s) * self._per_s)
-        wait_s = max(0.0, (cost - level) / self._per_s)
-        self._buckets[key] = (level if wait_s else level - cost, now_s)
-        if len(self._buckets) > self._max_keys:
-            self._buckets.popitem(last=False)
-        return wait_s
-
-    def drain(self, key: str, cost: float, now_s: float) -> None:
-        """Take `cost` whether there is room or not, down to an empty bucket."""
-        level, then_s = self._buckets.pop(key, (self._burst, now_s))
-        level = min(self._burst, level + (now_s - then_s) * self._per_s)
-        self._buckets[key] = (max(0.0, level - cost), now_s)
 
 
 class Gate:

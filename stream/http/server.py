@@ -88,6 +88,8 @@ def _refusal(request: web.Request, error: Exception) -> web.Response:
     elif isinstance(error, RequestRefused):
         status, text = error.status, str(error)
         headers = error.headers if isinstance(error, Refused) else {}
+        if error.retry_after_s is not None:
+            headers = headers | {"Retry-After": str(int(error.retry_after_s) + 1)}
     elif isinstance(error, SettingsError):
         status, text = 400, str(error)
     elif isinstance(error, AvatarcastError):

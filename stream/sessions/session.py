@@ -28,7 +28,6 @@ from stream import tasks
 from stream.media.stepping import FULL, LADDER, RateGate
 from stream.media.tracks import PictureTrack
 from stream.media.voice import SmoothDelay, Voice
-from stream.picture_size import TOO_LARGE
 from stream.render.avatars import Avatars
 from stream.render.metrics import SessionMetrics
 from stream.render.performer import Performer
@@ -39,6 +38,7 @@ from stream.sessions.receiver import Rendering, Viewer
 from stream.sessions.telemetry import Telemetry
 from stream.webrtc.negotiation import RequestRefused, SessionRequest
 from stream.webrtc.peer import Link, Peer, PeerConfig
+from stream.webrtc.picture_size import TOO_LARGE
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket, RtpPacket
 from aiortc.utils import uint16_add, uint16_gt, uint32_add
 
 from stream.media.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
-from stream.picture_size import Size, announced_size, is_too_large
+from stream.webrtc.picture_size import Size, announced_size, is_too_large
 
 _JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 _RECEIVER_KIND = "_RTCRtpReceiver__kind"

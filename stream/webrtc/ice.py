@@ -22,15 +22,16 @@ from aiortc import RTCIceCandidate, RTCIceGatherer, RTCIceServer, RTCIceTranspor
 from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
 from stream import tasks
+from stream.budgets import MOST_CANDIDATES
 from stream.webrtc.media_connection import MediaSockets
-from stream.webrtc.negotiation import RequestRefused, without_foreign_candidates
+from stream.webrtc.negotiation import RequestRefused, check_candidates, without_foreign_candidates
 
 logger = logging.getLogger(__name__)
 
 RESTART_LIMIT_S = 20.0
-MOST_CANDIDATES = 64  # of one fragment; a browser sends up to a dozen
 _UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")  # RFC 8839 section 5.4
 _PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
+_NAMED = "candidates_named"  # our mark on a connection: how many its other end has
 _GATHERER = "_RTCIceTransport__iceGatherer"
 
 
@@ -46,6 +47,7 @@ class Fragment:
 
 def read_fragment(text: str, loopback_only: bool) -> Fragment:
     """Parse an SDP fragment. Raises RequestRefused (400). loopback_only: leave other machines' out."""
+    check_candidates(text)
     values: dict[str, str] = {}
     candidates: list[RTCIceCandidate] = []
     lines = (without_foreign_candidates(text) if loopback_only else text).splitlines()
@@ -55,8 +57,6 @@ def read_fragment(text: str, loopback_only: bool) -> Fragment:
             candidates.append(_candidate(value))
         else:
             values.setdefault(name, value)
-    if len(candidates) > MOST_CANDIDATES:
-        raise RequestRefused(400, f"{len(candidates)} candidates; at most {MOST_CANDIDATES} are taken")
     username, password = values.get("a=ice-ufrag"), values.get("a=ice-pwd")
     for found, wanted in ((username, _UFRAG), (password, _PASSWORD)):
         if found is not None and not wanted.fullmatch(found):
@@ -74,9 +74,18 @@ def _candidate(value: str) -> RTCIceCandidate:
 
 
 async def add_candidates(connection: aioice.Connection, fragment: Fragment) -> None:
-    """Take late candidates; none is taken after the end of candidates was said."""
+    """Take late candidates; none is taken after the end of candidates was said.
+
+    Raises RequestRefused (400) where the other end has named too many, by now or all in all.
+    """
     if connection._remote_candidates_end:
         return
+    named = getattr(connection, _NAMED, len(connection._remote_candidates)) + len(fragment.candidates)
+    if named > MOST_CANDIDATES:
+        raise RequestRefused(
+            400, f"{named} candidates since the offer; at most {MOST_CANDIDATES} are taken: restart ICE"
+        )
+    setattr(connection, _NAMED, named)  # before anything is awaited: a name is asked of the network below
     for candidate in fragment.candidates:
         await connection.add_remote_candidate(aioice.Candidate.from_sdp(candidate_to_sdp(candidate)))
     if fragment.complete:
@@ -94,6 +103,12 @@ class Restart:
     def connection(self) -> aioice.Connection:
         """Takes the late candidates of the new generation."""
         return self.gatherer._connection
+
+    async def end(self) -> None:
+        """Give it up, or let go of what it was where it is over. Not for a path that carries media on."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await _close_quietly(self.connection)  # a task that had not begun yet closes nothing
 
     def fragment(self, sdp: str) -> str:
         """Our answer. sdp: our description so far, for its BUNDLE group and first section."""
@@ -125,14 +140,21 @@ async def restart(
         )
     gatherer = RTCIceGatherer(ice_servers)
     sockets.use(gatherer)
-    await gatherer.gather()
-    fresh, old = gatherer._connection, transport._connection
+    try:
+        await gatherer.gather()
+        _take_after(gatherer._connection, transport._connection, remote)
+        await add_candidates(gatherer._connection, remote)
+    except BaseException:
+        await _close_quietly(gatherer._connection)
+        raise
+    return Restart(gatherer, tasks.start(_replace(transport, gatherer), "ICE restart"))
+
+
+def _take_after(fresh: aioice.Connection, old: aioice.Connection, remote: Fragment) -> None:
     fresh.ice_controlling = old.ice_controlling
     fresh.remote_username, fresh.remote_password = remote.username, remote.password
     fresh.remote_is_lite = old.remote_is_lite
     fresh._queue = old._queue  # DTLS waits on this queue: what comes by either path reaches it
-    await add_candidates(fresh, remote)
-    return Restart(gatherer, tasks.start(_replace(transport, gatherer), "ICE restart"))
 
 
 async def _replace(transport: RTCIceTransport, gatherer: RTCIceGatherer) -> bool:

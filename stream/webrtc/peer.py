@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from time import time
+from time import monotonic, time
 
 import aioice
 from aiortc import (
@@ -23,10 +23,10 @@ from aiortc.mediastreams import MediaStreamTrack
 from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
 
 from stream import tasks
+from stream.budgets import RESTARTS_AT_ONCE, RESTARTS_PER_MIN, RateLimiter
 from stream.media.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
 from stream.media.tracks import PictureTrack
 from stream.media.voice import VoiceTrack
-from stream.picture_size import Size
 from stream.webrtc import ice
 from stream.webrtc.aiortc_tuning import (
     PromptJitterBuffer,
@@ -38,6 +38,7 @@ from stream.webrtc.aiortc_tuning import (
 from stream.webrtc.ice_servers import IceServers
 from stream.webrtc.media_connection import MediaSockets
 from stream.webrtc.negotiation import RequestRefused, accept_offer, make_answer, without_foreign_candidates
+from stream.webrtc.picture_size import Size
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,8 @@ class Peer:
         self._encoder: RenderedVp8Encoder | RenderedH264Encoder | None = None
         self._pictures: PictureTrack | None = None
         self._camera_buffer: PromptJitterBuffer | None = None
+        self._restarts = RateLimiter(RESTARTS_PER_MIN / 60, RESTARTS_AT_ONCE)
+        self._restarting = False
         self._restart: ice.Restart | None = None
         self._answering: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -156,13 +159,23 @@ class Peer:
         await ice.add_candidates(self._ice(), fragment)
 
     async def restart_ice(self, sdpfrag: str) -> str:
-        """Find a new path below the live connection; gives our fragment. Raises RequestRefused (422)."""
-        if self._restart is not None and not self._restart.task.done():
+        """Find a new path below the live connection; gives our fragment. Raises RequestRefused (422, 429)."""
+        if self._restarting or (self._restart is not None and not self._restart.task.done()):
             raise RequestRefused(422, "an ICE restart is going on; wait for its end")
         fragment = ice.read_fragment(sdpfrag, self._config.sockets.loopback_only)
-        servers = self._config.ice_servers.for_aiortc(time())
-        self._restart = await ice.restart(self._transport(), fragment, servers, self._config.sockets)
-        return self._restart.fragment(self._connection.localDescription.sdp)
+        if wait_s := self._restarts.take("", 1.0, monotonic()):
+            raise RequestRefused(429, "too many ICE restarts; try again later", retry_after_s=wait_s)
+        self._restarting = True  # before anything is awaited: forty that came at once were all let in
+        try:
+            servers = self._config.ice_servers.for_aiortc(time())
+            restart = await ice.restart(self._transport(), fragment, servers, self._config.sockets)
+        finally:
+            self._restarting = False
+        if self._closed:
+            await restart.end()
+            raise RequestRefused(404, "the connection has ended meanwhile")
+        self._restart = restart
+        return restart.fragment(self._connection.localDescription.sdp)
 
     async def link(self) -> Link:
         """How the connection does now."""
@@ -197,8 +210,7 @@ class Peer:
 
     async def _release(self) -> None:
         if self._restart is not None:
-            self._restart.task.cancel()
-            await asyncio.gather(self._restart.task, return_exceptions=True)
+            await tasks.attempt("disconnect", self._restart.end())
         if self._pictures is not None:
             self._pictures.stop()
         if self._answering is not None:  # no one closes a socket that ICE opens after the connection's end

@@ -168,7 +168,8 @@ async def test_offers_that_are_well_formed_but_not_usable(url: str) -> None:
         "2 video sections": bundle_of_four + second_camera,
         "audio, video and data": bundle_of_four + "m=text 9 UDP/TLS/RTP/SAVPF 98\r\na=mid:3\r\n",
         "one mid each": sdp.replace("a=mid:1", "a=mid:0"),
-        "1000 are read": sdp + "a=x\r\n" * 1_000,
+        "500 are read": sdp + "a=x\r\n" * 500,
+        "candidates; at most 64": sdp.replace("a=mid:0", "a=candidate:x\r\n" * 65 + "a=mid:0"),
         "one mid each ": sdp.replace("BUNDLE 0 1 2", "BUNDLE 0 1"),
     }
     for words, changed in cases.items():

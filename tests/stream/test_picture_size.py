@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.live.peer import AiortcPeer
-from stream.picture_size import announced_size, is_too_large
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import SessionLimits
+from stream.webrtc.picture_size import announced_size, is_too_large
 from tests.support.direct_call import avatars_of, present
 
 WAIT_S = 20.0

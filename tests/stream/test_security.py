@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from engine.errors import SettingsError
+from stream.budgets import RateLimiter
 from stream.http.client_address import THIS_MACHINE, Network, client_key, read_proxy
-from stream.http.security import Access, Gate, RateLimiter, Refused, Rule, is_loopback
+from stream.http.security import Access, Gate, Refused, Rule, is_loopback
 from stream.webrtc.ice_servers import CREDENTIALS_LIFETIME_S, IceServers
 from stream.webrtc.negotiation import RequestRefused
 

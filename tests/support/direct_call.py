@@ -61,14 +61,24 @@ async def present_again(registry: SessionRegistry, session_id: str, peer: Aiortc
 
 
 async def publish(
-    registry: SessionRegistry, camera: MediaStreamTrack, name: str | None = None, codec: str | None = None
+    registry: SessionRegistry,
+    camera: MediaStreamTrack,
+    name: str | None = None,
+    codec: str | None = None,
+    complete: bool = True,
 ) -> tuple[Session, RTCPeerConnection]:
-    """Send a camera and take nothing back, as a WHIP client does. codec: the only one, e.g. "video/H264"."""
+    """Send a camera and take nothing back, as a WHIP client does. codec: the only one, e.g. "video/H264".
+
+    complete: say that no more candidates will come.
+    """
     gather_on_loopback()
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     restrict(connection.addTransceiver(camera, "sendonly"), codec)
     await connection.setLocalDescription()
-    request = read_publish_request(connection.localDescription.sdp, None, name)
+    sdp = connection.localDescription.sdp
+    request = read_publish_request(
+        sdp if complete else sdp.replace("a=end-of-candidates\r\n", ""), None, name
+    )
     try:
         session, answer = await registry.create(request)
     except RequestRefused:
