@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from engine.avatar.avatar import Avatar
-from export.commands.evaluate import prepare_again
 from export.convert.gate import held_out_frames
 from export.convert.put_variant import store
 from export.convert.variants import Progress, Variant, convert, network_of
+from export.footage.prepare import prepare_again
 from export.footage.prepared import learn_identity
 from export.training.distill import DistillConfig, Distiller
 from export.training.training_set import TrainingSet
@@ -32,7 +32,9 @@ def distill_avatar(
     footage: what the avatar was enrolled from. Interrupted, it can be called again and goes on where it was.
     Raises RunnerError when no student is sharper within the bound, or the gate refuses it.
     """
-    prepared = prepare_again(avatar, footage)
+    prepared = prepare_again(
+        avatar, footage, lambda stage, done, total: progress(stage, done / max(total, 1))
+    )
     identity = learn_identity(prepared)
     data = TrainingSet(prepared, identity, seed=7, progress=lambda done: progress("building priors", done))
     checkpoint = checkpoint_path(path)

@@ -26,7 +26,7 @@ from export.assembly import assembled, kept_fields
 from export.convert.gate import held_out_frames
 from export.convert.onnx_export import export_onnx, parity
 from export.convert.variants import Variant, convert
-from export.enroll_options import DEFAULT_SIZE_PX, EnrollOptions
+from export.enroll_options import EnrollOptions
 from export.evaluate.held_out import measure_held_out
 from export.evaluate.report_sheets import held_out_picture
 from export.footage.prepared import Identity, Prepared, learn_identity
@@ -97,7 +97,7 @@ class WorkFolder:
         self._settings_file = self.path / "settings.json"
         self.settings: dict[str, Any] = {
             "footage_sha256": [sha256_of(path) for path in options.footage],
-            "size": options.size or DEFAULT_SIZE_PX,
+            "size": options.canvas_px,
             "framing": str(options.framing),
             "base": options.base,
         }
@@ -133,7 +133,7 @@ def _prepared(options: EnrollOptions, work: WorkFolder, listener: Listener) -> t
     if options.prepared is None and not work.prepared.exists():
         from export.footage.prepare import prepare_footage  # MediaPipe, only where there is a video to track
 
-        prepared, origin = prepare_footage(options, listener)
+        prepared, origin = prepare_footage(options.footage, options.framing, options.canvas_px, listener)
         work.keep()
         save_prepared(work.prepared, prepared, origin)
         return prepared, origin

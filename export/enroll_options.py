@@ -44,9 +44,10 @@ class EnrollOptions:
             raise SettingsError(f"--out {self.out}: must end in .avatar")
         if not self.out.parent.is_dir():
             raise SettingsError(f"--out {self.out}: there is no folder {self.out.parent}; make it first")
-        size = self.size or DEFAULT_SIZE_PX
-        if size % SIZE_STEP_PX or not SIZE_STEP_PX <= size <= MAX_SIZE_PX:
-            raise SettingsError(f"--size {size}: must be a multiple of {SIZE_STEP_PX} up to {MAX_SIZE_PX}")
+        if self.canvas_px % SIZE_STEP_PX or not SIZE_STEP_PX <= self.canvas_px <= MAX_SIZE_PX:
+            raise SettingsError(
+                f"--size {self.canvas_px}: must be a multiple of {SIZE_STEP_PX} up to {MAX_SIZE_PX}"
+            )
         for path in self.footage:
             if not path.is_file():
                 raise SettingsError(
@@ -66,6 +67,11 @@ class EnrollOptions:
                 f"--framing {self.framing}: {self.footage[0]} is cut out already; leave it out, "
                 "or prepare the footage again with it"
             )
+
+    @property
+    def canvas_px(self) -> int:
+        """The size to cut videos to."""
+        return self.size or DEFAULT_SIZE_PX
 
     @property
     def prepared(self) -> Path | None:

@@ -14,7 +14,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from engine.errors import AvatarcastError
+from engine.errors import AvatarcastError, SettingsError
 from export.enroll_options import DEFAULT_BASE, DEFAULT_SIZE_PX, EnrollOptions
 from export.footage.framing import parse_framing
 from export.progress import DISPLAYS, Display
@@ -96,11 +96,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _prepare_only(options: EnrollOptions, display: Display, as_json: bool) -> int:
-    from export.footage.prepare import prepare_only  # MediaPipe, but no torch
+    from export.footage.prepare import prepare_file  # MediaPipe, but no torch
 
-    prepared, origin = prepare_only(options, display)
+    if options.prepared is not None:
+        raise SettingsError(f"--prepare-only: {options.prepared} is prepared already; leave the option out")
+    out = options.prepared_out
+    prepared, origin = prepare_file(out, options.footage, options.framing, options.canvas_px, display)
     display.close()
-    out, frames, size = options.prepared_out, len(prepared.rgb), prepared.size
+    frames, size = len(prepared.rgb), prepared.size
     what = ["avatarcast", "enroll", str(out), "--out", str(options.out), "--consent", options.statement]
     train = shlex.join([*what, *(["--person", options.person] if options.person != "real" else [])])
     if as_json:

@@ -20,10 +20,7 @@ from export.evaluate.follow import follow
 from export.evaluate.held_out import measure_held_out
 from export.evaluate.report_sheets import driven_picture, held_out_picture
 from export.evaluate.report_text import held_out_motion_table, held_out_table, motion_table
-from export.footage.footage import load_footage
-from export.footage.framing import Framing, parse_framing
-from export.footage.prepare import prepare
-from export.footage.prepared import Prepared
+from export.footage.prepare import prepare_again
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,28 +98,13 @@ def _check_picture(avatar: Avatar, args: argparse.Namespace) -> None:
 
 def _measure_again(avatar: Avatar, paths: Sequence[Path], runner: str) -> tuple[dict[str, Any], bytes]:
     """The report and its picture."""
-    prepared = prepare_again(avatar, paths)
     with _Bars() as bars:
+        prepared = prepare_again(avatar, paths, bars.show)
         found = measure_held_out(
             avatar, prepared, runner, lambda done, total: bars.show("measuring", done, total)
         )
     training = avatar.manifest["training"]
     return found.report, held_out_picture(found, avatar.name, prepared.fps, training)
-
-
-def prepare_again(avatar: Avatar, paths: Sequence[Path]) -> Prepared:
-    """The footage that the avatar was enrolled from, tracked and cut as it was then."""
-    framings = [parse_framing(text) for text in avatar.manifest["training"]["framings"]]
-    if len(framings) != len(paths):
-        raise SettingsError(
-            f"--footage: {len(paths)} clips; {avatar.name} was enrolled from {len(framings)}: give those"
-        )
-    with _Bars() as bars:
-        footage = load_footage(paths, progress=lambda done, total: bars.show("tracking", done, total))
-        squares = [framing for framing in framings if isinstance(framing, Framing)]
-        return prepare(
-            footage, squares, avatar.size, lambda done, total: bars.show("cutting out", done, total)
-        )
 
 
 class _Bars:

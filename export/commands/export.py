@@ -203,10 +203,13 @@ def _held_out(avatar: Avatar, path: Path, footage: Sequence[Path] | None) -> Seq
             f"{path}: holds no held-out frames, which an export is judged by: "
             "give the footage that it was enrolled from, with --footage"
         )
-    from export.commands.evaluate import prepare_again
     from export.convert.gate import held_out_frames
+    from export.footage.prepare import prepare_again
 
-    return held_out_frames(prepare_again(avatar, footage))
+    with _Bar() as bar:
+        return held_out_frames(
+            prepare_again(avatar, footage, lambda stage, done, total: bar.show(stage, done / max(total, 1)))
+        )
 
 
 class _Bar:

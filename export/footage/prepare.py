@@ -6,17 +6,18 @@ Needs MediaPipe, but not torch; training from the prepared file is the other way
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.avatar.avatar import Avatar
 from engine.errors import SettingsError
 from engine.person.landmarks import Landmarks
 from engine.tracking.tracker import PersonMatte
-from export.enroll_options import DEFAULT_SIZE_PX, EnrollOptions
 from export.footage.footage import Footage, load_footage
-from export.footage.framing import Framing, choose_framing, crop_resize, to_canvas
+from export.footage.framing import Framing, choose_framing, crop_resize, parse_framing, to_canvas
 from export.footage.prepared import Prepared
 from export.footage.prepared_file import Origin, origin_of, save_prepared
 from export.progress import Listener
@@ -25,35 +26,50 @@ MAX_FRAMES = 1500  # a minute at 25 fps; longer footage is thinned
 MAX_PIXELS = 1500 * 512**2  # of all frames; training holds 15 bytes of each, 6 GB
 
 
-def prepare_only(options: EnrollOptions, listener: Listener) -> tuple[Prepared, Origin]:
-    """Prepares the footage and writes `options.prepared_out`, all or nothing."""
-    out = options.prepared_out
-    if options.prepared is not None:
-        raise SettingsError(f"--prepare-only: {options.prepared} is prepared already; leave the option out")
+def prepare_file(
+    out: Path, videos: Sequence[Path], mode: str | Framing, size: int, listener: Listener
+) -> tuple[Prepared, Origin]:
+    """Prepares the footage and writes it to a new file, all or nothing. The rest as for `prepare_footage`."""
     if out.exists():
         raise SettingsError(f"{out}: exists already; choose another --out, or remove it first")
-    prepared, origin = prepare_footage(options, listener)
+    prepared, origin = prepare_footage(videos, mode, size, listener)
     save_prepared(out, prepared, origin)
     return prepared, origin
 
 
-def prepare_footage(options: EnrollOptions, listener: Listener) -> tuple[Prepared, Origin]:
-    """Tracks and judges the videos, then cuts them out. Raises VideoError or FootageError."""
+def prepare_footage(
+    videos: Sequence[Path], mode: str | Framing, size: int, listener: Listener
+) -> tuple[Prepared, Origin]:
+    """Tracks and judges the videos, then cuts them out. Raises VideoError or FootageError.
+
+    mode: how to frame them, see `parse_framing`; size: of the canvas, px.
+    """
     listener.stage("tracking", 1.0)
-    footage = load_footage(
-        options.footage, progress=lambda done, total: listener.advance(done / max(total, 1))
-    )
+    footage = load_footage(videos, progress=lambda done, total: listener.advance(done / max(total, 1)))
     for warning in footage.warnings:
         listener.warn(warning)
-    framings = frame_footage(footage, options.framing)
+    framings = frame_footage(footage, mode)
     listener.stage("cutting out", 1.0)
-    prepared = prepare(
-        footage,
-        framings,
-        options.size or DEFAULT_SIZE_PX,
-        lambda done, total: listener.advance(done / max(total, 1)),
-    )
-    return prepared, origin_of(options.footage, framings, footage.warnings)
+    prepared = prepare(footage, framings, size, lambda done, total: listener.advance(done / max(total, 1)))
+    return prepared, origin_of(videos, framings, footage.warnings)
+
+
+def prepare_again(
+    avatar: Avatar, videos: Sequence[Path], progress: Callable[[str, int, int], None]
+) -> Prepared:
+    """The footage that the avatar was enrolled from, tracked and cut as it was then.
+
+    progress is called with the stage, the frames done and the frames in all. Raises SettingsError when it was
+    another number of videos.
+    """
+    framings = [parse_framing(text) for text in avatar.manifest["training"]["framings"]]
+    if len(framings) != len(videos):
+        raise SettingsError(
+            f"--footage: {len(videos)} clips; {avatar.name} was enrolled from {len(framings)}: give those"
+        )
+    footage = load_footage(videos, progress=lambda done, total: progress("tracking", done, total))
+    squares = [framing for framing in framings if isinstance(framing, Framing)]
+    return prepare(footage, squares, avatar.size, lambda done, total: progress("cutting out", done, total))
 
 
 def frame_footage(footage: Footage, mode: str | Framing) -> tuple[Framing, ...]:
