@@ -19,22 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.errors import PackageError
+from engine.media.pictures import UNREADABLE
 from engine.person import topology as topo
 from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, FloatArray, Landmarks
 
 MAX_PREVIEW_PX = 4096
 MAX_ARRAY_BYTES = 64 * 1024 * 1024  # of one .npz, unpacked
 MAX_ARRAYS = 64  # in one .npz
-IMAGE_ERRORS = (
-    OSError,  # includes PIL.UnidentifiedImageError
-    SyntaxError,  # how PIL reports a broken PNG
-    ValueError,
-    EOFError,
-    struct_error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
 NPZ_ERRORS = (
     OSError,
     ValueError,  # includes a pickled array
@@ -135,7 +126,7 @@ def read_image(
             if image.mode != mode:
                 raise PackageError(f"{source}: member {member} has mode {image.mode}; wanted {mode}")
             return np.array(image, np.uint8)
-    except IMAGE_ERRORS as error:
+    except UNREADABLE as error:
         raise PackageError(
             f"{source}: member {member} is not a readable {kind} ({error}): enrol again"
         ) from error

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from engine.avatar.members import IMAGE_ERRORS
 from engine.errors import SettingsError
+from engine.media.pictures import UNREADABLE
 
 FloatArray = NDArray[np.float32]
 U8Image = NDArray[np.uint8]
@@ -81,7 +81,7 @@ class Background:
                         "export it anew"
                     )
                 return cls(np.array(_upright_square(image), np.uint8))
-        except IMAGE_ERRORS as error:
+        except UNREADABLE as error:
             raise SettingsError(
                 f"background picture: not a readable PNG or JPEG ({error}): export it anew"
             ) from error
