@@ -8,4 +8,5 @@ The rooms, `pictures` and `networks` building on `live`, and all on `records`:
     pictures    how good the pictures are
     synthetic   makes the people and the presenters who do not exist
     results     the records
+    command     `avatarcast bench`
 """

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import subprocess
 import sys
+import tokenize
 from importlib import metadata
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,10 @@ MAX_LINES = 500
 # Longer files, each with its reason.
 LONGER: dict[str, str] = {}
 SOURCES = (".py", ".js", ".sh")
+WITH_ROOMS = (*OWN_PACKAGES, "benchmarks")
+# What a text may name: `engine.person.motion`, `stream/page/call/link.js`, `tests/data/*.mp4`.
+MODULE = re.compile(r"(?<![\w./-])((?:engine|export|stream|benchmarks|tests)(?:\.[A-Za-z_]\w*)+)")
+FILE = re.compile(r"(?<![\w./-])(?:engine|export|stream|benchmarks|tests)/[\w./*-]*\w")
 # Paths of somebody's machine: in a repository they are wrong on every other one.
 MACHINE_PATHS = re.compile(r"(?<![\w.~$}/<-])/(?:home|Users|work|root|mnt|opt|data)/\w+")
 
@@ -33,6 +40,35 @@ def text_of(path: Path) -> str | None:
     """None for a binary file."""
     data = path.read_bytes()
     return None if b"\0" in data else data.decode()
+
+
+def docstring(path: Path) -> str:
+    """Of a Python file; "" where it has none."""
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+
+
+def prose(path: Path) -> str:
+    """What is written for people: of a Python file the docstrings and comments, of another all."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        return text
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, documented)]
+    tokens = tokenize.generate_tokens(StringIO(text).readline)
+    comments = [token.string for token in tokens if token.type == tokenize.COMMENT]
+    return "\n".join([*(ast.get_docstring(node) or "" for node in nodes), *comments])
+
+
+def is_module(name: str) -> bool:
+    """A module of ours, or something in one: `engine.cli`, `engine.person.motion.Pose`."""
+    path = ROOT
+    for part in name.split("."):
+        path /= part
+        if path.with_suffix(".py").is_file():
+            return True
+        if not path.is_dir():
+            return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +119,36 @@ def test_nothing_is_pickled(files: list[Path]) -> None:
 
 
 def test_tests_are_no_package(files: list[Path]) -> None:
-    """A tests/engine/__init__.py would hide our engine."""
+    """A package `engine` among them would hide ours."""
     assert not [path for path in files if path.name == "__init__.py" and path.is_relative_to(ROOT / "tests")]
+
+
+@pytest.mark.parametrize("package", WITH_ROOMS)
+def test_a_package_says_what_its_rooms_are(package: str, files: list[Path]) -> None:
+    """Its docstring is the map; each room with modules of its own says in its own what it is."""
+    tops = {
+        path.relative_to(ROOT / package).parts[0] for path in files if path.is_relative_to(ROOT / package)
+    }
+    rooms = {top for top in tops if (ROOT / package / top / "__init__.py").is_file()}
+    modules = {Path(top).stem for top in tops if top.endswith(".py")} - {"__init__"}
+    assert len(rooms) > 3
+    text = docstring(ROOT / package / "__init__.py")
+    assert not {name for name in rooms | modules if not re.search(rf"\b{name}\b", text)}
+    assert not {room for room in rooms if not docstring(ROOT / package / room / "__init__.py")}
+
+
+def test_modules_and_files_that_a_text_names_exist(files: list[Path]) -> None:
+    missing = []
+    for path in files:
+        if path.suffix not in (".py", ".md", ".toml", ".js", "") or path.name == "LICENSE":
+            continue
+        text = prose(path)
+        named = [] if path.suffix == ".js" else MODULE.findall(text)
+        missing += [f"{path.relative_to(ROOT)}: {name}" for name in named if not is_module(name)]
+        missing += [
+            f"{path.relative_to(ROOT)}: {name}" for name in FILE.findall(text) if not any(ROOT.glob(name))
+        ]
+    assert not missing
 
 
 @pytest.mark.parametrize(
