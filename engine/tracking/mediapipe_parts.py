@@ -16,8 +16,8 @@ from mediapipe.framework.formats.rect_pb2 import NormalizedRect
 from mediapipe.python import CalculatorGraph, packet_creator
 from numpy.typing import NDArray
 
-from engine.stderr_filter import without_lines
 from engine.tracking.hand_sides import HandFound, PoseFound
+from engine.tracking.stderr_filter import without_lines
 
 FloatArray = NDArray[np.float32]
 Image = NDArray[np.uint8]

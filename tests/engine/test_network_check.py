@@ -203,7 +203,7 @@ def spread(times: int) -> bytes:
 def wide_kernels() -> bytes:
     """Few multiplications, but every place of the picture is copied for each kernel that sees it."""
     kernels = T(name="k", data_type=T.FLOAT, dims=[1, 3, 64, 64], raw_data=bytes(4 * 3 * 64 * 64))
-    way = {"kernel_shape": [64, 64], "pads": [63, 63, 0, 0], "strides": [1, 1]}
+    way: dict[str, Any] = {"kernel_shape": [64, 64], "pads": [63, 63, 0, 0], "strides": [1, 1]}
     return built([helper.make_node("Conv", ["prior", "k"], ["wide"], **way), ADD], [kernels])
 
 

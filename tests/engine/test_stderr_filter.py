@@ -28,7 +28,7 @@ print(written)
 
 _CHILD = """
 import re, subprocess, sys
-from engine.stderr_filter import without_lines
+from engine.tracking.stderr_filter import without_lines
 
 with without_lines(re.compile(rb"noise \\d+")):
     late = [sys.executable, "-c", "import sys, time; time.sleep(1); print('late', file=sys.stderr)"]
