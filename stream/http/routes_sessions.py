@@ -23,7 +23,6 @@ from aiohttp import web
 from aiortc import RTCSessionDescription
 
 from engine.render.background import Background
-from stream.http.pictures import PictureReader
 from stream.http.bodies import PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S, read_body, read_json
 from stream.http.pictures import PictureReader
 from stream.http.route import Route

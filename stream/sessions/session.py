@@ -25,7 +25,6 @@ from aiortc.mediastreams import VIDEO_CLOCK_RATE, MediaStreamError, MediaStreamT
 
 from engine.render.background import Background
 from stream import tasks
-from stream.webrtc.picture_size import TOO_LARGE
 from stream.media.stepping import FULL, LADDER, RateGate
 from stream.media.tracks import PictureTrack
 from stream.media.voice import SmoothDelay, Voice

@@ -25,7 +25,6 @@ from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
 from stream import tasks
 from stream.budgets import RESTARTS_AT_ONCE, RESTARTS_PER_MIN, RateLimiter
 from stream.media.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
-from stream.webrtc.picture_size import Size
 from stream.media.tracks import PictureTrack
 from stream.media.voice import VoiceTrack
 from stream.webrtc import ice
