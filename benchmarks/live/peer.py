@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter_ns
@@ -17,6 +18,7 @@ from typing import Any
 import aiohttp
 import av
 import numpy as np
+from aioice.ice import CandidatePair
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import VIDEO_CLOCK_RATE, VIDEO_TIME_BASE, MediaStreamError, MediaStreamTrack
 from numpy.typing import NDArray
@@ -157,6 +159,29 @@ class AiortcPeer:
                 self.audio_arrivals.append((perf_counter_ns(), frame))
         except MediaStreamError:
             pass  # the call has ended
+
+    def path(self) -> tuple[int, str, int]:
+        """Descriptor of the socket that the call goes by, and the address it sends to. While connected."""
+        pair = self._pair()
+        sock: socket.socket = pair.protocol.transport.get_extra_info("socket")
+        return sock.fileno(), *pair.remote_addr
+
+    def overhear(self, most: int) -> list[bytes]:
+        """A list that fills with the next datagrams that this peer sends, up to so many. While connected."""
+        transport, heard = self._pair().protocol.transport, list[bytes]()
+        send = transport.sendto
+
+        def sendto(data: bytes, addr: Any = None) -> None:
+            if len(heard) < most:
+                heard.append(bytes(data))
+            send(data, addr)
+
+        setattr(transport, "sendto", sendto)  # noqa: B010  a method of one socket
+        return heard
+
+    def _pair(self) -> CandidatePair:
+        ice = self._connection.getTransceivers()[0].receiver.transport.transport
+        return ice._connection._nominated[1]
 
     def _on_stats(self, message: str) -> None:
         self.stats.append((perf_counter_ns(), json.loads(message)))

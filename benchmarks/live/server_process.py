@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from benchmarks.records.machine import cpu_seconds, resident_mb
 
@@ -41,9 +41,12 @@ class Serving:
 
 
 @contextlib.contextmanager
-def server_process(serving: Serving) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The server's process id and start-up facts; stopped by SIGTERM as an operator would."""
-    with subprocess.Popen(serving.command(), stdout=subprocess.PIPE, text=True) as process:
+def server_process(serving: Serving, log: IO[bytes] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The server's process id and start-up facts; stopped by SIGTERM as an operator would.
+
+    log: takes what it writes to standard error; None: that is shown.
+    """
+    with subprocess.Popen(serving.command(), stdout=subprocess.PIPE, stderr=log, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:

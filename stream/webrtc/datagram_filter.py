@@ -12,6 +12,7 @@ it relies on.
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +20,9 @@ from typing import Any, cast
 
 import aioice
 import aioice.ice
-from aioice import stun
+from aioice import mdns, stun
+
+logger = logging.getLogger(__name__)
 
 MOST_BYTES = 1_500  # of a datagram: an Ethernet frame's worth; libsrtp's buffer holds no more either
 MOST_EARLY = 32  # datagrams from sources that have proved the password and not yet answered our check
@@ -36,7 +39,7 @@ Source = tuple[str, int]
 
 
 def parse_without_surprise() -> None:
-    """Let aioice's STUN parser raise ValueError and nothing else, as its callers expect."""
+    """Let aioice's parsers raise what their callers expect: of STUN ValueError alone, of mDNS nothing."""
     original = stun.parse_message
     if getattr(original, "without_surprise", False):
         return
@@ -44,11 +47,23 @@ def parse_without_surprise() -> None:
     def parse_message(data: bytes) -> stun.Message:
         try:
             return original(data)
-        except (struct.error, IndexError, KeyError) as error:
+        except (struct.error, IndexError) as error:
             raise ValueError(f"malformed STUN message ({error})") from error
 
     setattr(parse_message, "without_surprise", True)  # noqa: B010  a mark on a function
     stun.parse_message = parse_message
+    setattr(mdns, "MDnsProtocol", QuietMdnsProtocol)  # noqa: B010  what it makes from here on
+
+
+class QuietMdnsProtocol(mdns.MDnsProtocol):
+    """Asks the local network for the name behind a candidate; anybody there may send anything."""
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        """Raises nothing, whatever comes."""
+        try:
+            super().datagram_received(data, addr)
+        except Exception as error:  # of dnspython's parser and of records of a wrong length: an open list
+            logger.debug("an mDNS message was left out (%s)", error)
 
 
 class FilteredProtocol(aioice.ice.StunProtocol):

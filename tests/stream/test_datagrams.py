@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+import os
 import socket
 import struct
 import time
@@ -14,11 +16,12 @@ from typing import Any
 import aioice
 import numpy as np
 import pytest
-from aioice import stun
+from aioice import mdns, stun, turn
 from aiortc import RTCDtlsTransport, RTCIceGatherer
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.live.datagrams import corpus
 from benchmarks.live.peer import AiortcPeer, StampedCamera
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.webrtc import datagram_filter
@@ -27,6 +30,7 @@ from stream.webrtc.datagram_filter import (
     MOST_EARLY,
     MOST_SOURCES,
     FilteredProtocol,
+    QuietMdnsProtocol,
     has_plaintext_alert,
     parse_without_surprise,
 )
@@ -34,6 +38,7 @@ from stream.webrtc.media_connection import MOST_WAITING, MediaConnection, MediaS
 from stream.webrtc.negotiation import RequestRefused
 from tests.support.direct_call import WatchingPeer, avatars_of, present, publish
 
+EXAMPLES = int(os.environ.get("AVATARCAST_FUZZ_EXAMPLES", "400"))
 WAIT_S = 30.0
 GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 ALERT = bytes.fromhex("15fefd0000000000000000000202") + b"\x28"  # fatal: handshake_failure
@@ -308,20 +313,137 @@ def test_alerts_are_found_wherever_they_stand() -> None:
     assert not has_plaintext_alert(b"\x2f" + ALERT)  # a record of DTLS 1.3, which is protected
 
 
+SEEDS = corpus()
 ATTRIBUTE = st.tuples(
     st.sampled_from(sorted(stun.ATTRIBUTES_BY_TYPE)) | st.integers(0, 65_535), st.binary(max_size=24)
 )
+ATTRIBUTES = st.lists(ATTRIBUTE, max_size=5)
+KIND = st.sampled_from([0x0001, 0x0101, 0x0111, 0x0011]) | st.integers(0, 0x3FFF)
 
 
-@given(st.integers(0, 0x3FFF), st.lists(ATTRIBUTE, max_size=4), st.binary(min_size=12, max_size=12))
+def stun_message(kind: int, attributes: list[tuple[int, bytes]], transaction: bytes) -> bytes:
+    body = b"".join(
+        struct.pack("!HH", name, len(value)) + value + bytes(-len(value) % 4) for name, value in attributes
+    )
+    return struct.pack("!HHI", kind, len(body), stun.COOKIE) + transaction + body
+
+
+def with_faults(seed: bytes, faults: list[tuple[int, int]], length: int) -> bytes:
+    data = bytearray(seed)
+    for place, value in faults:
+        if data:
+            data[place % len(data)] = value
+    return bytes(data[: length % (len(data) + 1)])
+
+
+FAULTS = st.lists(st.tuples(st.integers(0, 1_500), st.integers(0, 255)), max_size=6)
+DATAGRAMS = (
+    st.binary(max_size=100)
+    | st.builds(with_faults, st.sampled_from(SEEDS), FAULTS, st.integers(0, 1_500))
+    | st.builds(stun_message, KIND, ATTRIBUTES, st.binary(min_size=12, max_size=12))
+)
+
+
+def signed(attributes: list[tuple[int, bytes]], connection: aioice.Connection) -> bytes:
+    """A check that proves the password and has any attributes besides."""
+    user = f"{connection.local_username}:{connection.remote_username}".encode()
+    message = stun_message(0x0001, [(0x0006, user), (0x0024, b"\0\0\0\1"), *attributes], bytes(12))
+    message = message[:2] + struct.pack("!H", len(message) - 20 + 24) + message[4:]
+    return (
+        message + struct.pack("!HH", 8, 20) + hmac.digest(connection.local_password.encode(), message, "sha1")
+    )
+
+
+class Wire:
+    """Two connections of ICE that are up; what is fed to the first, and what came of it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.failures: list[Any] = []
+        self.counts = Counter[str]()
+        loop.set_exception_handler(lambda _, context: self.failures.append(context))
+
+    async def open(self) -> None:
+        parse_without_surprise()
+        self.ends = [RTCIceGatherer([]), RTCIceGatherer([])]
+        for gatherer in self.ends:
+            MediaSockets(lambda reason: self.counts.update([reason])).use(gatherer)
+            await gatherer.gather()
+        self.ours, theirs = self.ends[0]._connection, self.ends[1]._connection
+        theirs.ice_controlling = True
+        for one, other in ((self.ours, theirs), (theirs, self.ours)):
+            one.remote_username, one.remote_password = other.local_username, other.local_password
+            for candidate in other.local_candidates:
+                await one.add_remote_candidate(candidate)
+            await one.add_remote_candidate(None)
+        await asyncio.gather(self.ours.connect(), theirs.connect())
+        self.pair = self.ours._nominated[1]
+
+    async def feed(self, data: bytes, forged: bool) -> None:
+        source = self.pair.remote_addr if forged else HERE
+        self.pair.protocol.datagram_received(data, source)
+        await asyncio.sleep(0)
+        assert self.ours._queue.qsize() <= MOST_WAITING
+        assert len(self.ours._remote_candidates) <= MOST_SOURCES
+        if not self.ours._queue.empty():
+            assert forged
+            assert self.ours._queue.get_nowait() == (data, 1)
+            assert 12 <= len(data) <= MOST_BYTES
+            assert 20 <= data[0] < 64 or 128 <= data[0] < 192
+
+    async def close(self) -> None:
+        for gatherer in self.ends:
+            await gatherer._connection.close()
+
+
+def test_fuzzed_datagrams(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing raises, nothing is logged, nothing unbounded is kept, and only the other end is passed on."""
+    loop = asyncio.new_event_loop()
+    wire = Wire(loop)
+
+    @given(DATAGRAMS | ATTRIBUTES, st.booleans())
+    @settings(max_examples=EXAMPLES)
+    def throw(what: bytes | list[tuple[int, bytes]], forged: bool) -> None:
+        data = what if isinstance(what, bytes) else signed(what, wire.ours)
+        loop.run_until_complete(wire.feed(data, forged))
+
+    try:
+        loop.run_until_complete(wire.open())
+        caplog.clear()
+        with caplog.at_level("WARNING"):
+            throw()
+        assert not wire.failures
+        assert not caplog.records
+        assert wire.pair is wire.ours._nominated[1]
+    finally:
+        loop.run_until_complete(wire.close())
+        loop.close()
+
+
+@given(KIND, ATTRIBUTES, st.binary(min_size=12, max_size=12))
 @example(0x3, [(0x000D, b"\xfa")], bytes(12))
 @example(0x1, [(0x0009, b"\0\0\4\1\xff")], bytes(12))
 def test_the_parser_of_stun_raises_what_it_says(
     kind: int, attributes: list[tuple[int, bytes]], transaction: bytes
 ) -> None:
     parse_without_surprise()
-    body = b"".join(
-        struct.pack("!HH", name, len(value)) + value + bytes(-len(value) % 4) for name, value in attributes
-    )
     with suppress(ValueError):
-        stun.parse_message(struct.pack("!HHI", kind, len(body), stun.COOKIE) + transaction + body)
+        stun.parse_message(stun_message(kind, attributes, transaction))
+
+
+@given(DATAGRAMS)
+async def test_whatever_a_turn_server_sends_raises_nothing(data: bytes) -> None:
+    parse_without_surprise()
+    client = turn.TurnClientUdpProtocol(HERE, "user", "password", 600, 500)
+    client.datagram_received(data, HERE)
+
+
+MDNS_ANSWER = bytes.fromhex("0000840000000001000000000161056c6f63616c000001800100000078000400000000")
+
+
+@given(DATAGRAMS | st.builds(with_faults, st.just(MDNS_ANSWER), FAULTS, st.integers(0, 60)))
+@example(MDNS_ANSWER[:-6] + b"\0\1\0")
+async def test_whatever_comes_by_mdns_raises_nothing(data: bytes) -> None:
+    parse_without_surprise()
+    protocol = mdns.MDnsProtocol()
+    assert isinstance(protocol, QuietMdnsProtocol)
+    protocol.datagram_received(data, HERE)

@@ -1,0 +1,261 @@
+"""Does anything that strangers send to the media ports harm a call, even forged in the callers' names?
+
+    python -m benchmarks.live.udp_fuzz --datagrams 1000000 [--per-second 4000] [--pipeline avatar]
+
+Two callers in one process, the server in another, and a third that throws mutated datagrams at every media
+port of the server (benchmarks.live.datagrams): half from sockets of its own, half from the callers' own, with
+what these have sent as seeds too, so replays and faults in protected packets are among them. Before it and
+after it the calls are left alone for --quiet seconds: motion to photon then is what the attack is compared
+with. Memory is the most that the server held under attack, above what it held before; the log is what it
+wrote to standard error in all, exceptions are the tracebacks and errors in there, and dropped is what its
+/metrics counted, by reason. A call is lost that is not connected in the end, or gets no pictures any more.
+
+What bounds it: the three processes share this machine's cores. At a rate that leaves them too little time, or
+beside other work, latency grows by that alone; the system drops what finds a socket's buffer full, so counted
+may be less than sent. passed says whether every figure is within the bounds that are in the record too. The
+last line of stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import aiohttp
+
+from benchmarks.live.datagrams import Order, as_text
+from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
+from benchmarks.live.glass_call import picture_size, pictures_came
+from benchmarks.live.glass_statistics import summarise
+from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.server_process import ServerWatch, Serving, server_process
+from benchmarks.records.machine import describe_machine
+from benchmarks.records.options import instrument_parser
+from benchmarks.records.report import add_out, check_writable, finish, record
+
+CAMERA_FPS = 30
+WARM_UP_S = 5.0
+SEEDS = 48  # datagrams of each caller's own
+LAST_S = 3.0  # a call that still lives brings pictures in this time
+_CANDIDATE = re.compile(r"^a=candidate:\S+ 1 udp \d+ (\S+) (\d+) typ host", re.MULTILINE)
+_DROPPED = re.compile(r'^avatarcast_datagrams_dropped_total\{reason="([^"]+)"\} (\S+)', re.MULTILINE)
+_TROUBLE = re.compile(r"^(?:Traceback|ERROR|CRITICAL)|Task exception was never", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What counts as no harm."""
+
+    calls_lost: int = 0
+    exceptions: int = 0
+    log_bytes: int = 1_000_000
+    memory_mb: float = 20.0
+    p99_ms: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """How much, how fast, and how long without."""
+
+    datagrams: int
+    per_s: float
+    quiet_s: float
+    seed: int
+    driver: Path
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One of the two."""
+
+    camera: StampedCamera
+    peer: AiortcPeer
+
+    def ports(self) -> list[tuple[str, int]]:
+        """Where the server listens for this call; addresses of IPv4."""
+        found = _CANDIDATE.findall(self.peer.session["sdp"])
+        return [(host, int(port)) for host, port in found if ":" not in host]
+
+    def figures(self, span_ns: tuple[int, int]) -> dict[str, Any]:
+        """Of the pictures that came in this time."""
+        arrivals = [one for one in self.peer.arrivals if one.at_ns < span_ns[1]]
+        found = summarise(self.camera.sent_ns, arrivals, span_ns[0])
+        return {name: found[name] for name in ("fps_delivered", "motion_to_photon_ms", "frozen", "delivered")}
+
+    def lives(self) -> bool:
+        """Connected, and pictures come."""
+        since_ns = perf_counter_ns() - round(LAST_S * 1e9)
+        return self.peer.state == "connected" and any(one.at_ns > since_ns for one in self.peer.arrivals)
+
+
+async def attacked(url: str, pid: int, attack: Attack) -> dict[str, Any]:
+    """Two calls: quiet, under attack, quiet."""
+    pictures = DriverPictures(attack.driver, *attack.size)
+    callers: list[Caller] = []
+    for _ in range(2):
+        camera = StampedCamera(pictures.at, CAMERA_FPS)
+        callers.append(Caller(camera, AiortcPeer(url, camera)))
+        await callers[-1].peer.connect()
+    for caller in callers:
+        await pictures_came(caller.peer)
+    overheard = [caller.peer.overhear(SEEDS) for caller in callers]
+    await asyncio.sleep(WARM_UP_S)
+    spans = {"before": await _quiet(attack.quiet_s)}
+    counted = await _dropped(url)
+    order = Order(
+        targets=[port for caller in callers for port in caller.ports()],
+        forged=[caller.peer.path() for caller in callers],
+        seeds=[data.hex() for seeds in overheard for data in seeds],
+        count=attack.datagrams,
+        per_s=attack.per_s,
+        seed=attack.seed,
+    )
+    async with ServerWatch(pid) as watch:
+        start_ns = perf_counter_ns()
+        await asyncio.sleep(1.5)  # for a sample of the memory as it was
+        thrown = await _throw(order)
+        spans["attacked"] = (start_ns, perf_counter_ns())
+    spans["after"] = await _quiet(max(attack.quiet_s, LAST_S))
+    lost = sum(not caller.lives() for caller in callers)
+    dropped = {reason: count - counted[reason] for reason, count in (await _dropped(url)).items()}
+    for caller in callers:
+        await caller.peer.close()
+    calls = [{name: caller.figures(span) for name, span in spans.items()} for caller in callers]
+    held_mb = [value for _, value in watch.memory_mb]
+    return {
+        "calls_lost": lost,
+        "memory_mb": round(max(held_mb) - held_mb[0], 1),
+        "p99_ms": p99_growth(calls),
+        "seconds": round((spans["attacked"][1] - spans["attacked"][0]) / 1e9, 1),
+        **thrown,
+        "counted": sum(dropped.values()),
+        "dropped": {reason: count for reason, count in dropped.items() if count},
+        "held_mb": [round(value, 1) for value in held_mb],
+        "calls": calls,
+    }
+
+
+def p99_growth(calls: Sequence[Mapping[str, Any]]) -> float | None:
+    """Motion to photon: mean of the calls' 99th percentiles under attack, less that of the quiet times."""
+
+    def mean(*names: str) -> float | None:
+        found = [call[name]["motion_to_photon_ms"]["p99"] for call in calls for name in names]
+        return None if None in found else sum(found) / len(found)
+
+    attacked_ms, quiet_ms = mean("attacked"), mean("before", "after")
+    return None if attacked_ms is None or quiet_ms is None else round(attacked_ms - quiet_ms, 2)
+
+
+async def _quiet(seconds: float) -> tuple[int, int]:
+    start_ns = perf_counter_ns()
+    await asyncio.sleep(seconds)
+    return start_ns, perf_counter_ns()
+
+
+async def _dropped(url: str) -> dict[str, int]:
+    """By reason, as the server counts it."""
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as reply:
+        return {reason: int(float(count)) for reason, count in _DROPPED.findall(await reply.text())}
+
+
+async def _throw(order: Order) -> dict[str, int]:
+    """Let the third process do it. SystemExit where it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.live.datagrams"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        pass_fds=[descriptor for descriptor, _, _ in order.forged],
+    )
+    told, _ = await process.communicate(as_text(order).encode())
+    if process.returncode:
+        raise SystemExit("the process that throws the datagrams failed, see its message above")
+    found: dict[str, int] = json.loads(told)
+    return found
+
+
+def failures(figures: Mapping[str, Any], bounds: Bounds) -> list[str]:
+    """Each figure that is above its bound, or could not be taken."""
+    found = []
+    for name, most in asdict(bounds).items():
+        value = figures[name]
+        if value is None:
+            found.append(f"{name}: too few pictures")
+        elif value > most:
+            found.append(f"{name}: {value} > {most}")
+    return found
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Start the server, attack it, judge."""
+    machine = describe_machine()
+    attack = Attack(args.datagrams, args.per_second, args.quiet, args.seed, args.driver, args.size)
+    with tempfile.NamedTemporaryFile(suffix=".log") as log:
+        serving = Serving(args.pipeline, args.avatar, args.runner)
+        with server_process(serving, log) as (pid, facts):
+            figures = asyncio.run(attacked(facts["url"], pid, attack))
+            written = Path(log.name).read_bytes()
+    figures["log_bytes"] = len(written)
+    figures["exceptions"] = len(_TROUBLE.findall(written.decode(errors="replace")))
+    failed = failures(figures, Bounds())
+    config = {
+        "pipeline": args.pipeline,
+        "avatar": facts["avatar"],
+        "runner_reason": facts["runner_reason"],
+        "driver": args.driver.name,
+        "size": list(args.size),
+        "camera_fps": CAMERA_FPS,
+        "datagrams": args.datagrams,
+        "per_second": args.per_second,
+        "quiet": args.quiet,
+        "seed": args.seed,
+    }
+    judged = {"passed": not failed, "failures": failed, "bounds": asdict(Bounds()), **figures}
+    return record("udp_fuzz", judged, config, machine)
+
+
+def describe(figures: Mapping[str, Any]) -> str:
+    """The figures for people."""
+    reasons = sorted(figures["dropped"].items(), key=lambda one: -one[1])
+    return "\n".join(
+        [
+            "passed" if figures["passed"] else "FAILED: " + "; ".join(figures["failures"]),
+            f"{figures['sent']} datagrams in {figures['seconds']} s; {figures['calls_lost']} calls lost, "
+            f"{figures['exceptions']} exceptions, log {figures['log_bytes']} bytes, "
+            f"memory {figures['memory_mb']:+} MB, p99 of motion to photon {figures['p99_ms']} ms more",
+            "dropped: " + ", ".join(f"{reason} {count}" for reason, count in reasons),
+        ]
+    )
+
+
+def main() -> int:
+    """Run from the command line; status 1 where it did harm."""
+    parser = instrument_parser(__doc__, "udp_fuzz")
+    parser.add_argument("--datagrams", type=int, default=1_000_000, help="thrown in all (default 1000000)")
+    parser.add_argument("--per-second", type=float, default=4_000.0, help="at most (default 4000)")
+    parser.add_argument("--quiet", type=float, default=30.0, help="seconds before and after (default 30)")
+    parser.add_argument("--seed", type=int, default=1, help="of the mutations (default 1)")
+    parser.add_argument("--pipeline", choices=("avatar", "echo"), default="echo")
+    parser.add_argument("--avatar", default="bundled")
+    parser.add_argument("--runner", default="auto")
+    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip that plays the presenter")
+    parser.add_argument("--size", type=picture_size, default=(640, 480), help="of the camera (640x480)")
+    add_out(parser)
+    args = parser.parse_args()
+    check_writable("--out", args.out, ".json")
+    figures = measure(args)
+    finish(figures, describe(figures), args.out)
+    return 0 if figures["passed"] else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,59 @@
+"""The instrument that throws datagrams: its mutations and verdict, and a real attack of seconds."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+import benchmarks.live.udp_fuzz
+from benchmarks.live.datagrams import MOST_BYTES, corpus, mutated
+from benchmarks.live.udp_fuzz import Bounds, failures, main, p99_growth
+
+
+def test_mutations_are_many_and_can_be_made_again() -> None:
+    made = [mutated(corpus(), rng) for rng in [random.Random(5)] for _ in range(3_000)]
+    again = random.Random(5)
+    assert made == [mutated(corpus(), again) for _ in range(3_000)]
+    assert len(set(made)) > 2_000
+    assert set(corpus()) < set(made)  # replays too
+    assert b"" in made
+    assert max(map(len, made)) == MOST_BYTES
+    assert {data[0] for data in made if data} > {0, 1, 20, 22, 64, 128, 192, 255}
+
+
+def call(before: float | None, attacked: float, after: float) -> dict[str, Any]:
+    spans = {"before": before, "attacked": attacked, "after": after}
+    return {name: {"motion_to_photon_ms": {"p99": p99}} for name, p99 in spans.items()}
+
+
+def test_growth_and_verdict() -> None:
+    assert p99_growth([call(30.0, 33.0, 31.0), call(40.0, 45.0, 41.0)]) == 3.5
+    assert p99_growth([call(None, 33.0, 31.0)]) is None
+    harmless = {"calls_lost": 0, "exceptions": 0, "log_bytes": 99, "memory_mb": 19.0, "p99_ms": -1.0}
+    assert failures(harmless, Bounds()) == []
+    assert failures(harmless | {"calls_lost": 1, "p99_ms": None}, Bounds()) == [
+        "calls_lost: 1 > 0",
+        "p99_ms: too few pictures",
+    ]
+
+
+def test_a_real_attack_of_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two live calls bear it. What latency says is not judged: other tests share the machine."""
+    monkeypatch.setattr(benchmarks.live.udp_fuzz, "WARM_UP_S", 0.5)
+    options = "--datagrams 4000 --per-second 4000 --quiet 1 --size 320x240"
+    monkeypatch.setattr("sys.argv", ["udp_fuzz", *options.split()])
+    status = main()
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert status == (0 if figures["passed"] else 1)
+    assert figures["sent"] == 4_000
+    for name in ("calls_lost", "exceptions"):
+        assert figures[name] == 0
+    assert figures["log_bytes"] < 1_000
+    assert figures["memory_mb"] < 20
+    assert {"stranger", "malformed", "empty", "too long"} <= set(figures["dropped"])
+    assert figures["counted"] == sum(figures["dropped"].values())
