@@ -7,12 +7,27 @@ nobody else down (`avatarcast bench harm` measures that). Rates of requests are 
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 MOST_OFFER_LINES = 500  # Chromium sends 200; parsing holds up every other session meanwhile
 MOST_CANDIDATES = 64  # of one end in one ICE generation, in the offer and late; a browser has up to a dozen
 RESTARTS_PER_MIN = 6.0  # of one connection, in the long run
 RESTARTS_AT_ONCE = 3.0  # one after the other, by a telephone that looks for a network
 MAX_PEERS = 4_096  # whose rates are remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """Of one client, who is an address or, with IPv6, a household's network; see stream.http.client_address.
+
+    Descriptors: a connection takes one, a media connection one for each address of the server.
+    """
+
+    connections: int = 24  # HTTP, at once; a browser opens up to 6
+    connections_per_s: float = 10.0  # new ones; a TLS handshake takes 2 ms of everybody's time
+    connections_at_once: float = 60.0
+    handshake_s: float = 5.0  # TLS
+    headers_s: float = 10.0  # for the first request, and until the next
 
 
 class RateLimiter:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from engine.avatar.bundled import bundled_name, bundled_names
 from engine.errors import SettingsError
 from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, wants_mark
-from stream.http.exposure import BACKLOG, add_exposure_arguments, listen, read_exposure
+from stream.http.exposure import add_exposure_arguments, listen, read_exposure
 from stream.logs import FORMATS, configure_logging
 
 if TYPE_CHECKING:
@@ -152,17 +152,19 @@ async def _serve(listener: socket.socket, serving: Serving, as_json: bool) -> in
     tasks.hear_others(loop)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    app = LiveServer(registry, serving.access, serving.studio).app()
+    live = LiveServer(registry, serving.access, serving.studio)
     gc.collect()
     gc.freeze()  # what is loaded stays; a collection during a call then takes no 100 ms
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, **CONNECTION_LIMITS)
+    runner = web.AppRunner(live.app(), access_log=None, shutdown_timeout=5.0, **CONNECTION_LIMITS)
     await runner.setup()
+    assert runner.server is not None
     try:
-        await web.SockSite(runner, listener, ssl_context=serving.tls, backlog=BACKLOG).start()
+        live.door.open(listener, runner.server, serving.tls)
         _announce(listener, serving, reason, as_json)
         await stop.wait()
         open_sessions = len(registry)
     finally:
+        await live.door.close()
         await runner.cleanup()
     print(f"avatarcast: stopped, {open_sessions} open session(s) closed", file=sys.stderr, flush=True)
     return 0

@@ -38,6 +38,12 @@ def client_key(peer: str, forwarded: Iterable[str], proxies: Sequence[Network]) 
     return str(address)
 
 
+def is_among(peer: str, networks: Sequence[Network]) -> bool:
+    """Whether the other end of a connection is in one of these."""
+    address = _parsed(peer)
+    return address is not None and any(address in network for network in networks)
+
+
 def read_proxy(text: str) -> Network:
     """An address or a network of them, as --trusted-proxy names it. Raises SettingsError."""
     try:

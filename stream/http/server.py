@@ -13,6 +13,8 @@ from typing import Any
 from aiohttp import web
 
 from engine.errors import AvatarcastError, SettingsError
+from stream.budgets import Budgets
+from stream.http.door import Door
 from stream.http.route import Handler
 from stream.http.routes_page import PageRoutes
 from stream.http.routes_sessions import SessionRoutes
@@ -28,7 +30,7 @@ logger = logging.getLogger(__name__)
 BUSY_RETRY_S = "5"
 # Of aiohttp's connections: how long one may take over its headers or lie idle, and how long the rest of a
 # refused body is waited for, in seconds.
-CONNECTION_LIMITS: dict[str, Any] = {"keepalive_timeout": 15.0, "lingering_time": 2.0}
+CONNECTION_LIMITS: dict[str, Any] = {"keepalive_timeout": Budgets().headers_s, "lingering_time": 2.0}
 
 
 class LiveServer:
@@ -47,6 +49,7 @@ class LiveServer:
         self._routes = routes
         self._rules = {route.handler: route.rule for route in routes}
         self._gate = Gate(access)
+        self.door = Door(registry.config.budgets, access.proxies, registry.telemetry.connection_turned_away)
         self._cors = CORS_HEADERS if access.token is not None else {}
 
     def app(self) -> web.Application:
@@ -64,8 +67,9 @@ class LiveServer:
         """The gate first; then one JSON line for every refusal, and security headers on every response."""
         rule = self._rules.get(request.match_info.handler, Rule())
         try:
-            self._gate.check(request, rule, time.monotonic())
-            response = await handler(request)
+            with self.door.busy(request.protocol):
+                self._gate.check(request, rule, time.monotonic())
+                response = await handler(request)
         except Exception as error:  # whatever a route raises, its answer has the same form and headers
             response = _refusal(request, error)
         response.headers.update(HEADERS)

@@ -17,6 +17,7 @@ from time import process_time
 from aiortc import RTCSessionDescription
 
 from stream import tasks
+from stream.budgets import Budgets
 from stream.logs import about_session
 from stream.media.encoders import EncoderChoice, choose_encoder
 from stream.render.avatars import Avatars
@@ -48,6 +49,7 @@ class RegistryConfig:
     media_ports: range | None = None  # UDP; None: any that is free
     ice_servers: IceServers = field(default_factory=IceServers)
     limits: SessionLimits = field(default_factory=SessionLimits)
+    budgets: Budgets = field(default_factory=Budgets)  # of each client
 
 
 class SessionRegistry:

@@ -58,6 +58,9 @@ class Telemetry:
         self._tasks = Gauge("avatarcast_event_loop_tasks", "Tasks of the event loop.", registry=registry)
         self._opened = counter("sessions_opened", "Sessions that were let in.")
         self._refused = counter("sessions_refused", "Requests for a session that were turned away.")
+        self._turned_away = counter(
+            "connections_turned_away", "HTTP connections closed to bound what one client, or all, may have."
+        )
         self._ended = counter("sessions_ended", "Sessions that ended, by reason.", ["reason"])
         build = Gauge(
             "avatarcast_build_info", "Always 1.", ["version", "avatar", "runner"], registry=registry
@@ -91,6 +94,10 @@ class Telemetry:
             self._reasons.add(reason)
         self._ended.labels(reason).inc()
         self._open.dec()
+
+    def connection_turned_away(self) -> None:
+        """A connection was closed because there were too many."""
+        self._turned_away.inc()
 
     def frame_received(self, now_ns: int) -> None:
         """A camera frame was decoded."""

@@ -10,22 +10,17 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from engine.errors import BusyError, SettingsError
 from stream.commands.serve import add_arguments, run
 from stream.http.client_address import THIS_MACHINE
 from stream.http.exposure import MEDIA_PORTS_VARIABLE, TOKEN_VARIABLE, Exposure, listen, read_exposure
+from tests.support.certificate import certificate_for_this_machine
 
 TOKEN = "a-token-of-a-test"
 START_LIMIT_S = 40  # on a machine that is busy with other tests
@@ -102,23 +97,8 @@ def token_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def tls_files(tmp_path: Path) -> tuple[str, str]:
-    """A certificate for this machine, its own issuer."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    start = datetime(2020, 1, 1, tzinfo=timezone.utc)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=36_500))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    pem = serialization.Encoding.PEM
-    return (
-        written(tmp_path / "cert.pem", certificate.public_bytes(pem).decode()),
-        written(tmp_path / "key.pem", key.private_bytes(pem, *plain).decode()),
-    )
+    chain, key = certificate_for_this_machine(tmp_path)
+    return str(chain), str(key)
 
 
 def written(path: Path, text: str) -> str:
