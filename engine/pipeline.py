@@ -154,7 +154,7 @@ class Pipeline:
             self._calibrate_with(landmarks, time_ns)
         target = self._retargeter.target(motion_of(landmarks, self._retargeter.driver))
         clock.end("retarget")
-        if self._cache.still(target):
+        if self._cache.may_resend(target):
             return self._again(landmarks, clock)
         self._draw(target, clock)
         return self._rendered(landmarks, clock, reused=False)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from engine.avatar.avatar import Avatar
 from export.convert.gate import held_out_frames
-from export.convert.put_variant import store
-from export.convert.variants import Progress, Variant, convert, network_of
+from export.convert.put_variant import put_variant
+from export.convert.variants import Variant, convert, network_of
 from export.footage.prepare import prepare_again
 from export.footage.prepared import learn_identity
+from export.progress import StageShareDone
 from export.training.distill import DistillConfig, Distiller
 from export.training.training_set import TrainingSet
 
@@ -25,7 +26,7 @@ def checkpoint_path(path: Path) -> Path:
 
 
 def distill_avatar(
-    path: Path, avatar: Avatar, footage: Sequence[Path], minutes: float, progress: Progress
+    path: Path, avatar: Avatar, footage: Sequence[Path], minutes: float, progress: StageShareDone
 ) -> tuple[Variant, list[str]]:
     """Puts the student in the place of the avatar's float32 network; gives it and the variants it drove out.
 
@@ -47,6 +48,6 @@ def distill_avatar(
     frames = avatar.held_out or held_out_frames(prepared)
     student = convert(avatar, distiller.result(), "onnx", frames, progress)
     student.facts["distillation"] = asdict(record)
-    dropped = store(path, avatar, student, () if avatar.held_out else frames)
+    dropped = put_variant(path, avatar, student, () if avatar.held_out else frames)
     checkpoint.unlink()
     return student, dropped

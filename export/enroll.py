@@ -33,7 +33,7 @@ from export.footage.prepared import Identity, Prepared, learn_identity
 from export.footage.prepared_file import Origin, load_prepared, save_prepared, sha256_of
 from export.progress import Listener
 from export.training.base_weights import load_base, starting_network
-from export.training.train import Progress, TrainConfig, Trainer, TrainRecord, pick_device
+from export.training.train import TrainConfig, Trainer, TrainingProgress, TrainRecord, pick_device
 from export.training.training_set import TrainingSet
 
 MODEL_NAME = "denoiser-fp32.onnx"
@@ -78,7 +78,7 @@ def enroll(options: EnrollOptions, listener: Listener) -> Avatar:
     return avatar
 
 
-def _tell(listener: Listener, progress: Progress) -> None:
+def _tell(listener: Listener, progress: TrainingProgress) -> None:
     listener.advance(progress.elapsed_s, f"{progress.steps} steps, loss {progress.loss:.4f}")
 
 

@@ -13,6 +13,11 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+# How a function says where it stands, to whatever shows it.
+FramesDone = Callable[[int, int], None]  # frames done, frames in all (an estimate)
+StageFramesDone = Callable[[str, int, int], None]  # stage, frames done, frames in all
+StageShareDone = Callable[[str, float], None]  # stage, share done, 0..1
+
 EVERY_S = 0.25  # between two progress events of a stage; its first and its last are always told
 
 

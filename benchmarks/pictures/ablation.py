@@ -42,7 +42,7 @@ from export.evaluate.held_out import fine_power, psnr_db, region_boxes
 from export.evaluate.replay import NoTracker
 from export.footage.prepared import Identity, Prepared, learn_identity
 from export.training.base_weights import NONE, BaseWeights, load_base, starting_network
-from export.training.train import Progress, TrainConfig, Trainer
+from export.training.train import TrainConfig, Trainer, TrainingProgress
 from export.training.training_set import Batch, FloatArray, TrainingSet
 
 REGIONS = ("frame", "mouth", "hands")
@@ -221,7 +221,7 @@ def describe(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _tell(now: Progress) -> None:
+def _tell(now: TrainingProgress) -> None:
     print(f"\rstep {now.steps} of {now.budget_s:.0f}", end="", file=sys.stderr, flush=True)
 
 

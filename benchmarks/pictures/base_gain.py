@@ -27,7 +27,7 @@ from benchmarks.records.report import add_out, finish, record
 from engine.network.denoiser import DenoiserConfig
 from export.footage.prepared import Prepared, learn_identity
 from export.training.base_weights import BUNDLED, NONE, load_base, starting_network
-from export.training.train import Progress, TrainConfig, Trainer
+from export.training.train import TrainConfig, Trainer, TrainingProgress
 from export.training.training_set import TrainingSet
 
 
@@ -74,7 +74,7 @@ def _db(mse: float) -> float:
     return 10.0 * math.log10(4.0 / mse)  # pictures on [-1, 1]
 
 
-def _tell(now: Progress) -> None:
+def _tell(now: TrainingProgress) -> None:
     print(
         f"\rstep {now.steps}, {now.elapsed_s:.0f} of {now.budget_s:.0f} s",
         end="",

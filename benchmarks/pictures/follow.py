@@ -30,19 +30,19 @@ from benchmarks.records.report import add_out, finish, record
 from engine.avatar.avatar import load_avatar
 from engine.pipeline import PipelineConfig
 from export.evaluate.follow import follow
-from export.evaluate.report_picture import Shot, pairs_png
+from export.evaluate.report_picture import ReportFrame, pairs_png
 
 
-def measure(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, list[Shot]]]:
+def measure(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, list[ReportFrame]]]:
     """The record, and pairs for the picture by label; none unless asked for."""
     machine, began = describe_machine(), perf_counter()
     avatar = load_avatar(args.avatar)
     config = PipelineConfig(args.runner, args.steps, live=False)
     drivers, pairs = [], {}
     for driver in map(Labelled.parse, args.driver):
-        found = follow(avatar, Path(driver.file), config, _tell, with_shots=args.picture is not None)
+        found = follow(avatar, Path(driver.file), config, _tell, with_frames=args.picture is not None)
         drivers.append({"label": driver.label, "file": file_name(driver.file), **found.report})
-        pairs[driver.label] = list(found.shots.values())
+        pairs[driver.label] = list(found.report_frames.values())
     figures = {"name": avatar.name, "drivers": drivers, "seconds": round(perf_counter() - began, 1)}
     settings = {"avatar": avatar.name, "runner": args.runner, "steps": args.steps}
     return record("follow", figures, settings, machine), pairs

@@ -31,7 +31,7 @@ from engine.render.patches import (
     hand_presence,
     shown_arm,
 )
-from engine.render.warp import ControlPoints, FlowSolver, body_flow, control_points, sample, trunk_flow
+from engine.render.warp import ControlPoints, FlowSolver, body_flow, control_points, remap, trunk_flow
 
 FloatArray = NDArray[np.float32]
 U8Image = NDArray[np.uint8]
@@ -117,7 +117,7 @@ class PriorBuilder:
 
     def _warped(self, rgba: U8Image, key: int, points: ControlPoints) -> U8Image:
         flow = trunk_flow(self._solver, points, self._points[key])
-        layers = sample(rgba, flow)
+        layers = remap(rgba, flow)
         # Clothes go on below the key frame; hair that touched its top must not run up in streaks.
         rows = int(np.count_nonzero(flow[..., 1].min(axis=1) < 0))
         if rows:
@@ -155,7 +155,7 @@ class PriorBuilder:
         mask = np.maximum.reduce(masks)
         if not mask.any():
             return image.rgba
-        behind = sample(self._bare_torso, trunk_flow(self._solver, self._points[key], self._points[0]))
+        behind = remap(self._bare_torso, trunk_flow(self._solver, self._points[key], self._points[0]))
         edge = max(3, BARE_EDGE * self.size // 256) | 1
         return _blended(image.rgba, behind, cv2.blur(mask.astype(np.float32) / 255, (edge, edge)))
 
@@ -206,7 +206,7 @@ class PriorBuilder:
 
     def _lay(self, layers: U8Image, box: Box, key: int, flow: FloatArray, mask: FloatArray) -> None:
         part = layers[box[1] : box[3], box[0] : box[2]]
-        part[:] = _blended(np.ascontiguousarray(part), sample(self._bank[key].rgba, flow), mask)
+        part[:] = _blended(np.ascontiguousarray(part), remap(self._bank[key].rgba, flow), mask)
 
 
 def _far_hand_first(target: Landmarks) -> list[str]:

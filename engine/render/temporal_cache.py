@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.person.landmarks import Landmarks
 from engine.person.motion import VISIBLE
 from engine.render.prior import PriorBuilder
-from engine.render.warp import sample
+from engine.render.warp import remap
 
 FloatArray = NDArray[np.float32]
 U8Image = NDArray[np.uint8]
@@ -62,7 +62,7 @@ class TemporalCache:
         self._anchor = None
         self._builder.chooser.forget()
 
-    def still(self, target: Landmarks) -> bool:
+    def may_resend(self, target: Landmarks) -> bool:
         """True when the last picture may be sent again; counts how often it was."""
         if not self.config.pose_gate or self._target is None or self._sent_again >= REFRESH_FRAMES:
             self._sent_again = 0
@@ -75,7 +75,7 @@ class TemporalCache:
         """The last picture (S, S, 3) uint8 warped to the target; None at a start, after a jump, or if off."""
         if self._target is None or not self.config.previous_output or self.jumped(target):
             return None
-        return sample(self._last, self._builder.flow_between(self._target, target))
+        return remap(self._last, self._builder.flow_between(self._target, target))
 
     def jumped(self, target: Landmarks) -> bool:
         """True where there is no last frame, or the head is not where it was."""

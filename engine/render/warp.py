@@ -193,7 +193,7 @@ class FlowSolver:
         self._target = target
 
 
-def sample(
+def remap(
     image: NDArray[np.uint8] | FloatArray, flow: FloatArray, nearest: bool = False
 ) -> NDArray[np.uint8]:
     """image fetched at `flow` (h, w, 2) px; edges are repeated."""

@@ -15,8 +15,7 @@ from engine.avatar.avatar import Avatar
 from engine.errors import RunnerError
 from engine.network.contract import NullRunner, Runner, denoiser_inputs, denoiser_outputs
 from engine.runners import trt_build
-from engine.runners.trt_cache import engine_path, engines_of
-from engine.runners.trt_cache import load as load_engine
+from engine.runners.trt_cache import load_trt_engine, trt_engine_path, trt_engines_of
 
 if TYPE_CHECKING:
     import torch
@@ -90,7 +89,7 @@ def choose_runner(
         return runner, f"{name} (asked for): {what}"
     passed_over: list[str] = []
     for candidate in AUTO_ORDER:
-        if candidate in TENSORRT and not engines_of(avatar, candidate):
+        if candidate in TENSORRT and not trt_engines_of(avatar, candidate):
             continue  # nobody asked for one; see export --target
         try:
             runner, what = _start(candidate, avatar, threads)
@@ -112,8 +111,8 @@ def _start_trt(name: str, avatar: Avatar) -> tuple[Runner, str]:
 
     gpu, capability = cuda.device()
     wanted = trt_build.engine_key(name, avatar, capability, gpu)
-    path = engine_path(avatar, name, capability)
-    engine = load_engine(path, wanted, trt_build.rebuild_command(name))
+    path = trt_engine_path(avatar, name, capability)
+    engine = load_trt_engine(path, wanted, trt_build.rebuild_command(name))
     runner = trt_runner.start(name, engine)
     return runner, f"{trt_build.SOURCE} in {name} {wanted.library} on {gpu}, CUDA graph"
 

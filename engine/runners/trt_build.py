@@ -20,7 +20,7 @@ import numpy as np
 from engine.avatar.avatar import Avatar
 from engine.errors import RunnerError
 from engine.network.contract import TensorSpec, denoiser_inputs, denoiser_outputs
-from engine.runners.trt_cache import ANY_GPU, EngineKey
+from engine.runners.trt_cache import ANY_GPU, TrtEngineKey
 
 PACKAGES: Mapping[str, str] = MappingProxyType({"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"})
 EXTRAS: Mapping[str, str] = MappingProxyType({"tensorrt": "trt", "tensorrt-rtx": "trt-rtx"})
@@ -30,7 +30,7 @@ SOURCE = "denoiser-fp16.onnx"  # the network that engines are built from
 _DRIVER = "libcuda.so.1"
 
 
-def engine_key(target: str, avatar: Avatar, compute_capability: str, gpu: str) -> EngineKey:
+def engine_key(target: str, avatar: Avatar, compute_capability: str, gpu: str) -> TrtEngineKey:
     """What an engine of the avatar's network must have been built from. gpu: its name.
 
     Raises RunnerError when the avatar has no network to build from, or the library does not load.
@@ -42,7 +42,7 @@ def engine_key(target: str, avatar: Avatar, compute_capability: str, gpu: str) -
             f"{target} wanted {SOURCE}: {rebuild_command(target)}"
         )
     shapes = {**denoiser_inputs(avatar.size), **denoiser_outputs(avatar.size)}
-    return EngineKey(
+    return TrtEngineKey(
         target=target,
         library=str(library(target).__version__),
         model_sha256=hashlib.sha256(model).hexdigest(),

@@ -23,7 +23,7 @@ _MAX_HEADER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class EngineKey:
+class TrtEngineKey:
     """All that an engine depends on."""
 
     target: str  # tensorrt or tensorrt-rtx
@@ -34,30 +34,30 @@ class EngineKey:
     compute_capability: str  # "8.9"
     gpu: str  # its name, or ANY_GPU
 
-    def differences(self, wanted: EngineKey) -> list[str]:
+    def differences(self, wanted: TrtEngineKey) -> list[str]:
         """What differs, in words."""
         return [
             f"{field.name} is {getattr(self, field.name):.40}, wanted {getattr(wanted, field.name):.40}"
-            for field in fields(EngineKey)
+            for field in fields(TrtEngineKey)
             if getattr(self, field.name) != getattr(wanted, field.name)
         ]
 
 
 @dataclass(frozen=True, slots=True)
-class StoredEngine:
+class StoredTrtEngine:
     """An engine as it lies in the cache."""
 
-    key: EngineKey
+    key: TrtEngineKey
     facts: dict[str, Any]  # when and with what it was built
     engine: bytes
 
 
-def engine_path(avatar: Avatar, target: str, compute_capability: str) -> Path:
+def trt_engine_path(avatar: Avatar, target: str, compute_capability: str) -> Path:
     """The file of that engine; an avatar that was renamed or exported again keeps it."""
     return cache_folder() / f"{_person(avatar)}-{target}-sm{compute_capability.replace('.', '')}.engine"
 
 
-def engines_of(avatar: Avatar, target: str) -> list[Path]:
+def trt_engines_of(avatar: Avatar, target: str) -> list[Path]:
     """The files of the avatar's engines, for whatever GPU."""
     return sorted(cache_folder().glob(f"{_person(avatar)}-{target}-sm*.engine"))
 
@@ -69,7 +69,7 @@ def _person(avatar: Avatar) -> str:
     return digest.hexdigest()[:16]
 
 
-def store(path: Path, key: EngineKey, engine: bytes, facts: Mapping[str, Any]) -> None:
+def save_trt_engine(path: Path, key: TrtEngineKey, engine: bytes, facts: Mapping[str, Any]) -> None:
     """Writes the engine, all or nothing. Raises FileError."""
     header = {"key": asdict(key), "facts": dict(facts), "sha256": hashlib.sha256(engine).hexdigest()}
     cure = f"make room there, or name another folder with {CACHE_VARIABLE}"
@@ -78,7 +78,7 @@ def store(path: Path, key: EngineKey, engine: bytes, facts: Mapping[str, Any]) -
     write_file(path, json.dumps(header).encode() + b"\n" + engine, cure=cure)
 
 
-def read(path: Path, rebuild: str) -> StoredEngine:
+def read_trt_engine(path: Path, rebuild: str) -> StoredTrtEngine:
     """The engine, verified. rebuild: the command that makes it, for the message.
 
     Raises RunnerError when there is none or the file is damaged.
@@ -87,7 +87,7 @@ def read(path: Path, rebuild: str) -> StoredEngine:
         with path.open("rb") as file:
             header = json.loads(file.readline(_MAX_HEADER_BYTES))
             engine = file.read()
-        stored = StoredEngine(EngineKey(**header["key"]), dict(header["facts"]), engine)
+        stored = StoredTrtEngine(TrtEngineKey(**header["key"]), dict(header["facts"]), engine)
         whole = header["sha256"] == hashlib.sha256(engine).hexdigest()
     except FileNotFoundError:
         raise RunnerError(f"there is no engine for this GPU yet: {rebuild}") from None
@@ -98,9 +98,9 @@ def read(path: Path, rebuild: str) -> StoredEngine:
     return stored
 
 
-def load(path: Path, wanted: EngineKey, rebuild: str) -> bytes:
+def load_trt_engine(path: Path, wanted: TrtEngineKey, rebuild: str) -> bytes:
     """The engine, if it was built from just what is wanted; else RunnerError that says what differs."""
-    stored = read(path, rebuild)
+    stored = read_trt_engine(path, rebuild)
     if differences := stored.key.differences(wanted):
         raise RunnerError(f"the engine is stale ({'; '.join(differences)}): {rebuild}")
     return stored.engine

@@ -30,7 +30,7 @@ Image = NDArray[np.uint8]
 Result = TypeVar("Result")
 
 _EARLY_NS = 8_000_000  # a frame this much before its turn is taken: cameras are not punctual
-_SILENT_NS = 600_000_000  # a part without any news for so long counts as lost
+_SILENT_NS = 600_000_000  # a part without any finding for so long counts as lost
 _POSE_NOISE = 0.6  # shoulder widths per second: jitter of a still body, see Predictor
 _HAND_NOISE = 1.0  # hand sizes per second
 _MOVING = 0.5  # of those speeds, after the noise is taken off: from here on a part is looked for more often
@@ -63,7 +63,7 @@ class _Forgetful(Protocol):
     def reset(self) -> None: ...
 
 
-class News(NamedTuple):
+class Finding(NamedTuple):
     """What a part found, in the frame of which time, and how long it looked."""
 
     found: Any
@@ -86,7 +86,7 @@ class NewestWorker(Generic[Result]):
         self._work, self._restart = work, restart
         self._condition = threading.Condition()
         self._job: tuple[Image, int] | None = None
-        self._news: News | None = None
+        self._finding: Finding | None = None
         self._error: BaseException | None = None
         self._age = 0  # counts resets: what was begun before the last one is not told
         self._stop = False
@@ -100,18 +100,18 @@ class NewestWorker(Generic[Result]):
             self._job = (rgb.copy(), time_ns)
             self._condition.notify()
 
-    def take(self) -> News | None:
+    def take(self) -> Finding | None:
         """The newest find that was not taken yet. Raises what the work raised."""
         with self._condition:
             if self._error is not None:
                 raise self._error
-            news, self._news = self._news, None
-            return news
+            finding, self._finding = self._finding, None
+            return finding
 
     def reset(self) -> None:
         """Forget inbox and finds; `restart` runs before the next frame."""
         with self._condition:
-            self._job = self._news = None
+            self._job = self._finding = None
             self._age += 1
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ class NewestWorker(Generic[Result]):
                 took_ms = (self._now() - began) * 1e3
                 with self._condition:
                     if age == self._age:
-                        self._news = News(found, time_ns, took_ms)
+                        self._finding = Finding(found, time_ns, took_ms)
         except BaseException as error:  # told to the caller's thread by `take`
             with self._condition:
                 self._error = error
@@ -228,7 +228,7 @@ class LiveTracker:
         for part, goal in enumerate((self._pose_goal, self._hands_goal)):
             if time_ns - self._heard_ns[part] > _SILENT_NS:
                 goal[:] = 0.0
-        body, *palms = (predictor.at(time_ns) for predictor in self._predictors)
+        body, *hands = (predictor.at(time_ns) for predictor in self._predictors)
         nothing = np.zeros((HAND_POINTS, 3), np.float32)
         found = Landmarks(
             width=rgb.shape[1],
@@ -237,7 +237,7 @@ class LiveTracker:
             face_confidence=float(self._faders[0].toward(float(face is not None), time_ns)[0]),
             pose=np.zeros((POSE_POINTS, 3), np.float32) if body is None else body,
             pose_confidence=self._faders[1].toward(self._pose_goal, time_ns),
-            hands=np.stack([nothing if palm is None else palm for palm in palms]),
+            hands=np.stack([nothing if hand is None else hand for hand in hands]),
             hand_confidence=self._faders[2].toward(self._hands_goal, time_ns),
             chest=chest.shift,
             chest_middle=chest.middle,
@@ -250,32 +250,32 @@ class LiveTracker:
         return steady
 
     def _hear_pose(self) -> None:
-        news = self._pose_worker.take()
-        if news is None:
+        finding = self._pose_worker.take()
+        if finding is None:
             return
-        self._heard_ns[0], self.part_ms["pose"] = news.time_ns, news.took_ms
-        self._pose = news.found
-        if news.found is None:
+        self._heard_ns[0], self.part_ms["pose"] = finding.time_ns, finding.took_ms
+        self._pose = finding.found
+        if finding.found is None:
             self._pose_goal[:] = 0.0
             return
-        points, visibility = news.found
+        points, visibility = finding.found
         shoulders_px = float(np.linalg.norm(points[11] - points[12]))
         noise = _POSE_NOISE * shoulders_px
-        self._predictors[0].found(points, news.time_ns, noise)
+        self._predictors[0].found(points, finding.time_ns, noise)
         self._moving[0] = self._predictors[0].speed > _MOVING * noise
         self._pose_goal[:] = visibility
 
     def _hear_hands(self) -> None:
-        news = self._hands_worker.take()
-        if news is None:
+        finding = self._hands_worker.take()
+        if finding is None:
             return
-        self._heard_ns[1], self.part_ms["hands"] = news.time_ns, news.took_ms
-        points, confidence = self._sides.assign(news.found, self._pose, news.time_ns)
+        self._heard_ns[1], self.part_ms["hands"] = finding.time_ns, finding.took_ms
+        points, confidence = self._sides.assign(finding.found, self._pose, finding.time_ns)
         self._moving[1] = False
         for side, predictor in enumerate(self._predictors[1:]):
             if confidence[side] > 0:
                 noise = _HAND_NOISE * hand_size_px(points[side])
-                predictor.found(points[side], news.time_ns, noise)
+                predictor.found(points[side], finding.time_ns, noise)
                 self._moving[1] |= predictor.speed > _MOVING * noise
         self._hands_goal[:] = confidence
 

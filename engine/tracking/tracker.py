@@ -54,13 +54,13 @@ class EveryFrameTracker:
         """rgb: (H, W, 3) uint8 RGB, not mirrored."""
         rgb = np.ascontiguousarray(rgb)
         body = self._pool.submit(self._pose.find, rgb)
-        palms = self._pool.submit(self._hands.find, rgb)
+        hands_found = self._pool.submit(self._hands.find, rgb)
         face = self._face.find(rgb)
         pose = body.result()
         if face is None:
             face = self._face.find_near(rgb, pose)
         chest = self._chest.update(rgb, face)
-        hands, hand_confidence = self._sides.assign(palms.result(), pose, time_ns)
+        hands, hand_confidence = self._sides.assign(hands_found.result(), pose, time_ns)
         found = Landmarks(
             width=rgb.shape[1],
             height=rgb.shape[0],

@@ -60,10 +60,10 @@ def run(args: argparse.Namespace) -> int:
     if args.driver:
         config = PipelineConfig(args.runner, args.steps, live=False)
         with _Bars() as bars:
-            found = follow(avatar, args.driver, config, bars.show, with_shots=args.picture is not None)
+            found = follow(avatar, args.driver, config, bars.show, with_frames=args.picture is not None)
         report |= found.report
         if args.picture is not None:
-            picture = driven_picture(found.shots, avatar.name, args.driver.name)
+            picture = driven_picture(found.report_frames, avatar.name, args.driver.name)
     if args.picture is not None:
         write_file(args.picture, picture, shared=True)
     if args.json:

@@ -109,14 +109,14 @@ def _distill(avatar: Avatar, args: argparse.Namespace) -> None:
 
 def _convert(avatar: Avatar, target: str, args: argparse.Namespace) -> tuple[Variant, list[str]]:
     """The variant, now in the file, and the names it drove out."""
-    from export.convert.put_variant import store
+    from export.convert.put_variant import put_variant
     from export.convert.variants import convert, network_of
 
     path = Path(args.avatar)
     frames = _held_out(avatar, path, args.footage)
     with _Bar() as bar:
         variant = convert(avatar, network_of(avatar), target, frames, bar.show)
-    return variant, store(path, avatar, variant, () if avatar.held_out else frames)
+    return variant, put_variant(path, avatar, variant, () if avatar.held_out else frames)
 
 
 def _build_engine(avatar: Avatar, args: argparse.Namespace) -> int:
@@ -173,9 +173,9 @@ def _print_losses(variant: Variant) -> None:
 def _list(avatar: Avatar, as_json: bool) -> int:
     models = avatar.manifest["models"]
     engines = [
-        trt_cache.read(path, rebuild_command(target))
+        trt_cache.read_trt_engine(path, rebuild_command(target))
         for target in TENSORRT
-        for path in trt_cache.engines_of(avatar, target)
+        for path in trt_cache.trt_engines_of(avatar, target)
     ]
     if as_json:
         found = {name: {**facts, "bytes": len(avatar.models[name])} for name, facts in models.items()}

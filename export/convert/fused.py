@@ -1,4 +1,4 @@
-"""A denoiser's twin for running: the same function of the same weights, in operations that run faster.
+"""A denoiser fused for running: the same function of the same weights, in operations that run faster.
 
 Pixel-unshuffle followed by a 1x1 convolution is one convolution as wide as its stride, exactly: so nothing is
 shuffled, concatenated or rescaled on the way in. Only for export; training and stored weights keep the plain
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from engine.network.denoiser import Denoiser
 
 
-class RunningTwin(nn.Module):
+class FusedDenoiser(nn.Module):
     """Takes and gives what the Denoiser does, with parts that it shares with it; built once, not trained."""
 
     def __init__(self, network: Denoiser) -> None:
@@ -44,8 +44,8 @@ class RunningTwin(nn.Module):
         return summed
 
 
-class HalfTwin(nn.Module):
-    """The running twin in float16; inputs, output, noise level and the sum with the prior are float32.
+class HalfDenoiser(nn.Module):
+    """The fused denoiser in float16; inputs, output, noise level and the sum with the prior are float32.
 
     Only the correction of the prior is rounded, and it is small.
     """
@@ -54,14 +54,14 @@ class HalfTwin(nn.Module):
         super().__init__()
         network = deepcopy(network)
         frequencies = network.frequencies.clone()
-        self.twin = RunningTwin(network).half()
+        self.fused = FusedDenoiser(network).half()
         network.embed.float()  # its sines would lose their phase
         network.frequencies = frequencies
 
     def forward(self, noisy: Tensor, prior: Tensor, guidance: Tensor, noise_level: Tensor) -> Tensor:
         """As `Denoiser.forward`."""
-        stem = self.twin.stem(noisy.half(), prior.half(), guidance.half())
-        return self.twin.network.correct(stem, prior, noise_level)
+        stem = self.fused.stem(noisy.half(), prior.half(), guidance.half())
+        return self.fused.network.correct(stem, prior, noise_level)
 
 
 def _strided(weight: Tensor, stride: int) -> nn.Conv2d:

@@ -98,7 +98,7 @@ def parity(
     bound: float = PARITY_BOUND,
     threads: int = 0,
 ) -> ParityReport:
-    """Runs the module, moved to the CPU, and its ONNX twin on the same feeds.
+    """Runs the module, moved to the CPU, and the same in ONNX on the same feeds.
 
     Beyond `bound`, the largest absolute difference, a RunnerError.
     """

@@ -16,7 +16,9 @@ from engine.runners.choice import TORCH_SOURCE
 from export.convert.variants import Variant
 
 
-def store(path: Path, avatar: Avatar, variant: Variant, held_out: Sequence[HeldOutFrame] = ()) -> list[str]:
+def put_variant(
+    path: Path, avatar: Avatar, variant: Variant, held_out: Sequence[HeldOutFrame] = ()
+) -> list[str]:
     """Adds or replaces the variant in the file that `avatar` was loaded from; gives the names it dropped.
 
     A float32 network of other weights makes every variant of the old ones void: those are dropped. held_out:

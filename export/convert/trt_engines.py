@@ -17,7 +17,7 @@ from engine.errors import RunnerError, SettingsError
 from engine.network.contract import denoiser_inputs, denoiser_outputs
 from engine.runners.choice import TENSORRT
 from engine.runners.trt_build import SOURCE, build, cannot_build, engine_key, no_gpu
-from engine.runners.trt_cache import EngineKey, engine_path, load, store
+from engine.runners.trt_cache import TrtEngineKey, load_trt_engine, save_trt_engine, trt_engine_path
 
 TARGETS = TENSORRT
 
@@ -65,22 +65,22 @@ def build_engine(avatar: Avatar, target: str, compute_capability: str | None) ->
         "weights_sha256": avatar.manifest["models"][SOURCE]["weights_sha256"],
         "parity": avatar.manifest["models"][SOURCE]["parity"],
     }
-    path = engine_path(avatar, target, capability)
-    store(path, key, built.engine, facts)
+    path = trt_engine_path(avatar, target, capability)
+    save_trt_engine(path, key, built.engine, facts)
     if built.timings:
-        store(timings, _timings_key(key), built.timings, {})
+        save_trt_engine(timings, _timings_key(key), built.timings, {})
     return EngineReport(path, asdict(key), facts)
 
 
-def _timings_key(key: EngineKey) -> EngineKey:
+def _timings_key(key: TrtEngineKey) -> TrtEngineKey:
     """Timings of kernels hold for every network."""
     return replace(key, model_sha256="", precision="", shapes="")
 
 
-def _kept_timings(path: Path, key: EngineKey) -> bytes:
+def _kept_timings(path: Path, key: TrtEngineKey) -> bytes:
     """None known is no loss: the build takes longer."""
     try:
-        return load(path, _timings_key(key), "built anew")
+        return load_trt_engine(path, _timings_key(key), "built anew")
     except RunnerError:
         return b""
 

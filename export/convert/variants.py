@@ -6,7 +6,7 @@ Reads no files and writes none. `convert` takes the network as it is given, wher
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from types import MappingProxyType
@@ -25,19 +25,18 @@ from engine.network.onnx_weights import denoiser_from_onnx
 from engine.render.sampler import STEADY_LEVEL
 from engine.runners.choice import TORCH_SOURCE
 from engine.runners.onnx_runner import OnnxRunner
-from export.convert.fused import HalfTwin, RunningTwin
+from export.convert.fused import FusedDenoiser, HalfDenoiser
 from export.convert.gate import judge, race, require
 from export.convert.onnx_export import PARITY_BOUND, export_onnx, parity
 from export.convert.quantise import quantise
 from export.evaluate.replay import Feed, feeds_of, poses
+from export.progress import StageShareDone
 
 TOOLS = ("onnx", "onnxruntime", "torch")
 BETWEEN = 1  # poses between key frames that feeds are taken from
 MOST_POSES = 80  # at 256 px; each takes nine runs of the float32 network, and memory for two feeds
 EVERY_FEED = 5  # is kept; see feeds_of
 PROBE_EVERY = 7  # of the kept feeds is measured on; the rest set the scales
-
-Progress = Callable[[str, float], None]  # stage, share done
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def convert(
     network: Denoiser,
     target: str,
     frames: Sequence[HeldOutFrame],
-    progress: Progress | None = None,
+    progress: StageShareDone | None = None,
 ) -> Variant:
     """The network as `target`, one of TARGETS, judged on the avatar's held-out frames.
 
@@ -151,7 +150,7 @@ def convert(
 
 
 def _converted(
-    network: Denoiser, target: Target, feeds: Sequence[Feed], probes: Sequence[Feed], say: Progress
+    network: Denoiser, target: Target, feeds: Sequence[Feed], probes: Sequence[Feed], say: StageShareDone
 ) -> tuple[bytes, dict[str, Any]]:
     """The model, and its parity and how it was made, for the manifest."""
     example = {name: torch.from_numpy(array) for name, array in probes[0].items()}
@@ -159,9 +158,9 @@ def _converted(
         plain = export_onnx(network, example)
         return plain, {"parity": _parity(network, plain, probes, PARITY_BOUND, target)}
     if target.precision == "fp16":
-        half = export_onnx(HalfTwin(network).eval(), example)
+        half = export_onnx(HalfDenoiser(network).eval(), example)
         return half, {"parity": _parity(network, half, probes, np.inf, target)}
-    running = export_onnx(RunningTwin(network).eval(), example)
+    running = export_onnx(FusedDenoiser(network).eval(), example)
     parity(network, running, probes)
     scales = [feed for index, feed in enumerate(feeds) if index % PROBE_EVERY]
     found = quantise(

@@ -16,12 +16,11 @@ from engine.render.temporal_cache import CacheConfig
 from engine.tracking.tracker import EveryFrameTracker
 from export.evaluate.faithfulness import compare_motion, visible_shares
 from export.evaluate.replay import NoTracker
-from export.evaluate.report_picture import Shot, telling_frames
+from export.evaluate.report_picture import ReportFrame, telling_frames
+from export.progress import StageFramesDone
 
 if TYPE_CHECKING:
     from engine.tracking.tracker import Tracker
-
-Progress = Callable[[str, int, int], None]  # stage, frames done, frames in all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +28,7 @@ class Followed:
     """The comparison, and telling frames of it where they were asked for."""
 
     report: dict[str, Any]  # `motion`, `motion_shuffled`, `visible`
-    shots: dict[str, Shot] = field(default_factory=dict)  # by what they show
+    report_frames: dict[str, ReportFrame] = field(default_factory=dict)  # by what they show
 
 
 def filtered_tracker() -> Tracker:
@@ -41,8 +40,8 @@ def follow(
     avatar: Avatar,
     driver: Path,
     config: PipelineConfig,
-    progress: Progress,
-    with_shots: bool = False,
+    progress: StageFramesDone,
+    with_frames: bool = False,
     make_tracker: Callable[[], Tracker] = filtered_tracker,
 ) -> Followed:
     """Calibrates on the whole clip, as rendering does. config: how to run the avatar.
@@ -50,12 +49,12 @@ def follow(
     Raises FootageError where the clip, or the output, never shows a face.
     """
     theirs = track_clip(driver, progress, make_tracker)
-    wanted = {index: label for label, index in telling_frames(theirs).items()} if with_shots else {}
+    wanted = {index: label for label, index in telling_frames(theirs).items()} if with_frames else {}
     ours: list[Landmarks] = []
-    shots: dict[str, Shot] = {}
+    report_frames: dict[str, ReportFrame] = {}
     with ExitStack() as opened:
         pipeline = _driven(avatar, config, theirs, opened)
-        prior = _driven(avatar, _WARP_ONLY, theirs, opened) if with_shots else None
+        prior = _driven(avatar, _WARP_ONLY, theirs, opened) if with_frames else None
         tracker = make_tracker()
         opened.callback(tracker.close)
         for index, (frame, landmarks) in enumerate(zip(read_frames(driver), theirs, strict=True)):
@@ -65,16 +64,16 @@ def follow(
             if prior is not None:
                 warped = prior.process(frame.rgb, time_ns, landmarks=landmarks).rgb
                 if index in wanted and rendered.target is not None:
-                    shots[wanted[index]] = Shot(
+                    report_frames[wanted[index]] = ReportFrame(
                         frame.rgb, landmarks, rendered.target, warped.copy(), rendered.rgb.copy()
                     )
             progress("rendering", index + 1, len(theirs))
     report = {**compare_motion(theirs, ours), "visible": visible_shares(theirs)}
-    return Followed(report, shots)
+    return Followed(report, report_frames)
 
 
 def track_clip(
-    clip: Path, progress: Progress, make_tracker: Callable[[], Tracker] = filtered_tracker
+    clip: Path, progress: StageFramesDone, make_tracker: Callable[[], Tracker] = filtered_tracker
 ) -> list[Landmarks]:
     """Landmarks of each frame, in px of the clip."""
     total = probe(clip).frames

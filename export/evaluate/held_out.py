@@ -21,7 +21,7 @@ from engine.person.landmarks import Landmarks
 from engine.person.motion import VISIBLE, Neutral
 from export.evaluate.baselines import BASELINES, Methods, NearestFrame
 from export.evaluate.faithfulness import MOTION_FIGURES, compare_hands, compare_motion, lip_apertures
-from export.evaluate.report_picture import Shot
+from export.evaluate.report_picture import ReportFrame
 from export.evaluate.retrack import MakeTracker, Retracker, every_frame_tracker
 from export.footage.prepared import Prepared
 
@@ -162,7 +162,7 @@ class HeldOut:
     """What was measured on the tail, and the pictures that it was measured on, one a frame."""
 
     report: dict[str, Any]
-    shots: list[Shot]
+    report_frames: list[ReportFrame]
     psnr_db: dict[str, list[float]]  # of each frame, by method
     lip_aperture: tuple[FloatArray, FloatArray] | None  # of truth and output, (N,); None if not tracked
 
@@ -188,7 +188,7 @@ def measure_held_out(
     neutral = Neutral.from_arrays(avatar.neutral)
     nearest = NearestFrame(prepared.landmarks[: prepared.tail_start], neutral)
     scores, short = Scores(), Scores()
-    similarity, shots = [], []
+    similarity, report_frames = [], []
     driver = [prepared.landmarks[index] for index in shown]
     with (
         Methods(avatar, driver, neutral, prepared.fps, runner, STEPS) as methods,
@@ -207,7 +207,7 @@ def measure_held_out(
             if done < STEP_FRAMES:
                 short.add(pictures, truth, boxes)
             similarity.append(ssim(output, truth))
-            shots.append(Shot(truth, landmarks, target, pictures["warp_only"], output, truth))
+            report_frames.append(ReportFrame(truth, landmarks, target, pictures["warp_only"], output, truth))
             time_ns = round(done / prepared.fps * 1e9)
             of_truth.add(truth, time_ns)
             of_output.add(output, time_ns)
@@ -229,7 +229,7 @@ def measure_held_out(
     lips = None
     if of_truth.saw_a_face and of_output.saw_a_face:
         lips = lip_apertures(of_truth.landmarks), lip_apertures(of_output.landmarks)
-    return HeldOut(report, shots, {name: scores.of_frames(name) for name in CURVES}, lips)
+    return HeldOut(report, report_frames, {name: scores.of_frames(name) for name in CURVES}, lips)
 
 
 def _motion(of_truth: Retracker, of_output: Retracker) -> dict[str, Any]:

@@ -33,7 +33,7 @@ COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (153, 153, 153))  # Okabe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shot:
+class ReportFrame:
     """One frame on its way through the avatar."""
 
     driver: U8Image  # (H, W, 3), what the camera saw
@@ -62,12 +62,12 @@ class Chart:
     curves: Sequence[Curve]
 
 
-def report_png(shots: Mapping[str, Shot], charts: Sequence[Chart], title: str) -> bytes:
-    """An RGB PNG: a labelled row for each shot, and the charts below. shots: label -> shot, one at least.
+def report_png(frames: Mapping[str, ReportFrame], charts: Sequence[Chart], title: str) -> bytes:
+    """An RGB PNG: a labelled row for each frame, and the charts below. frames: label -> frame, one at least.
 
     The columns are driver, guidance, prior, output and, where there is a truth, truth and error.
     """
-    rows = [_row(label, shot) for label, shot in shots.items()]
+    rows = [_row(label, frame) for label, frame in frames.items()]
     width = max(row.width for row in rows) + 2 * MARGIN_PX
     parts = [_text_line(title, width, LABEL_PX + 10, 17), *rows]
     parts += [_drawn_chart(chart, width - 2 * MARGIN_PX) for chart in charts]
@@ -79,13 +79,13 @@ def report_png(shots: Mapping[str, Shot], charts: Sequence[Chart], title: str) -
     return _encoded(page)
 
 
-def pairs_png(rows: Mapping[str, Sequence[Shot]]) -> bytes:
+def pairs_png(rows: Mapping[str, Sequence[ReportFrame]]) -> bytes:
     """An RGB PNG: for each label a row of pairs, driver and output, side by side, PAIRS at most."""
 
-    def pair(shot: Shot) -> U8Image:
-        return np.hstack([fitted(picture, PAIR_CELL_PX) for picture in (shot.driver, shot.output)])
+    def pair(frame: ReportFrame) -> U8Image:
+        return np.hstack([fitted(picture, PAIR_CELL_PX) for picture in (frame.driver, frame.output)])
 
-    return rows_png({label: [pair(shot) for shot in shots[:PAIRS]] for label, shots in rows.items()})
+    return rows_png({label: [pair(frame) for frame in frames[:PAIRS]] for label, frames in rows.items()})
 
 
 def rows_png(rows: Mapping[str, Sequence[U8Image]]) -> bytes:
@@ -131,17 +131,20 @@ def telling_frames(landmarks: Sequence[Landmarks], quality: Sequence[float] | No
     return chosen
 
 
-def _row(label: str, shot: Shot) -> Image.Image:
+def _row(label: str, frame: ReportFrame) -> Image.Image:
     cells = {
-        "driver": shot.driver,
-        "guidance": guidance_picture(shot.target),
-        "warped key frames": shot.prior,
-        "output": shot.output,
+        "driver": frame.driver,
+        "guidance": guidance_picture(frame.target),
+        "warped key frames": frame.prior,
+        "output": frame.output,
     }
-    if shot.truth is not None:  # it is what drives, so it is shown once, beside what came out
+    if frame.truth is not None:  # it is what drives, so it is shown once, beside what came out
         del cells["driver"]
-        cells |= {"real frame": shot.truth, f"error x {ERROR_GAIN}": error_picture(shot.output, shot.truth)}
-    side = min(CELL_PX, shot.output.shape[0])
+        cells |= {
+            "real frame": frame.truth,
+            f"error x {ERROR_GAIN}": error_picture(frame.output, frame.truth),
+        }
+    side = min(CELL_PX, frame.output.shape[0])
     row = Image.new("RGB", (len(cells) * (side + MARGIN_PX) - MARGIN_PX, side + LABEL_PX), PAPER)
     for column, (name, picture) in enumerate(cells.items()):
         left = column * (side + MARGIN_PX)

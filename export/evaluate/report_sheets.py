@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from export.evaluate.held_out import HeldOut
-from export.evaluate.report_picture import Chart, Curve, Shot, report_png, telling_frames
+from export.evaluate.report_picture import Chart, Curve, ReportFrame, report_png, telling_frames
 
 PSNR_CURVES = {"1": "output", "warp_only": "warped key frames only", "nearest_frame": "nearest frame"}
 
@@ -17,9 +17,9 @@ def held_out_picture(found: HeldOut, name: str, fps: float, training: Mapping[st
     training: of the manifest; without `curve`, [[seconds, validation dB], ...], the last chart is left out.
     """
     output_db = found.psnr_db["1"]
-    chosen = telling_frames([shot.landmarks for shot in found.shots], output_db)
-    shots = {f"{label} ({output_db[at]:.1f} dB)": found.shots[at] for label, at in chosen.items()}
-    times = [index / fps for index in range(len(found.shots))]
+    chosen = telling_frames([frame.landmarks for frame in found.report_frames], output_db)
+    frames = {f"{label} ({output_db[at]:.1f} dB)": found.report_frames[at] for label, at in chosen.items()}
+    times = [index / fps for index in range(len(found.report_frames))]
     charts = [
         Chart(
             "PSNR of the frame, dB",
@@ -34,10 +34,10 @@ def held_out_picture(found: HeldOut, name: str, fps: float, training: Mapping[st
     if curve := training.get("curve"):
         seconds, values = zip(*curve, strict=True)
         charts.append(Chart("validation, dB", "s of training", [Curve("validation", seconds, values)]))
-    title = f"{name}: {len(found.shots)} frames of footage that training never saw"
-    return report_png(shots, charts, title)
+    title = f"{name}: {len(found.report_frames)} frames of footage that training never saw"
+    return report_png(frames, charts, title)
 
 
-def driven_picture(shots: Mapping[str, Shot], name: str, clip: str) -> bytes:
+def driven_picture(frames: Mapping[str, ReportFrame], name: str, clip: str) -> bytes:
     """PNG: telling frames of a clip that drives the avatar, by what they show."""
-    return report_png(shots, (), f"{name}, driven by {clip}")
+    return report_png(frames, (), f"{name}, driven by {clip}")

@@ -24,9 +24,9 @@ from engine.tracking.mediapipe_parts import FaceCounter
 from engine.tracking.tracker import EveryFrameTracker, Tracker
 from export.footage.checks import FrameStats, judge, sharpness, usable
 from export.footage.cuts import CutWatch, face_jumps, find_cuts, thumbnail
+from export.progress import FramesDone
 
 Image = NDArray[np.uint8]
-Progress = Callable[[int, int], None]  # frames done, frames in all (an estimate)
 
 _COUNT_EVERY = 10  # frames between two looks for other people
 _MAX_S = 600.0  # tracking takes about twice as long as the footage lasts, and a minute of it is enough
@@ -100,7 +100,7 @@ class Footage:
 
 
 def load_footage(
-    paths: Sequence[str | Path], tracker: Tracker | None = None, progress: Progress | None = None
+    paths: Sequence[str | Path], tracker: Tracker | None = None, progress: FramesDone | None = None
 ) -> Footage:
     """Tracks and judges the clips of one person. VideoError for a bad file, FootageError for bad footage."""
     if not paths:

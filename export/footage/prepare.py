@@ -5,7 +5,7 @@ Needs MediaPipe, but not torch; training from the prepared file is the other way
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -20,7 +20,7 @@ from export.footage.footage import Footage, load_footage
 from export.footage.framing import Framing, choose_framing, crop_resize, parse_framing, to_canvas
 from export.footage.prepared import Prepared
 from export.footage.prepared_file import Origin, origin_of, save_prepared
-from export.progress import Listener
+from export.progress import FramesDone, Listener, StageFramesDone
 
 MAX_FRAMES = 1500  # a minute at 25 fps; longer footage is thinned
 MAX_PIXELS = 1500 * 512**2  # of all frames; training holds 15 bytes of each, 6 GB
@@ -54,9 +54,7 @@ def prepare_footage(
     return prepared, origin_of(videos, framings, footage.warnings)
 
 
-def prepare_again(
-    avatar: Avatar, videos: Sequence[Path], progress: Callable[[str, int, int], None]
-) -> Prepared:
+def prepare_again(avatar: Avatar, videos: Sequence[Path], progress: StageFramesDone) -> Prepared:
     """The footage that the avatar was enrolled from, tracked and cut as it was then.
 
     progress is called with the stage, the frames done and the frames in all. Raises SettingsError when it was
@@ -81,9 +79,7 @@ def frame_footage(footage: Footage, mode: str | Framing) -> tuple[Framing, ...]:
     return tuple(chosen[clip.info.width, clip.info.height] for clip in footage.clips)
 
 
-def prepare(
-    footage: Footage, framings: Sequence[Framing], size: int, progress: Callable[[int, int], None]
-) -> Prepared:
+def prepare(footage: Footage, framings: Sequence[Framing], size: int, progress: FramesDone) -> Prepared:
     """Reads the footage again, cut to the canvas: the frames to learn from, at most MAX_FRAMES of them.
 
     progress is called with frames done and frames in all.

@@ -36,7 +36,7 @@ from engine.person.torso import TorsoModel, fit_torso
 from engine.render.keyframes import BANK_SIZE, select_bank
 from engine.render.patches import shown_arm
 from engine.render.prior import CELL_PX, KeyImage
-from engine.render.warp import FlowSolver, control_points, sample, trunk_flow
+from engine.render.warp import FlowSolver, control_points, remap, trunk_flow
 
 U8Image = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
@@ -249,8 +249,8 @@ def bare_torso(keys: Sequence[KeyImage], neutral: Neutral) -> U8Image | None:
     solver = FlowSolver((0, 0, size, size), max(2, CELL_PX * size // 256), size)
     rest = control_points(some[0].landmarks)
     flows = [trunk_flow(solver, rest, control_points(key.landmarks)) for key in some]
-    people = np.stack([sample(key.rgba, flow) for key, flow in zip(some, flows, strict=True)])
-    covered = np.stack([sample(mask, flow) for mask, flow in zip(arms, flows, strict=True)]) > 64
+    people = np.stack([remap(key.rgba, flow) for key, flow in zip(some, flows, strict=True)])
+    covered = np.stack([remap(mask, flow) for mask, flow in zip(arms, flows, strict=True)]) > 64
     shown: np.ma.MaskedArray[Any, np.dtype[np.uint8]] = np.ma.masked_array(  # type: ignore[no-untyped-call]
         people, np.repeat(covered[..., None], 4, axis=3)
     )

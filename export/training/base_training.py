@@ -15,7 +15,7 @@ from engine.errors import FootageError
 from engine.network.denoiser import DenoiserConfig
 from export.footage.prepared import Prepared, learn_identity
 from export.training.base_weights import save_base, starting_network
-from export.training.train import Progress, TrainConfig, Trainer, TrainRecord
+from export.training.train import TrainConfig, Trainer, TrainingProgress, TrainRecord
 from export.training.training_set import Batch, FloatArray, TrainingSet
 
 VALIDATION_FRAMES = 2  # of each person's tail
@@ -47,7 +47,7 @@ def train_base(
     minutes: float,
     device: str,
     loading: Callable[[int, int], None],
-    training: Callable[[Progress], None],
+    training: Callable[[TrainingProgress], None],
 ) -> TrainRecord:
     """Trains on prepared files of one canvas size and writes the base weights to `out`.
 

@@ -30,7 +30,7 @@ from export.convert.variants import weights_sha256
 from export.evaluate.held_out import fine_power
 from export.training.checkpoint import load_state, save_state
 from export.training.critic import PatchCritic, critic_loss, deception_loss
-from export.training.train import Progress, pick_device, restoration_loss
+from export.training.train import TrainingProgress, pick_device, restoration_loss
 from export.training.training_set import Batch, TrainingSet
 
 TEACHER_DRAWS = 2  # per batch; over many batches the student sees the mean of many
@@ -64,7 +64,7 @@ class DistillConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class NetworkScore:
     """Of one-step pictures of the validation frames."""
 
     psnr_db: float
@@ -79,8 +79,8 @@ class DistillRecord:
     seconds: float
     device: str
     best_step: int  # whose averaged weights were kept
-    teacher: Quality
-    student: Quality
+    teacher: NetworkScore
+    student: NetworkScore
 
 
 class Distiller:
@@ -104,16 +104,18 @@ class Distiller:
         self._checkpoint = checkpoint
         self._origin = {**self.student.config.to_dict(), "teacher_sha256": weights_sha256(teacher)}
         self._steps, self._elapsed_s, self._loss = 0, 0.0, math.nan
-        self._best: dict[str, Any] | None = None  # weights, step, quality
+        self._best: dict[str, Any] | None = None  # weights, step, score
         self._resume()
 
-    def run(self, data: TrainingSet, validation: Batch, report: Callable[[Progress], None]) -> DistillRecord:
+    def run(
+        self, data: TrainingSet, validation: Batch, report: Callable[[TrainingProgress], None]
+    ) -> DistillRecord:
         """Distils, and keeps the sharpest averaged weights that lose at most MAX_LOSS_DB on `validation`.
 
         On KeyboardInterrupt the state is saved before it goes on to the caller. Raises RunnerError when no
         weights were both sharper than the teacher's and within the bound.
         """
-        of_teacher = self._quality(self.teacher, validation)
+        of_teacher = self._score(self.teacher, validation)
         started, before = perf_counter(), self._elapsed_s
         saved = validated = started
         try:
@@ -121,7 +123,7 @@ class Distiller:
                 self._step(data)
                 now = perf_counter()
                 self._elapsed_s = before + now - started
-                report(Progress(self._steps, self._elapsed_s, self.config.budget_s, self._loss))
+                report(TrainingProgress(self._steps, self._elapsed_s, self.config.budget_s, self._loss))
                 if now - validated > VALIDATE_S:
                     self._keep_if_better(validation, of_teacher)
                     validated = now
@@ -143,7 +145,7 @@ class Distiller:
             str(self.device),
             self._best["step"],
             of_teacher,
-            Quality(**self._best["quality"]),
+            NetworkScore(**self._best["score"]),
         )
 
     def result(self) -> Denoiser:
@@ -229,7 +231,7 @@ class Distiller:
         return (torch.cat(real), torch.cat(ours)) if real else None
 
     @torch.no_grad()
-    def _quality(self, network: Denoiser, validation: Batch) -> Quality:
+    def _score(self, network: Denoiser, validation: Batch) -> NetworkScore:
         """One at a time: memory stays that of a small batch."""
         psnr_db, sharpness = [], []
         arrays = (validation.noisy, validation.prior, validation.guidance, validation.level)
@@ -238,17 +240,17 @@ class Distiller:
             made = network(*inputs).clamp(-1, 1)[0].cpu().numpy()
             psnr_db.append(10 * math.log10(4.0 / max(float(((made - clean) ** 2).mean()), 1e-9)))
             sharpness.append(fine_power(to_picture(made)) / fine_power(to_picture(clean)))
-        return Quality(float(np.mean(psnr_db)), float(np.mean(sharpness)))
+        return NetworkScore(float(np.mean(psnr_db)), float(np.mean(sharpness)))
 
-    def _keep_if_better(self, validation: Batch, of_teacher: Quality) -> None:
+    def _keep_if_better(self, validation: Batch, of_teacher: NetworkScore) -> None:
         """Sharper than the best so far, and near enough to the teacher."""
-        found = self._quality(self.averaged, validation)
-        sharpest = of_teacher.sharpness if self._best is None else self._best["quality"]["sharpness"]
+        found = self._score(self.averaged, validation)
+        sharpest = of_teacher.sharpness if self._best is None else self._best["score"]["sharpness"]
         if found.sharpness > sharpest and found.psnr_db >= of_teacher.psnr_db - MAX_LOSS_DB:
             weights = {
                 name: value.detach().cpu().clone() for name, value in self.averaged.state_dict().items()
             }
-            self._best = {"weights": weights, "step": self._steps, "quality": asdict(found)}
+            self._best = {"weights": weights, "step": self._steps, "score": asdict(found)}
 
     def _tensor(self, array: np.ndarray[Any, Any]) -> Tensor:
         tensor = torch.from_numpy(array)

@@ -49,7 +49,7 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingProgress:
     """Where training stands."""
 
     steps: int
@@ -147,7 +147,9 @@ class Trainer:
         self._curve: list[tuple[float, float]] = []
         self._resume()
 
-    def run(self, data: Samples, validation: Batch, report: Callable[[Progress], None]) -> TrainRecord:
+    def run(
+        self, data: Samples, validation: Batch, report: Callable[[TrainingProgress], None]
+    ) -> TrainRecord:
         """Trains, and keeps the averaged weights that were best on `validation`.
 
         On KeyboardInterrupt the state is saved before it goes on to the caller.
@@ -159,7 +161,7 @@ class Trainer:
                 self._step(data)
                 now = self._clock()
                 self._elapsed_s = before + now - started
-                report(Progress(self._steps, self._elapsed_s, self.config.budget_s, self._loss))
+                report(TrainingProgress(self._steps, self._elapsed_s, self.config.budget_s, self._loss))
                 if now - validated > VALIDATE_S:
                     self._validate(validation)
                     validated = now

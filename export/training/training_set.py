@@ -23,7 +23,7 @@ from engine.render.planes import to_picture, to_planes
 from engine.render.prior import PriorBuilder
 from engine.render.sampler import STEADY_LEVEL
 from engine.render.temporal_cache import warm_start
-from engine.render.warp import sample as fetch
+from engine.render.warp import remap
 from export.footage.prepared import Identity, Prepared
 
 U8Image = NDArray[np.uint8]
@@ -200,7 +200,7 @@ class TrainingSet:
         if earlier < 0 or self._shot[earlier] != self._shot[frame] or self._rng.random() < 0.1:
             return np.asarray(self._priors[0, frame])
         flow = self._builder.flow_between(self.targets[earlier], self.targets[frame])
-        picture = fetch(self._own_output[earlier], flow)
+        picture = remap(self._own_output[earlier], flow)
         return self._damaged(picture) if self._rng.random() < 0.2 else picture
 
     def _damaged(self, picture: U8Image) -> U8Image:

@@ -1,4 +1,4 @@
-"""The denoiser: shapes, its start as the identity on the prior, its cost, and its ONNX twin."""
+"""The denoiser: shapes, its start as the identity on the prior, its cost, and what it becomes in ONNX."""
 
 from __future__ import annotations
 

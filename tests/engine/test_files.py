@@ -33,7 +33,7 @@ from engine.files import (
 )
 from engine.media.video import VideoWriter
 from engine.runners import trt_cache
-from engine.runners.trt_cache import EngineKey
+from engine.runners.trt_cache import TrtEngineKey
 
 FullDisk = Callable[[int], AbstractContextManager[None]]
 OTHER_PROCESS_LIMIT_S = 30
@@ -189,13 +189,13 @@ class TestFullDisk:
         assert names(avatar_file.parent) == [avatar_file.name]
 
     def test_an_engine(self, tmp_path: Path, full_disk: FullDisk) -> None:
-        key = EngineKey("tensorrt", "10.8", "00", "fp16", "", "8.9", "")
+        key = TrtEngineKey("tensorrt", "10.8", "00", "fp16", "", "8.9", "")
         path = tmp_path / "cache" / "x.engine"
-        trt_cache.store(path, key, b"an engine", {})
+        trt_cache.save_trt_engine(path, key, b"an engine", {})
         assert (mode(path.parent), mode(path)) == (0o700, 0o600)
         with full_disk(1000), pytest.raises(FileError, match="AVATARCAST_CACHE"):
-            trt_cache.store(path, key, bytes(5000), {})
-        assert trt_cache.load(path, key, "") == b"an engine"
+            trt_cache.save_trt_engine(path, key, bytes(5000), {})
+        assert trt_cache.load_trt_engine(path, key, "") == b"an engine"
         assert names(path.parent) == [path.name]
 
     @pytest.mark.parametrize("size_bytes", [0, 1000, 20_000])

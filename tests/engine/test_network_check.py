@@ -27,7 +27,7 @@ from engine.network.denoiser import Denoiser, DenoiserConfig
 from engine.network.network_check import OPSET, checked_denoiser
 from engine.network.onnx_file import Graph, Node, encode_graph, read_graph
 from engine.runners.onnx_runner import OnnxRunner
-from export.convert.fused import HalfTwin, RunningTwin
+from export.convert.fused import FusedDenoiser, HalfDenoiser
 from export.convert.onnx_export import export_onnx
 from export.convert.quantise import _quantised, _ranges
 from tests.support.small_avatar import least_network
@@ -48,11 +48,11 @@ def exported(small_network: bytes) -> dict[str, bytes]:
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.08)
     example = {name: torch.from_numpy(array) for name, array in feed().items()}
-    running = onnx.load_from_string(export_onnx(RunningTwin(network).eval(), example))
+    running = onnx.load_from_string(export_onnx(FusedDenoiser(network).eval(), example))
     running = onnx.shape_inference.infer_shapes(running)
     return {
         "fp32": small_network,
-        "fp16": export_onnx(HalfTwin(network).eval(), example),
+        "fp16": export_onnx(HalfDenoiser(network).eval(), example),
         "int8": _quantised(running, _ranges(running, [feed(1)]), []),
     }
 

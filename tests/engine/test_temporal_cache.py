@@ -60,7 +60,7 @@ def shifted(landmarks: Landmarks, px: float) -> Landmarks:
 def test_the_gate_holds_below_a_third_of_a_pixel(make: Make, px: float, still: bool) -> None:
     cache = make()
     rest = kept(cache)
-    assert cache.still(shifted(rest, px)) is still
+    assert cache.may_resend(shifted(rest, px)) is still
 
 
 def test_the_gate_scales_with_the_canvas() -> None:
@@ -70,8 +70,8 @@ def test_the_gate_scales_with_the_canvas() -> None:
     keys = [KeyImage(np.dstack([rgb, matte]), rest)]
     cache = TemporalCache(CacheConfig(), PriorBuilder(keys, build_neutral([rest]), small.wall))
     cache.keep(rest, rgb)
-    assert cache.still(rest.transformed(1.0, 0.14, 0.0, 128, 128))
-    assert not cache.still(rest.transformed(1.0, 0.16, 0.0, 128, 128))
+    assert cache.may_resend(rest.transformed(1.0, 0.14, 0.0, 128, 128))
+    assert not cache.may_resend(rest.transformed(1.0, 0.16, 0.0, 128, 128))
 
 
 @pytest.mark.parametrize("part", ["face", "pose", "hands"])
@@ -80,24 +80,24 @@ def test_one_moving_landmark_opens_the_gate(make: Make, part: str) -> None:
     rest = kept(cache, RAISED)
     points = getattr(rest, part).copy()
     points.reshape(-1, 3)[11, 0] += 0.5
-    assert cache.still(rest)
-    assert not cache.still(replace(rest, **{part: points}))
+    assert cache.may_resend(rest)
+    assert not cache.may_resend(replace(rest, **{part: points}))
 
 
 def test_unseen_parts_do_not_open_the_gate_but_appearing_ones_do(make: Make) -> None:
     cache = make()
     rest = kept(cache)
     hands = rest.hands + np.float32(50)
-    assert cache.still(replace(rest, hands=hands))
+    assert cache.may_resend(replace(rest, hands=hands))
     appeared = replace(rest, hands=hands, hand_confidence=np.array([1, 0], np.float32))
-    assert not cache.still(appeared)
+    assert not cache.may_resend(appeared)
 
 
 def test_slow_drift_opens_the_gate(make: Make) -> None:
     """Compared with the frame that was rendered, not with the one before: slow motion adds up."""
     cache = make()
     rest = kept(cache)
-    stills = [cache.still(shifted(rest, 0.08 * step)) for step in range(1, 6)]
+    stills = [cache.may_resend(shifted(rest, 0.08 * step)) for step in range(1, 6)]
     assert stills == [True, True, True, False, False]  # 0.32 px in all
 
 
@@ -106,7 +106,7 @@ def test_a_still_picture_is_refreshed(make: Make) -> None:
     rest = kept(cache)
     answers = []
     for _ in range(3 * (REFRESH_FRAMES + 1)):
-        answers.append(cache.still(rest))
+        answers.append(cache.may_resend(rest))
         if not answers[-1]:
             cache.keep(rest, picture(rest))
     assert answers == 3 * [*[True] * REFRESH_FRAMES, False]
@@ -114,9 +114,9 @@ def test_a_still_picture_is_refreshed(make: Make) -> None:
 
 
 def test_the_gate_is_open_at_a_start_and_when_switched_off(make: Make) -> None:
-    assert not make().still(PUPPET.landmarks())
+    assert not make().may_resend(PUPPET.landmarks())
     cache = make(pose_gate=False)
-    assert not cache.still(kept(cache))
+    assert not cache.may_resend(kept(cache))
 
 
 # The previous output
@@ -169,7 +169,7 @@ def test_a_jump_starts_fresh_and_a_step_does_not(make: Make) -> None:
     cache.forget()
     assert cache.jumped(rest)
     assert cache.previous(rest) is None
-    assert not cache.still(rest)
+    assert not cache.may_resend(rest)
 
 
 # The noise field

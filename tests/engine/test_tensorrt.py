@@ -25,14 +25,14 @@ from engine.network.contract import Array, TensorSpec, denoiser_inputs, denoiser
 from engine.runners import trt_build, trt_cache, trt_runner
 from engine.runners.choice import choose_runner
 from engine.runners.trt_build import SOURCE, build, cannot_run
-from engine.runners.trt_cache import ANY_GPU, EngineKey
-from export.convert.fused import HalfTwin
+from engine.runners.trt_cache import ANY_GPU, TrtEngineKey
+from export.convert.fused import HalfDenoiser
 from export.convert.onnx_export import export_onnx
 from export.convert.trt_engines import build_engine
 from export.convert.variants import network_of
 
 REBUILD = "avatarcast export NAME.avatar --target tensorrt-rtx"
-KEY = EngineKey("tensorrt-rtx", "1.7.1", "ab" * 32, "fp16", "noisy float32 (1, 3, 8, 8)", "8.9", ANY_GPU)
+KEY = TrtEngineKey("tensorrt-rtx", "1.7.1", "ab" * 32, "fp16", "noisy float32 (1, 3, 8, 8)", "8.9", ANY_GPU)
 
 needs_rtx = pytest.mark.skipif(
     trt_build.cannot_build("tensorrt-rtx") is not None, reason=str(trt_build.cannot_build("tensorrt-rtx"))
@@ -51,7 +51,7 @@ def presenter() -> Avatar:
     """The bundled avatar with the fp16 network that engines are built from."""
     avatar = load_avatar("bundled")
     example = {name: torch.zeros(spec.shape) for name, spec in denoiser_inputs(avatar.size).items()}
-    half = export_onnx(HalfTwin(network_of(avatar)).eval(), example)
+    half = export_onnx(HalfDenoiser(network_of(avatar)).eval(), example)
     facts = {"weights_sha256": "w", "parity": {"psnr_db": 90.0}}
     models = {**avatar.manifest["models"], SOURCE: facts}
     return replace(
@@ -71,14 +71,14 @@ def test_a_real_engine_is_built_without_a_gpu(presenter: Avatar, capability: str
 @needs_rtx
 def test_an_engine_is_kept_and_a_changed_network_makes_it_stale(presenter: Avatar) -> None:
     report = build_engine(presenter, "tensorrt-rtx", "8.9")
-    assert trt_cache.engines_of(presenter, "tensorrt-rtx") == [report.path]
+    assert trt_cache.trt_engines_of(presenter, "tensorrt-rtx") == [report.path]
     wanted = trt_build.engine_key("tensorrt-rtx", presenter, "8.9", "some GPU")
-    assert len(trt_cache.load(report.path, wanted, REBUILD)) == report.facts["bytes"]
+    assert len(trt_cache.load_trt_engine(report.path, wanted, REBUILD)) == report.facts["bytes"]
     changed = replace(presenter, models={**presenter.models, SOURCE: b"another"})
     key = trt_build.engine_key("tensorrt-rtx", changed, "8.9", "some GPU")
-    path = trt_cache.engine_path(changed, "tensorrt-rtx", "8.9")
+    path = trt_cache.trt_engine_path(changed, "tensorrt-rtx", "8.9")
     with pytest.raises(RunnerError, match=r"stale \(model_sha256 is .* wanted .*\): avatarcast export"):
-        trt_cache.load(path, key, REBUILD)
+        trt_cache.load_trt_engine(path, key, REBUILD)
 
 
 @needs_rtx
@@ -124,8 +124,8 @@ def test_without_a_gpu_the_commands_say_so(
 
 def test_auto_looks_at_tensorrt_only_where_an_engine_was_built(presenter: Avatar) -> None:
     assert "tensorrt" not in choose_runner("auto", presenter, threads=1)[1]
-    path = trt_cache.engine_path(presenter, "tensorrt-rtx", "8.9")
-    trt_cache.store(path, KEY, b"an engine", {})
+    path = trt_cache.trt_engine_path(presenter, "tensorrt-rtx", "8.9")
+    trt_cache.save_trt_engine(path, KEY, b"an engine", {})
     if cannot_run("tensorrt-rtx"):
         reason = choose_runner("auto", presenter, threads=1)[1]
         assert reason.startswith("onnx-")
@@ -134,9 +134,9 @@ def test_auto_looks_at_tensorrt_only_where_an_engine_was_built(presenter: Avatar
 
 def test_the_cache_gives_back_what_fits(tmp_path: Path) -> None:
     path = tmp_path / "cache" / "one.engine"
-    trt_cache.store(path, KEY, b"an\nengine", {"seconds": 1.0})
-    assert trt_cache.load(path, KEY, REBUILD) == b"an\nengine"
-    assert trt_cache.read(path, REBUILD).facts == {"seconds": 1.0}
+    trt_cache.save_trt_engine(path, KEY, b"an\nengine", {"seconds": 1.0})
+    assert trt_cache.load_trt_engine(path, KEY, REBUILD) == b"an\nengine"
+    assert trt_cache.read_trt_engine(path, REBUILD).facts == {"seconds": 1.0}
     assert [file.name for file in path.parent.iterdir()] == ["one.engine"]
 
 
@@ -153,29 +153,29 @@ def test_a_stale_engine_is_refused_with_the_cure(
     tmp_path: Path, change: dict[str, str], complaint: str
 ) -> None:
     path = tmp_path / "one.engine"
-    trt_cache.store(path, KEY, b"an engine", {})
+    trt_cache.save_trt_engine(path, KEY, b"an engine", {})
     with pytest.raises(RunnerError, match=rf"stale \(.*{complaint}.*\): {REBUILD}"):
-        trt_cache.load(path, replace(KEY, **change), REBUILD)
+        trt_cache.load_trt_engine(path, replace(KEY, **change), REBUILD)
 
 
 def test_a_damaged_cache_is_refused_with_the_cure(tmp_path: Path) -> None:
     path = tmp_path / "one.engine"
     with pytest.raises(RunnerError, match=f"there is no engine for this GPU yet: {REBUILD}"):
-        trt_cache.load(path, KEY, REBUILD)
-    trt_cache.store(path, KEY, b"an engine", {})
+        trt_cache.load_trt_engine(path, KEY, REBUILD)
+    trt_cache.save_trt_engine(path, KEY, b"an engine", {})
     whole = path.read_bytes()
     for damaged in (b"", b"\x00", whole[:20], b"{}\n", b"[]\n", whole[:-1], whole + b"x"):
         path.write_bytes(damaged)
         with pytest.raises(RunnerError, match=f"(not a readable engine|damaged).*{REBUILD}"):
-            trt_cache.load(path, KEY, REBUILD)
+            trt_cache.load_trt_engine(path, KEY, REBUILD)
 
 
 def test_an_engine_that_cannot_be_written_leaves_the_old(tmp_path: Path) -> None:
     path = tmp_path / "one.engine"
-    trt_cache.store(path, KEY, b"an engine", {})
+    trt_cache.save_trt_engine(path, KEY, b"an engine", {})
     with pytest.raises(FileError, match="cannot be written"):
-        trt_cache.store(path / "below", KEY, b"another", {})
-    assert trt_cache.load(path, KEY, REBUILD) == b"an engine"
+        trt_cache.save_trt_engine(path / "below", KEY, b"another", {})
+    assert trt_cache.load_trt_engine(path, KEY, REBUILD) == b"an engine"
 
 
 class FakeGpu:

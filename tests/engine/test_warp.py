@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.person import topology as topo
 from engine.person.landmarks import RIGHT, Landmarks
-from engine.render.warp import FlowSolver, body_flow, control_points, sample, trunk_flow
+from engine.render.warp import FlowSolver, body_flow, control_points, remap, trunk_flow
 from tests.support.puppet import Pose, Puppet
 
 FloatArray = NDArray[np.float32]
@@ -196,7 +196,7 @@ def test_unseen_parts_carry_nothing() -> None:
 
 def test_sample_fetches_and_repeats_the_edge() -> None:
     image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
-    assert np.array_equal(sample(image, identity()), image)
-    moved = sample(image, identity() + np.float32(10))
+    assert np.array_equal(remap(image, identity()), image)
+    moved = remap(image, identity() + np.float32(10))
     assert np.array_equal(moved[:-10, :-10], image[10:, 10:])
     assert np.array_equal(moved[-1, -1], image[-1, -1])

@@ -15,8 +15,8 @@ from engine.person.landmarks import RIGHT
 from export.footage.prepared import Identity, Prepared
 from export.training import distill
 from export.training.critic import PatchCritic, critic_loss, deception_loss
-from export.training.distill import MAX_LOSS_DB, DistillConfig, Distiller, Quality
-from export.training.train import Progress
+from export.training.distill import MAX_LOSS_DB, DistillConfig, Distiller, NetworkScore
+from export.training.train import TrainingProgress
 from export.training.training_set import Batch, TrainingSet
 
 SIZE = 128
@@ -49,7 +49,7 @@ def weights(network: Denoiser) -> torch.Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
 
-def silent(_: Progress) -> None:
+def silent(_: TrainingProgress) -> None:
     """Nobody watches."""
 
 
@@ -132,15 +132,15 @@ def test_only_sharper_weights_within_the_bound_are_kept(
     kept: bool,
 ) -> None:
     distiller = Distiller(DistillConfig(60.0), teacher, tmp_path / "state.pt")
-    monkeypatch.setattr(distiller, "_quality", lambda *_: Quality(28.0 - loss_db, sharpness))
-    distiller._keep_if_better(validation, Quality(28.0, 0.5))
+    monkeypatch.setattr(distiller, "_score", lambda *_: NetworkScore(28.0 - loss_db, sharpness))
+    distiller._keep_if_better(validation, NetworkScore(28.0, 0.5))
     assert (distiller._best is not None) == kept
 
 
-def test_quality_of_the_truth_itself(teacher: Denoiser, validation: Batch, tmp_path: Path) -> None:
+def test_score_of_the_truth_itself(teacher: Denoiser, validation: Batch, tmp_path: Path) -> None:
     distiller = Distiller(DistillConfig(60.0), teacher, tmp_path / "state.pt")
     answers = iter(validation.clean)
-    found = distiller._quality(lambda *_: torch.from_numpy(next(answers))[None], validation)  # type: ignore[arg-type]
+    found = distiller._score(lambda *_: torch.from_numpy(next(answers))[None], validation)  # type: ignore[arg-type]
     assert found.psnr_db > 80
     assert found.sharpness == pytest.approx(1.0, abs=0.02)
 
@@ -150,9 +150,9 @@ def test_an_interrupted_distillation_goes_on(
 ) -> None:
     checkpoint = tmp_path / "state.pt"
     first = Distiller(DistillConfig(600.0), teacher, checkpoint)
-    monkeypatch.setattr(first, "_quality", lambda *_: Quality(28.0, 0.5))
+    monkeypatch.setattr(first, "_score", lambda *_: NetworkScore(28.0, 0.5))
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainingProgress) -> None:
         if progress.steps == 4:
             raise KeyboardInterrupt
 
@@ -169,7 +169,7 @@ def test_nothing_sharper_is_an_error_that_says_so(
     monkeypatch: pytest.MonkeyPatch, teacher: Denoiser, data: TrainingSet, validation: Batch, tmp_path: Path
 ) -> None:
     distiller = Distiller(DistillConfig(1e-6), teacher, tmp_path / "state.pt")
-    monkeypatch.setattr(distiller, "_quality", lambda *_: Quality(28.0, 0.5))
+    monkeypatch.setattr(distiller, "_score", lambda *_: NetworkScore(28.0, 0.5))
     with pytest.raises(RunnerError, match=r"after \d+ steps no student is sharper .* more --minutes"):
         distiller.run(data, validation, silent)
 
@@ -178,8 +178,8 @@ def test_the_kept_student_is_what_comes_out(
     monkeypatch: pytest.MonkeyPatch, teacher: Denoiser, data: TrainingSet, validation: Batch, tmp_path: Path
 ) -> None:
     distiller = Distiller(DistillConfig(1e-6), teacher, tmp_path / "state.pt")
-    qualities = iter([Quality(28.0, 0.5), Quality(27.9, 0.7)])
-    monkeypatch.setattr(distiller, "_quality", lambda *_: next(qualities))
+    scores = iter([NetworkScore(28.0, 0.5), NetworkScore(27.9, 0.7)])
+    monkeypatch.setattr(distiller, "_score", lambda *_: next(scores))
     record = distiller.run(data, validation, silent)
     assert (record.teacher.sharpness, record.student.sharpness) == (0.5, 0.7)
     assert record.steps == record.best_step == 1

@@ -15,7 +15,7 @@ from export import distill_avatar
 from export.convert import gate
 from export.distill_avatar import checkpoint_path
 from export.footage.prepared import Prepared
-from export.training.distill import Distiller, Quality
+from export.training.distill import Distiller, NetworkScore
 
 COMMAND = ("--steps", "1", "--target", "onnx", "--minutes", "0.001")
 
@@ -35,8 +35,8 @@ def footage(monkeypatch: pytest.MonkeyPatch, prepared: Prepared, tmp_path: Path)
 @pytest.fixture
 def sharpens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a second of distillation does, it is said to have sharpened."""
-    found: Iterator[Quality] = chain([Quality(28.0, 0.5)], repeat(Quality(27.9, 0.6)))
-    monkeypatch.setattr(Distiller, "_quality", lambda *_: next(found))
+    found: Iterator[NetworkScore] = chain([NetworkScore(28.0, 0.5)], repeat(NetworkScore(27.9, 0.6)))
+    monkeypatch.setattr(Distiller, "_score", lambda *_: next(found))
 
 
 def test_the_student_takes_the_networks_place(networked_file: Path, footage: Path, sharpens: None) -> None:

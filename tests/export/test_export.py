@@ -25,10 +25,10 @@ from engine.network.contract import denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
 from engine.runners.choice import choose_runner
 from export.convert import variants
-from export.convert.fused import HalfTwin, RunningTwin
+from export.convert.fused import FusedDenoiser, HalfDenoiser
 from export.convert.gate import held_out_frames
 from export.convert.onnx_export import export_onnx, parity
-from export.convert.put_variant import store
+from export.convert.put_variant import put_variant
 from export.convert.quantise import quantise
 from export.convert.variants import TARGETS, Variant, network_of, weights_sha256
 from export.evaluate.replay import Feed, poses
@@ -61,7 +61,7 @@ def exported(module: torch.nn.Module) -> bytes:
 
 @pytest.fixture(scope="module")
 def running() -> bytes:
-    return exported(RunningTwin(network()).eval())
+    return exported(FusedDenoiser(network()).eval())
 
 
 @pytest.fixture
@@ -74,14 +74,14 @@ def variant(name: str = "denoiser-int8.onnx", weights: str = "a") -> Variant:
     return Variant(name, least_network(SHAPE.size), {"precision": "int8", "weights_sha256": weights})
 
 
-def test_the_running_twin_is_the_same_function(running: bytes) -> None:
+def test_the_fused_denoiser_is_the_same_function(running: bytes) -> None:
     assert parity(network(), running, feeds(3)).max_abs_error < 1e-5
 
 
-def test_the_half_twin_is_near_and_leaves_the_network_alone() -> None:
+def test_the_half_denoiser_is_near_and_leaves_the_network_alone() -> None:
     source = network()
     before = weights_sha256(source)
-    assert parity(source, exported(HalfTwin(source).eval()), feeds(3), bound=math.inf).psnr_db > 50
+    assert parity(source, exported(HalfDenoiser(source).eval()), feeds(3), bound=math.inf).psnr_db > 50
     assert weights_sha256(source) == before
 
 
@@ -165,19 +165,19 @@ def test_export_needs_frames_to_judge_by(avatar_file: Path, error_line: Callable
 
 
 def test_another_networks_variants_are_dropped(path: Path) -> None:
-    store(path, load_avatar(path), variant())
-    store(path, load_avatar(path), variant("denoiser-fp16.onnx", "b"))
-    assert store(path, load_avatar(path), variant("denoiser-fp32.onnx", "b")) == ["denoiser-int8.onnx"]
+    put_variant(path, load_avatar(path), variant())
+    put_variant(path, load_avatar(path), variant("denoiser-fp16.onnx", "b"))
+    assert put_variant(path, load_avatar(path), variant("denoiser-fp32.onnx", "b")) == ["denoiser-int8.onnx"]
     assert set(load_avatar(path).models) == {"denoiser-fp16.onnx", "denoiser-fp32.onnx"}
-    assert store(path, load_avatar(path), variant(weights="c")) == []
+    assert put_variant(path, load_avatar(path), variant(weights="c")) == []
 
 
 def test_a_file_that_changed_meanwhile_is_left(path: Path) -> None:
     stale = load_avatar(path)
-    store(path, stale, variant())
+    put_variant(path, stale, variant())
     before = path.read_bytes()
     with pytest.raises(PackageError, match="changed while it was being exported"):
-        store(path, stale, variant("denoiser-fp16.onnx"))
+        put_variant(path, stale, variant("denoiser-fp16.onnx"))
     assert path.read_bytes() == before
 
 
@@ -195,7 +195,7 @@ def files_no_longer_than(size_bytes: int) -> Iterator[None]:
 def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
     before, avatar = path.read_bytes(), load_avatar(path)
     with files_no_longer_than(len(before) // 2), pytest.raises(PackageError, match="cannot be written"):
-        store(path, avatar, variant())
+        put_variant(path, avatar, variant())
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -205,12 +205,13 @@ import os, signal, sys
 from pathlib import Path
 from tests.support.small_avatar import least_network
 from engine.avatar.avatar import load_avatar
-from export.convert.put_variant import store
+from export.convert.put_variant import put_variant
 from export.convert.variants import Variant
 
 path = Path(sys.argv[1])
 os.fsync = lambda file: os.kill(os.getpid(), signal.SIGKILL)  # the new file is written, not yet in place
-store(path, load_avatar(path), Variant("denoiser-int8.onnx", least_network(128), {"weights_sha256": "a"}))
+network = Variant("denoiser-int8.onnx", least_network(128), {"weights_sha256": "a"})
+put_variant(path, load_avatar(path), network)
 """
 
 
@@ -219,7 +220,7 @@ def test_killed_half_way_leaves_the_old_file(path: Path) -> None:
     died = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
     assert died.returncode == -signal.SIGKILL
     assert path.read_bytes() == before
-    store(path, load_avatar(path), variant())
+    put_variant(path, load_avatar(path), variant())
     assert "denoiser-int8.onnx" in load_avatar(path).models
 
 

@@ -23,7 +23,7 @@ from engine.person.landmarks import Landmarks
 from engine.pipeline import PipelineConfig
 from export.commands import evaluate
 from export.evaluate.follow import Followed, follow
-from export.evaluate.report_picture import PAIR_CELL_PX, PAIRS, Shot, pairs_png
+from export.evaluate.report_picture import PAIR_CELL_PX, PAIRS, ReportFrame, pairs_png
 from tests.support.puppet import Pose, Puppet, lively
 from tests.support.puppet_stage import DRIVER
 
@@ -86,21 +86,21 @@ def test_both_sides_are_told(followed: tuple[Followed, list[tuple[str, int, int]
 
 
 def test_shots_show_the_range(followed: tuple[Followed, list[tuple[str, int, int]]]) -> None:
-    shots = followed[0].shots
-    assert {"at rest", "mouth most open"} <= set(shots)
-    for shot in shots.values():
-        assert shot.truth is None
-        assert shot.output.shape == shot.prior.shape == (128, 128, 3)
-        assert shot.driver.shape[2] == 3
-    gaps = [np.ptp(shot.landmarks.face[[13, 14], 1]) for shot in shots.values()]
-    assert gaps[list(shots).index("mouth most open")] == max(gaps)
+    frames = followed[0].report_frames
+    assert {"at rest", "mouth most open"} <= set(frames)
+    for frame in frames.values():
+        assert frame.truth is None
+        assert frame.output.shape == frame.prior.shape == (128, 128, 3)
+        assert frame.driver.shape[2] == 3
+    gaps = [np.ptp(frame.landmarks.face[[13, 14], 1]) for frame in frames.values()]
+    assert gaps[list(frames).index("mouth most open")] == max(gaps)
 
 
 def test_pairs_side_by_side() -> None:
     landmarks = Puppet(128).landmarks(Pose())
     red, blue = (np.full((90, 160, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 0, 255)))
-    shot = Shot(red, landmarks, landmarks, red, blue[:, :90])
-    with Image.open(BytesIO(pairs_png({"one": [shot] * (PAIRS + 2), "two": [shot]}))) as image:
+    frame = ReportFrame(red, landmarks, landmarks, red, blue[:, :90])
+    with Image.open(BytesIO(pairs_png({"one": [frame] * (PAIRS + 2), "two": [frame]}))) as image:
         page = np.array(image)
     assert page.shape[1] <= 1600
     middle = page[PAIR_CELL_PX // 2 + 20]
@@ -140,7 +140,7 @@ def test_the_picture_of_enrolment_is_written_as_it_is(
 ) -> None:
     landmarks = Puppet(128).landmarks(Pose())
     picture, _ = Puppet(128).picture(landmarks)
-    png = pairs_png({"one": [Shot(picture, landmarks, landmarks, picture, picture)]})
+    png = pairs_png({"one": [ReportFrame(picture, landmarks, landmarks, picture, picture)]})
     avatar = replace(load_avatar(networked_file), report_png=png)
     monkeypatch.setattr(evaluate, "load_avatar", lambda _: avatar)
     out = tmp_path / "report.png"

@@ -246,7 +246,7 @@ def test_a_damped_mouth_and_a_lost_hand_show(puppet_avatar: Avatar, longer: Prep
     assert lines[-2].split()[-2:] == ["5.00", f"{motion['hands_shuffled']['wrist_px']:.2f}"]
     assert len({len(line) for line in lines}) == 1
     assert found.lip_aperture is not None
-    assert len(found.lip_aperture[0]) == len(found.lip_aperture[1]) == len(found.shots) == 40
+    assert len(found.lip_aperture[0]) == len(found.lip_aperture[1]) == len(found.report_frames) == 40
 
 
 def test_many_steps_are_measured_on_fewer_frames(

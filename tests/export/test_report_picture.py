@@ -19,7 +19,7 @@ from export.evaluate.report_picture import (
     MARGIN_PX,
     Chart,
     Curve,
-    Shot,
+    ReportFrame,
     guidance_picture,
     report_png,
     telling_frames,
@@ -30,10 +30,10 @@ from tests.support.puppet import Pose, Puppet, lively
 PUPPET = Puppet(256)
 
 
-def shot(pose: Pose, truth: bool = True) -> Shot:
+def frame(pose: Pose, truth: bool = True) -> ReportFrame:
     landmarks = PUPPET.landmarks(pose)
     picture, _ = PUPPET.picture(landmarks)
-    return Shot(picture, landmarks, landmarks, picture, picture, picture if truth else None)
+    return ReportFrame(picture, landmarks, landmarks, picture, picture, picture if truth else None)
 
 
 def opened(png: bytes) -> NDArray[np.uint8]:
@@ -49,23 +49,23 @@ def shows(page: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.b
 def test_the_page_fits_the_package() -> None:
     labels = [f"row {index}" for index in range(7)]
     curve = Curve("a", [0.0, 1.0], [1.0, 2.0])
-    page = opened(report_png(dict.fromkeys(labels, shot(Pose())), [Chart("t", "x", [curve])] * 3, "title"))
+    page = opened(report_png(dict.fromkeys(labels, frame(Pose())), [Chart("t", "x", [curve])] * 3, "title"))
     assert page.shape[1] <= 1600
     assert page.shape[0] <= MAX_PREVIEW_PX
 
 
 def test_a_truth_adds_its_error_and_a_stranger_is_shown() -> None:
-    with_truth = opened(report_png({"r": shot(Pose())}, (), ""))
-    driven = opened(driven_picture({"r": shot(Pose(), truth=False)}, "puppet", "clip.mp4"))
+    with_truth = opened(report_png({"r": frame(Pose())}, (), ""))
+    driven = opened(driven_picture({"r": frame(Pose(), truth=False)}, "puppet", "clip.mp4"))
     assert with_truth.shape[1] - driven.shape[1] == 256 + MARGIN_PX
     error = with_truth[-MARGIN_PX - 256 : -MARGIN_PX, -MARGIN_PX - 256 : -MARGIN_PX]
     assert not error.any()  # the output is the truth
 
 
 def test_an_error_is_magnified() -> None:
-    exact = shot(Pose())
+    exact = frame(Pose())
     assert exact.truth is not None
-    darker = Shot(
+    darker = ReportFrame(
         exact.driver,
         exact.landmarks,
         exact.target,
@@ -93,7 +93,7 @@ def test_a_chart_draws_its_curves_where_they_are() -> None:
     x = [float(index) for index in range(100)]
     rising = Curve("up", x, x)
     broken = Curve("gap", x, [math.nan if 40 <= value < 60 else 99.0 - value for value in x])
-    page = opened(report_png({"r": shot(Pose())}, [Chart("t", "s", [rising, broken])], ""))[-180:]
+    page = opened(report_png({"r": frame(Pose())}, [Chart("t", "s", [rising, broken])], ""))[-180:]
     up, gap = (np.argwhere(shows(page, colour))[20:] for colour in COLOURS[:2])
     left = page.shape[1] // 3
     assert up[up[:, 1] < left][:, 0].mean() > up[up[:, 1] > 2 * left][:, 0].mean()
@@ -105,7 +105,7 @@ def test_a_chart_draws_its_curves_where_they_are() -> None:
 def test_curves_of_nothing_and_of_one_value() -> None:
     flat, nothing = Curve("flat", [0.0, 1.0], [2.0, 2.0]), Curve("none", [0.0, 1.0], [math.nan] * 2)
     for curve in (flat, nothing):
-        opened(report_png({"r": shot(Pose())}, [Chart("t", "s", [curve])], ""))
+        opened(report_png({"r": frame(Pose())}, [Chart("t", "s", [curve])], ""))
 
 
 def test_the_frames_chosen_show_the_range() -> None:
@@ -134,7 +134,7 @@ def test_the_frames_chosen_show_the_range() -> None:
 
 
 def test_the_held_out_page_grows_with_what_is_known() -> None:
-    shots = [shot(pose) for pose in lively(12, seed=1)]
+    frames = [frame(pose) for pose in lively(12, seed=1)]
     values = {name: [30.0 + index for index in range(12)] for name in ("1", "warp_only", "nearest_frame")}
     lips = np.linspace(0, 1, 12).astype(np.float32)
     heights = []
@@ -143,6 +143,6 @@ def test_the_held_out_page_grows_with_what_is_known() -> None:
         ((lips, lips), {}),
         ((lips, lips), {"curve": [[30.0, 22.0], [60.0, 24.0]]}),
     ):
-        page = opened(held_out_picture(HeldOut({}, shots, values, aperture), "puppet", 25.0, training))
+        page = opened(held_out_picture(HeldOut({}, frames, values, aperture), "puppet", 25.0, training))
         heights.append(page.shape[0])
     assert heights[0] < heights[1] < heights[2] <= MAX_PREVIEW_PX

@@ -22,7 +22,7 @@ import torch
 
 from engine.network.denoiser import DenoiserConfig
 from export.training.base_weights import starting_network
-from export.training.train import Progress, TrainConfig, Trainer, pick_device, restoration_loss
+from export.training.train import TrainConfig, Trainer, TrainingProgress, pick_device, restoration_loss
 from export.training.training_set import AWAY_FRAMES, Batch, TrainingSet
 
 SIZE = 128
@@ -212,8 +212,8 @@ def test_faceless_frames_are_not_drawn() -> None:
 # Training
 
 
-def interrupt_at(step: int, heard: list[Progress]) -> Callable[[Progress], None]:
-    def report(progress: Progress) -> None:
+def interrupt_at(step: int, heard: list[TrainingProgress]) -> Callable[[TrainingProgress], None]:
+    def report(progress: TrainingProgress) -> None:
         heard.append(progress)
         if progress.steps == step:
             raise KeyboardInterrupt
@@ -254,7 +254,7 @@ def test_an_interrupted_training_goes_on(built: TrainingSet, validation: Batch, 
     again = trainer(checkpoint)
     for name, weight in first.network.state_dict().items():
         assert torch.equal(weight, again.network.state_dict()[name]), name
-    heard: list[Progress] = []
+    heard: list[TrainingProgress] = []
     with pytest.raises(KeyboardInterrupt):
         again.run(built, validation, interrupt_at(9, heard))
     assert [progress.steps for progress in heard] == [7, 8, 9]
@@ -263,7 +263,7 @@ def test_an_interrupted_training_goes_on(built: TrainingSet, validation: Batch, 
 
 
 def test_the_budget_ends_training(built: TrainingSet, validation: Batch, tmp_path: Path) -> None:
-    heard: list[Progress] = []
+    heard: list[TrainingProgress] = []
     one = trainer(tmp_path / "checkpoint.pt", budget_s=2.0)
     record = one.run(built, validation, heard.append)
     assert record.seconds >= 2.0
