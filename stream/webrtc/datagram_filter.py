@@ -33,6 +33,7 @@ STRANGER, PASSWORD, UNASKED, SOURCES = "stranger", "password", "unasked answer",
 FULL, ALERT, ELSEWHERE = "queue full", "plaintext alert", "other machine"
 REASONS = (EMPTY, TOO_LONG, KIND, BROKEN, STRANGER, PASSWORD, UNASKED, SOURCES, FULL, ALERT, ELSEWHERE)
 
+_FIRST_OF_NO_STUN = 4  # RFC 7983 section 7: the first byte of others is higher
 _STUN_HEADER, _DTLS_HEADER, _RTP_HEADER = 20, 13, 12  # bytes
 _DTLS_ALERT, _DTLS_LAST_PLAIN_TYPE = 21, 26  # RFC 6347 section 4.1, RFC 9147 section 4
 Source = tuple[str, int]
@@ -84,10 +85,12 @@ class FilteredProtocol(aioice.ice.StunProtocol):
         """Raises nothing, whatever comes."""
         data, source = cast(bytes, data), (addr[0], addr[1])
         reason = self._objection(data, source)
-        if reason is None:
-            super().datagram_received(data, addr)
-        elif reason:
+        if reason:
             self._dropped(reason)
+        elif reason is None and data[0] < _FIRST_OF_NO_STUN:
+            super().datagram_received(data, addr)
+        elif reason is None:
+            self.receiver.data_received(data, self.local_candidate.component)
 
     def let_in(self, source: Source) -> None:
         """Our check of this source was answered: what it sends is for DTLS and SRTP from now on."""
@@ -106,7 +109,7 @@ class FilteredProtocol(aioice.ice.StunProtocol):
         if self._local is not None and source[0] not in self._local:
             return ELSEWHERE
         first = data[0]
-        if first < 4:
+        if first < _FIRST_OF_NO_STUN:
             return self._stun_objection(data, source)
         if 20 <= first < 64:
             if len(data) < _DTLS_HEADER:
@@ -115,12 +118,14 @@ class FilteredProtocol(aioice.ice.StunProtocol):
             return KIND
         elif len(data) < _RTP_HEADER:
             return BROKEN
+        if source not in self._passed and source not in self._proved:
+            return STRANGER
+        if first < 64 and has_plaintext_alert(data):
+            return ALERT
         if source not in self._passed:
-            if source not in self._proved:
-                return STRANGER
             self._early.append((data, source))
             return ""
-        return ALERT if first < 64 and has_plaintext_alert(data) else None
+        return None
 
     def _stun_objection(self, data: bytes, source: Source) -> str | None:
         if len(data) < _STUN_HEADER or int.from_bytes(data[4:8], "big") != stun.COOKIE:

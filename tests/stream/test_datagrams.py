@@ -218,11 +218,12 @@ async def test_a_hello_that_overtakes_our_check_is_held_for_it() -> None:
     for hello in hellos:
         protocol.datagram_received(hello, HERE)
     assert protocol.receiver._queue.empty()
+    protocol.datagram_received(ALERT, HERE)
     protocol.let_in(("127.0.0.1", 40_001))
     assert protocol.receiver._queue.empty()
     protocol.let_in(HERE)
     assert [protocol.receiver._queue.get_nowait() for _ in hellos] == [(hello, 1) for hello in hellos]
-    assert not counts
+    assert counts == {datagram_filter.ALERT: 1}
     await protocol.receiver.close()
 
 
