@@ -11,8 +11,11 @@ import argparse
 import ast
 import importlib.util
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,8 +24,9 @@ from engine.errors import AvatarcastError
 
 GROUP = "avatarcast.commands"
 EXIT_ERROR = 1
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+EXIT_SIGNAL = 128  # and the signal's number, as shells report it
+EXIT_BROKEN_PIPE = EXIT_SIGNAL + 13  # SIGPIPE
+ENDING = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 OWN_PACKAGES = ("engine", "export", "stream")
 # What a missing package is called where it is imported -> how to get it.
 EXTRA_OF = {
@@ -38,13 +42,22 @@ EXTRA_OF = {
 }
 
 
+class Ended(KeyboardInterrupt):
+    """SIGTERM came, or SIGHUP as the terminal was closed: as after Ctrl-C, nothing half-done is left."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line; the result is the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     # NumPy's matrices are small here: BLAS threads that wait for a busy core cost more than they save.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        status = _dispatch(arguments)
+        with _ending_in_order():
+            status = _dispatch(arguments)
         sys.stdout.flush()  # so that a closed pipe shows here, not while the interpreter shuts down
     except AvatarcastError as error:
         return _fail(str(error))
@@ -53,14 +66,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not root or root in OWN_PACKAGES:
             raise
         return _fail(f"{root} is not installed and this command needs it: {_cure(root)}")
-    except KeyboardInterrupt:
-        print("avatarcast: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    except KeyboardInterrupt as end:
+        number = end.number if isinstance(end, Ended) else signal.SIGINT
+        words = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+        with suppress(OSError):  # the terminal may be gone
+            print(f"avatarcast: {words}", file=sys.stderr)
+        return EXIT_SIGNAL + number
     except BrokenPipeError:
         # The reader (`| head`) has gone; without this the flush at exit would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     return status
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Signals that end a process raise Ended meanwhile; one that is ignored, as after nohup, stays so."""
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    ours = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():  # only there may they be set
+        ours = []
+
+    def end(number: int, _: object) -> None:
+        for each in ours:  # a closed terminal sends more than one: the tidying is not to be cut short
+            signal.signal(each, signal.SIG_IGN)
+        raise Ended(number)
+
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _dispatch(arguments: list[str]) -> int:

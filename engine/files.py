@@ -114,12 +114,12 @@ def write_file(target: Path, data: bytes, *, shared: bool = False, cure: str = C
 
 
 @contextmanager
-def in_one_line(target: Path, cure: str = CURE) -> Iterator[None]:
-    """What the disk refuses inside becomes a FileError."""
+def in_one_line(target: Path, cure: str = CURE, done: str = "written") -> Iterator[None]:
+    """What the disk refuses inside becomes a FileError. done: what is tried."""
     try:
         yield
     except OSError as error:
-        raise FileError(f"{target}: cannot be written ({error.strerror or error}): {cure}") from error
+        raise FileError(f"{target}: cannot be {done} ({error.strerror or error}): {cure}") from error
 
 
 def private_folder(folder: Path, cure: str = CURE) -> bool:
@@ -150,6 +150,8 @@ class FolderLock:
 
     def acquire(self) -> bool:
         """Whether it is ours from now on; the folder must be there. Raises OSError."""
+        if sys.platform == "win32":
+            return True
         for _ in range(_TRIES if self._number is None else 0):
             number = os.open(self.path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
             try:

@@ -7,6 +7,6 @@ The rooms, each building on those above it:
     evaluate        how good an avatar is: against held-out frames, baselines and the driver
     convert         from a trained network to what runners load, and the gates it must pass
     training        fits the network to a person; base weights; distillation
-    enroll_options, assembly, enroll, distill_avatar    the whole of one piece of work
+    enroll_options, assembly, work_folder, enroll, distill_avatar    the whole of one piece of work
     commands        `avatarcast enroll`, `export`, `evaluate`, `render` and `base`
 """

@@ -6,8 +6,6 @@ line; `export.commands.enroll` shows its progress.
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
@@ -30,15 +28,14 @@ from export.enroll_options import EnrollOptions
 from export.evaluate.held_out import measure_held_out
 from export.evaluate.report_sheets import held_out_picture
 from export.footage.prepared import Identity, Prepared, learn_identity
-from export.footage.prepared_file import Origin, load_prepared, save_prepared, sha256_of
+from export.footage.prepared_file import Origin, load_prepared, save_prepared
 from export.progress import Listener
-from export.training.base_weights import load_base, starting_network
+from export.training.base_weights import BaseWeights, load_base, starting_network
 from export.training.train import TrainConfig, Trainer, TrainingProgress, TrainRecord, pick_device
 from export.training.training_set import TrainingSet
+from export.work_folder import WorkFolder, remove_finished_work
 
 MODEL_NAME = "denoiser-fp32.onnx"
-REPORT_S = 90.0  # set aside for the report and INT8 at the end
-MIN_TRAINING_SHARE = 0.5  # of the budget, however long tracking took
 PARITY_FEEDS = 3
 # Of the time that INT8 takes, from and to, by the parts of export.convert.variants.convert.
 _INT8_PARTS = {
@@ -58,9 +55,21 @@ def enroll(options: EnrollOptions, listener: Listener) -> Avatar:
     started = perf_counter()
     pick_device(options.device)  # now, not after minutes of tracking
     base = load_base(options.base)  # now too
-    if options.out.exists():
-        raise SettingsError(f"--out {options.out}: exists already; choose another name, or remove it first")
-    work = WorkFolder(options)
+    _refuse_existing(options.out)
+    with WorkFolder(options, listener.warn) as work:
+        _refuse_existing(options.out)  # it may have been made while this waited
+        return _enroll(options, work, listener, started, base)
+
+
+def _refuse_existing(out: Path) -> None:
+    if out.exists():
+        remove_finished_work(out)
+        raise SettingsError(f"--out {out}: exists already; choose another name, or remove it first")
+
+
+def _enroll(
+    options: EnrollOptions, work: WorkFolder, listener: Listener, started: float, base: BaseWeights | None
+) -> Avatar:
     prepared, origin = _prepared(options, work, listener)
     identity = learn_identity(prepared)
     listener.stage("building priors", 1.0)
@@ -68,7 +77,8 @@ def enroll(options: EnrollOptions, listener: Listener) -> Avatar:
     listener.advance(1.0)
     budget_s = work.training_budget_s(options.minutes * 60.0, perf_counter() - started)
     network = starting_network(DenoiserConfig(size=prepared.size), base)
-    trainer = Trainer(TrainConfig(budget_s, device=options.device), network, work.checkpoint)
+    config = TrainConfig(budget_s, device=options.device)
+    trainer = Trainer(config, network, work.checkpoint, warn=listener.warn)
     listener.stage("training", budget_s)
     record = trainer.run(
         data, data.validation(prepared, identity), lambda progress: _tell(listener, progress)
@@ -82,66 +92,20 @@ def _tell(listener: Listener, progress: TrainingProgress) -> None:
     listener.advance(progress.elapsed_s, f"{progress.steps} steps, loss {progress.loss:.4f}")
 
 
-def work_path(out: Path) -> Path:
-    """`NAME.avatar.work` beside the result."""
-    return out.with_name(out.name + ".work")
-
-
-class WorkFolder:
-    """What an interrupted enrolment needs to go on. It appears when there is something to keep."""
-
-    def __init__(self, options: EnrollOptions) -> None:
-        self.path = work_path(options.out)
-        self.prepared = self.path / "prepared.npz"
-        self.checkpoint = self.path / "checkpoint.pt"
-        self._settings_file = self.path / "settings.json"
-        self.settings: dict[str, Any] = {
-            "footage_sha256": [sha256_of(path) for path in options.footage],
-            "size": options.canvas_px,
-            "framing": str(options.framing),
-            "base": options.base,
-        }
-        if self._settings_file.exists():
-            kept = json.loads(self._settings_file.read_text())
-            differing = [name for name, value in self.settings.items() if kept.get(name) != value]
-            if differing:
-                raise SettingsError(
-                    f"{self.path} holds an unfinished enrolment with another {' and '.join(differing)}: "
-                    "repeat that command to finish it, or remove the folder"
-                )
-            self.settings = kept
-
-    def keep(self, **values: Any) -> None:
-        """Adds to the settings and writes them."""
-        self.settings |= values
-        self.path.mkdir(exist_ok=True)
-        self._settings_file.write_text(json.dumps(self.settings, indent=1))
-
-    def training_budget_s(self, budget_s: float, spent_s: float) -> float:
-        """Seconds for training: what tracking and report leave of the budget; fixed at the first start."""
-        if "training_s" not in self.settings:
-            left_s = budget_s - spent_s - min(REPORT_S, 0.2 * budget_s)
-            self.keep(training_s=max(left_s, MIN_TRAINING_SHARE * budget_s))
-        return float(self.settings["training_s"])
-
-    def remove(self) -> None:
-        """Nothing is left to resume."""
-        shutil.rmtree(self.path)
-
-
 def _prepared(options: EnrollOptions, work: WorkFolder, listener: Listener) -> tuple[Prepared, Origin]:
-    if options.prepared is None and not work.prepared.exists():
+    kept = work.kept_footage() if options.prepared is None else load_prepared(options.prepared)
+    if kept is None:
         from export.footage.prepare import prepare_footage  # MediaPipe, only where there is a video to track
 
         prepared, origin = prepare_footage(options.footage, options.framing, options.canvas_px, listener)
         work.keep()
         save_prepared(work.prepared, prepared, origin)
         return prepared, origin
-    path = options.prepared or work.prepared
-    prepared, origin = load_prepared(path)
+    prepared, origin = kept
     if options.size not in (None, prepared.size):
         raise SettingsError(
-            f"--size {options.size}: {path} holds {prepared.size} px; leave --size out, or prepare again"
+            f"--size {options.size}: {options.prepared or work.prepared} holds {prepared.size} px; "
+            "leave --size out, or prepare again"
         )
     for warning in origin.warnings:
         listener.warn(warning)

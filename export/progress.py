@@ -6,8 +6,12 @@ Both write to standard error; the result alone goes to standard output.
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable
+from threading import Thread
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -41,6 +45,11 @@ class Display(Listener, Protocol):
         """Nothing more is coming; a second call does nothing."""
 
 
+def note(text: str) -> None:
+    """Something worth knowing, in one line on standard error; bars stay whole."""
+    tqdm.write(f"avatarcast: note: {text}", file=sys.stderr)
+
+
 class Bars:
     """One progress bar per stage."""
 
@@ -63,7 +72,7 @@ class Bars:
 
     def warn(self, text: str) -> None:
         """See Listener."""
-        tqdm.write(f"avatarcast: note: {text}", file=sys.stderr)
+        note(text)
 
     def close(self) -> None:
         """Ends the current bar."""
@@ -109,6 +118,24 @@ class JsonLines:
 
     def _tell(self, **event: Any) -> None:
         print(json.dumps(event), file=sys.stderr, flush=True)
+
+
+def end_with_listener() -> None:
+    """From now on this process is ended, as by SIGTERM, when nobody listens to its standard error any more.
+
+    Whoever asked for events and died would else leave it at work for nobody. Where it is no pipe, nothing
+    happens; nor on Windows.
+    """
+
+    def watch(number: int) -> None:
+        listener = select.poll()
+        listener.register(number, 0)  # what is always told is enough: that the other end is closed
+        ((_, told),) = listener.poll()
+        if told & (select.POLLERR | select.POLLHUP):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    if sys.platform != "win32" and sys.__stderr__ is not None:
+        Thread(target=watch, args=[sys.__stderr__.fileno()], name="listener", daemon=True).start()
 
 
 DISPLAYS: dict[str, Callable[[], Display]] = {"bars": Bars, "json": JsonLines}

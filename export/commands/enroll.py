@@ -17,7 +17,8 @@ from pathlib import Path
 from engine.errors import AvatarcastError, SettingsError
 from export.enroll_options import DEFAULT_BASE, DEFAULT_SIZE_PX, EnrollOptions
 from export.footage.framing import parse_framing
-from export.progress import DISPLAYS, Display
+from export.progress import DISPLAYS, Display, end_with_listener
+from export.work_folder import work_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         base=args.base,
     )
+    if args.progress == "json":
+        end_with_listener()
     with closing(DISPLAYS[args.progress]()) as display:
         if args.person == "synthetic":
             display.warn("recorded as a synthetic person: its videos carry no visible mark")
@@ -118,7 +121,7 @@ def _prepare_only(options: EnrollOptions, display: Display, as_json: bool) -> in
 
 def _enroll(options: EnrollOptions, display: Display, as_json: bool) -> int:
     try:
-        from export.enroll import enroll, work_path  # torch, only when really training
+        from export.enroll import enroll  # torch, only when really training
     except ModuleNotFoundError as error:
         raise AvatarcastError(
             f"enroll needs {error.name}: pip install 'avatarcast[train,cpu]', "

@@ -12,13 +12,12 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 
 from engine.errors import RunnerError
+from engine.files import scratch
 from engine.network.contract import Array, TensorSpec
 from engine.network.network_check import OPSET
 from engine.runners.onnx_runner import OnnxRunner
@@ -54,14 +53,14 @@ def export_onnx(
     levels = [logger.level for logger in loggers]
     try:
         with (
-            TemporaryDirectory() as folder,
+            scratch() as folder,
             warnings.catch_warnings(),
             contextlib.redirect_stdout(io.StringIO()),  # the exporter reports its steps there
         ):
             warnings.simplefilter("ignore")  # its own deprecations and notes, nothing a user can act on
             for logger in loggers:
                 logger.setLevel(logging.ERROR)
-            path = Path(folder) / "network.onnx"
+            path = folder / "network.onnx"
             torch.onnx.export(
                 module,
                 tuple(example_inputs.values()),

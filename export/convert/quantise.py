@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from engine.errors import RunnerError
+from engine.files import scratch
 from engine.network.contract import Array
 from engine.runners.onnx_runner import OnnxRunner
 
@@ -117,8 +116,8 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime ship
 
 def _ranges(network: onnx.ModelProto, feeds: Sequence[Feed]) -> TensorsData:
     """The smallest and the largest value of every tensor into and out of a convolution."""
-    with TemporaryDirectory() as folder:
-        plain, augmented = Path(folder) / "plain.onnx", Path(folder) / "augmented.onnx"
+    with scratch() as folder:
+        plain, augmented = folder / "plain.onnx", folder / "augmented.onnx"
         onnx.save(network, plain)
         calibrator = create_calibrator(plain, _CONVOLUTIONS, augmented_model_path=str(augmented))
         calibrator.collect_data(_Reader(feeds))

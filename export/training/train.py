@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from engine.errors import SettingsError
 from engine.network.denoiser import Denoiser
+from export.progress import note
 from export.training.checkpoint import load_state, save_state
 from export.training.training_set import Batch, FloatArray
 
@@ -129,8 +130,12 @@ class Trainer:
         network: Denoiser,
         checkpoint: Path,
         clock: Callable[[], float] = perf_counter,
+        warn: Callable[[str], None] = note,
     ) -> None:
-        """network: what to begin with; a checkpoint that is there goes first. clock: s, asked once a step."""
+        """network: what to begin with; a checkpoint that is there goes first.
+
+        clock: s, asked once a step. warn: is told of a checkpoint that is damaged and set aside.
+        """
         torch.manual_seed(config.seed)
         self.config = config
         self.device = pick_device(config.device)
@@ -145,7 +150,7 @@ class Trainer:
         self._steps, self._elapsed_s, self._loss = 0, 0.0, math.nan
         self._best, self._best_step, self._best_mse = _copied(self.averaged.module), 0, math.inf
         self._curve: list[tuple[float, float]] = []
-        self._resume()
+        self._resume(warn)
 
     def run(
         self, data: Samples, validation: Batch, report: Callable[[TrainingProgress], None]
@@ -254,8 +259,8 @@ class Trainer:
         }
         save_state(self._checkpoint, state)
 
-    def _resume(self) -> None:
-        state = load_state(self._checkpoint, self.network.config.to_dict(), self.device)
+    def _resume(self, warn: Callable[[str], None]) -> None:
+        state = load_state(self._checkpoint, self.network.config.to_dict(), self.device, warn)
         if state is None:
             return
         self.network.load_state_dict(state["network"])

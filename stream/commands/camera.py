@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections import deque
 from collections.abc import Iterable
@@ -55,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs until Ctrl-C, SIGTERM, or the end of the file."""
+    """Runs until Ctrl-C, SIGTERM, SIGHUP, or the end of the file."""
     fps = _rate(args.fps)
     source = find_source(args.device)
     background, style = Background.parse(args.background), mark_style(args)
@@ -66,7 +65,6 @@ def run(args: argparse.Namespace) -> int:
 
     avatar = load_avatar(args.avatar)
     camera = open_virtual_camera(avatar.size, fps, args.virtual_device)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with open_source(source, fps) as frames:  # before the models: what is missing is said at once
             pipeline = build_pipeline(avatar, PipelineConfig(runner=args.runner))

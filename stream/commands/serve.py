@@ -15,6 +15,7 @@ import signal
 import socket
 import ssl
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -72,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until Ctrl-C or SIGTERM."""
+    """Serve until Ctrl-C, SIGTERM or SIGHUP."""
     port = _number("--port", args.port, 0, 65_535)
     max_sessions = _number("--max-sessions", args.max_sessions, 1, MAX_SESSIONS_LIMIT)
     least_fps = _number("--least-fps", args.least_fps, 1, LEAST_FPS_LIMIT)
@@ -135,7 +136,7 @@ class Serving:
 
 
 def serve(listener: socket.socket, serving: Serving, as_json: bool) -> int:
-    """Run a server on a listening socket until Ctrl-C or SIGTERM; returns the exit status."""
+    """Run a server on a listening socket until Ctrl-C, SIGTERM or SIGHUP; returns the exit status."""
     return asyncio.run(_serve(listener, serving, as_json))
 
 
@@ -150,8 +151,9 @@ async def _serve(listener: socket.socket, serving: Serving, as_json: bool) -> in
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     tasks.hear_others(loop)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            loop.add_signal_handler(number, stop.set)
     live = LiveServer(registry, serving.access, serving.studio)
     gc.collect()
     gc.freeze()  # what is loaded stays; a collection during a call then takes no 100 ms
@@ -166,7 +168,8 @@ async def _serve(listener: socket.socket, serving: Serving, as_json: bool) -> in
     finally:
         await live.door.close()
         await runner.cleanup()
-    print(f"avatarcast: stopped, {open_sessions} open session(s) closed", file=sys.stderr, flush=True)
+    with suppress(OSError):  # the terminal may be gone
+        print(f"avatarcast: stopped, {open_sessions} open session(s) closed", file=sys.stderr, flush=True)
     return 0
 
 

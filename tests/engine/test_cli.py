@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,11 +18,12 @@ from engine import cli
 from engine.commands import doctor
 from engine.errors import AvatarcastError, BusyError
 
+Fake = Callable[[Callable[[Any], Any]], None]
 COMMANDS = ("bench", "doctor", "enroll", "evaluate", "export", "render", "serve")
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Any], Any]], None]:
+def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     """Puts a command `act` in place of all others; it does what it is given."""
 
     def install(act: Callable[[Any], Any]) -> None:
@@ -75,6 +77,49 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--version"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == f"avatarcast {metadata.version('avatarcast')}\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGINT, "interrupted"),
+        (signal.SIGTERM, "ended by SIGTERM"),
+        (signal.SIGHUP, "ended by SIGHUP"),
+    ],
+)
+def test_signals_end_a_command_in_order(
+    fake: Fake, capsys: pytest.CaptureFixture[str], number: signal.Signals, words: str
+) -> None:
+    """A second one, as shells send when a terminal is closed, does not cut the tidying short."""
+    tidied = []
+
+    def act(_: Any) -> int:
+        try:
+            signal.raise_signal(number)
+        finally:
+            if number != signal.SIGINT:
+                signal.raise_signal(signal.SIGHUP)
+            tidied.append(True)
+        raise AssertionError("it went on")
+
+    fake(act)
+    assert cli.main(["act"]) == 128 + number
+    assert capsys.readouterr().err == f"avatarcast: {words}\n"
+    assert tidied == [True]
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+def test_a_closed_terminal_is_no_end_after_nohup(fake: Fake) -> None:
+    def act(_: Any) -> int:
+        signal.raise_signal(signal.SIGHUP)
+        return 0
+
+    fake(act)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert cli.main(["act"]) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["--fly"], ["doctor", "--fly"]])

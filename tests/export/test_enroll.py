@@ -25,8 +25,9 @@ import torch
 
 from engine.network.denoiser import Denoiser, DenoiserConfig
 from export import enroll as enroll_module
-from export.enroll import enroll, work_path
+from export.enroll import enroll
 from export.enroll_options import EnrollOptions
+from export.work_folder import work_path
 
 PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 FRAMES = 135  # at 15 fps: nine seconds, one more than the least

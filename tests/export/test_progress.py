@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -92,3 +95,21 @@ def test_bars_show_stage_and_note(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_bars_are_the_default() -> None:
     assert next(iter(DISPLAYS)) == "bars"
+
+
+def test_a_process_whose_listener_died_is_ended() -> None:
+    """Even in the middle of a long step that tells nothing."""
+    code = (
+        "import time; from export.progress import end_with_listener\n"
+        "end_with_listener(); print('ready', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "ready\n"
+    assert process.poll() is None
+    process.stderr.close()
+    assert process.wait(timeout=30) == -signal.SIGTERM
+    process.stdout.close()

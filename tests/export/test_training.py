@@ -298,6 +298,32 @@ def test_the_result_is_the_best_average_of_the_weights(
     assert all(torch.equal(kept[name], weight) for name, weight in result.state_dict().items())
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut", "changed"])
+def test_a_damaged_checkpoint_is_set_aside_and_training_begins_anew(
+    built: TrainingSet, validation: Batch, tmp_path: Path, damage: str
+) -> None:
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(KeyboardInterrupt):
+        trainer(checkpoint).run(built, validation, interrupt_at(2, []))
+    whole = bytearray(checkpoint.read_bytes())
+    whole[len(whole) // 2] ^= 1  # torch itself does not notice
+    cut = {"empty": 0, "cut": len(whole) - 50, "changed": len(whole)}[damage]
+    checkpoint.write_bytes(whole[:cut])
+    told: list[str] = []
+    again = Trainer(
+        TrainConfig(2.0, device="cpu"), starting_network(TINY, None), checkpoint, warn=told.append
+    )
+    (aside,) = tmp_path.iterdir()
+    assert aside.name.startswith("checkpoint.pt.broken-")
+    assert aside.stat().st_size == cut
+    (line,) = told
+    assert line == f"{checkpoint} is damaged: training begins anew, and the file is now {aside.name}"
+    heard: list[Progress] = []
+    with pytest.raises(KeyboardInterrupt):
+        again.run(built, validation, interrupt_at(1, heard))
+    assert heard[0].steps == 1
+
+
 def test_a_checkpoint_of_another_shape_is_refused(
     built: TrainingSet, validation: Batch, tmp_path: Path
 ) -> None:

@@ -42,8 +42,8 @@ def parse(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_sigterm_end_it_cleanly(
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_sigterm_and_a_closed_terminal_end_it_cleanly(
     echo_server: tuple[subprocess.Popen[str], dict[str, str | int]], stop: signal.Signals
 ) -> None:
     process, facts = echo_server
