@@ -12,6 +12,7 @@ The rooms, each building on those above it:
     avatar      the .avatar file
     runners     what the network runs on: ONNX Runtime, torch, TensorRT
     pipeline    all of that for one picture after another
+    forgetting  removes an avatar with all that was made of it
     commands    `avatarcast doctor` and `info`
     cli         the command line; it finds every command by its entry point
 """

@@ -152,6 +152,8 @@ class FolderLock:
         """Whether it is ours from now on; the folder must be there. Raises OSError."""
         if sys.platform == "win32":
             return True
+        if self._number is not None and not _is_still(self._number, self.path):
+            self.release()  # somebody removed the folder, or the file
         for _ in range(_TRIES if self._number is None else 0):
             number = os.open(self.path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
             try:
@@ -178,7 +180,8 @@ class FolderLock:
         """The next may have it; a second call does nothing."""
         if self._number is not None:
             with suppress(OSError):
-                self.path.unlink()
+                if _is_still(self._number, self.path):
+                    self.path.unlink()
             os.close(self._number)
             self._number = None
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from engine.avatar.avatar import Avatar
+from engine.avatar.beside import distillation_path
 from export.convert.gate import held_out_frames
 from export.convert.put_variant import put_variant
 from export.convert.variants import Variant, convert, network_of
@@ -18,11 +19,6 @@ from export.footage.prepared import learn_identity
 from export.progress import StageShareDone
 from export.training.distill import DistillConfig, Distiller
 from export.training.training_set import TrainingSet
-
-
-def checkpoint_path(path: Path) -> Path:
-    """`NAME.avatar.distill.pt` beside the avatar; it is there while a distillation is unfinished."""
-    return path.with_name(path.name + ".distill.pt")
 
 
 def distill_avatar(
@@ -38,7 +34,7 @@ def distill_avatar(
     )
     identity = learn_identity(prepared)
     data = TrainingSet(prepared, identity, seed=7, progress=lambda done: progress("building priors", done))
-    checkpoint = checkpoint_path(path)
+    checkpoint = distillation_path(path)
     distiller = Distiller(DistillConfig(minutes * 60.0), network_of(avatar), checkpoint)
     record = distiller.run(
         data,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.avatar.avatar import MAX_SIZE_PX
+from engine.avatar.beside import prepared_path
 from engine.errors import SettingsError
 from export.footage.framing import Framing
-from export.footage.prepared_file import SUFFIX
 
 DEFAULT_SIZE_PX = 256
 DEFAULT_BASE = "bundled"
@@ -81,7 +81,7 @@ class EnrollOptions:
     @property
     def prepared_out(self) -> Path:
         """Where `--prepare-only` puts its result."""
-        return self.out.with_suffix(SUFFIX)
+        return prepared_path(self.out)
 
 
 def _is_prepared(path: Path) -> bool:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from engine.avatar.beside import work_path
 from engine.avatar.container import read_package
 from engine.errors import AvatarcastError, BusyError, FootageError, SettingsError
 from engine.files import LOCK, FolderLock, in_one_line, locked, private_folder, set_aside, sweep, write_file
@@ -24,11 +25,6 @@ from export.progress import note
 SETTINGS = "settings.json"
 REPORT_S = 90.0  # set aside for the report and INT8 at the end
 MIN_TRAINING_SHARE = 0.5  # of the budget, however long tracking took
-
-
-def work_path(out: Path) -> Path:
-    """`NAME.avatar.work` beside the result."""
-    return out.with_name(out.name + ".work")
 
 
 class WorkFolder:

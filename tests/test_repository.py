@@ -189,6 +189,7 @@ def test_every_command_of_the_package_is_there() -> None:
         "evaluate",
         "export",
         "base",
+        "forget",
         "info",
         "doctor",
         "bench",

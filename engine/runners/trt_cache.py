@@ -57,8 +57,8 @@ def trt_engine_path(avatar: Avatar, target: str, compute_capability: str) -> Pat
     return cache_folder() / f"{_person(avatar)}-{target}-sm{compute_capability.replace('.', '')}.engine"
 
 
-def trt_engines_of(avatar: Avatar, target: str) -> list[Path]:
-    """The files of the avatar's engines, for whatever GPU."""
+def trt_engines_of(avatar: Avatar, target: str = "*") -> list[Path]:
+    """The files of the avatar's engines, for whatever GPU, and for whatever target where none is named."""
     return sorted(cache_folder().glob(f"{_person(avatar)}-{target}-sm*.engine"))
 
 

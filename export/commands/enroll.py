@@ -14,11 +14,11 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from engine.avatar.beside import work_path
 from engine.errors import AvatarcastError, SettingsError
 from export.enroll_options import DEFAULT_BASE, DEFAULT_SIZE_PX, EnrollOptions
 from export.footage.framing import parse_framing
 from export.progress import DISPLAYS, Display, end_with_listener
-from export.work_folder import work_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,6 @@ from engine.errors import FootageError
 from export.footage.framing import Framing
 from export.footage.prepared import Prepared
 
-SUFFIX = ".prepared.npz"
 FORMAT = 1  # of the file; another one is refused
 _BLOCK_BYTES = 1 << 20
 _LISTS = ("footage_sha256", "framings", "warnings")

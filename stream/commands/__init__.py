@@ -1,1 +1,1 @@
-"""`avatarcast serve`, and `camera`, which plays the avatar into a virtual camera of this machine."""
+"""`avatarcast serve`; `camera`, which plays the avatar into a virtual camera; `forget`, which removes one."""

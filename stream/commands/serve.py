@@ -82,7 +82,8 @@ def run(args: argparse.Namespace) -> int:
     with listen(args.host, port) as listener:  # first: a taken port fails at once
         from stream.render.avatars import Avatars  # heavy, like all below, and not needed for --help
         from stream.sessions.registry import RegistryConfig, SessionRegistry
-        from stream.studio.studio import Studio, StudioConfig, default_folder
+        from stream.studio.folder import default_folder
+        from stream.studio.studio import Studio, StudioConfig
 
         avatars = Avatars([served_file(path, args.runner, style) for path in args.avatar or bundled_names()])
         config = RegistryConfig(

@@ -6,6 +6,7 @@
     POST   /api/studio/recordings/{id}/finish    {} -> {name, path, bytes}
     DELETE /api/studio/recordings/{id}           -> {}; gives it up
     DELETE /api/studio/takes/{name}              -> {}; deletes a whole recording
+    DELETE /api/studio/avatars/{name}            -> {removed: [{what, path}]}; an avatar, all of it
     POST   /api/studio/job                       {take, minutes} -> {}; makes an avatar, or goes on with it
     DELETE /api/studio/job                       -> {}; stops that
 
@@ -21,7 +22,8 @@ from aiohttp import web
 from stream.http.bodies import read_body, read_json
 from stream.http.route import Route
 from stream.sessions.registry import SessionRegistry
-from stream.studio.recordings import ENDINGS, MAX_CHUNK_BYTES, Consent, OpenRecording
+from stream.studio.folder import ENDINGS
+from stream.studio.recordings import MAX_CHUNK_BYTES, Consent, OpenRecording
 from stream.studio.studio import Studio
 from stream.webrtc.negotiation import RequestRefused
 
@@ -45,6 +47,7 @@ class StudioRoutes:
             Route("POST", f"{recording}/finish", self._finish),
             Route("DELETE", recording, self._discard),
             Route("DELETE", "/api/studio/takes/{name}", self._delete),
+            Route("DELETE", "/api/studio/avatars/{name}", self._forget),
             Route("POST", "/api/studio/job", self._enrol),
             Route("DELETE", "/api/studio/job", self._cancel),
         ]
@@ -79,6 +82,12 @@ class StudioRoutes:
     async def _delete(self, request: web.Request) -> web.Response:
         self._studio.delete(request.match_info["name"])
         return web.json_response({})
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        removed = await self._studio.forget(request.match_info["name"])
+        await self._registry.let_go()
+        told = [{"what": item.what, "path": str(item.path)} for item in removed]
+        return web.json_response({"removed": told})
 
     async def _enrol(self, request: web.Request) -> web.Response:
         body = await _object(request)

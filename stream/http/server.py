@@ -6,6 +6,7 @@ What the routes do is in stream/http/routes_*.py and stream/http/whip.py. A refu
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from engine.errors import AvatarcastError, SettingsError
+from stream import tasks
 from stream.budgets import Budgets
 from stream.http.door import Door
 from stream.http.route import Handler
@@ -27,6 +29,7 @@ from stream.webrtc.negotiation import RequestRefused
 
 logger = logging.getLogger(__name__)
 
+TIDY_PERIOD_S = 60.0
 BUSY_RETRY_S = "5"
 # Of aiohttp's connections: how long one may take over its headers or lie idle, and how long the rest of a
 # refused body is waited for, in seconds.
@@ -47,6 +50,7 @@ class LiveServer:
             *([] if studio is None else StudioRoutes(studio, registry).routes()),
         ]
         self._routes = routes
+        self._tidying: asyncio.Task[None] | None = None
         self._rules = {route.handler: route.rule for route in routes}
         self._gate = Gate(access)
         self.door = Door(registry.config.budgets, access.proxies, registry.telemetry.connection_turned_away)
@@ -59,6 +63,7 @@ class LiveServer:
             app.router.add_route(route.method, route.path, route.handler)
             if route.method == "GET":
                 app.router.add_route("HEAD", route.path, route.handler)
+        app.on_startup.append(self._begin)
         app.on_shutdown.append(self._shutdown)
         return app
 
@@ -77,7 +82,20 @@ class LiveServer:
             response.headers.update(self._cors)
         return response
 
+    async def _begin(self, _: web.Application) -> None:
+        if self._studio is not None:
+            self._tidying = tasks.start(self._tidy(self._studio), "tidy")
+
+    async def _tidy(self, studio: Studio) -> None:
+        """Once a minute, whatever the last one met."""
+        while True:
+            await asyncio.sleep(TIDY_PERIOD_S)
+            tasks.guard("tidy", None, studio.tidy)
+            await tasks.attempt("tidy", self.registry.let_go())
+
     async def _shutdown(self, _: web.Application) -> None:
+        if self._tidying is not None:
+            self._tidying.cancel()
         await self.registry.close()
         if self._studio is not None:
             await self._studio.close()

@@ -1,4 +1,4 @@
-"""The avatars of one server: a table that may grow, looked up by name and never as a path.
+"""The avatars of one server: a table that may grow and shrink, looked up by name and never as a path.
 
 Knows nothing of avatar files, sessions or HTTP.
 """
@@ -58,6 +58,15 @@ class Avatars:
         if name in self._by_name:
             raise SettingsError(f"two avatars are named {name!r}; enrol one of them under another name")
         self._by_name[name] = avatar
+
+    def remove(self, avatar: ServedAvatar) -> None:
+        """No longer one of them; the first stays."""
+        if avatar is not self.first and self.has(avatar):
+            del self._by_name[avatar.name]
+
+    def has(self, avatar: ServedAvatar) -> bool:
+        """Whether it is this very one that is offered, and not a later one of its name."""
+        return self._by_name.get(avatar.name) is avatar
 
     def find(self, name: str | None) -> ServedAvatar:
         """The avatar of this name, the first for None. Raises RequestRefused (404) where there is none."""

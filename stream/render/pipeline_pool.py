@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from stream.render.avatars import ServedAvatar
 from stream.render.render_loop import FramePipeline
@@ -69,7 +69,7 @@ class PipelinePools:
     """A pool for each avatar, made when it is first asked for. Event loop only."""
 
     def __init__(self) -> None:
-        self._pools: dict[str, PipelinePool] = {}
+        self._pools: dict[ServedAvatar, PipelinePool] = {}
 
     async def warm(self, avatar: ServedAvatar) -> str:
         """Build a spare for this avatar; returns why its runner was chosen."""
@@ -81,12 +81,20 @@ class PipelinePools:
 
     async def release(self, avatar: ServedAvatar, pipeline: FramePipeline, reusable: bool) -> None:
         """Take a pipeline of this avatar back. No thread may still use it."""
-        await self._pool(avatar).release(pipeline, reusable)
+        if avatar in self._pools:
+            await self._pools[avatar].release(pipeline, reusable)
+        else:  # it was deleted meanwhile
+            await asyncio.to_thread(pipeline.close)
+
+    async def keep_only(self, avatars: Iterable[ServedAvatar]) -> None:
+        """Let go of all others; what of theirs is handed out is closed as it comes back."""
+        for avatar in self._pools.keys() - set(avatars):
+            await self._pools.pop(avatar).close()
 
     async def close(self) -> None:
         """Close all spares; those still handed out are closed as they come back."""
-        for pool in self._pools.values():
+        for pool in list(self._pools.values()):
             await pool.close()
 
     def _pool(self, avatar: ServedAvatar) -> PipelinePool:
-        return self._pools.setdefault(avatar.name, PipelinePool(avatar.build))
+        return self._pools.setdefault(avatar, PipelinePool(avatar.build))

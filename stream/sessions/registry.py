@@ -136,6 +136,10 @@ class SessionRegistry:
                 return session
         raise RequestRefused(404, "there is nothing to watch here: the session may have ended")
 
+    async def let_go(self) -> None:
+        """Keep nothing of avatars that are not offered any more; their sessions end by themselves."""
+        await self._pools.keep_only(self.avatars)
+
     async def close(self) -> None:
         """End all sessions and release everything."""
         self._closed = True

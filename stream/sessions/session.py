@@ -381,6 +381,8 @@ class Session:
 
     def _idle_reason(self, now_ns: int) -> str | None:
         limits = self._limits
+        if not self._avatars.has(self._performer.avatar):
+            return "its avatar was deleted"
         if self.lost_ns is not None:
             waited_s = (now_ns - self.lost_ns) / 1e9
             return "the presenter did not come back" if waited_s > limits.resume_s else None

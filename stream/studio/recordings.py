@@ -20,6 +20,7 @@ from typing import Any
 
 from engine.errors import FileError
 from engine.files import LEFT_S, Part, in_one_line, private_folder, set_aside, sweep, write_file
+from stream.studio.folder import CONSENT, ENDINGS
 from stream.webrtc.negotiation import RequestRefused
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ MAX_S = 600.0  # from the first word to the last chunk
 SILENT_S = 60.0  # without a chunk, after which a recording is given up
 LEAST_FREE_BYTES = 1024**3  # on the disk, before a recording begins
 MAX_NAME_CHARACTERS, MAX_STATEMENT_CHARACTERS = 80, 600
-ENDINGS = {"video/webm": ".webm", "video/mp4": ".mp4"}
 _FILE_NAME_CHARACTERS = 40
 _CURE = "make room there, or choose another folder with --studio"
 
@@ -180,11 +180,11 @@ class Recordings:
             path = self.folder / (name + ENDINGS[recording.kind])
             try:  # the consent first: a film is never there without
                 consent = json.dumps(asdict(recording.consent)).encode()
-                write_file(path.with_suffix(".json"), consent, cure=_CURE)
+                write_file(path.with_suffix(CONSENT), consent, cure=_CURE)
                 with in_one_line(path, _CURE):
                     await asyncio.to_thread(recording.part.commit, path)
             except FileError:
-                path.with_suffix(".json").unlink(missing_ok=True)
+                path.with_suffix(CONSENT).unlink(missing_ok=True)
                 self._open[recording.id] = recording  # asked again, it may work
                 raise
             return Take(name, path, recording.bytes, recording.consent)
@@ -209,13 +209,13 @@ class Recordings:
         """Picture, sound and consent of it."""
         with in_one_line(take.path):
             take.path.unlink(missing_ok=True)
-            take.path.with_suffix(".json").unlink(missing_ok=True)
+            take.path.with_suffix(CONSENT).unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Give up what fell silent, and remove what processes that died have left."""
         self._give_up_silent()
         sweep(self.folder)
-        for path in self.folder.glob("*.json"):
+        for path in self.folder.glob(f"*{CONSENT}"):
             if not self._films(path.stem) and time.time() - path.stat().st_mtime > LEFT_S:
                 logger.info("%s is removed: its recording is gone", path.name)
                 path.unlink()
@@ -229,7 +229,7 @@ class Recordings:
         for path in sorted(self.folder.glob("*")):
             if path.suffix not in ENDINGS.values() or path.name.startswith("."):
                 continue
-            kept = path.with_suffix(".json")
+            kept = path.with_suffix(CONSENT)
             try:
                 yield Take(path.stem, path, path.stat().st_size, Consent.parsed(kept.read_bytes()))
             except OSError as error:  # somebody's own file, or deleted meanwhile
@@ -264,7 +264,7 @@ class Recordings:
     def _is_free(self, name: str) -> bool:
         """Nothing that is there is ever written over, whoever put it there."""
         used = any(recording.name == name for recording in self._open.values())
-        kept = (self.folder / f"{name}.json").exists()
+        kept = (self.folder / f"{name}{CONSENT}").exists()
         return not (used or kept or self._films(name) or self._taken(name))
 
     def _films(self, name: str) -> list[Path]:

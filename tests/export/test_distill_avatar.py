@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from engine.avatar.avatar import load_avatar
+from engine.avatar.beside import distillation_path
 from engine.cli import main
 from export import distill_avatar
 from export.convert import gate
-from export.distill_avatar import checkpoint_path
 from export.footage.prepared import Prepared
 from export.training.distill import Distiller, NetworkScore
 
@@ -48,7 +48,7 @@ def test_the_student_takes_the_networks_place(networked_file: Path, footage: Pat
     assert facts["distillation"]["teacher"]["sharpness"] == 0.5
     assert facts["distillation"]["student"] == {"psnr_db": 27.9, "sharpness": 0.6}
     assert facts["held_out"]["loss_db"] < 0.3
-    assert not checkpoint_path(networked_file).exists()
+    assert not distillation_path(networked_file).exists()
 
 
 def test_variants_of_the_student_tell_that_they_are_distilled(
@@ -73,7 +73,7 @@ def test_a_student_that_the_gate_refuses_changes_nothing(
     assert main(["export", str(networked_file), *COMMAND, "--footage", str(footage)]) == 1
     assert "the new network loses 0.50 dB" in capsys.readouterr().err
     assert networked_file.read_bytes() == before
-    assert checkpoint_path(networked_file).exists()  # more minutes may do
+    assert distillation_path(networked_file).exists()  # more minutes may do
 
 
 @pytest.mark.parametrize(

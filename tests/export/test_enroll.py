@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.beside import work_path
 from engine.cli import main
 from engine.errors import FootageError, RunnerError, SettingsError
 from engine.media.video import VideoWriter, read_frames
@@ -27,7 +28,6 @@ from engine.network.denoiser import Denoiser, DenoiserConfig
 from export import enroll as enroll_module
 from export.enroll import enroll
 from export.enroll_options import EnrollOptions
-from export.work_folder import work_path
 
 PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 FRAMES = 135  # at 15 fps: nine seconds, one more than the least

@@ -318,7 +318,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_training_begins_anew(
     assert aside.stat().st_size == cut
     (line,) = told
     assert line == f"{checkpoint} is damaged: training begins anew, and the file is now {aside.name}"
-    heard: list[Progress] = []
+    heard: list[TrainingProgress] = []
     with pytest.raises(KeyboardInterrupt):
         again.run(built, validation, interrupt_at(1, heard))
     assert heard[0].steps == 1

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from engine.avatar.avatar import save_avatar
+from engine.avatar.beside import work_path
 from engine.errors import BusyError, SettingsError
 from export.enroll_options import EnrollOptions
 from export.footage.prepared import Prepared
 from export.footage.prepared_file import Origin, save_prepared
-from export.work_folder import WorkFolder, remove_finished_work, work_path
+from export.work_folder import WorkFolder, remove_finished_work
 
 ORIGIN = Origin(("ab" * 32,), ("0,0,128",), (), "0.1.0")
 

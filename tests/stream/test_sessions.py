@@ -98,6 +98,32 @@ async def serving(config: RegistryConfig | None = None, **builders: Any) -> Asyn
     assert not len(registry)
 
 
+async def test_a_deleted_avatar_is_nobody_any_more(presenter: Presenters) -> None:
+    """Its session ends with the reason; neither the spare nor the pipeline that comes back is kept."""
+    made: list[TracedPipeline] = []
+
+    def build() -> TracedPipeline:
+        made.append(TracedPipeline())
+        return made[-1]
+
+    async with serving(echo=build, ada=build) as registry:
+        first, second = presenter(), presenter()
+        session = await present(registry, first, avatar="ada")
+        other = await present(registry, second)
+        ada = registry.avatars.find("ada")
+        registry.avatars.remove(ada)
+        await registry.let_go()
+        await until(lambda: session.end_reason)
+        assert session.end_reason == "its avatar was deleted"
+        await until(lambda: len(registry) == 1)
+        assert made[0].calls[-1] == "close"
+        with pytest.raises(RequestRefused, match="there is no avatar 'ada' here"):
+            await other.switch_avatar("ada")
+        assert other.end_reason is None
+        registry.avatars.remove(registry.avatars.first)  # which somebody may be asked for at any time
+        assert registry.avatars.find(None).name == "echo"
+
+
 async def test_a_presenter_who_was_cut_off_finds_everything_as_it_was(presenter: Presenters) -> None:
     """Pipeline, mirror, view and viewer stay; pictures go on over the new connection."""
     made: list[TracedPipeline] = []

@@ -20,8 +20,9 @@ from stream.http.security import Access
 from stream.http.server import LiveServer
 from stream.render.avatars import Avatars
 from stream.sessions.registry import SessionRegistry
+from stream.studio.folder import default_folder
 from stream.studio.recordings import MAX_CHUNK_BYTES, SILENT_S, Consent, Recordings
-from stream.studio.studio import Studio, StudioConfig, default_folder
+from stream.studio.studio import Studio, StudioConfig
 from tests.support.studio_stage import CONSENT, Stage, load, studio_stage
 
 TOKEN = "a-token-of-a-test"
@@ -292,6 +293,7 @@ class TestAccess:
             ("POST", "/recordings/x/finish"),
             ("DELETE", "/recordings/x"),
             ("DELETE", "/takes/x"),
+            ("DELETE", "/avatars/x"),
             ("POST", "/job"),
             ("DELETE", "/job"),
         ]
@@ -322,13 +324,15 @@ class TestAccess:
         await server.close()
 
 
-def test_avatars_of_before_are_offered_again_and_a_damaged_one_is_left_out(
+async def test_avatars_of_before_are_offered_again_and_a_damaged_one_is_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, data in (("ada", b"x"), ("bob", b"damaged"), ("echo", b"x")):
         (tmp_path / f"{name}.avatar").write_bytes(data)
     avatars = Avatars([echo_avatar()])
-    Studio(StudioConfig(tmp_path), avatars, load).offer_avatars()
+    studio = Studio(StudioConfig(tmp_path), avatars, load)
+    studio.offer_avatars()
+    await studio.close()
     assert [avatar.name for avatar in avatars] == ["echo", "ada"]
     assert avatars.first.name == "echo"
     assert "bob.avatar is damaged" in caplog.text

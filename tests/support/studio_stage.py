@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestServer
 
 from benchmarks.live.echo_server import echo_avatar
 from engine.errors import PackageError
+from engine.files import LOCK
 from stream.http.security import Access
 from stream.http.server import LiveServer
 from stream.render.avatars import Avatars, ServedAvatar
@@ -102,9 +103,10 @@ class Stage:
         self.studio.config = replace(self.studio.config, enroll=(sys.executable, "-c", FAKE % end))
 
     def files(self) -> set[str]:
-        """All of the studio's folder."""
+        """All of the studio's folder but its lock."""
         folder = self.studio.config.folder
-        return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+        found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+        return {str(path) for path in found if path.name != LOCK}
 
 
 class Registry(SessionRegistry):

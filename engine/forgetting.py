@@ -1,0 +1,58 @@
+"""Removes an avatar with all that was made of it on this machine: consent may be withdrawn at any time.
+
+Knows nothing of recordings; those of the studio are removed in stream.studio.folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.avatar.avatar import load_avatar
+from engine.avatar.beside import files_beside, work_path
+from engine.errors import PackageError
+from engine.files import in_one_line, locked
+from engine.runners.trt_cache import trt_engines_of
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was removed, in a word or two, and where it was."""
+
+    what: str
+    path: Path
+
+
+def forget_avatar(avatar: Path) -> list[Removed]:
+    """The avatar, what lies beside it, and the TensorRT engines in this user's cache; says what it removed.
+
+    The avatar's file goes last: as long as it is there, all else can still be found. Raises BusyError while
+    it is being made, FileError.
+    """
+    work = work_path(avatar)
+    with ExitStack() as held:
+        if work.is_dir():
+            held.enter_context(locked(work, "wait for it, or stop it first"))
+        removed = [remove("engine", path) for path in _engines(avatar)]
+        removed += [remove("work", path) for path in files_beside(avatar)]
+        return [*removed, *([remove("avatar", avatar)] if avatar.exists() else [])]
+
+
+def remove(what: str, path: Path) -> Removed:
+    """A file or a folder; what is gone already is as good. Raises FileError."""
+    with in_one_line(path, "check its owner and mode", done="removed"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return Removed(what, path)
+
+
+def _engines(avatar: Path) -> list[Path]:
+    """None where the file is damaged: which are its own is then not known."""
+    try:
+        return trt_engines_of(load_avatar(avatar)) if avatar.exists() else []
+    except PackageError:
+        return []
