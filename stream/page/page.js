@@ -242,9 +242,17 @@ async function loadConfig() {
     return loadConfig();
   }
   byId("avatar-list").replaceChildren(...config.avatars.map(avatarChoice));
-  markAvatar(config.avatar); // what is remembered may be gone
-  markAvatar(wishes.avatar ?? remembered("avatar", config.avatar));
+  const wished = wishes.avatar ?? remembered("avatar", config.avatar);
+  markAvatar(config.avatar); // what is wished for may be gone
+  markAvatar(wished);
   if (config.studio) attempt(() => studio.resume());
+}
+
+// An avatar that was deleted is not asked for again.
+async function forgotten(name) {
+  if (wishes.avatar === name) wishes.avatar = null;
+  if (remembered("avatar", null) === name) remember("avatar", null);
+  await loadConfig();
 }
 
 async function drive(name) {
@@ -388,7 +396,7 @@ byId("token-form").addEventListener("submit", (event) => {
 byId("token-box").addEventListener("cancel", (event) => event.preventDefault()); // without it nothing works
 window.addEventListener("pagehide", () => call?.stop());
 
-const studio = new Studio({ theCall: () => call, start, stop, trouble: () => byId("notice").textContent, reload: loadConfig, drive });
+const studio = new Studio({ theCall: () => call, start, stop, trouble: () => byId("notice").textContent, reload: loadConfig, forgotten, drive });
 
 takeToken();
 showSelf(remembered("self-view", true));

@@ -15,6 +15,7 @@ from benchmarks.live.browser_peer import write_camera_file
 from benchmarks.live.browser_stage import BUNDLED, CHROMIUM, camera_flags, page_with, server, until_text
 from benchmarks.live.driver_pictures import DriverPictures
 from engine.avatar.avatar import load_avatar
+from engine.avatar.bundled import bundled_file
 from engine.media.video import probe
 
 DRIVER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
@@ -97,6 +98,40 @@ async def test_from_the_camera_to_an_avatar_that_is_driven(camera_file: Path, tm
     assert consent["who"] == "Ada Lovelace"
     assert consent["person"] == "real"
     assert consent["statement"].startswith("Ada Lovelace, to be filmed for an avatar with my face")
+
+
+async def test_an_avatar_is_deleted_while_it_is_driven(camera_file: Path, tmp_path: Path) -> None:
+    studio = tmp_path / "studio"
+    studio.mkdir(mode=0o700)
+    made = studio / "amara.avatar"
+    with bundled_file("amara") as file:
+        made.write_bytes(file.read_bytes())
+    with server(str(SERVER), "--studio", str(studio)) as url:
+        async with page_with(*camera_flags(camera_file)) as page:
+            await page.goto(url)
+            await page.get_by_role("radio", name="amara").check()
+            await page.reload()
+            chosen = page.locator(".choice:has(:checked) .name")
+            await page.locator(".choice").nth(1).wait_for()
+            assert await chosen.inner_text() == "amara"  # it is remembered
+            await page.click("#start")
+            await until_text(page, "#pill-text", "Live")
+            await page.click("#make-avatar")
+            await page.get_by_role("button", name="Delete the avatar: amara").click()
+            assert await page.locator("#forget-title").inner_text() == "Delete the avatar amara?"
+            await page.click("#forget-no")
+            assert made.exists()
+            await page.get_by_role("button", name="Delete the avatar: amara").click()
+            await page.click("#forget-yes")
+            await until_text(page, "#studio-notice", "amara is deleted: avatar.")
+            assert not made.exists()
+            assert not await page.locator("#made").is_visible()
+            await page.click("#studio-close")
+            await until_text(page, "#notice", "The server ended the session: its avatar was deleted.")
+            await page.reload()
+            await page.locator(".choice").first.wait_for()
+            assert await page.locator(".choice .name").all_inner_texts() == ["Theo"]
+            assert await page.evaluate("localStorage.getItem('avatarcast-avatar')") == "null"
 
 
 async def test_a_recording_that_is_stopped_is_deleted(camera_file: Path, tmp_path: Path) -> None:

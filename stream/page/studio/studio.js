@@ -20,7 +20,7 @@ const fill = (id, texts, make = (text) => Object.assign(document.createElement("
   byId(id).replaceChildren(...texts.map(make));
 
 export class Studio {
-  // page: {theCall(), start(), stop(), trouble(), reload(), drive(name)}
+  // page: {theCall(), start(), stop(), trouble(), reload(), forgotten(name), drive(name)}
   constructor(page) {
     this.page = page;
     this.step = "consent";
@@ -49,6 +49,8 @@ export class Studio {
     on("taken-train", () => this.#train());
     on("job-resume", () => this.#train());
     on("job-cancel", () => ask("DELETE", "/api/studio/job"));
+    on("forget-no", () => byId("forget-box").close());
+    on("forget-yes", () => this.#forget());
     on("done-drive", async () => {
       byId("studio").close();
       await this.page.drive(this.told.job.avatar);
@@ -139,7 +141,7 @@ export class Studio {
   // --- consent, and what was recorded before
 
   #showConsent() {
-    const { script, local, folder, missing, takes } = this.told;
+    const { script, local, folder, missing, takes, avatars } = this.told;
     const all = [...script.asked, ...script.closing];
     setText("script-seconds", String(Math.round(all.reduce((sum, { seconds }) => sum + seconds, 0))));
     const where = local
@@ -147,27 +149,34 @@ export class Studio {
       : `The recording goes to the server ${location.host} and lies there, in ${folder}: whoever runs that server has it.`;
     setText("studio-where", where);
     byId("to-camera").disabled = Boolean(missing);
-    this.#notice(missing ? `${missing}, then start the server again.` : "");
+    this.#notice(missing ? `${missing}.` : "");
     byId("takes").hidden = !takes.length;
     fill("take-list", takes, (take) => this.#takeLine(take));
+    byId("made").hidden = !avatars.length;
+    const remove = (name) => ["Delete", () => this.#askToForget(name), "Delete the avatar"];
+    fill("made-list", avatars, (name) => this.#line(name, [remove(name)]));
   }
 
   #takeLine(take) {
-    const line = document.createElement("li");
     const words = take.avatar ? "its avatar is made" : take.unfinished ? "begun" : "not yet used";
-    const text = Object.assign(document.createElement("span"), {
-      textContent: `${take.name}, ${take.date}, ${megabytes(take.bytes)}: ${words}`,
-      title: take.path,
-    });
-    const button = (label, what) => {
-      const made = Object.assign(document.createElement("button"), { type: "button", textContent: label });
-      made.setAttribute("aria-label", `${label}: ${take.name}`);
-      made.addEventListener("click", () => this.#attempt(what));
-      return made;
-    };
-    line.append(text);
-    if (!take.avatar) line.append(button(take.unfinished ? "Go on" : "Use", () => this.#take(take)));
-    line.append(button("Delete", () => this.#delete(take.name)));
+    const remove = ["Delete", () => this.#delete(take.name)];
+    const use = [take.unfinished ? "Go on" : "Use", () => this.#take(take)];
+    const line = this.#line(take.name, take.avatar ? [remove] : [use, remove]);
+    const text = `${take.name}, ${take.date}, ${megabytes(take.bytes)}: ${words}`;
+    Object.assign(line.firstChild, { textContent: text, title: take.path });
+    return line;
+  }
+
+  // buttons: of each its label, what it does, and the label for those who do not see where it stands
+  #line(name, buttons) {
+    const line = document.createElement("li");
+    line.append(Object.assign(document.createElement("span"), { textContent: name }));
+    for (const [label, what, spoken = label] of buttons) {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: label });
+      button.setAttribute("aria-label", `${spoken}: ${name}`);
+      button.addEventListener("click", () => this.#attempt(what));
+      line.append(button);
+    }
     return line;
   }
 
@@ -182,6 +191,23 @@ export class Studio {
     await this.#refresh();
     this.#show("consent");
     this.#notice(`The recording ${name} is deleted. An avatar that was made of it stays.`);
+  }
+
+  #askToForget(name) {
+    this.leaving = name;
+    setText("forget-title", `Delete the avatar ${name}?`);
+    byId("forget-box").showModal();
+  }
+
+  async #forget() {
+    byId("forget-box").close();
+    const name = this.leaving;
+    const { removed } = await (await ask("DELETE", `/api/studio/avatars/${encodeURIComponent(name)}`)).json();
+    await this.page.forgotten(name);
+    await this.#refresh();
+    this.#show("consent");
+    const whats = [...new Set(removed.map(({ what }) => what))];
+    this.#notice(`${name} is deleted: ${whats.join(", ")}.`);
   }
 
   // --- the camera and the recording
