@@ -3,7 +3,7 @@
 #   make run  [PORT=8080] [HOST=127.0.0.1] [AVATAR=me.avatar]    serve; open the address it prints
 #   make test                                                    every check and test
 #   make egress                                                  every command under watch: does anything leave? (minutes)
-#   make figures                                                 the README's tables, from benchmarks/results
+#   make figures                                                 the documents' tables, from benchmarks/results
 #   make setup [PYTHON=/path/to/python]                          what `run` needs, into .venv
 #   make setup-dev                                               what `test` needs, into .venv
 
@@ -38,7 +38,7 @@ static: $(STAMP_DEV)
 	$(VENV)/bin/lint-imports
 
 figures: $(STAMP_DEV)
-	$(PY) -m benchmarks.records.readme
+	$(PY) -m engine.cli bench readme
 
 setup: $(STAMP_SERVE)
 

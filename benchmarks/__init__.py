@@ -2,7 +2,7 @@
 
 The rooms, `pictures` and `networks` building on `live`, and all on `records`:
 
-    records     how an instrument is run, what it writes, and the README's tables made of that
+    records     how an instrument is run, what it writes, and the tables made of that
     live        calls to a live server: latency, first picture, lip sync, load, endurance, cost of each stage
     networks    what the network costs on this machine, and beside what others run
     pictures    how good the pictures are

@@ -1,7 +1,8 @@
 """Run one of the repository's measuring instruments; without a name, list them.
 
 Each instrument answers one question, and ends with one line of JSON: its figures, the machine, the commit.
-What follows the name goes to the instrument: `avatarcast bench NAME --help` explains it.
+What follows the name goes to the instrument: `avatarcast bench NAME --help` explains it, and with --quick it
+runs through in seconds.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
-import sys
 from pathlib import Path
 
 from engine.errors import SettingsError
@@ -17,14 +17,15 @@ from engine.errors import SettingsError
 FOLDER = Path(__file__).parent
 
 
-def instruments() -> dict[str, str]:
-    """Name and question of each: the modules below this folder whose docstring starts with a question."""
+def instruments() -> dict[str, tuple[str, str]]:
+    """Of each instrument its name, module and question: those whose docstring starts with a question."""
     found = {}
-    for path in _modules():
+    for path in sorted(FOLDER.rglob("*.py"), key=lambda path: path.stem):
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         question = " ".join(text.partition("\n\n")[0].split())
         if question.endswith("?"):
-            found[path.stem] = question
+            module = ".".join(("benchmarks", *path.relative_to(FOLDER).with_suffix("").parts))
+            found[path.stem] = module, question
     return found
 
 
@@ -39,15 +40,8 @@ def run(args: argparse.Namespace) -> int:
     known = instruments()
     if args.name is None:
         width = max(map(len, known))
-        print("\n".join(f"{name:<{width}}  {question}" for name, question in known.items()))
+        print("\n".join(f"{name:<{width}}  {question}" for name, (_, question) in known.items()))
         return 0
     if args.name not in known:
         raise SettingsError(f"instrument is {args.name!r}; wanted one of {', '.join(known)}")
-    sys.argv = [args.name, *args.options]  # instruments are programs of their own too
-    path = next(path for path in _modules() if path.stem == args.name)
-    module = ".".join(("benchmarks", *path.relative_to(FOLDER).with_suffix("").parts))
-    return int(importlib.import_module(module).main())
-
-
-def _modules() -> list[Path]:
-    return sorted(FOLDER.rglob("*.py"), key=lambda path: path.stem)
+    return int(importlib.import_module(known[args.name][0]).main(args.options))

@@ -1,6 +1,6 @@
 """How far apart are the avatar's picture and the presenter's voice, and do they drift?
 
-    python -m benchmarks.live.av_sync --seconds 60 [--pipeline echo] [--drift-ppm 100]
+    avatarcast bench av_sync --seconds 60 [--pipeline echo] [--drift-ppm 100]
 
 Starts the real server in a process of its own and calls it over real WebRTC from the same machine. The caller
 clicks every half second and numbers its pictures; on return a click belongs to the picture that was taken at
@@ -13,7 +13,7 @@ ITU-R BT.1359-1 puts the limits of what is noticed at 45 ms early and 125 ms lat
 cannot leave before it is there, 33 ms after it was made (a frame of 20 ms, twice Opus' look-ahead of 6.5 ms);
 a renderer that is quicker than that leaves the voice late. drift_ms_per_min is the slope of by_reports;
 --drift-ppm lets the microphone's clock run fast, as that of a poor sound card does. The first --warm-up
-seconds are left out. The last line of stdout is one JSON object.
+seconds are left out.
 """
 
 from __future__ import annotations
@@ -24,14 +24,12 @@ from bisect import bisect
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
-from benchmarks.live.glass_statistics import percentiles, slope_per_minute
+from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.peer import StampedCamera
 from benchmarks.live.server_process import Serving, server_process
 from benchmarks.live.sync_peer import ClickMicrophone, Returned, SyncPeer
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.records.instrument import Instrument, Record, add_common
+from benchmarks.records.series import percentiles, slope_per_minute
 
 CAMERA = (640, 480)
 CAMERA_FPS = 30
@@ -86,7 +84,7 @@ def summarise(found: Sequence[dict[str, Any]], from_ns: int) -> dict[str, Any]:
     }
 
 
-async def measure(args: argparse.Namespace) -> dict[str, Any]:
+async def clapping_call(args: argparse.Namespace) -> dict[str, Any]:
     """Start, call, sum up."""
     with server_process(Serving(args.pipeline, args.avatar, args.runner)) as (_, facts):
         microphone = ClickMicrophone(args.drift_ppm / 1e6)
@@ -106,7 +104,7 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
     return {**summarise(found, from_ns), "server": facts, "last": told}
 
 
-def describe(figures: dict[str, Any]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     reports, arrival = figures["offset_ms"]["by_reports"], figures["offset_ms"]["by_arrival"]
     size = figures["offset_size_ms"]
@@ -120,29 +118,20 @@ def describe(figures: dict[str, Any]) -> str:
     return "\n".join(f"  {name:<22}{text}" for name, text in lines.items())
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = instrument_parser(__doc__, "av_sync")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What is called, how long, with which microphone."""
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="measured, after the warm-up (default 60)"
     )
-    parser.add_argument(
-        "--warm-up", type=float, default=5.0, help="seconds left out at the start (default 5)"
-    )
-    parser.add_argument("--pipeline", choices=("avatar", "echo"), default="avatar")
-    parser.add_argument("--avatar", default="bundled")
-    parser.add_argument("--runner", default="auto")
-    parser.add_argument("--driver", default=DEFAULT_DRIVER, help="clip that plays the presenter")
+    add_common(parser, "warm-up", "pipeline", "avatar", "runner", "driver")
     parser.add_argument("--drift-ppm", type=float, default=0.0, help="of the microphone's clock (default 0)")
-    add_out(parser)
-    args = parser.parse_args()
-    machine = describe_machine()
-    figures = asyncio.run(measure(args))
-    names = ("seconds", "warm_up", "pipeline", "avatar", "runner", "drift_ppm")
-    written = record("av_sync", figures, {name: getattr(args, name) for name in names}, machine)
-    finish(written, describe(figures), args.out)
-    return 0
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+main = Instrument(
+    "av_sync",
+    __doc__,
+    add_options,
+    lambda args: asyncio.run(clapping_call(args)),
+    describe,
+    quick={"seconds": 4.0, "warm_up": 1.0},
+)

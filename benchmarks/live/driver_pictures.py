@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from benchmarks.live.peer import Planes, without_colour_in_the_corner
 from engine.media.video import probe, read_frames
 
-DEFAULT_DRIVER = Path(__file__).parents[2] / "tests" / "data" / "presenter_driver.mp4"
 MAX_FRAMES = 300  # of the clip: 138 MB at 640x480
 
 

@@ -1,6 +1,6 @@
 """How long from the granted camera to the avatar on the page?
 
-    python -m benchmarks.live.first_frame [--calls 5] [--out benchmarks/results/first_frame.json]
+    avatarcast bench first_frame [--calls 5] [--out benchmarks/results/first_frame.json]
 
 Starts the server as `make run` does, opens its page in a real Chromium with a fake camera, presses Start,
 and takes the time from getUserMedia's resolution until the first picture that the camera drives is displayed.
@@ -17,7 +17,6 @@ background. The server counts the frames without a face; where there are none th
 an avatar's, else the first is that differs from it by more than a codec makes. calibrated is shown apart: the
 avatar moves before it, by a first guess of the driver's rest; the server tells it twice a second.
 
-The last line of stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,11 +35,10 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from benchmarks.live.browser_peer import write_camera_file
 from benchmarks.live.browser_stage import LIMIT_S, SERVE, camera_flags, page_with, server, until_text
-from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.live.driver_pictures import DriverPictures
+from benchmarks.records.instrument import Instrument, Record, add_common, counted
 from engine.avatar.bundled import bundled_names
+from engine.errors import AvatarcastError
 
 BOUND_MS = 3000.0
 STEPS = ("offered", "answered", "ice", "connected", "received", "drawn", "displayed", "avatar")
@@ -111,7 +108,7 @@ def _without_face(url: str) -> int:
         return frames_without_face(reply.read().decode())
 
 
-def measure(calls: int, driver: Path) -> dict[str, list[dict[str, float | None]]]:
+def calls_of(calls: int, driver: Path) -> dict[str, list[dict[str, float | None]]]:
     """The calls of each case."""
     width, height, fps = CAMERA
     found: dict[str, list[dict[str, float | None]]] = {"cold": [], "warm": [], "other": []}
@@ -150,11 +147,11 @@ def summarise(found: dict[str, list[dict[str, float | None]]]) -> dict[str, Any]
     return {
         "cases": cases,
         "bound_ms": BOUND_MS,
-        "holds": all(at is not None and at <= BOUND_MS for at in worst),
+        "passed": all(at is not None and at <= BOUND_MS for at in worst),
     }
 
 
-def describe(figures: dict[str, Any]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     lines = [f"ms after the camera was granted, p50 / worst; {BOUND_MS:.0f} are wanted at most"]
     for case, found in figures["cases"].items():
@@ -164,31 +161,19 @@ def describe(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Run from the command line; 1 where a call took longer than wanted."""
-    parser = instrument_parser(__doc__, "first_frame")
-    parser.add_argument("--calls", type=_count, default=5, help="of each case (default 5)")
-    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip that plays the presenter")
-    add_out(parser)
-    args = parser.parse_args()
-    machine = describe_machine()
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """How often, and what the camera shows."""
+    parser.add_argument("--calls", type=counted, default=5, help="of each case (default 5)")
+    add_common(parser, "driver")
+
+
+def measure(args: argparse.Namespace) -> Record:
+    """Raises AvatarcastError for a call that hangs."""
     try:
-        figures = summarise(measure(args.calls, args.driver))
-    except (asyncio.TimeoutError, PlaywrightTimeout):
-        print(f"first_frame: a call took more than {LIMIT_S:.0f} s: is the machine busy?", file=sys.stderr)
-        return 1
-    told = {"calls": args.calls, "driver": args.driver.name, "camera": list(CAMERA)}
-    written = record("first_frame", figures, told, machine)
-    finish(written, describe(written), args.out)
-    return 0 if figures["holds"] else 1
+        found = calls_of(args.calls, args.driver)
+    except (asyncio.TimeoutError, PlaywrightTimeout) as error:
+        raise AvatarcastError(f"a call took more than {LIMIT_S:.0f} s: is the machine busy?") from error
+    return {**summarise(found), "config": {"camera": list(CAMERA)}}
 
 
-def _count(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; wanted a whole number from 1 on")
-    return value
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = Instrument("first_frame", __doc__, add_options, measure, describe, quick={"calls": 1})

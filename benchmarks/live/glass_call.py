@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
+from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.glass_statistics import Arrival
 from benchmarks.live.peer import AiortcPeer, StampedCamera
 from benchmarks.live.shaped_link import LinkConfig, ShapedRelay
+from benchmarks.records.instrument import DEFAULT_DRIVER
 from engine.media.frame_code import NUMBER_MODULUS
 
 FIRST_PICTURE_LIMIT_S = 60.0
@@ -95,11 +96,3 @@ async def _with_chromium(url: str, config: CallConfig, relay: ShapedRelay | None
         seen = await call(url, file, config.warm_up + config.seconds, relay)
     network = None if relay is None else relay.as_json()
     return Seen(seen.sent_ns, seen.arrivals, seen.stats, loop, network)
-
-
-def picture_size(text: str) -> tuple[int, int]:
-    """Even numbers from text such as 640x480."""
-    width, height = (int(side) for side in text.split("x"))
-    if min(width, height) < 128 or width % 2 or height % 2:
-        raise ValueError(text)
-    return width, height

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.records.series import percentiles, slope_per_minute
 from engine.media.frame_code import NUMBER_MODULUS
 
 FREEZE_MS = 200.0  # a gap between new pictures that people see as a standstill
@@ -28,22 +29,6 @@ class Arrival:
 def numbers(arrivals: Sequence[Arrival]) -> list[int]:
     """The readable numbers in order of arrival."""
     return [arrival.number for arrival in arrivals if arrival.number is not None]
-
-
-def percentiles(values: Sequence[float]) -> dict[str, float | None]:
-    """p50, p95 and p99, rounded to 0.01; None of nothing."""
-    if not values:
-        return {"p50": None, "p95": None, "p99": None}
-    return {f"p{rank}": round(float(np.percentile(values, rank)), 2) for rank in (50, 95, 99)}
-
-
-def slope_per_minute(samples: Sequence[tuple[int, float]]) -> float | None:
-    """Least-squares slope of (time ns, value), per minute; None of fewer than three samples."""
-    if len(samples) < 3:
-        return None
-    minutes = np.array([at_ns for at_ns, _ in samples], float) / 60e9
-    values = np.array([value for _, value in samples], float)
-    return round(float(np.polyfit(minutes - minutes[0], values, 1)[0]), 3)
 
 
 def histogram(values_ms: Sequence[float], most_bins: int = 64) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """How long from a presenter's picture to the avatar's picture of it, and how many reach the viewer?
 
-    python -m benchmarks.live.glass_to_glass --seconds 60 --transport-floor [--peer aiortc|chromium]
-    python -m benchmarks.live.glass_to_glass --loss 2 --delay 40 --jitter 5 --rate 2000
+    avatarcast bench glass_to_glass --seconds 60 --transport-floor [--peer aiortc|chromium]
+    avatarcast bench glass_to_glass --loss 2 --delay 40 --jitter 5 --rate 2000
 
 Starts the real server in a process of its own and calls it over real WebRTC from the same machine. Each
 camera picture carries a number in its corner; the server stamps it onto the avatar's picture made from it.
@@ -23,24 +23,21 @@ jitter_ms tells how uneven arrivals and latencies are; timeline is the call seco
 latency_slope_ms_per_min its drift. The first --warm-up seconds after the first answer are left out.
 
 --loss, --delay, --jitter and --rate put a bad network between the two, both ways alike, in a relay of the
-caller's; its own forwarding adds less than 0.1 ms. The last line of stdout is one JSON object.
+caller's; its own forwarding adds less than 0.1 ms.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from pathlib import Path
 from typing import Any
 
-from benchmarks.live.driver_pictures import DEFAULT_DRIVER
-from benchmarks.live.glass_call import CallConfig, make_call, picture_size
-from benchmarks.live.glass_statistics import percentiles, slope_per_minute, summarise
+from benchmarks.live.glass_call import CallConfig, make_call
+from benchmarks.live.glass_statistics import summarise
 from benchmarks.live.server_process import ServerWatch, Serving, server_process
 from benchmarks.live.shaped_link import LinkConfig
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.records.instrument import Instrument, Record, add_common
+from benchmarks.records.series import percentiles, slope_per_minute
 
 
 def server_figures(stats: list[tuple[int, dict[str, Any]]], start_ns: int) -> dict[str, Any]:
@@ -103,7 +100,6 @@ def above(total: dict[str, float | None], floor: dict[str, float | None]) -> dic
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """The call, and the one beneath it where it is asked for."""
-    machine = describe_machine()
     serving = Serving(args.pipeline, args.avatar, args.runner)
     config = CallConfig(
         peer=args.peer,
@@ -121,21 +117,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         kept = ("motion_to_photon_ms", "fps_delivered", "jitter_ms", "dropped", "frozen", "duration_s")
         figures["floor"] = {name: floor[name] for name in kept}
         figures["ours_ms"] = above(figures["motion_to_photon_ms"], floor["motion_to_photon_ms"])
-    told = {
-        "peer": args.peer,
-        "pipeline": args.pipeline,
-        "avatar": args.avatar if args.pipeline == "avatar" else None,
-        "runner": args.runner,
-        "driver": args.driver.name,
-        "size": list(args.size),
-        "fps": args.fps,
-        "seconds": args.seconds,
-        "warm_up": args.warm_up,
-    }
-    return record("glass_to_glass", figures, told, machine)
+    return figures
 
 
-def describe(figures: dict[str, Any]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     latency, memory, config = figures["motion_to_photon_ms"], figures["memory_mb"], figures["config"]
     machine, server = figures["machine"], figures["server"]
@@ -166,14 +151,10 @@ def describe(figures: dict[str, Any]) -> str:
     return head + "\n".join(f"  {name:<18}{text}" for name, text in lines.items())
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = instrument_parser(__doc__, "glass_to_glass")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Who calls whom, how long, over which network."""
     parser.add_argument(
         "--seconds", type=float, default=60.0, help="measured, after the warm-up (default 60)"
-    )
-    parser.add_argument(
-        "--warm-up", type=float, default=5.0, help="seconds left out at the start (default 5)"
     )
     parser.add_argument("--peer", choices=("aiortc", "chromium"), default="aiortc")
     parser.add_argument(
@@ -185,24 +166,15 @@ def main() -> int:
     parser.add_argument(
         "--transport-floor", action="store_true", help="call an echo server too, and tell the difference"
     )
-    parser.add_argument("--avatar", default="bundled")
-    parser.add_argument("--runner", default="auto")
-    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip that plays the presenter")
-    parser.add_argument(
-        "--size", type=picture_size, default=(640, 480), help="of the camera (default 640x480)"
-    )
+    add_common(parser, "avatar", "runner", "driver", "size", "warm-up")
     parser.add_argument("--fps", type=int, default=30, help="of the camera (default 30)")
     network = parser.add_argument_group("a bad network, both ways alike")
     network.add_argument("--loss", type=float, default=0.0, help="percent of the datagrams (default 0)")
     network.add_argument("--delay", type=float, default=0.0, help="ms one way (default 0)")
     network.add_argument("--jitter", type=float, default=0.0, help="ms, deviation of the delay (default 0)")
     network.add_argument("--rate", type=float, help="kbit a second (default no limit)")
-    add_out(parser)
-    args = parser.parse_args()
-    figures = measure(args)
-    finish(figures, describe(figures), args.out)
-    return 0
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+main = Instrument(
+    "glass_to_glass", __doc__, add_options, measure, describe, quick={"seconds": 3.0, "warm_up": 1.0}
+)

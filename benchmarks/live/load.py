@@ -1,6 +1,6 @@
 """How many presenters at once does this machine serve before the service is no longer what was promised?
 
-    python -m benchmarks.live.load --most 4 --seconds 20 [--avatar FILE] [--runner onnx-cpu]
+    avatarcast bench load --most 4 --seconds 20 [--avatar FILE] [--runner onnx-cpu]
 
 For 1, 2, ... sessions: starts the server, lets that many callers call at once, each in a process of its own,
 and measures a window common to all. The promise, for every one of them: --fps new pictures a second and a
@@ -8,7 +8,7 @@ and measures a window common to all. The promise, for every one of them: --fps n
 capacity is the last that did not. A server that refuses a caller breaks it too, and its words are recorded.
 
 What bounds it: the callers' codecs share the cores with the server, about 13 % of one each; so a server whose
-callers are elsewhere carries a little more. The last line of stdout is one JSON object.
+callers are elsewhere carries a little more.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ import asyncio
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
-from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
-from benchmarks.live.glass_call import picture_size, pictures_came
+from benchmarks.live.driver_pictures import DriverPictures
+from benchmarks.live.glass_call import pictures_came
 from benchmarks.live.glass_statistics import summarise
 from benchmarks.live.peer import AiortcPeer, StampedCamera
 from benchmarks.live.server_process import Serving, server_process
-from benchmarks.records.machine import cpu_seconds, describe_machine, resident_mb
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.records.instrument import Instrument, Record, add_common, counted
+from benchmarks.records.machine import cpu_seconds, resident_mb
 
 START_S, START_EACH_S = 4.0, 4.0  # for callers to start and models to load: in all, and for each session
 CAMERA_FPS = 30
@@ -128,7 +127,6 @@ async def _watch(pid: int, from_ns: int, to_ns: int) -> tuple[float | None, floa
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """More and more sessions until the promise breaks."""
-    machine = describe_machine()
     promise = Promise(args.fps, args.p95)
     steps: list[dict[str, Any]] = []
     for sessions in range(1, args.most + 1):
@@ -136,18 +134,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         print(describe_step(steps[-1]), flush=True)
         if not steps[-1]["holds"]:
             break
-    config = {
-        "pipeline": args.pipeline,
-        "avatar": args.avatar if args.pipeline == "avatar" else None,
-        "runner": args.runner,
-        "driver": args.driver.name,
-        "size": list(args.size),
-        "camera_fps": CAMERA_FPS,
-        "seconds": args.seconds,
-        "most": args.most,
-        "promise": {"fps": promise.fps, "p95_ms": promise.p95_ms},
-    }
-    return record("load", {"capacity": capacity(steps), "steps": steps}, config, machine)
+    config = {"camera_fps": CAMERA_FPS, "promise": asdict(promise)}
+    return {"capacity": capacity(steps), "steps": steps, "config": config}
 
 
 def describe_step(step: dict[str, Any]) -> str:
@@ -159,24 +147,18 @@ def describe_step(step: dict[str, Any]) -> str:
     return text + ("" if step["holds"] else "\n  broken: " + "; ".join(step["broken_by"]))
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = instrument_parser(__doc__, "load")
-    parser.add_argument("--most", type=int, default=4, help="sessions at once at the end (default 4)")
+def describe(figures: Record) -> str:
+    """The figures for people."""
+    return f"capacity: {figures['capacity']} sessions"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """How many, how long, and what was promised."""
+    parser.add_argument("--most", type=counted, default=4, help="sessions at once at the end (default 4)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each number's window (default 20)")
     parser.add_argument("--fps", type=float, default=25.0, help="promised (default 25)")
     parser.add_argument("--p95", type=float, default=150.0, help="promised, ms (default 150)")
-    parser.add_argument("--pipeline", choices=("avatar", "echo"), default="avatar")
-    parser.add_argument("--avatar", default="bundled")
-    parser.add_argument("--runner", default="auto")
-    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip that plays the presenters")
-    parser.add_argument("--size", type=picture_size, default=(640, 480), help="of the cameras (640x480)")
-    add_out(parser)
-    args = parser.parse_args()
-    figures = measure(args)
-    finish(figures, f"capacity: {figures['capacity']} sessions", args.out)
-    return 0
+    add_common(parser, "pipeline", "avatar", "runner", "driver", "size")
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+main = Instrument("load", __doc__, add_options, measure, describe, quick={"most": 1, "seconds": 2.0})

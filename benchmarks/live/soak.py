@@ -1,6 +1,6 @@
 """Does anything grow: latency over half an hour of one call, memory and handles over hundreds of calls?
 
-    python -m benchmarks.live.soak --minutes 30 --sessions 200 [--avatar FILE] [--runner onnx-cpu]
+    avatarcast bench soak --minutes 30 --sessions 200 [--avatar FILE] [--runner onnx-cpu]
 
 One server for both parts. First one caller stays for --minutes: the age of waiting pictures, motion to photon
 and the server's memory are sampled, and their slopes taken after a warm-up of a fifth of the time, at most
@@ -10,7 +10,7 @@ it says that no session is open, and compared after the last call with after the
 
 passed says whether every figure is within the bounds that are in the record too; failures names those that
 are not. What bounds it: a slope needs time, so bounds mean little below ten minutes and fifty sessions; the
-allocator keeps and returns memory in steps of some MB. The last line of stdout is one JSON object.
+allocator keeps and returns memory in steps of some MB.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ from typing import Any
 
 import aiohttp
 
-from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
-from benchmarks.live.glass_call import picture_size, pictures_came
-from benchmarks.live.glass_statistics import percentiles, slope_per_minute, summarise
+from benchmarks.live.driver_pictures import DriverPictures
+from benchmarks.live.glass_call import pictures_came
+from benchmarks.live.glass_statistics import summarise
 from benchmarks.live.peer import AiortcPeer, StampedCamera
 from benchmarks.live.server_process import Holding, Serving, holding, server_process
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.records.instrument import Instrument, Record, above_bounds, add_common, counted
+from benchmarks.records.series import percentiles, slope_per_minute
 
 SAMPLE_S = 5.0
 CAMERA_FPS = 30
@@ -191,21 +190,6 @@ def session_figures(after_each: Sequence[Holding]) -> dict[str, Any]:
     }
 
 
-def failures(figures: Mapping[str, Any], bounds: Bounds) -> list[str]:
-    """Each figure that is above its bound, or could not be taken."""
-    found = []
-    for name, most in asdict(bounds).items():
-        for part in (figures.get("call"), figures.get("calls")):
-            if part is None or name not in part:
-                continue
-            value = part[name]
-            if value is None:
-                found.append(f"{name}: too few samples")
-            elif value > most:
-                found.append(f"{name}: {value} > {most}")
-    return found
-
-
 async def run_soak(url: str, pid: int, soak: Soak) -> dict[str, Any]:
     """Both parts; a part of no length is left out."""
     figures: dict[str, Any] = {"call": None, "calls": None}
@@ -221,28 +205,18 @@ async def run_soak(url: str, pid: int, soak: Soak) -> dict[str, Any]:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Start the server, soak it, judge."""
-    machine = describe_machine()
     soak = Soak(args.minutes, args.sessions, args.pictures, args.driver, args.size)
     with server_process(Serving(args.pipeline, args.avatar, args.runner)) as (pid, facts):
         figures = asyncio.run(run_soak(facts["url"], pid, soak))
-    failed = failures(figures, Bounds())
-    config = {
-        "pipeline": args.pipeline,
-        "avatar": facts["avatar"],
-        "runner": args.runner,
-        "runner_reason": facts["runner_reason"],
-        "driver": args.driver.name,
-        "size": list(args.size),
-        "camera_fps": CAMERA_FPS,
-        "minutes": args.minutes,
-        "sessions": args.sessions,
-        "pictures": args.pictures,
-    }
-    judged = {"passed": not failed, "failures": failed, "bounds": asdict(Bounds()), **figures}
-    return record("soak", judged, config, machine)
+    bounds = asdict(Bounds())
+    parts = [part for part in (figures["call"], figures["calls"]) if part is not None]
+    failed = [text for part in parts for text in above_bounds(part, bounds)]
+    config = {"runner_reason": facts["runner_reason"], "camera_fps": CAMERA_FPS}
+    judged = {"passed": not failed, "failures": failed, "bounds": bounds}
+    return {**judged, **figures, "config": config}
 
 
-def describe(figures: Mapping[str, Any]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     lines = ["passed" if figures["passed"] else "FAILED: " + "; ".join(figures["failures"])]
     if (call := figures["call"]) is not None:
@@ -260,23 +234,12 @@ def describe(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Run from the command line; status 1 where something grew."""
-    parser = instrument_parser(__doc__, "soak")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """How long, how often."""
     parser.add_argument("--minutes", type=float, default=30.0, help="of the one call (default 30; 0: none)")
     parser.add_argument("--sessions", type=int, default=200, help="calls after it (default 200; 0: none)")
-    parser.add_argument("--pictures", type=int, default=10, help="of each of those (default 10)")
-    parser.add_argument("--pipeline", choices=("avatar", "echo"), default="avatar")
-    parser.add_argument("--avatar", default="bundled")
-    parser.add_argument("--runner", default="auto")
-    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip that plays the presenter")
-    parser.add_argument("--size", type=picture_size, default=(640, 480), help="of the camera (640x480)")
-    add_out(parser)
-    args = parser.parse_args()
-    figures = measure(args)
-    finish(figures, describe(figures), args.out)
-    return 0 if figures["passed"] else 1
+    parser.add_argument("--pictures", type=counted, default=10, help="of each of those (default 10)")
+    add_common(parser, "pipeline", "avatar", "runner", "driver", "size")
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+main = Instrument("soak", __doc__, add_options, measure, describe, quick={"minutes": 0.05, "sessions": 3})

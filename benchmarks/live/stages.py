@@ -1,6 +1,6 @@
 """What does each stage of one picture cost, from the camera's VP8 packet to the avatar's, and does it fit?
 
-    python -m benchmarks.live.stages --seconds 20 [--avatar FILE] [--runner onnx-cpu] [--threads 2]
+    avatarcast bench stages --seconds 20 [--avatar FILE] [--runner onnx-cpu] [--threads 2]
 
 Runs a picture's whole way through the server in one thread, without a network: decode, colour conversion,
 the pipeline's stages with the live tracker, colour conversion, encode. Each picture follows the one before at
@@ -24,16 +24,14 @@ import sys
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from time import perf_counter, perf_counter_ns, process_time, thread_time
 from typing import Any
 
-from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
-from benchmarks.live.glass_statistics import percentiles
+from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.media_chain import CHAIN, MediaChain, Passage, camera_packets
-from benchmarks.records.machine import describe_machine, peak_mb, resident_mb
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.records.instrument import Instrument, Record, add_common
+from benchmarks.records.machine import peak_mb, resident_mb
+from benchmarks.records.series import percentiles
 from engine.avatar.avatar import Avatar, load_avatar
 from engine.pipeline import Pipeline, PipelineConfig
 from engine.runners.choice import choose_runner
@@ -138,7 +136,6 @@ def allocations(chain: MediaChain, pictures: int) -> dict[str, Any]:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """All passes."""
-    machine = describe_machine()
     avatar = load_avatar(args.avatar)
     pictures = DriverPictures(args.driver, WIDTH, HEIGHT)
     packets = camera_packets(pictures.once(), pictures.fps)
@@ -156,25 +153,15 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         figures[name] = {**by_stage(through), "total": percentiles([one.total_ms for one in through])}
     with running(avatar, args, packets, perf_counter) as chain:
         figures["allocations"] = allocations(chain, MEMORY_PICTURES)
-    config = {
-        "avatar": avatar.name,
-        "size": avatar.size,
-        "camera": [WIDTH, HEIGHT],
-        "driver": args.driver.name,
-        "runner": args.runner,
-        "runner_reason": reason,
-        "threads": args.threads,
-        "seconds": args.seconds,
-        "warm_up": args.warm_up,
-    }
-    return record("stages", {**figures, "memory_mb": memory_mb}, config, machine)
+    config = {"avatar": avatar.name, "size": avatar.size, "camera": [WIDTH, HEIGHT], "runner_reason": reason}
+    return {**figures, "memory_mb": memory_mb, "config": config}
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
 
-def describe(figures: dict[str, Any]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     lines = [
         f"{figures['config']['avatar']} ({figures['config']['runner_reason']})",
@@ -206,23 +193,10 @@ def _cells(values: Any) -> str:
     return "".join(f"{'-' if value is None else f'{value:.2f}':>8}" for value in values)
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = instrument_parser(__doc__, "stages")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What is run, how long."""
     parser.add_argument("--seconds", type=float, default=20.0, help="of each of three passes (default 20)")
-    parser.add_argument("--warm-up", type=float, default=3.0, help="seconds before each (default 3)")
-    parser.add_argument("--avatar", default="bundled")
-    parser.add_argument("--runner", default="auto")
-    parser.add_argument(
-        "--threads", type=int, default=0, help="of the CPU for the network, 0 = from the cores"
-    )
-    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip that plays the presenter")
-    add_out(parser)
-    args = parser.parse_args()
-    figures = measure(args)
-    finish(figures, describe(figures), args.out)
-    return 0
+    add_common(parser, "warm-up", "avatar", "runner", "threads", "driver")
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+main = Instrument("stages", __doc__, add_options, measure, describe, quick={"seconds": 1.0, "warm_up": 0.5})

@@ -1,6 +1,6 @@
 """Does anything that strangers send to the media ports harm a call, even forged in the callers' names?
 
-    python -m benchmarks.live.udp_fuzz --datagrams 1000000 [--per-second 4000] [--pipeline avatar]
+    avatarcast bench udp_fuzz --datagrams 1000000 [--per-second 4000] [--pipeline avatar]
 
 Two callers in one process, the server in another, and a third that throws mutated datagrams at every media
 port of the server (benchmarks.live.datagrams): half from sockets of its own, half from the callers' own, with
@@ -12,8 +12,7 @@ wrote to standard error in all, exceptions are the tracebacks and errors in ther
 
 What bounds it: the three processes share this machine's cores. At a rate that leaves them too little time, or
 beside other work, latency grows by that alone; the system drops what finds a socket's buffer full, so counted
-may be less than sent. passed says whether every figure is within the bounds that are in the record too. The
-last line of stdout is one JSON object.
+may be less than sent. passed says whether every figure is within the bounds that are in the record too.
 """
 
 from __future__ import annotations
@@ -33,14 +32,12 @@ from typing import Any
 import aiohttp
 
 from benchmarks.live.datagrams import Order, as_text
-from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
-from benchmarks.live.glass_call import picture_size, pictures_came
+from benchmarks.live.driver_pictures import DriverPictures
+from benchmarks.live.glass_call import pictures_came
 from benchmarks.live.glass_statistics import summarise
 from benchmarks.live.peer import AiortcPeer, StampedCamera
 from benchmarks.live.server_process import ServerWatch, Serving, server_process
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import add_out, check_writable, finish, record
+from benchmarks.records.instrument import Instrument, Record, above_bounds, add_common, counted
 
 CAMERA_FPS = 30
 WARM_UP_S = 5.0
@@ -183,21 +180,8 @@ async def _throw(order: Order) -> dict[str, int]:
     return found
 
 
-def failures(figures: Mapping[str, Any], bounds: Bounds) -> list[str]:
-    """Each figure that is above its bound, or could not be taken."""
-    found = []
-    for name, most in asdict(bounds).items():
-        value = figures[name]
-        if value is None:
-            found.append(f"{name}: too few pictures")
-        elif value > most:
-            found.append(f"{name}: {value} > {most}")
-    return found
-
-
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Start the server, attack it, judge."""
-    machine = describe_machine()
     attack = Attack(args.datagrams, args.per_second, args.quiet, args.seed, args.driver, args.size)
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         serving = Serving(args.pipeline, args.avatar, args.runner)
@@ -206,24 +190,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             written = Path(log.name).read_bytes()
     figures["log_bytes"] = len(written)
     figures["exceptions"] = len(_TROUBLE.findall(written.decode(errors="replace")))
-    failed = failures(figures, Bounds())
-    config = {
-        "pipeline": args.pipeline,
-        "avatar": facts["avatar"],
-        "runner_reason": facts["runner_reason"],
-        "driver": args.driver.name,
-        "size": list(args.size),
-        "camera_fps": CAMERA_FPS,
-        "datagrams": args.datagrams,
-        "per_second": args.per_second,
-        "quiet": args.quiet,
-        "seed": args.seed,
-    }
-    judged = {"passed": not failed, "failures": failed, "bounds": asdict(Bounds()), **figures}
-    return record("udp_fuzz", judged, config, machine)
+    failed = above_bounds(figures, asdict(Bounds()))
+    config = {"runner_reason": facts["runner_reason"], "camera_fps": CAMERA_FPS}
+    judged = {"passed": not failed, "failures": failed, "bounds": asdict(Bounds())}
+    return {**judged, **figures, "config": config}
 
 
-def describe(figures: Mapping[str, Any]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     reasons = sorted(figures["dropped"].items(), key=lambda one: -one[1])
     return "\n".join(
@@ -237,25 +210,16 @@ def describe(figures: Mapping[str, Any]) -> str:
     )
 
 
-def main() -> int:
-    """Run from the command line; status 1 where it did harm."""
-    parser = instrument_parser(__doc__, "udp_fuzz")
-    parser.add_argument("--datagrams", type=int, default=1_000_000, help="thrown in all (default 1000000)")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """How much, how fast, at what."""
+    parser.add_argument("--datagrams", type=counted, default=1_000_000, help="in all (default 1000000)")
     parser.add_argument("--per-second", type=float, default=4_000.0, help="at most (default 4000)")
     parser.add_argument("--quiet", type=float, default=30.0, help="seconds before and after (default 30)")
     parser.add_argument("--seed", type=int, default=1, help="of the mutations (default 1)")
-    parser.add_argument("--pipeline", choices=("avatar", "echo"), default="echo")
-    parser.add_argument("--avatar", default="bundled")
-    parser.add_argument("--runner", default="auto")
-    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip that plays the presenter")
-    parser.add_argument("--size", type=picture_size, default=(640, 480), help="of the camera (640x480)")
-    add_out(parser)
-    args = parser.parse_args()
-    check_writable("--out", args.out, ".json")
-    figures = measure(args)
-    finish(figures, describe(figures), args.out)
-    return 0 if figures["passed"] else 1
+    add_common(parser, "pipeline", "avatar", "runner", "driver", "size")
+    parser.set_defaults(pipeline="echo")
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+main = Instrument(
+    "udp_fuzz", __doc__, add_options, measure, describe, quick={"datagrams": 2_000, "quiet": 2.0}
+)

@@ -1,6 +1,6 @@
 """How much does this pipeline save against the diffusion graph that live tools otherwise run per picture?
 
-    python -m benchmarks.networks.baselines --rounds 8 [--live --seconds 60]
+    avatarcast bench baselines --rounds 8 [--live --seconds 60]
 
 In turns in one process, on the same number of threads, at the avatar's size:
 - sd_turbo: SD-Turbo's U-Net in one step with a tiny autoencoder (benchmarks.live.sd_turbo) in torch, float32;
@@ -15,7 +15,7 @@ pictures counts too.
 
 --live makes three calls through the real server (benchmarks.live.glass_to_glass): the echo, which is
 transport alone; the avatar; and the echo with sd_turbo's graph run for every picture, which tracks nothing
-and so is a lower bound of what such a tool takes. The last line of stdout is one JSON object.
+and so is a lower bound of what such a tool takes.
 """
 
 from __future__ import annotations
@@ -36,13 +36,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.live.driver_pictures import DEFAULT_DRIVER
-from benchmarks.live.glass_statistics import percentiles
 from benchmarks.live.openmp import wait_patiently
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.noise import paired_ratio
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.records.instrument import Instrument, Record, add_common, counted
+from benchmarks.records.series import paired_ratio, percentiles
 from engine.avatar.avatar import Avatar, load_avatar
 from engine.errors import SettingsError
 from engine.media.video import read_frames
@@ -172,7 +168,7 @@ def live_figures(calls: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def glass_to_glass(pipeline: str, args: argparse.Namespace) -> dict[str, Any]:
     """One call, measured in processes of its own."""
-    command = [sys.executable, "-m", "benchmarks.live.glass_to_glass", "--pipeline", pipeline]
+    command = [sys.executable, "-m", "engine.cli", "bench", "glass_to_glass", "--pipeline", pipeline]
     command += ["--avatar", args.avatar, "--runner", args.runner, "--seconds", str(args.seconds)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -183,7 +179,7 @@ def glass_to_glass(pipeline: str, args: argparse.Namespace) -> dict[str, Any]:
     return measured
 
 
-def describe(figures: Mapping[str, Any]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     lines = ["{threads} threads, {size} px".format(**figures["config"]) + f"; weights {figures['weights']}"]
     machine = figures["machine"]
@@ -210,7 +206,7 @@ def describe(figures: Mapping[str, Any]) -> str:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Side by side, then live where asked for."""
-    machine = describe_machine()
+    wait_patiently()
     avatar = load_avatar(args.avatar)
     if args.live and avatar.size != LIVE_PX:
         raise SettingsError(
@@ -219,44 +215,30 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     figures = side_by_side(avatar, args)
     if args.live:
         figures |= live_figures({name: glass_to_glass(pipeline, args) for name, pipeline in LIVE.items()})
-    config = {
-        "avatar": avatar.name,
-        "size": avatar.size,
-        "threads": args.threads,
-        "rounds": args.rounds,
-        "pictures": args.pictures,
-        "baseline_pictures": args.baseline_pictures,
-        "runner": args.runner,
-        "driver": args.driver.name,
-        "versions": {name: metadata.version(name) for name in ("torch", "diffusers")},
-        "live_seconds": args.seconds if args.live else None,
-    }
-    return record("baselines", figures, config, machine)
+    versions = {name: metadata.version(name) for name in ("torch", "diffusers")}
+    return {**figures, "config": {"avatar": avatar.name, "size": avatar.size, "versions": versions}}
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = instrument_parser(__doc__, "baselines")
-    parser.add_argument("--avatar", default="bundled")
-    parser.add_argument("--runner", default="auto")
-    parser.add_argument("--driver", type=Path, default=DEFAULT_DRIVER, help="clip for the pipeline")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which networks, how often."""
+    add_common(parser, "avatar", "runner", "driver")
     parser.add_argument(
         "--threads", type=int, default=default_threads(), help="of each network (default: as in serving)"
     )
-    parser.add_argument("--rounds", type=int, default=8, help="(default 8)")
-    parser.add_argument("--pictures", type=int, default=25, help="of ours in a round (default 25)")
+    parser.add_argument("--rounds", type=counted, default=8, help="(default 8)")
+    parser.add_argument("--pictures", type=counted, default=25, help="of ours in a round (default 25)")
     parser.add_argument(
-        "--baseline-pictures", type=int, default=2, help="of the baseline in a round (default 2)"
+        "--baseline-pictures", type=counted, default=2, help="of the baseline in a round (default 2)"
     )
     parser.add_argument("--live", action="store_true", help="three calls through the real server too")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each call (default 60)")
-    add_out(parser)
-    args = parser.parse_args()
-    wait_patiently()
-    figures = measure(args)
-    finish(figures, describe(figures), args.out)
-    return 0
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+main = Instrument(
+    "baselines",
+    __doc__,
+    add_options,
+    measure,
+    describe,
+    quick={"rounds": 1, "pictures": 3, "baseline_pictures": 1, "seconds": 3.0},
+)

@@ -1,6 +1,6 @@
 """How fast is each way to run an avatar's network on the CPU, and how near to float32 is what it gives?
 
-    python -m benchmarks.networks.cpu_paths [--avatar FILE] [--runs 200] [--threads 1]
+    avatarcast bench cpu_paths [--avatar FILE] [--runs 200] [--threads 1]
 
 Every path runs the same feeds, which the live pipeline makes of the avatar's own key frames and poses between
 them. The paths take turns, run by run, so that what else the machine does hits all of them; judge by the
@@ -11,7 +11,6 @@ installed: it is timed here to know what leaving it out costs. Only the network 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from time import perf_counter
@@ -19,12 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.live.glass_statistics import percentiles
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.records.instrument import Instrument, Record, add_common, counted
+from benchmarks.records.series import percentiles
 from engine.avatar.avatar import Avatar, load_avatar
-from engine.avatar.bundled import BUNDLED, avatar_help
 from engine.network.contract import Array
 from engine.render.sampler import STEADY_LEVEL
 from engine.runners.onnx_runner import OnnxRunner
@@ -110,25 +106,20 @@ def summarise(taken: Mapping[str, list[float]], outputs: Mapping[str, Sequence[A
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Races all paths and compares what they give."""
-    machine = describe_machine()
     avatar = load_avatar(args.avatar)
     runs = paths(avatar, args.threads)
     float_runner = OnnxRunner(avatar.models["denoiser-fp32.onnx"])
-    feeds = feeds_of(avatar, float_runner, poses(avatar, between=1), every=5)
+    feeds = feeds_of(avatar, float_runner, poses(avatar, between=1)[: args.poses], every=5)
     feeds = [feed for feed in feeds if feed["noise_level"][0] == np.float32(STEADY_LEVEL)]
     outputs = {name: [run(feed).copy() for feed in feeds[:PROBES]] for name, run in runs.items()}
-    figures = {"paths": summarise(race(runs, feeds, args.runs), outputs), "models": avatar.manifest["models"]}
-    config = {
-        "avatar": avatar.name,
-        "size": avatar.size,
-        "runs": args.runs,
-        "threads": args.threads,
-        "openvino": openvino_version(),
+    return {
+        "paths": summarise(race(runs, feeds, args.runs), outputs),
+        "models": avatar.manifest["models"],
+        "config": {"avatar": avatar.name, "size": avatar.size, "openvino": openvino_version()},
     }
-    return record("cpu_paths", figures, config, machine)
 
 
-def describe(figures: Mapping[str, Any]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     lines = [f"{'path':<34}{'p50 ms':>8}{'p95 ms':>8}{'x float32':>11}{'dB':>8}"]
     for name, path in figures["paths"].items():
@@ -139,18 +130,12 @@ def describe(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Measures and prints; the last line is JSON."""
-    parser = instrument_parser(__doc__, "cpu_paths")
-    parser.add_argument("--avatar", default=BUNDLED, help=avatar_help())
-    parser.add_argument("--runs", type=int, default=200, help="timed runs of each path (default 200)")
-    parser.add_argument("--threads", type=int, default=1, help="of the network (default 1)")
-    add_out(parser)
-    args = parser.parse_args()
-    figures = measure(args)
-    finish(figures, describe(figures), args.out)
-    return 0
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Whose network, how often, on how many threads."""
+    add_common(parser, "avatar")
+    parser.add_argument("--runs", type=counted, default=200, help="timed runs of each path (default 200)")
+    parser.add_argument("--poses", type=counted, help="that feeds are made of (default all)")
+    parser.add_argument("--threads", type=counted, default=1, help="of the network (default 1)")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = Instrument("cpu_paths", __doc__, add_options, measure, describe, quick={"runs": 10, "poses": 10})

@@ -1,6 +1,6 @@
 """What does each part of an enrolment buy, for equal training?
 
-    python -m benchmarks.pictures.ablation X.prepared.npz [--steps 1000] [--base FILE] [--only NAME ...]
+    avatarcast bench ablation --footage X.prepared.npz [--steps 1000] [--base FILE] [--only NAME ...]
 
 Enrols the same footage again and again, each time with one part taken away or one added, for the same number
 of steps, and drives the result with the held-out tail, frame after frame as live: PSNR of the frame, the
@@ -12,7 +12,6 @@ fine power over the footage's; and milliseconds of the network on one core.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -24,11 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.pictures.clips import FILMS, prepared_from
 from benchmarks.pictures.drift import PERSON, change_between
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.record import file_name
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.records.instrument import Instrument, Record, counted, progress
 from engine.errors import SettingsError
 from engine.network.contract import denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
@@ -186,11 +183,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     unknown = [name for name in args.only or () if name not in VARIATIONS]
     if unknown:
         raise SettingsError(f"--only {unknown[0]}: wanted one of {', '.join(VARIATIONS)}")
-    machine, prepared, base = describe_machine(), Prepared.load(args.prepared), load_base(args.base)
+    prepared, base = prepared_from(args.footage), load_base(args.base)
     torch.set_num_threads(args.threads)
     rows = []
     for name in args.only or VARIATIONS:
-        print(f"\n{name}", file=sys.stderr)
         network, identity, seconds = enrolled(VARIATIONS[name], prepared, base, args.steps, args.seed)
         rows.append(
             {
@@ -200,19 +196,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 "training_s": round(seconds, 1),
             }
         )
-        print(f"\n{rows[-1]}", file=sys.stderr)
-    config = {
-        "footage": file_name(str(args.prepared)),
-        "label": args.label,
-        "base": file_name(args.base),
-        "steps": args.steps,
-        "threads": args.threads,
-        "seed": args.seed,
-    }
-    return record("ablation", {"rows": rows}, config, machine)
+    return {"rows": rows}
 
 
-def describe(figures: Mapping[str, Any]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     names = [name for name in figures["rows"][0] if name != "part"]
     lines = [f"{'':22}" + "".join(f"{name:>12}" for name in names)]
@@ -222,25 +209,22 @@ def describe(figures: Mapping[str, Any]) -> str:
 
 
 def _tell(now: TrainingProgress) -> None:
-    print(f"\rstep {now.steps} of {now.budget_s:.0f}", end="", file=sys.stderr, flush=True)
+    progress("step", now.steps, round(now.budget_s))
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = instrument_parser(__doc__, "ablation")
-    parser.add_argument("prepared", type=Path, help="footage, as enroll --prepare-only writes it")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """On what, how long, which."""
+    parser.add_argument(
+        "--footage", type=Path, default=FILMS["theo"], help="X.prepared.npz, or a video (default theo's film)"
+    )
     parser.add_argument("--label", default="", help="what the footage shows, for the record")
-    parser.add_argument("--steps", type=int, default=1000, help="of training, each (default 1000)")
+    parser.add_argument("--steps", type=counted, default=1000, help="of training, each (default 1000)")
     parser.add_argument("--base", default=NONE, help="base weights: bundled, none (default), or a file")
     parser.add_argument("--only", action="append", help="one variation; may be repeated (default all)")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU for training (default 1)")
     parser.add_argument("--seed", type=int, default=7)
-    add_out(parser)
-    args = parser.parse_args()
-    figures = measure(args)
-    finish(figures, describe(figures), args.out)
-    return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = Instrument(
+    "ablation", __doc__, add_options, measure, describe, quick={"steps": 2, "only": ["as shipped"]}
+)

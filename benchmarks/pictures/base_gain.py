@@ -1,7 +1,6 @@
 """How much sooner does an avatar get good when it starts from base weights?
 
-    python -m benchmarks.pictures.base_gain --clip LABEL X.prepared.npz [--clip ...] [--base bundled]
-        [--minutes 6]
+    avatarcast bench base_gain --clip LABEL=X.prepared.npz [--clip ...] [--base bundled] [--minutes 6]
 
 Trains on each clip twice, from the base weights and from nothing, for the same time with the product's own
 schedule, and records the quality of the held-out frames as training goes: PSNR of the steady first step of up
@@ -11,19 +10,18 @@ figure is in the record: it is where no training at all stands.
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.record import file_name
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.pictures.clips import FILMS, Labelled, prepared_from
+from benchmarks.records.instrument import Instrument, Record, progress
 from engine.network.denoiser import DenoiserConfig
 from export.footage.prepared import Prepared, learn_identity
 from export.training.base_weights import BUNDLED, NONE, load_base, starting_network
@@ -43,13 +41,12 @@ def curves(prepared: Prepared, base_name: str, minutes: float) -> dict[str, Any]
         with TemporaryDirectory() as folder:
             config = TrainConfig(minutes * 60.0, device="cpu")
             trainer = Trainer(config, network, Path(folder) / "checkpoint.pt")
-            made = trainer.run(data, validation, _tell)
+            made = trainer.run(data, validation, partial(_tell, start))
         found[start] = {
             "steps": made.steps,
             "best_db": round(_db(made.best_mse), 3),
             "curve": [list(point) for point in made.curve],
         }
-        print(f"\n{start}: {found[start]['best_db']} dB after {made.steps} steps", file=sys.stderr)
     return found
 
 
@@ -61,7 +58,7 @@ def sooner(found: Mapping[str, Any]) -> float | None:
     return round(end / reached[0], 2) if reached else None
 
 
-def describe(figures: Mapping[str, Any]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     return "\n".join(
         f"{clip['label']}: prior {clip['prior_db']:.2f} dB; from scratch {clip['scratch']['best_db']:.2f}, "
@@ -74,36 +71,26 @@ def _db(mse: float) -> float:
     return 10.0 * math.log10(4.0 / mse)  # pictures on [-1, 1]
 
 
-def _tell(now: TrainingProgress) -> None:
-    print(
-        f"\rstep {now.steps}, {now.elapsed_s:.0f} of {now.budget_s:.0f} s",
-        end="",
-        file=sys.stderr,
-        flush=True,
-    )
+def _tell(start: str, now: TrainingProgress) -> None:
+    progress(f"{start}, step {now.steps}, seconds", round(now.elapsed_s), round(now.budget_s))
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = instrument_parser(__doc__, "base_gain")
-    parser.add_argument("--clip", nargs=2, action="append", required=True, metavar=("LABEL", "PREPARED"))
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """On what, how long."""
+    parser.add_argument("--clip", action="append", help="LABEL=X.prepared.npz, or a video; may be repeated")
     parser.add_argument("--base", default=BUNDLED, help="bundled (default), or a file of avatarcast base")
     parser.add_argument("--minutes", type=float, default=6.0, help="of each training (default 6)")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU for training (default 1)")
-    add_out(parser)
-    args = parser.parse_args()
-    machine = describe_machine()
+
+
+def measure(args: argparse.Namespace) -> Record:
+    """Both trainings on every clip."""
     torch.set_num_threads(args.threads)
     clips = []
-    for label, path in args.clip:
-        print(label, file=sys.stderr)
-        found = curves(Prepared.load(Path(path)), args.base, args.minutes)
-        clips.append({"label": label, **found, "sooner": sooner(found)})
-    config = {"base": file_name(args.base), "minutes": args.minutes, "threads": args.threads}
-    figures = record("base_gain", {"clips": clips}, config, machine)
-    finish(figures, describe(figures), args.out)
-    return 0
+    for clip in map(Labelled.parse, args.clip or [str(FILMS["theo"])]):
+        found = curves(prepared_from(Path(clip.file)), args.base, args.minutes)
+        clips.append({"label": clip.label, **found, "sooner": sooner(found)})
+    return {"clips": clips}
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = Instrument("base_gain", __doc__, add_options, measure, describe, quick={"minutes": 0.05})

@@ -1,6 +1,6 @@
 """How near does an avatar come to the true picture when somebody else drives it?
 
-    python -m benchmarks.pictures.cross_driving [--avatar NAME_OR_FILE=CLIP --avatar NAME_OR_FILE=CLIP ...]
+    avatarcast bench cross_driving [--avatar NAME_OR_FILE=CLIP --avatar NAME_OR_FILE=CLIP ...]
         [--training NAME_OR_FILE=X.prepared.npz] [--picture sheet.png]
 
 The synthetic presenters' generator knows every pose, so the same motion, unseen in training, is rendered of
@@ -31,14 +31,12 @@ The first frame is rendered and not compared: it has no previous one.
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 import numpy as np
 
+from benchmarks.pictures.clips import FILMS
 from benchmarks.pictures.cross_truth import (
     CALIBRATIONS,
     OUTPUT,
@@ -50,18 +48,13 @@ from benchmarks.pictures.cross_truth import (
     drive,
     figures,
 )
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.record import file_name
-from benchmarks.records.report import add_out, check_writable, finish, record
-from engine import cli
+from benchmarks.records.instrument import Instrument, Record, add_common, check_writable, progress, told
 from engine.avatar.avatar import Avatar, load_avatar
 from engine.errors import SettingsError
 from export.evaluate.report_picture import CELL_PX, ERROR_GAIN, error_picture, fitted, rows_png
 from export.footage.prepared import Prepared
 
-DATA = Path(__file__).parents[1] / "data" / "cross_driving"
-PRESENTERS = tuple(f"{name}={DATA / name}.mp4" for name in ("theo", "amara"))
+PRESENTERS = tuple(f"{name}={film}" for name, film in FILMS.items())
 COLUMNS = 6  # of the picture
 
 
@@ -76,9 +69,9 @@ def pairs_of(words: Sequence[str], wanted: str) -> list[tuple[str, Path]]:
     return found
 
 
-def measure(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, list[U8Image]]]:
-    """The record, and the rows of the picture."""
-    machine, began = describe_machine(), perf_counter()
+def measure(args: argparse.Namespace) -> Record:
+    """Everybody drives everybody; writes the picture where one is asked for."""
+    check_writable("--picture", args.picture, ".png")
     cast = pairs_of(args.avatar or PRESENTERS, "--avatar NAME_OR_FILE=CLIP")
     if len(cast) < 2:
         raise SettingsError(f"--avatar: {len(cast)} given; wanted two or more, so that one can drive another")
@@ -86,32 +79,33 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, list[U8
         names = ", ".join(path.name for _, path in cast)
         raise SettingsError(f"--avatar: the clips are named {names}; wanted names that tell them apart")
     avatars = [load_avatar(name) for name, _ in cast]
-    clips = [Clip.read(path) for _, path in cast]
+    clips = [Clip.read(path, args.seconds) for _, path in cast]
     for (name, _), avatar, truth in zip(cast, avatars, clips, strict=True):
         for driver in clips:
             check_pair(name, avatar, truth, driver)
     training = _training(args.training, cast, avatars)
-    clips = [clip.tracked(_tell) for clip in clips]
+    clips = [clip.tracked(progress) for clip in clips]
     how = {"runner": args.runner, "steps": args.steps, "calibration": args.calibration}
     runs, rows, reason = [], dict[str, list[U8Image]](), ""
     for (name, _), avatar, truth, seen in zip(cast, avatars, clips, training, strict=True):
         for driver in clips:
-            driven = drive(Path(name).stem, avatar, truth, driver, seen, how, _tell)
+            driven = drive(Path(name).stem, avatar, truth, driver, seen, how, progress)
             runs.append(figures(driven))
             reason = driven.runner_reason
             if not driven.own:
                 rows |= picture_rows(driven)
+    if args.picture is not None:
+        args.picture.write_bytes(rows_png(rows))
+    nearest = [f"{len(seen.rgb)} {seen.source}" for seen in training]
     config = {
-        **how,
         "runner_reason": reason,
         "cast": [
-            {"avatar": file_name(name), "clip": path.name, "nearest_of": f"{len(seen.rgb)} {seen.source}"}
-            for (name, path), seen in zip(cast, training, strict=True)
+            {"avatar": told(name), "clip": path.name, "nearest_of": frames}
+            for (name, path), frames in zip(cast, nearest, strict=True)
         ],
         "fps": clips[0].fps,
     }
-    found = {"runs": runs, "seconds": round(perf_counter() - began, 1)}
-    return record("cross_driving", found, config, machine), rows
+    return {"runs": runs, "config": config}
 
 
 def _training(
@@ -149,7 +143,7 @@ def picture_rows(run: Driven) -> dict[str, list[U8Image]]:
     return {f"{name}: {what}": [fitted(cell, CELL_PX) for cell in cells] for what, cells in shown.items()}
 
 
-def describe(found: Mapping[str, Any]) -> str:
+def describe(found: Record) -> str:
     """The figures for people."""
     lines = []
     for run in found["runs"]:
@@ -168,15 +162,8 @@ def describe(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _tell(stage: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        end = "\n" if done == total else ""
-        print(f"\r{stage} {done}/{total}", end=end, file=sys.stderr, flush=True)
-
-
-def main() -> int:
-    """Run from the command line."""
-    parser = instrument_parser(__doc__, "cross_driving")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Who drives whom, and how much of the clips."""
     parser.add_argument(
         "--avatar",
         action="append",
@@ -190,20 +177,10 @@ def main() -> int:
         metavar="NAME_OR_FILE=X.prepared.npz",
         help="an avatar's footage, as `enroll --prepare-only` writes it",
     )
-    parser.add_argument("--calibration", choices=CALIBRATIONS, default="start", help="default start")
-    parser.add_argument("--runner", default="auto")
-    parser.add_argument("--steps", type=int, default=1, help="denoising steps per frame (default 1)")
+    parser.add_argument("--calibration", choices=CALIBRATIONS, default="start", help="(default start)")
+    parser.add_argument("--seconds", type=float, help="of the clips, from their start (default all)")
+    add_common(parser, "runner", "steps")
     parser.add_argument("--picture", type=Path, metavar="OUT.png", help="also write frames side by side")
-    add_out(parser)
-    args = parser.parse_args()
-    check_writable("--picture", args.picture, ".png")
-    check_writable("--out", args.out, ".json")
-    found, rows = measure(args)
-    if args.picture is not None:
-        args.picture.write_bytes(rows_png(rows))
-    finish(found, describe(found), args.out)
-    return 0
 
 
-if __name__ == "__main__":  # through the command line, which says in one line what is wrong
-    sys.exit(cli.main(["bench", "cross_driving", *sys.argv[1:]]))
+main = Instrument("cross_driving", __doc__, add_options, measure, describe, quick={"seconds": 0.5})

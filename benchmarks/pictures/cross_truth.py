@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.records.series import percentiles
 from engine.avatar.avatar import Avatar
 from engine.errors import FootageError, SettingsError
 from engine.media.video import probe, read_frames
@@ -55,9 +57,11 @@ class Clip:
     landmarks: Sequence[Landmarks] = ()  # N once tracked, px, unfiltered
 
     @classmethod
-    def read(cls, file: Path) -> Clip:
-        """Decoded, not tracked. Raises VideoError."""
-        return cls(file, probe(file).fps, [frame.rgb for frame in read_frames(file)])
+    def read(cls, file: Path, seconds: float | None = None) -> Clip:
+        """Decoded, not tracked; seconds: of its start, None for all. Raises VideoError."""
+        fps = probe(file).fps
+        most = None if seconds is None else max(2, round(seconds * fps))
+        return cls(file, fps, [frame.rgb for frame in islice(read_frames(file), most)])
 
     def tracked(self, tell: Tell) -> Clip:
         """With landmarks. Raises FootageError where no frame shows a face."""
@@ -281,11 +285,9 @@ def landmark_figures(truth: Sequence[Landmarks], other: Sequence[Landmarks]) -> 
     }
 
 
-def _ranks(distances: FloatArray) -> dict[str, float] | None:
-    if not distances.size:
-        return None
-    p50, p95 = np.percentile(distances, [50, 95])
-    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}
+def _ranks(distances: FloatArray) -> dict[str, float | None] | None:
+    found = percentiles(distances)
+    return {rank: found[rank] for rank in ("p50", "p95")} if distances.size else None
 
 
 def _motion(truth: Sequence[Landmarks], other: Sequence[Landmarks], which: str) -> dict[str, Any] | None:

@@ -1,8 +1,9 @@
 """Does one distilled step look like the teacher's eight, and is it as sharp as the footage?
 
-    python -m benchmarks.pictures.distillation --clip LABEL FOOTAGE TEACHER.avatar STUDENT.avatar [--clip ...]
+    avatarcast bench distillation --clip LABEL FOOTAGE TEACHER.avatar STUDENT.avatar [--clip ...]
 
-Asks `avatarcast evaluate --footage` for both avatars of each clip: PSNR of the held-out tail with 1, 2, 4 and
+Asks `avatarcast evaluate --footage` for both avatars of each clip (without --clip only for a presenter, as
+both): PSNR of the held-out tail with 1, 2, 4 and
 8 steps, and sharpness, which is the power in the upper half of the spectrum over that of the real frames.
 
 PSNR favours the smooth: a mean of many guesses beats each of them. So both are told, and neither alone.
@@ -10,15 +11,12 @@ PSNR favours the smooth: a mean of many guesses beats each of them. So both are 
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import argparse
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.record import file_name, result_of
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.pictures.clips import FILMS, result_of
+from benchmarks.records.instrument import Instrument, Record
 
 STEPS = ("1", "2", "4", "8")
 Evaluate = Callable[[Sequence[str]], dict[str, Any]]  # an avatarcast command less --json -> what it printed
@@ -26,14 +24,12 @@ Evaluate = Callable[[Sequence[str]], dict[str, Any]]  # an avatarcast command le
 
 def figures(clips: Sequence[Sequence[str]], evaluate: Evaluate) -> list[dict[str, Any]]:
     """clips: label, footage, teacher and student each."""
-    return [
-        {
-            "label": label,
-            "teacher": _of(evaluate(["evaluate", teacher, "--footage", footage])),
-            "student": _of(evaluate(["evaluate", student, "--footage", footage])),
-        }
-        for label, footage, teacher, student in clips
-    ]
+    found = []
+    for label, footage, teacher, student in clips:
+        asked = {name: ["evaluate", name, "--footage", footage] for name in (teacher, student)}
+        reports = {name: _of(evaluate(command)) for name, command in asked.items()}
+        found.append({"label": label, "teacher": reports[teacher], "student": reports[student]})
+    return found
 
 
 def _of(report: dict[str, Any]) -> dict[str, Any]:
@@ -42,10 +38,10 @@ def _of(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def describe(found: Sequence[dict[str, Any]]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     lines = []
-    for clip in found:
+    for clip in figures["clips"]:
         for who in ("teacher", "student"):
             cells = [
                 f"{steps}: {clip[who][steps]['psnr_db']['frame']} dB, {clip[who][steps]['sharpness']}"
@@ -55,23 +51,16 @@ def describe(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = instrument_parser(__doc__, "distillation")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which clips and avatars."""
     parser.add_argument(
-        "--clip", nargs=4, action="append", required=True, metavar=("LABEL", "FOOTAGE", "TEACHER", "STUDENT")
+        "--clip", nargs=4, action="append", metavar=("LABEL", "FOOTAGE", "TEACHER", "STUDENT")
     )
-    add_out(parser)
-    args = parser.parse_args()
-    machine = describe_machine()
-    try:
-        found = figures(args.clip, result_of)
-    except subprocess.CalledProcessError as failed:  # it has said why
-        return failed.returncode
-    config = {"clips": [[label, *map(file_name, files)] for label, *files in args.clip]}
-    finish(record("distillation", {"clips": found}, config, machine), describe(found), args.out)
-    return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def measure(args: argparse.Namespace) -> Record:
+    """Asks for both avatars of each clip. Raises AvatarcastError where an evaluation fails."""
+    return {"clips": figures(args.clip or [("theo", str(FILMS["theo"]), "theo", "theo")], result_of)}
+
+
+main = Instrument("distillation", __doc__, add_options, measure, describe, quick={})

@@ -1,6 +1,6 @@
 """Does the avatar's picture drift, blur or begin to flicker over ten minutes of driving?
 
-    python -m benchmarks.pictures.drift --driver clip.mp4 [--driver other.mkv] [--avatar FILE] [--minutes 10]
+    avatarcast bench drift [--driver clip.mp4 --driver other.mkv ...] [--avatar FILE] [--minutes 10]
         [--footage X.prepared.npz]
 
 Not in real time: every clip is tracked once and its filtered landmarks are played to and fro, again and
@@ -18,28 +18,24 @@ trial.
   where not.
 
 passed says whether every figure is within the bounds that are in the record too. What bounds it: a drift that
-has settled within the first time round is not seen. The last line of stdout is one JSON object.
+has settled within the first time round is not seen.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, cycle
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.live.glass_statistics import slope_per_minute
 from benchmarks.pictures.colour import de2000, lab
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.records.instrument import DEFAULT_DRIVER, Instrument, Record, add_common, progress
+from benchmarks.records.series import slope_per_minute
 from engine.avatar.avatar import Avatar, load_avatar
 from engine.errors import SettingsError
 from engine.media.video import probe
@@ -258,16 +254,16 @@ def is_still(one: Landmarks, other: Landmarks, canvas_px: int) -> bool:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Tracks, drives, judges."""
-    machine, began = describe_machine(), perf_counter()
     avatar = load_avatar(args.avatar)
     prepared = None if args.footage is None else Prepared.load(args.footage)
-    acts = [Act.of(track_clip(clip, _tell), probe(clip).fps) for clip in args.driver]
+    drivers = args.driver or [DEFAULT_DRIVER]
+    acts = [Act.of(track_clip(clip, progress), probe(clip).fps) for clip in drivers]
     pipeline = build_pipeline(avatar, PipelineConfig(runner=args.runner, threads=args.threads), NoTracker())
     looks = []
     try:
         for look in drive(pipeline, acts, args.minutes):
             looks.append(look)
-            _tell("driving", round(look.time_ns / 1e9), round(args.minutes * 60))
+            progress("driving", round(look.time_ns / 1e9), round(args.minutes * 60))
     finally:
         pipeline.close()
     rows = rows_of(looks, args.row_seconds)
@@ -281,24 +277,19 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "drift": found,
         "rows": rows,
         "beside_footage": None if prepared is None else beside_footage(avatar, prepared, args.runner),
-        "seconds": round(perf_counter() - began, 1),
+        "config": {
+            "avatar": avatar.name,
+            "size": avatar.size,
+            "runner_reason": pipeline.runner_reason,
+            "drivers": [clip.name for clip in drivers],
+            "round_s": round(sum(len(act.frames) * act.frame_ns for act in acts) / 1e9, 1),
+            "real_time": False,  # each clip tracked once, rendered as fast as it goes
+        },
     }
-    config = {
-        "avatar": avatar.name,
-        "size": avatar.size,
-        "runner": args.runner,
-        "runner_reason": pipeline.runner_reason,
-        "threads": args.threads,
-        "drivers": [clip.name for clip in args.driver],
-        "round_s": round(sum(len(act.frames) * act.frame_ns for act in acts) / 1e9, 1),
-        "minutes": args.minutes,
-        "row_seconds": args.row_seconds,
-        "real_time": False,  # each clip tracked once, rendered as fast as it goes
-    }
-    return record("drift", figures, config, machine)
+    return figures
 
 
-def describe(figures: Mapping[str, Any]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     lines = ["passed" if figures["passed"] else "FAILED: " + "; ".join(figures["failures"])]
     for name, value in figures["drift"].items():
@@ -310,28 +301,15 @@ def describe(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _tell(stage: str, done: int, total: int) -> None:
-    print(f"\r{stage} {done}/{total}", end="", file=sys.stderr, flush=True)
-
-
-def main() -> int:
-    """Run from the command line; status 1 where something drifted."""
-    parser = instrument_parser(__doc__, "drift")
-    parser.add_argument("--driver", type=Path, action="append", required=True, help="clip; may be repeated")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Who drives, how long."""
+    parser.add_argument("--driver", type=Path, action="append", help="clip; may be repeated")
     parser.add_argument("--minutes", type=float, default=10.0, help="of pictures (default 10)")
     parser.add_argument("--row-seconds", type=float, default=60.0, help="of one row (default 60)")
     parser.add_argument("--footage", type=Path, help="the avatar's footage, prepared: X.prepared.npz")
-    parser.add_argument("--avatar", default="bundled")
-    parser.add_argument("--runner", default="auto")
-    parser.add_argument(
-        "--threads", type=int, default=0, help="of the CPU for the network, 0 = from the cores"
-    )
-    add_out(parser)
-    args = parser.parse_args()
-    figures = measure(args)
-    finish(figures, describe(figures), args.out)
-    return 0 if figures["passed"] else 1
+    add_common(parser, "avatar", "runner", "threads")
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+main = Instrument(
+    "drift", __doc__, add_options, measure, describe, quick={"minutes": 0.3, "row_seconds": 2.0}
+)

@@ -1,6 +1,6 @@
 """How faithfully does an avatar follow strangers?
 
-    python -m benchmarks.pictures.follow --driver "phone selfie=clip.mp4" [--driver ...] [--avatar FILE]
+    avatarcast bench follow --driver "phone selfie=clip.mp4" [--driver ...] [--avatar FILE]
         [--picture OUT.png]
 
 Drives the avatar with each clip and tracks what comes out, as `avatarcast evaluate --driver` does:
@@ -16,39 +16,42 @@ cannot see counts on neither side; the shuffled driver shows what chance alone w
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
-from benchmarks.pictures.quality import Labelled
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.record import file_name
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.pictures.clips import Labelled
+from benchmarks.records.instrument import (
+    DEFAULT_DRIVER,
+    Instrument,
+    Record,
+    add_common,
+    check_writable,
+    progress,
+    told,
+)
 from engine.avatar.avatar import load_avatar
 from engine.pipeline import PipelineConfig
 from export.evaluate.follow import follow
 from export.evaluate.report_picture import ReportFrame, pairs_png
 
 
-def measure(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, list[ReportFrame]]]:
-    """The record, and pairs for the picture by label; none unless asked for."""
-    machine, began = describe_machine(), perf_counter()
+def measure(args: argparse.Namespace) -> Record:
+    """Every driver in turn; writes the picture where one is asked for."""
+    check_writable("--picture", args.picture, ".png")
     avatar = load_avatar(args.avatar)
     config = PipelineConfig(args.runner, args.steps, live=False)
-    drivers, pairs = [], {}
-    for driver in map(Labelled.parse, args.driver):
-        found = follow(avatar, Path(driver.file), config, _tell, with_frames=args.picture is not None)
-        drivers.append({"label": driver.label, "file": file_name(driver.file), **found.report})
+    drivers: list[dict[str, Any]] = []
+    pairs: dict[str, list[ReportFrame]] = {}
+    for driver in map(Labelled.parse, args.driver or [str(DEFAULT_DRIVER)]):
+        found = follow(avatar, Path(driver.file), config, progress, with_frames=args.picture is not None)
+        drivers.append({"label": driver.label, "file": told(driver.file), **found.report})
         pairs[driver.label] = list(found.report_frames.values())
-    figures = {"name": avatar.name, "drivers": drivers, "seconds": round(perf_counter() - began, 1)}
-    settings = {"avatar": avatar.name, "runner": args.runner, "steps": args.steps}
-    return record("follow", figures, settings, machine), pairs
+    if args.picture is not None:
+        args.picture.write_bytes(pairs_png(pairs))
+    return {"name": avatar.name, "drivers": drivers}
 
 
-def describe(figures: Mapping[str, Any]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     lines = []
     for driver in figures["drivers"]:
@@ -63,28 +66,13 @@ def describe(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _tell(stage: str, done: int, total: int) -> None:
-    print(f"\r{stage} {done}/{total}", end="", file=sys.stderr, flush=True)
-
-
-def main() -> int:
-    """Run from the command line."""
-    parser = instrument_parser(__doc__, "follow")
-    parser.add_argument("--driver", action="append", required=True, help="LABEL=CLIP; may be repeated")
-    parser.add_argument("--avatar", default="bundled")
-    parser.add_argument("--runner", default="auto")
-    parser.add_argument("--steps", type=int, default=1, help="denoising steps per frame (default 1)")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Who follows whom."""
+    parser.add_argument("--driver", action="append", help="LABEL=CLIP; may be repeated")
+    add_common(parser, "avatar", "runner", "steps")
     parser.add_argument(
         "--picture", type=Path, metavar="OUT.png", help="also write pairs of driver and output"
     )
-    add_out(parser)
-    args = parser.parse_args()
-    figures, pairs = measure(args)
-    if args.picture is not None:
-        args.picture.write_bytes(pairs_png(pairs))
-    finish(figures, describe(figures), args.out)
-    return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = Instrument("follow", __doc__, add_options, measure, describe, quick={})

@@ -1,8 +1,7 @@
-"""Makes the README's animation: drivers beside what avatars make of them.
+"""What do avatars look like beside the people who drive them: the README's animation?
 
-    python -m benchmarks.pictures.picture --out driver_and_avatar.webp
-    python -m benchmarks.pictures.picture --pair theo clip.mp4 --pair amara other.mkv
-        --out driver_and_avatar.webp
+    avatarcast bench picture --out driver_and_avatar.webp
+    avatarcast bench picture --pair theo clip.mp4 --pair amara other.mkv --out driver_and_avatar.webp
 
 Pairs of driver and avatar beside each other, rendered offline, as an animated WebP that loops. Without --pair
 each presenter of benchmarks/data/cross_driving drives the other. A clip that ends early is played to and fro.
@@ -12,7 +11,6 @@ Only pictures of synthetic people, or of people who agreed to be shown, belong i
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -22,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import check_writable
+from benchmarks.pictures.clips import FILMS
+from benchmarks.records.instrument import check_writable, parser_of
 from engine.avatar.avatar import load_avatar
-from engine.errors import AvatarcastError, SettingsError
+from engine.errors import SettingsError
 from engine.media.disclosure import mark, wants_mark
 from engine.media.video import probe, read_frames
 from engine.pipeline import PipelineConfig, build_pipeline
@@ -33,17 +31,16 @@ from engine.tracking.tracker import EveryFrameTracker
 
 U8Image = NDArray[np.uint8]
 
-CLIPS = Path(__file__).parents[1] / "data" / "cross_driving"
-CROSSED = (("theo", CLIPS / "amara.mp4"), ("amara", CLIPS / "theo.mp4"))
+CROSSED = (("theo", FILMS["amara"]), ("amara", FILMS["theo"]))
 GAP_PX = 16  # transparent, between pairs
 MAX_BYTES = 3_000_000  # of a page's first picture
 QUALITIES = (85, 75, 65, 55, 45)  # of WebP; the first that fits is taken
 MAX_FPS = 60.0
 
 
-def main() -> int:
-    """Writes the animation."""
-    parser = instrument_parser(__doc__, "picture")
+def main(words: Sequence[str]) -> int:
+    """Writes the animation. Raises AvatarcastError."""
+    parser = parser_of("picture", __doc__)
     parser.add_argument(
         "--pair",
         action="append",
@@ -57,12 +54,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="how long (default 5)")
     parser.add_argument("--fps", type=float, default=15.0, help="pictures a second (default 15)")
     parser.add_argument("--out", type=Path, required=True, metavar="OUT.webp")
-    args = parser.parse_args()
-    try:
-        write(args)
-    except AvatarcastError as error:
-        print(f"picture: {error}", file=sys.stderr)
-        return 1
+    write(parser.parse_args(words))
     return 0
 
 
@@ -156,7 +148,3 @@ def _square(rgb: U8Image, size: int) -> U8Image:
     top, left = (rgb.shape[0] - side) // 2, (rgb.shape[1] - side) // 2
     square = rgb[top : top + side, left : left + side]
     return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,47 +1,25 @@
 """How good is each avatar on footage that it has never seen?
 
-    python -m benchmarks.pictures.quality --avatar "presenter, 63 s=bundled"
-        --avatar "talking head=me.avatar" ...
+    avatarcast bench quality --avatar "presenter, 63 s=theo" --avatar "talking head=me.avatar" ...
 
-Asks `avatarcast evaluate --json` for every avatar. LABEL=FILE names a row of the table; a file alone is its
-own label. A long list may stand in a text file, one word a line, given as @FILE. The held-out table is the
-one that enrolment stored in the avatar. How faithfully an avatar follows strangers:
-benchmarks.pictures.follow.
+Asks `avatarcast evaluate --json` for every avatar; without --avatar for the bundled presenters. LABEL=FILE
+names a row of the table; a file alone is its own label. A long list may stand in a text file, one word a
+line, given as @FILE. The held-out table is the one that enrolment stored in the avatar. How faithfully an
+avatar follows strangers: benchmarks.pictures.follow.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.record import file_name, result_of
-from benchmarks.records.report import add_out, finish, record
-from engine.errors import SettingsError
+from benchmarks.pictures.clips import Labelled, result_of
+from benchmarks.records.instrument import Instrument, Record
+from engine.avatar.bundled import bundled_names
 
 HELD_OUT = ("held_out", "steps", "baselines")
 Evaluate = Callable[[Sequence[str]], dict[str, Any]]  # an avatarcast command less --json -> what it printed
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A file and the name it has in tables."""
-
-    label: str
-    file: str
-
-    @classmethod
-    def parse(cls, text: str) -> Labelled:
-        """From LABEL=FILE or FILE."""
-        label, equals, file = text.rpartition("=")
-        if not file or (equals and not label):
-            raise SettingsError(f"{text!r}: wanted LABEL=FILE or FILE")
-        return cls(label or file_name(file), file)
 
 
 def tables(avatars: Sequence[Labelled], evaluate: Evaluate) -> list[dict[str, Any]]:
@@ -55,28 +33,23 @@ def tables(avatars: Sequence[Labelled], evaluate: Evaluate) -> list[dict[str, An
     return found
 
 
-def describe(found: Sequence[dict[str, Any]]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people."""
     return "\n".join(
-        f"{avatar['label']}: held-out tail {avatar['held_out']['psnr_db']['frame']} dB" for avatar in found
+        f"{avatar['label']}: held-out tail {avatar['held_out']['psnr_db']['frame']} dB"
+        for avatar in figures["avatars"]
     )
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = instrument_parser(__doc__, "quality")
-    parser.add_argument("--avatar", action="append", required=True, help="LABEL=FILE, or LABEL=PRESENTER")
-    add_out(parser)
-    args = parser.parse_args()
-    machine, began = describe_machine(), perf_counter()
-    try:
-        found = tables([Labelled.parse(text) for text in args.avatar], result_of)
-    except subprocess.CalledProcessError as failed:  # it has said why
-        return failed.returncode
-    figures = {"avatars": found, "seconds": round(perf_counter() - began, 1)}
-    finish(record("quality", figures, {}, machine), describe(found), args.out)
-    return 0
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which avatars."""
+    parser.add_argument("--avatar", action="append", help="LABEL=FILE, or LABEL=PRESENTER")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def measure(args: argparse.Namespace) -> Record:
+    """Asks for each. Raises AvatarcastError where an evaluation fails."""
+    avatars = [Labelled.parse(text) for text in args.avatar or bundled_names()]
+    return {"avatars": tables(avatars, result_of)}
+
+
+main = Instrument("quality", __doc__, add_options, measure, describe, quick={})

@@ -1,24 +1,30 @@
-"""Records drawn as pictures: one function for each kind, a record in, axes filled.
+"""What does a record look like, or two of them beside each other?
 
-Knows nothing of files or options. Needs matplotlib; uses no window and no global state of it.
+    avatarcast bench charts RECORD.json [AFTER.json] [--folder FOLDER]
+
+Draws every picture that fits the kind of record: a call's distribution of latencies and its timeline, the
+stages of a picture as a waterfall, capacity, a soak's timeline, the baselines. With two records of one kind
+both are in the picture: before and after. Writes RECORD-PICTURE.png. Needs matplotlib.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.records.instrument import Record, parser_of, read_record
+from benchmarks.records.series import RANKS
+from engine.errors import SettingsError
 from engine.stages import STAGES
 
-Record = Mapping[str, Any]
 # Okabe and Ito's palette, which people with any colour vision can tell apart.
 OURS, OTHER, WARN, CALM = "#0072B2", "#E69F00", "#D55E00", "#999999"
 INK, FAINT = "#222222", "#dddddd"
 SIDES = (OURS, OTHER)  # before, after
-RANKS = ("p50", "p95", "p99")
 DPI = 120
 ORDER = ("decode", "to_rgb", *STAGES, "to_yuv", "encode")  # of a picture's way
 
@@ -222,3 +228,37 @@ def _label(axes: Axes, x: str, y: str) -> None:
 def _note(colour: str = "#666666") -> dict[str, Any]:
     """A small text just below and to the right of its point."""
     return {"xytext": (4, -3), "textcoords": "offset points", "va": "top", "fontsize": 8, "color": colour}
+
+
+def draw(records: Sequence[Record], stem: str, folder: Path) -> list[Path]:
+    """The files written. Raises SettingsError for records that no chart, or no common one, fits."""
+    kinds = {str(record.get("benchmark")) for record in records}
+    if len(kinds) > 1:
+        raise SettingsError(f"records of {' and '.join(sorted(kinds))}; wanted records of one instrument")
+    kind = kinds.pop()
+    if kind not in CHARTS:
+        raise SettingsError(f"no chart fits a record of {kind}; wanted one of {', '.join(sorted(CHARTS))}")
+    written = []
+    for name, chart in CHARTS[kind].items():
+        try:
+            page = chart(records)
+        except KeyError as error:
+            raise SettingsError(f"the record has no {error}, which {name} shows: record it again") from error
+        written.append(folder / f"{stem}-{name}.png")
+        page.savefig(written[-1])
+    return written
+
+
+def main(words: Sequence[str]) -> int:
+    """Writes the pictures and names them."""
+    parser = parser_of("charts", __doc__)
+    parser.add_argument("record", type=Path)
+    parser.add_argument("after", type=Path, nargs="?", help="of the same kind, drawn beside it")
+    parser.add_argument("--folder", type=Path, default=Path(), help="for the pictures (default: this one)")
+    args = parser.parse_args(words)
+    paths = [path for path in (args.record, args.after) if path is not None]
+    for written in draw(
+        [read_record(path) for path in paths], "-".join(path.stem for path in paths), args.folder
+    ):
+        print(written)
+    return 0

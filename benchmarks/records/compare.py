@@ -1,35 +1,31 @@
 """Did it become faster or slower between two records, or is that noise?
 
-    python -m benchmarks.records.compare BEFORE.json AFTER.json [--more-before FILE...] [--more-after FILE...]
+    avatarcast bench compare BEFORE.json AFTER.json [--more-before FILE...] [--more-after FILE...]
 
 For every figure that both records have: before, after, their ratio, and a verdict. The noise comes from:
 - repeated runs (three or more on each side, by --more-before and --more-after): the spread between the runs,
   which is the honest one, as it also has what differs from one run to the next;
-- one run each: a timeline's seconds, or rounds, put together anew (benchmarks.records.noise), which knows
-  only of what changed within the runs, so a "changed" close to 1 deserves a repeat;
+- one run each: a timeline's seconds, or rounds, put together anew (see records.series), which knows only of
+  what changed within the runs, so a "changed" close to 1 deserves a repeat;
 - neither: the ratio alone, "noise unknown".
 Records of different instruments are refused; what differs in machine or config is told first.
 """
 
 from __future__ import annotations
 
-import json
-import sys
+import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.noise import FEWEST, Ratio, ratio_of_medians
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.records.instrument import Instrument, Record, read_record
+from benchmarks.records.series import FEWEST, Ratio, ratio_of_medians
 from engine.errors import SettingsError
 
-Record = Mapping[str, Any]
 # What a record says about itself, and what is told in another way.
-NO_FIGURES = {"benchmark", "command", "commit", "config", "last", "machine", "network", "seconds", "server"}
+NO_FIGURES = {"benchmark", "commit", "config", "date", "last", "machine", "network", "seconds", "server"}
 VERDICTS = {True: "within noise", False: "changed", None: "noise unknown"}
 
 
@@ -80,7 +76,7 @@ def series(record: Record) -> dict[str, list[float]]:
 
 def compare(before: Sequence[Record], after: Sequence[Record]) -> list[Comparison]:
     """One or more runs of each side; see the module. Raises SettingsError for different instruments."""
-    kinds = {record.get("benchmark", "a command") for record in (*before, *after)}
+    kinds = {str(record.get("benchmark")) for record in (*before, *after)}
     if len(kinds) > 1:
         raise SettingsError(f"records of {' and '.join(sorted(kinds))}; wanted records of one instrument")
     repeated = min(len(before), len(after)) >= FEWEST
@@ -109,44 +105,19 @@ def differences(before: Record, after: Record) -> list[str]:
     return found
 
 
-def describe(found: Sequence[Comparison]) -> str:
+def describe(figures: Record) -> str:
     """The comparison for people."""
-    width = max((len(one.name) for one in found), default=0)
-    lines = []
-    for one in found:
+    lines = [f"not the same: {line}" for line in figures["differences"]]
+    width = max(map(len, figures["figures"]), default=0)
+    for name, one in figures["figures"].items():
         ratio = interval = ""
-        if one.ratio is not None:
-            ratio = f"x{one.ratio.value:.3f}"
-            if one.ratio.low is not None:
-                interval = f"{one.ratio.low:.3f}..{one.ratio.high:.3f}"
-        values = f"{one.before:>10.2f} {one.after:>10.2f}"
-        lines.append(f"{one.name:<{width}} {values}  {ratio:<10}{interval:<18}{one.verdict}")
+        if one["ratio"] is not None:
+            ratio = f"x{one['ratio']['value']:.3f}"
+            if one["ratio"]["low"] is not None:
+                interval = f"{one['ratio']['low']:.3f}..{one['ratio']['high']:.3f}"
+        values = f"{one['before']:>10.2f} {one['after']:>10.2f}"
+        lines.append(f"{name:<{width}} {values}  {ratio:<10}{interval:<18}{one['verdict']}")
     return "\n".join(lines)
-
-
-def main() -> int:
-    """Run from the command line."""
-    parser = instrument_parser(__doc__, "compare")
-    parser.add_argument("before", type=Path)
-    parser.add_argument("after", type=Path)
-    parser.add_argument("--more-before", type=Path, nargs="+", default=[], help="further runs of BEFORE")
-    parser.add_argument("--more-after", type=Path, nargs="+", default=[], help="further runs of AFTER")
-    add_out(parser)
-    args = parser.parse_args()
-    sides = [[args.before, *args.more_before], [args.after, *args.more_after]]
-    before, after = ([json.loads(path.read_text(encoding="utf-8")) for path in side] for side in sides)
-    found = compare(before, after)
-    told = differences(before[0], after[0])
-    figures = {
-        "differences": told,
-        "figures": {one.name: one.as_json() for one in found},
-    }
-    config = {
-        name: [path.name for path in paths] for name, paths in zip(("before", "after"), sides, strict=True)
-    }
-    text = "\n".join([*(f"not the same: {line}" for line in told), describe(found)])
-    finish(record("compare", figures, config, describe_machine()), text, args.out)
-    return 0
 
 
 def _compared(name: str, before: Sequence[float], after: Sequence[float], **noise: int) -> Comparison:
@@ -154,5 +125,23 @@ def _compared(name: str, before: Sequence[float], after: Sequence[float], **nois
     return Comparison(name, median(before), median(after), ratio)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Records of both sides."""
+    parser.add_argument("before", type=Path)
+    parser.add_argument("after", type=Path)
+    parser.add_argument("--more-before", type=Path, nargs="+", default=[], help="further runs of BEFORE")
+    parser.add_argument("--more-after", type=Path, nargs="+", default=[], help="further runs of AFTER")
+
+
+def measure(args: argparse.Namespace) -> Record:
+    """Reads and compares."""
+    sides = [[args.before, *args.more_before], [args.after, *args.more_after]]
+    before, after = ([read_record(path) for path in side] for side in sides)
+    found = compare(before, after)
+    return {
+        "differences": differences(before[0], after[0]),
+        "figures": {one.name: one.as_json() for one in found},
+    }
+
+
+main = Instrument("compare", __doc__, add_options, measure, describe, quick={})

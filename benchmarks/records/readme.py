@@ -1,8 +1,8 @@
-"""Do the README's tables say what the records say?
+"""Do the tables in the documents say what the records say?
 
-    python -m benchmarks.records.readme [--check]
+    avatarcast bench readme [--check]
 
-Writes each table of benchmarks.records.tables between its two marks in README.md,
+Writes each table of benchmarks.records.tables between its two marks in README.md and benchmarks/README.md,
 
     <!-- figures:NAME -->
     <!-- end -->
@@ -13,19 +13,18 @@ exit status is then 1. --check writes nothing and names every table that would c
 
 from __future__ import annotations
 
-import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.records.options import instrument_parser
+from benchmarks.records.instrument import parser_of, read_record
+from benchmarks.records.machine import ROOT
 from benchmarks.records.tables import TABLES
 from engine.errors import SettingsError
 
-ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-RESULTS = Path(__file__).parents[1] / "results"
+DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+RESULTS = ROOT / "benchmarks" / "results"
 _BLOCK = re.compile(
     r"(?P<start><!-- figures:(?P<name>\S+) -->\n)(?P<text>.*?)(?P<end><!-- end -->)", re.DOTALL
 )
@@ -37,9 +36,11 @@ def table_text(name: str, results: Path) -> str:
     if name not in TABLES:
         raise SettingsError(f"figures:{name} is unknown; wanted one of {', '.join(sorted(TABLES))}")
     table = TABLES[name]
-    records = [_read(name, results / f"{record}.json") for record in table.records]
     try:
-        return table.draw(*records)
+        records = [read_record(results / f"{record}.json") for record in table.records]
+        return table.text(records)
+    except SettingsError as error:
+        raise SettingsError(f"figures:{name}: {error}") from error
     except (KeyError, TypeError) as error:
         raise SettingsError(
             f"figures:{name}: {' or '.join(table.records)} lacks what the table shows "
@@ -48,7 +49,7 @@ def table_text(name: str, results: Path) -> str:
 
 
 def rewrite(text: str, results: Path) -> tuple[str, list[str]]:
-    """The README with its tables drawn anew, and what was wrong with those left out.
+    """The document with its tables drawn anew, and what was wrong with those left out.
 
     Raises SettingsError when a mark has no end.
     """
@@ -80,49 +81,27 @@ def out_of_step(old: str, new: str) -> list[str]:
     return [name for name, text in after.items() if before[name] != text]
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Exit status 0 when every table is there and, with --check, up to date."""
-    parser = instrument_parser(__doc__, "readme")
+    parser = parser_of("readme", __doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if something would change")
-    args = parser.parse_args()
-    old = README.read_text(encoding="utf-8")
+    check = parser.parse_args(words).check
+    return max(_keep(document, check) for document in DOCUMENTS)
+
+
+def _keep(document: Path, check: bool) -> int:
+    """Status of one document."""
+    old = document.read_text(encoding="utf-8")
     try:
         new, complaints = rewrite(old, RESULTS)
     except SettingsError as error:
         complaints, new = [str(error)], old
     changed = out_of_step(old, new)
+    if check:
+        complaints += [f"figures:{name} is not what its records say: make figures" for name in changed]
+    else:
+        document.write_text(new, encoding="utf-8")
+        print(f"{document.name}: {len(changed)} of its tables changed: {', '.join(changed) or 'none'}")
     for complaint in complaints:
-        print(f"README.md: {complaint}", file=sys.stderr)
-    if args.check:
-        for name in changed:
-            print(
-                f"README.md: figures:{name} is not what its records say: python -m benchmarks.records.readme",
-                file=sys.stderr,
-            )
-        return 1 if complaints or changed else 0
-    README.write_text(new, encoding="utf-8")
-    print(f"README.md: {len(changed)} of its tables changed: {', '.join(changed) or 'none'}")
+        print(f"{document}: {complaint}", file=sys.stderr)
     return 1 if complaints else 0
-
-
-def _read(table: str, path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise SettingsError(
-            f"figures:{table}: no {path.name} in benchmarks/results; wanted what an instrument "
-            "recorded there: see `avatarcast bench`"
-        )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise SettingsError(
-            f"figures:{table}: {path.name} is no readable JSON ({error}): record it again"
-        ) from error
-    if not isinstance(record, dict):
-        raise SettingsError(
-            f"figures:{table}: {path.name} holds a JSON {type(record).__name__}; wanted an object"
-        )
-    return record
-
-
-if __name__ == "__main__":
-    sys.exit(main())

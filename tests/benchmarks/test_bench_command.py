@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -27,20 +27,24 @@ def test_an_instrument_begins_with_a_question(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "speed.py").write_text('"""How\nfast?\n\nVery."""')
     (tmp_path / "part.py").write_text('"""A part.\n\nOf what?"""')
     (tmp_path / "bare.py").write_text("")
-    assert command.instruments() == {"speed": "How fast?"}
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "deep.py").write_text('"""How?"""')
+    assert command.instruments() == {
+        "speed": ("benchmarks.speed", "How fast?"),
+        "deep": ("benchmarks.part.deep", "How?"),
+    }
 
 
 def test_options_and_status_are_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[str]] = []
+    seen: list[Sequence[str]] = []
 
-    def main() -> int:
-        seen.append(sys.argv[1:])
+    def main(words: Sequence[str]) -> int:
+        seen.append(words)
         return 4
 
     module = ModuleType("benchmarks.speed")
     module.__dict__["main"] = main
     monkeypatch.setitem(sys.modules, "benchmarks.speed", module)
-    monkeypatch.setattr(sys, "argv", list(sys.argv))
     monkeypatch.setattr(command, "FOLDER", tmp_path)
     (tmp_path / "speed.py").write_text('"""How fast?"""')
     assert cli.main(["bench", "speed", "--seconds", "3", "--help"]) == 4

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
-import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,6 +14,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.pictures import cross_driving as instrument
+from benchmarks.pictures.clips import FILMS
 from benchmarks.pictures.cross_truth import (
     FACE_PARTS,
     HAND_PARTS,
@@ -28,8 +26,7 @@ from benchmarks.pictures.cross_truth import (
     landmark_figures,
     ssim_of_boxes,
 )
-from benchmarks.records import tables_quality
-from benchmarks.records.tables_quality import CROSS_BASELINES
+from benchmarks.records import tables
 from engine.avatar.avatar import Avatar, load_avatar
 from engine.cli import main
 from engine.errors import SettingsError
@@ -42,7 +39,7 @@ from export.footage.prepared import Prepared
 from tests.support.puppet import Pose, Puppet, lively
 
 SIZE, FPS = 128, 15.0
-PRESENTER = instrument.DATA / "theo.mp4"
+PRESENTER = FILMS["theo"]
 FRAMES = range(0, 84, 6)  # rest, both hands, a turn of the head; too few to say something of motion
 WARM = np.array([0.75, 0.9, 1.0])  # what is left of each colour of the second presenter
 PARTS = (*FACE_PARTS, *HAND_PARTS)
@@ -124,7 +121,7 @@ def test_what_shows_no_face_has_no_landmarks_but_still_a_picture(found: dict[str
 
 
 def test_every_baseline_is_there_and_a_driver_far_off_still_moves_alike(found: dict[str, Any]) -> None:
-    assert set(found["baselines"]) == set(BASELINES) == set(CROSS_BASELINES)
+    assert set(found["baselines"]) == set(BASELINES) == set(tables.CROSS_BASELINES)
     assert found["baselines"]["shuffled_conditions"]["landmarks_px"]["face"]["p50"] > 0.5
     assert (found["avatar"], found["driver"], found["truth"]) == ("puppet", "driver", "truth")
     assert (found["frames"], found["compared"], found["own"]) == (30, 29, False)
@@ -163,6 +160,11 @@ def test_rest_is_taken_from_all_of_the_clip_or_from_its_start() -> None:
     yaw = {way: rotation_to_euler_deg(clip.neutral(way).rotation)[0] for way in ("clip", "start")}
     assert abs(yaw["start"]) < 1
     assert abs(yaw["clip"]) > 15
+
+
+def test_a_clip_may_be_read_in_part() -> None:
+    assert len(Clip.read(PRESENTER, 0.4).rgb) == 6
+    assert len(Clip.read(PRESENTER, 0.0).rgb) == 2  # one to compare, and the one before it
 
 
 def test_the_nearest_frame_is_of_the_key_frames_or_of_all_that_trained(
@@ -208,7 +210,6 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(instrument, "figures", listen)
-        patch.setattr(sys, "argv", list(sys.argv))
         assert main(["bench", "cross_driving", *options, "--out", str(out), "--picture", str(sheet)]) == 0
     return Measured(json.loads(out.read_text()), sheet, driven)
 
@@ -279,14 +280,14 @@ def test_the_picture_has_five_rows_for_each_other_driver(measured: Measured) -> 
 
 def test_the_tables_have_a_row_for_each_method_and_motion(measured: Measured) -> None:
     record = measured.record
-    lines = tables_quality.cross_driving(record).splitlines()
+    lines = tables.cross_driving(record).splitlines()
     assert len(lines) == 2 + 2 * (2 + len(BASELINES))
     assert len({line.count("|") for line in lines}) == 1
     ours, own = lines[2].split(" | "), lines[3].split(" | ")
     assert ours[:2] == ["| bundled driven by warm", "the avatar"]
     assert ours[2] == f"{record['runs'][1]['psnr_db']['frame']:.1f}"
     assert own[1:3] == ["driven by its own video", f"{record['runs'][0]['psnr_db']['frame']:.1f}"]
-    moved = tables_quality.cross_motion(record).splitlines()
+    moved = tables.cross_motion(record).splitlines()
     assert [line.split(" | ")[0] for line in moved[2:]] == [
         "| bundled driven by warm",
         "| bundled driven by its own video",
@@ -302,8 +303,8 @@ def test_tables_of_nothing_seen(found: dict[str, Any]) -> None:
     lost = found["baselines"]["zero_prior"]
     blind = {**found, **lost, "motion_of_driver": None}
     record = {"runs": [{**blind, "own": True}, blind]}
-    assert tables_quality.cross_driving(record).splitlines()[2].endswith("| - / - / - | - / - | 0 % |")
-    assert "| - | - | - |" in tables_quality.cross_motion(record).splitlines()[2]
+    assert tables.cross_driving(record).splitlines()[2].endswith("| - / - / - | - / - | 0 % |")
+    assert "| - | - | - |" in tables.cross_motion(record).splitlines()[2]
 
 
 SHIPPED = [Path(word.partition("=")[2]) for word in instrument.PRESENTERS]
@@ -383,15 +384,3 @@ def test_an_avatar_of_a_part_of_the_picture_is_refused(puppet_avatar: Avatar, tr
     part = replace(puppet_avatar, manifest={"training": {"framings": ["40,10,200"]}})
     with pytest.raises(SettingsError, match=r"square 40,10,200 .* --framing full"):
         check_pair("puppet", part, truth, truth)
-
-
-def test_as_a_module_it_says_so_in_one_line_too(
-    monkeypatch: pytest.MonkeyPatch, error_line: Callable[[], str]
-) -> None:
-    """`python -m` goes through the command line, which turns errors into a line and a status."""
-    monkeypatch.setattr(sys, "argv", ["cross_driving", "--avatar", "theo"])
-    warnings.simplefilter("ignore", RuntimeWarning)  # it is imported already
-    with pytest.raises(SystemExit) as stopped:
-        runpy.run_module("benchmarks.pictures.cross_driving", run_name="__main__")
-    assert stopped.value.code == 1
-    assert "wanted --avatar NAME_OR_FILE=CLIP" in error_line()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.pictures.distillation import STEPS, describe, figures
-from benchmarks.records import tables_quality
+from benchmarks.records import tables
 
 
 def evaluate(command: Sequence[str]) -> dict[str, Any]:
@@ -28,12 +28,12 @@ def test_both_avatars_of_each_clip_by_steps() -> None:
     assert [entry["label"] for entry in found] == ["a clip", "a clip"]
     assert found[0]["teacher"]["8"]["psnr_db"]["frame"] == 30.08
     assert found[0]["student"]["1"] == {"psnr_db": {"frame": 29.81, "face": 1.0}, "sharpness": 0.62}
-    assert "a clip, student: 1: 29.81 dB, 0.62" in describe(found)
+    assert "a clip, student: 1: 29.81 dB, 0.62" in describe({"clips": found})
 
 
 def test_the_table_has_a_row_before_and_after() -> None:
     clips = figures([("a clip", "clip.mp4", "teacher.avatar", "student.avatar")], evaluate)
-    lines = tables_quality.distillation({"clips": clips}).splitlines()
+    lines = tables.distillation({"clips": clips}).splitlines()
     assert lines[0].endswith("| 1 step | 2 steps | 4 steps | 8 steps |")
     assert lines[2].startswith("| a clip, before | 30.01 / 0.50 | 30.02 / 0.50 |")
     assert lines[3].startswith("| a clip, distilled | 29.81 / 0.62 |")

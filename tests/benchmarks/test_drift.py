@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,21 +176,14 @@ def test_still_is_by_the_canvas() -> None:
     assert not is_still(one, raised, 128)
 
 
-def test_the_whole_instrument(
-    puppet_avatar: Avatar, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_whole_instrument(puppet_avatar: Avatar, monkeypatch: pytest.MonkeyPatch) -> None:
     clip: list[Landmarks] = [DRIVER.landmarks(pose) for pose in lively(20, seed=1)]
     monkeypatch.setattr(drift, "load_avatar", lambda _: puppet_avatar)
     monkeypatch.setattr(drift, "track_clip", lambda *_: clip)
-    video = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
-    args = argparse.Namespace(
-        avatar="puppet", footage=None, driver=[video], minutes=0.1, row_seconds=1.5, runner="null", threads=0
-    )
-    figures = drift.measure(args)
-    assert figures["benchmark"] == "drift"
+    options = "--minutes 0.1 --row-seconds 1.5 --runner null"
+    figures = drift.measure(drift.main.options(options.split()))
     assert set(figures["drift"]) == set(figures["bounds"]) == set(BOUNDS)
     assert figures["passed"] == (not figures["failures"])
     assert figures["config"]["drivers"] == ["presenter_driver.mp4"]
     assert figures["beside_footage"] is None
     assert len(describe(figures).splitlines()) == 1 + len(BOUNDS)
-    assert "driving" in capsys.readouterr().err

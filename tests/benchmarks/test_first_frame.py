@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,15 +9,15 @@ import pytest
 from benchmarks.live.browser_stage import BUNDLED, CHROMIUM
 from benchmarks.live.first_frame import (
     STEPS,
+    calls_of,
     first_driven,
     frames_without_face,
-    measure,
     steps_of,
     summarise,
 )
 from benchmarks.records import tables
+from benchmarks.records.instrument import DEFAULT_DRIVER
 
-DRIVER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 STILL, MOVED = [40] * 1024, [40] * 900 + [140] * 124
 PICTURES = [(500.0, STILL), (533.0, [42] * 1024), (566.0, MOVED)]
 
@@ -56,12 +55,12 @@ def test_one_slow_call_breaks_the_bound() -> None:
         return {**dict.fromkeys(STEPS, 10.0), "avatar": avatar, "calibrated": 900.0}
 
     quick = summarise({"cold": [call(400.0), call(600.0)], "warm": [call(300.0)], "other": []})
-    assert quick["holds"]
+    assert quick["passed"]
     assert set(quick["cases"]) == {"cold", "warm"}
     assert quick["cases"]["cold"]["steps_ms"]["avatar"] == {"p50": 500.0, "worst": 600.0}
-    assert not summarise({"cold": [call(400.0), call(3001.0)]})["holds"]
+    assert not summarise({"cold": [call(400.0), call(3001.0)]})["passed"]
     never = summarise({"cold": [call(400.0), call(None)]})
-    assert not never["holds"]
+    assert not never["passed"]
     text = tables.first_frame(never | {"config": {"calls": 2}})
     assert text.splitlines()[2].startswith(
         "| first call of a server | 10 / 10 | 10 / 10 | 10 / 10 | 400 / - |"
@@ -70,7 +69,7 @@ def test_one_slow_call_breaks_the_bound() -> None:
 
 @pytest.mark.skipif(CHROMIUM is None or not BUNDLED.exists(), reason="needs Chromium and a bundled presenter")
 def test_a_real_call_passes_every_step_in_order() -> None:
-    for case, calls in measure(1, DRIVER).items():
+    for case, calls in calls_of(1, DEFAULT_DRIVER).items():
         for call in calls:
             times = [call[step] for step in STEPS]
             assert None not in times, (case, call)

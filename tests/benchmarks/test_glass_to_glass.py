@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from benchmarks.live.driver_pictures import fit
-from benchmarks.live.glass_statistics import Arrival, histogram, slope_per_minute, summarise, timeline
+from benchmarks.live.glass_statistics import Arrival, histogram, summarise, timeline
 from benchmarks.live.glass_to_glass import above
 from benchmarks.records.machine import cpu_seconds, describe_machine, resident_mb
+from benchmarks.records.series import slope_per_minute
 
 MS = 1_000_000
 
@@ -132,8 +133,8 @@ def test_driver_fits_the_camera_whole() -> None:
 
 def test_the_benchmark_runs_and_ends_with_one_json_line(tmp_path: Path) -> None:
     """A short real call through a real server process, over a bad network: figures under the agreed names."""
-    command = [sys.executable, "-m", "benchmarks.live.glass_to_glass", "--pipeline", "echo", "--seconds", "3"]
-    command += ["--warm-up", "1", "--size", "320x240", "--fps", "20", "--delay", "15", "--loss", "0.5"]
+    command = [sys.executable, "-m", "engine.cli", "bench", "glass_to_glass", "--pipeline", "echo"]
+    command += ["--quick", "--size", "320x240", "--fps", "20", "--delay", "15", "--loss", "0.5"]
     command += ["--transport-floor", "--out", str(tmp_path / "glass.json")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr

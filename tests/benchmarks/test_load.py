@@ -58,12 +58,11 @@ def test_a_real_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     """Nothing is promised; on a machine too busy to show a picture in the window it breaks all the same."""
     monkeypatch.setattr(benchmarks.live.load, "START_S", 3.0)
     options = "--pipeline echo --most 1 --seconds 2 --fps 0 --p95 100000 --size 320x240"
-    monkeypatch.setattr("sys.argv", ["load", *options.split()])
-    assert main() == 0
+    assert main(options.split()) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("1 sessions: ")
     figures = json.loads(lines[-1])
-    assert {"benchmark", "capacity", "steps", "machine", "commit", "config"} == set(figures)
+    assert {"benchmark", "capacity", "steps", "machine", "date", "commit", "config"} == set(figures)
     (step,) = figures["steps"]
     assert step["refused"] == 0
     assert step["holds"] == (step["calls"][0]["fps"] > 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +10,21 @@ import pytest
 from PIL import Image
 
 from benchmarks.pictures import picture
+from engine.cli import main
 from engine.errors import SettingsError
 from engine.media.video import read_frames
 
 DRIVER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 
 
-def make(monkeypatch: pytest.MonkeyPatch, out: Path, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["picture", *words, "--out", str(out)])
-    return picture.main()
+def make(out: Path, *words: str) -> int:
+    return main(["bench", "picture", *words, "--out", str(out)])
 
 
-def test_driver_and_avatar_move_side_by_side(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_driver_and_avatar_move_side_by_side(tmp_path: Path) -> None:
     out = tmp_path / "pairs.webp"
     pair = ("--pair", "theo", str(DRIVER))
-    assert make(monkeypatch, out, *pair, *pair, "--start", "1", "--seconds", "0.8", "--fps", "5") == 0
+    assert make(out, *pair, *pair, "--start", "1", "--seconds", "0.8", "--fps", "5") == 0
     with Image.open(out) as animation:
         assert (animation.format, animation.size, animation.info["loop"]) == ("WEBP", (1040, 256), 0)
         shown = []
@@ -56,21 +56,20 @@ def test_a_clip_that_ends_early_is_played_back() -> None:
 def test_what_is_refused_leaves_no_file(
     words: tuple[str, ...],
     flaw: str,
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    error_line: Callable[[], str],
 ) -> None:
-    assert make(monkeypatch, tmp_path / "pairs.webp", *words) == 1
-    assert flaw in capsys.readouterr().err
+    assert make(tmp_path / "pairs.webp", *words) == 1
+    assert flaw in error_line()
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["pairs.png", "nowhere/pairs.webp"])
 def test_where_nothing_can_be_written_is_told_before_anything_is_read(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, error_line: Callable[[], str]
 ) -> None:
-    assert make(monkeypatch, tmp_path / name, "--pair", "theo", "missing.mp4") == 1
-    assert "wanted NAME.webp in a folder that is there" in capsys.readouterr().err
+    assert make(tmp_path / name, "--pair", "theo", "missing.mp4") == 1
+    assert "wanted NAME.webp in a folder that is there" in error_line()
 
 
 def test_what_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,5 +69,5 @@ def test_left_and_right_may_not_be_changed_over() -> None:
 def test_a_clip_without_hands_is_told_too() -> None:
     outside = joints(-300, -300)
     figures = compare([outside], [replace(Landmarks(SIDE_PX, SIDE_PX), face_confidence=1.0)], SIDE_PX)
-    told = describe({"theo, driver": figures})
+    told = describe({"clips": {"theo, driver": figures}})
     assert told == "theo, driver: 1 frames, face in 100.0%, pose in 0.0%, no hand of 0 visible"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import pytest
 
 from benchmarks.pictures import quality
-from benchmarks.pictures.quality import Labelled, describe, tables
-from engine.errors import SettingsError
+from benchmarks.pictures.clips import Labelled
+from benchmarks.pictures.quality import describe, tables
+from engine.errors import AvatarcastError, SettingsError
 
 
 def evaluation(asked: list[list[str]]) -> Any:
@@ -49,14 +49,12 @@ def test_every_avatar_has_its_table() -> None:
     assert asked == [["evaluate", "a.avatar"], ["evaluate", "b.avatar"]]
     assert [avatar["label"] for avatar in found] == ["Ada", "Bob"]
     assert [avatar["held_out"]["psnr_db"]["frame"] for avatar in found] == [27.8, 25.0]
-    assert describe(found) == "Ada: held-out tail 27.8 dB\nBob: held-out tail 25.0 dB"
+    assert describe({"avatars": found}) == "Ada: held-out tail 27.8 dB\nBob: held-out tail 25.0 dB"
 
 
-def test_an_evaluation_that_fails_ends_the_run(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["quality", "--avatar", str(tmp_path / "missing.avatar")])
-    assert quality.main() == 1
+def test_an_evaluation_that_fails_ends_the_run(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(AvatarcastError, match="avatarcast evaluate ended with status 1"):
+        quality.main(["--avatar", str(tmp_path / "missing.avatar")])
     captured = capfd.readouterr()
     assert captured.out == ""
     assert "no such file" in captured.err

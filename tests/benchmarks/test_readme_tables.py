@@ -1,19 +1,19 @@
-"""The README's tables: drawn from records, and in step with those in the repository."""
+"""The tables of the documents: drawn from records, and in step with those in the repository."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.records import readme, tables, tables_quality
-from benchmarks.records.table_cells import markdown, number, ranks
+from benchmarks.records import readme, tables
+from benchmarks.records.tables import markdown, number, ranks
 from engine.errors import SettingsError
 
 LATENCY = {"p50": 64.12, "p95": 87.57, "p99": None}
+ORIGIN = {"machine": {"cpu": "made up", "cores": 2}, "date": "2026-01-02", "commit": "abc", "config": {}}
 
 
 def block(name: str, text: str = "") -> str:
@@ -24,19 +24,65 @@ def write(results: Path, name: str, record: Any) -> None:
     (results / f"{name}.json").write_text(json.dumps(record))
 
 
+def read(results: Path, name: str) -> Any:
+    return json.loads((results / f"{name}.json").read_text())
+
+
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     for call, fps, seconds in (("10min", 25.96, 600.02), ("chromium", 21.3, 60.1)):
         figures = {"fps_delivered": fps, "motion_to_photon_ms": LATENCY, "duration_s": seconds, "frozen": 0}
-        write(tmp_path, f"glass_to_glass_{call}", figures)
+        write(tmp_path, f"glass_to_glass_{call}", ORIGIN | figures)
     return tmp_path
 
 
-def test_the_readme_says_what_the_records_say(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["readme", "--check"])
-    assert readme.main() == 0, capsys.readouterr().err
+def test_the_documents_say_what_the_records_say(capsys: pytest.CaptureFixture[str]) -> None:
+    assert readme.main(["--check"]) == 0, capsys.readouterr().err
+    shown = [name for page in readme.DOCUMENTS for name in page.read_text().split("<!-- figures:")[1:]]
+    assert sorted(name.partition(" ")[0] for name in shown) == sorted(tables.TABLES)  # each once, somewhere
+
+
+def test_below_a_table_stands_where_and_when_it_was_measured(results: Path) -> None:
+    new, _ = readme.rewrite(block("live"), results)
+    assert "\n\n*made up, 2 cores, 2026-01-02, commit abc*\n<!-- end -->" in new
+    write(results, "glass_to_glass_chromium", read(results, "glass_to_glass_chromium") | {"commit": "def"})
+    new, _ = readme.rewrite(block("live"), results)
+    assert "commit abc; made up, 2 cores, 2026-01-02, commit def*" in new
+
+
+def test_what_was_only_tried_is_in_no_table(results: Path) -> None:
+    tried = read(results, "glass_to_glass_10min") | {"config": {"quick": True}, "benchmark": "glass_to_glass"}
+    write(results, "glass_to_glass_10min", tried)
+    new, complaints = readme.rewrite(block("live"), results)
+    assert new == block("live")
+    assert "a record of glass_to_glass was made with --quick: record it in full" in complaints[0]
+
+
+def test_six_figures() -> None:
+    call = ORIGIN | {"fps_delivered": 29.96, "motion_to_photon_ms": LATENCY}
+    first = ORIGIN | {"cases": {"cold": {"steps_ms": {"avatar": {"p50": 315.2, "worst": 327.0}}}}}
+    tail = {"held_out": {"psnr_db": {"frame": 27.84}}, "baselines": {"warp_only": {"frame": 26.6}}}
+    quality = ORIGIN | {
+        "avatars": [{"label": "Theo", "name": "theo", **tail}, {"label": "x", "name": "no presenter", **tail}]
+    }
+    run = {"avatar": "theo", "own": False}
+    run |= {"landmarks_px": {part: {"p50": 0.7, "p95": 2.1} for part in ("face", "lips", "lids")}}
+    cross = ORIGIN | {"runs": [run, run | {"own": True}], "date": "2026-01-03"}
+    network = ORIGIN | {"paths": {"onnxruntime denoiser-int8": {"ms": {"p50": 6.4, "p95": 6.93}}}}
+    text = tables.summary(call, call, first, quality, cross, network)
+    assert len(text.splitlines()) == 2 + 6
+    for row, measured in enumerate(
+        (
+            "30.0 pictures a second; motion to photon 64 / 88 ms",
+            "30.0 pictures a second; motion to photon 64 / 88 ms",
+            "315 / 327 ms",
+            "Theo: 27.8 dB (26.6)",
+            "theo: 0.7 (2.1) / 0.7 (2.1) / 0.7 (2.1)",
+            "6.4 / 6.9 ms",
+        )
+    ):
+        day = "2026-01-03" if row == 4 else "2026-01-02"
+        assert line(text, row).endswith(f"| {measured} | made up, 2 cores, {day}, commit abc |")
 
 
 def test_cells() -> None:
@@ -62,19 +108,21 @@ def test_a_table_is_drawn_between_its_marks_and_nothing_else_changes(results: Pa
 def test_a_missing_record_leaves_out_its_table_only(results: Path) -> None:
     new, complaints = readme.rewrite(f"{block('follow', 'old')}\n{block('live')}", results)
     assert len(complaints) == 1
-    assert "figures:follow: no follow.json" in complaints[0]
+    assert "follow.json: no such file" in complaints[0]
     assert block("follow") in new
     assert "headless Chromium" in new
 
 
 def test_a_record_without_the_figure_is_named(results: Path) -> None:
-    write(results, "glass_to_glass_10min", {"duration_s": 3.0})
+    write(results, "glass_to_glass_10min", ORIGIN | {"duration_s": 3.0})
     _, complaints = readme.rewrite(block("live"), results)
     assert "figures:live" in complaints[0]
     assert "fps_delivered" in complaints[0]
 
 
-@pytest.mark.parametrize(("record", "complaint"), [("[1]", "holds a JSON list"), ("{", "no readable JSON")])
+@pytest.mark.parametrize(
+    ("record", "complaint"), [("[1]", "holds a JSON list"), ("{", "not a readable record")]
+)
 def test_a_record_that_is_none(results: Path, record: str, complaint: str) -> None:
     (results / "glass_to_glass_10min.json").write_text(record)
     _, complaints = readme.rewrite(block("live"), results)
@@ -98,17 +146,15 @@ def test_check_writes_nothing_and_fails_when_out_of_step(
 ) -> None:
     page = results / "README.md"
     page.write_text(block("live", "old\n"))
-    monkeypatch.setattr(readme, "README", page)
+    monkeypatch.setattr(readme, "DOCUMENTS", (page,))
     monkeypatch.setattr(readme, "RESULTS", results)
-    monkeypatch.setattr(sys, "argv", ["readme", "--check"])
-    assert readme.main() == 1
+    assert readme.main(["--check"]) == 1
     assert "figures:live is not what its records say" in capsys.readouterr().err
     assert page.read_text() == block("live", "old\n")
-    monkeypatch.setattr(sys, "argv", ["readme"])
-    assert readme.main() == 0
+    assert readme.main([]) == 0
     assert "headless Chromium" in page.read_text()
     (results / "glass_to_glass_chromium.json").unlink()
-    assert readme.main() == 1
+    assert readme.main([]) == 1
     assert page.read_text() == block("live")
 
 
@@ -125,7 +171,7 @@ def test_held_out_of_several_avatars() -> None:
         },
         "baselines": {"warp_only": {**regions, "frame": 25.6}, "nearest_frame": {**regions, "frame": 20.0}},
     }
-    text = tables_quality.held_out({"avatars": [avatar, avatar | {"label": "two"}]})
+    text = tables.held_out({"avatars": [avatar, avatar | {"label": "two"}]})
     assert text.splitlines()[2] == (
         "| one | 27.8 / 25.6 / 20.0 | 30.0 / 30.0 / 30.0 | - / - / - | 0.94 / 1.08 | 5.3, - | 0.58 |"
     )
@@ -133,25 +179,21 @@ def test_held_out_of_several_avatars() -> None:
 
 
 def test_motion_of_each_driver() -> None:
-    motion = {part: {"correlation": 0.915, "gain": 1.292} for part in tables_quality.MOTIONS} | {
-        "wrists": None
-    }
+    motion = {part: {"correlation": 0.915, "gain": 1.292} for part in tables.MOTIONS} | {"wrists": None}
     driver = {"label": "selfie", "motion": motion, "visible": {"wrists": 0.256}}
-    text = tables_quality.follow({"drivers": [driver]})
+    text = tables.follow({"drivers": [driver]})
     assert line(text, 0) == "| selfie |" + " 0.92 / 1.29 |" * 5 + " - | 0.92 / 1.29 | 26 % |"
 
 
 def test_drift_beside_its_bounds() -> None:
-    figures: dict[str, object] = {
-        name: {"apart": -0.0312, "slope_per_min": 0.002} for name in tables_quality.DRIFTS
-    }
+    figures: dict[str, object] = {name: {"apart": -0.0312, "slope_per_min": 0.002} for name in tables.DRIFTS}
     figures["flicker"] = {"apart": 0.2, "slope_per_min": None}
     record = {
         "drift": figures,
-        "bounds": {name: [0.05, 0.005] for name in tables_quality.DRIFTS},
+        "bounds": {name: [0.05, 0.005] for name in tables.DRIFTS},
         "config": {"minutes": 10.0},
     }
-    text = tables_quality.drift(record)
+    text = tables.drift(record)
     assert text.startswith("| over 10 minutes |")
     assert line(text, 0) == "| colour of the cheeks, CIEDE2000 | -0.031 (bound 0.05) | 0.002 (bound 0.005) |"
     assert (

@@ -7,9 +7,10 @@ from itertools import count
 
 import pytest
 
-from benchmarks.live.driver_pictures import DEFAULT_DRIVER, DriverPictures
+from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.media_chain import CHAIN, MediaChain, Passage, camera_packets
 from benchmarks.live.stages import allocations, by_part, by_stage, summarise
+from benchmarks.records.instrument import DEFAULT_DRIVER
 from engine.avatar.avatar import Avatar
 from engine.network.contract import NullRunner, denoiser_inputs, denoiser_outputs
 from engine.pipeline import Pipeline

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 import benchmarks.live.udp_fuzz
 from benchmarks.live.datagrams import MOST_BYTES, corpus, mutated
-from benchmarks.live.udp_fuzz import Bounds, failures, main, p99_growth
+from benchmarks.live.udp_fuzz import Bounds, main, p99_growth
+from benchmarks.records.instrument import above_bounds
 
 
 def test_mutations_are_many_and_can_be_made_again() -> None:
@@ -33,10 +35,10 @@ def test_growth_and_verdict() -> None:
     assert p99_growth([call(30.0, 33.0, 31.0), call(40.0, 45.0, 41.0)]) == 3.5
     assert p99_growth([call(None, 33.0, 31.0)]) is None
     harmless = {"calls_lost": 0, "exceptions": 0, "log_bytes": 99, "memory_mb": 19.0, "p99_ms": -1.0}
-    assert failures(harmless, Bounds()) == []
-    assert failures(harmless | {"calls_lost": 1, "p99_ms": None}, Bounds()) == [
+    assert above_bounds(harmless, asdict(Bounds())) == []
+    assert above_bounds(harmless | {"calls_lost": 1, "p99_ms": None}, asdict(Bounds())) == [
         "calls_lost: 1 > 0",
-        "p99_ms: too few pictures",
+        "p99_ms: too few samples",
     ]
 
 
@@ -46,8 +48,7 @@ def test_a_real_attack_of_seconds(
     """Two live calls bear it. What latency says is not judged: other tests share the machine."""
     monkeypatch.setattr(benchmarks.live.udp_fuzz, "WARM_UP_S", 0.5)
     options = "--datagrams 4000 --per-second 4000 --quiet 1 --size 320x240"
-    monkeypatch.setattr("sys.argv", ["udp_fuzz", *options.split()])
-    status = main()
+    status = main(options.split())
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert status == (0 if figures["passed"] else 1)
     assert figures["sent"] == 4_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -108,9 +107,7 @@ def test_pairs_side_by_side() -> None:
     assert ((middle == (0, 0, 255)).all(-1)).sum() == PAIRS * PAIR_CELL_PX
 
 
-def test_the_instrument_records_each_clip(
-    monkeypatch: pytest.MonkeyPatch, puppet_avatar: Avatar, tmp_path: Path
-) -> None:
+def test_the_instrument_records_each_clip(monkeypatch: pytest.MonkeyPatch, puppet_avatar: Avatar) -> None:
     part = {"correlation": 0.9, "gain": 1.1}
     report = {"motion": {"yaw": part, "wrists": None}, "motion_shuffled": {"yaw": part, "wrists": None}}
     asked: list[Path] = []
@@ -121,17 +118,15 @@ def test_the_instrument_records_each_clip(
 
     monkeypatch.setattr(instrument, "follow", fake)
     monkeypatch.setattr(instrument, "load_avatar", lambda _: puppet_avatar)
-    args = argparse.Namespace(
-        avatar="bundled", driver=["a=x/one.mp4", "x/two.mp4"], runner="auto", steps=1, picture=None
+    figures = instrument.measure(
+        instrument.main.options(["--driver", "a=x/one.mp4", "--driver", "x/two.mp4"])
     )
-    figures, pairs = instrument.measure(args)
     assert asked == [Path("x/one.mp4"), Path("x/two.mp4")]
     assert [(row["label"], row["file"]) for row in figures["drivers"]] == [
         ("a", "one.mp4"),
         ("two.mp4", "two.mp4"),
     ]
     assert figures["drivers"][0]["visible"] == {"yaw": 1.0}
-    assert list(pairs) == ["a", "two.mp4"]
     assert "a (correlation/gain): yaw 0.90/1.10" in instrument.describe(figures)
 
 

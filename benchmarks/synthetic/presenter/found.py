@@ -1,24 +1,21 @@
 """Does the tracker find the rendered presenter, and where the generator put it?
 
-    python -m benchmarks.synthetic.presenter.found FRAMES --data DATA/synthetic_person [--out found.json]
+    avatarcast bench found FRAMES --data DATA/synthetic_person [--out found.json]
 
 FRAMES is what `render.py` wrote. Each clip of each character there is tracked as enrolment does it. A hand
 counts as visible when all of its joints lie inside the picture, whatever may be in front of them; it is
-found when the tracker reports that hand with its wrist nearer than half a hand's length. Ends with one line
-of JSON.
+found when the tracker reports that hand with its wrist nearer than half a hand's length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.records.machine import describe_machine
-from benchmarks.records.options import instrument_parser
-from benchmarks.records.report import add_out, finish, record
+from benchmarks.records.instrument import Instrument, Record
 from benchmarks.synthetic.presenter.assemble import read_picture
 from benchmarks.synthetic.presenter.camera import Camera
 from benchmarks.synthetic.presenter.cast import CAST
@@ -31,6 +28,7 @@ from benchmarks.synthetic.presenter.performance import (
     load_performance,
 )
 from benchmarks.synthetic.presenter.rig import FINGERS, SIDES, Rig, frame_pose, transform
+from engine.errors import SettingsError
 from engine.person.landmarks import Landmarks
 from export.evaluate.retrack import Retracker, every_frame_tracker
 
@@ -80,10 +78,10 @@ def frames_of(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.png"))
 
 
-def describe(figures: Mapping[str, Mapping[str, Any]]) -> str:
+def describe(figures: Record) -> str:
     """The figures for people, by clip."""
     lines = []
-    for what, found in figures.items():
+    for what, found in figures["clips"].items():
         hands = "no hand" if found["hands"] is None else f"hands in {found['hands']:.1%}"
         lines.append(
             f"{what}: {found['frames']} frames, face in {found['face']:.1%}, pose in {found['pose']:.1%}, "
@@ -92,7 +90,7 @@ def describe(figures: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def look_at(folder: Path, name: str, clip: str, assets: Path) -> dict[str, Any]:
+def look_at(folder: Path, name: str, clip: str, assets: Path, most: int | None) -> dict[str, Any]:
     """The figures of one clip of one character; folder holds its frames from 00000.png on."""
     character, motion = CAST[name], load_performance(PERFORMANCE_FILE, clip)
     person = Person(assets, character.look)
@@ -101,32 +99,33 @@ def look_at(folder: Path, name: str, clip: str, assets: Path) -> dict[str, Any]:
     camera = Camera.before(eye_height, character.camera_m)
     joints: list[Array] = []
     with Retracker(every_frame_tracker) as retracker:
-        for path in frames_of(folder):
+        for path in frames_of(folder)[:most]:
             rgb, frame = read_picture(path, "rgb24"), int(path.stem)
             joints.append(camera.project(hand_joints(person, rig, motion, frame), rgb.shape[0]))
             retracker.add(rgb, frame * 1_000_000_000 // FRAME_RATE_HZ)
         return compare(joints, retracker.landmarks, rgb.shape[0])
 
 
-def main() -> int:
-    parser = instrument_parser(__doc__, "found")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What was rendered, from what."""
     parser.add_argument("frames", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="the synthetic_person asset folder")
-    add_out(parser)
-    arguments = parser.parse_args()
-    machine = describe_machine()
-    clips = [(name, clip) for name in CAST for clip in CLIPS if frames_of(arguments.frames / name / clip)]
+    parser.add_argument("--most", type=int, help="frames of each clip (default all)")
+
+
+def measure(args: argparse.Namespace) -> Record:
+    """Looks at every clip. Raises SettingsError where there is none."""
+    clips = [(name, clip) for name in CAST for clip in CLIPS if frames_of(args.frames / name / clip)]
     if not clips:
-        parser.error(
-            f"{arguments.frames}: no NAME/CLIP/00000.png, with NAME one of {', '.join(CAST)}; render first"
+        raise SettingsError(
+            f"{args.frames}: no NAME/CLIP/00000.png, with NAME one of {', '.join(CAST)}; render first"
         )
-    figures = {
-        f"{name}, {clip}": look_at(arguments.frames / name / clip, name, clip, arguments.data)
-        for name, clip in clips
+    return {
+        "clips": {
+            f"{name}, {clip}": look_at(args.frames / name / clip, name, clip, args.data, args.most)
+            for name, clip in clips
+        }
     }
-    finish(record("presenter_found", {"clips": figures}, {}, machine), describe(figures), arguments.out)
-    return 0
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+main = Instrument("found", __doc__, add_options, measure, describe, quick={"most": 10})

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from benchmarks.records import charts, plot
+from benchmarks.records import charts
 from engine.errors import SettingsError
 
 RANKS = {"p50": 64.0, "p95": 88.0, "p99": 96.0}
@@ -74,7 +73,7 @@ RECORDS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("kind", RECORDS)
 @pytest.mark.parametrize("sides", [1, 2])
 def test_every_kind_is_drawn_alone_and_beside_another(kind: str, sides: int, tmp_path: Path) -> None:
-    written = plot.draw([RECORDS[kind]] * sides, "made", tmp_path)
+    written = charts.draw([RECORDS[kind]] * sides, "made", tmp_path)
     assert [path.name for path in written] == [f"made-{name}.png" for name in charts.CHARTS[kind]]
     for path in written:
         with Image.open(path) as picture:
@@ -115,21 +114,18 @@ def test_the_distribution_is_in_per_cent_and_marks_its_percentiles() -> None:
 
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no chart fits a record of quality; wanted one of base_gain"):
-        plot.draw([{"benchmark": "quality"}], "made", tmp_path)
+        charts.draw([{"benchmark": "quality"}], "made", tmp_path)
     with pytest.raises(SettingsError, match="load and soak"):
-        plot.draw([RECORDS["load"], RECORDS["soak"]], "made", tmp_path)
+        charts.draw([RECORDS["load"], RECORDS["soak"]], "made", tmp_path)
     old = {key: value for key, value in RECORDS["glass_to_glass"].items() if key != "timeline"}
     with pytest.raises(SettingsError, match="no 'timeline', which latency shows"):
-        plot.draw([old], "made", tmp_path)
+        charts.draw([old], "made", tmp_path)
 
 
-def test_from_the_command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.json").write_text(json.dumps(RECORDS["stages"]))
     files = [str(tmp_path / f"{name}.json") for name in ("one", "two")]
-    monkeypatch.setattr(sys, "argv", ["plot", *files, "--out", str(tmp_path)])
-    assert plot.main() == 0
+    assert charts.main([*files, "--folder", str(tmp_path)]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "one-two-waterfall.png")
     assert (tmp_path / "one-two-waterfall.png").is_file()

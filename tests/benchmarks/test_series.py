@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.records.noise import Ratio, paired_ratio, ratio_of_medians
+from benchmarks.records.series import Ratio, paired_ratio, ratio_of_medians
 
 
 def wandering(rng: np.random.Generator, seconds: int, level: float) -> list[float]:

@@ -1,24 +1,42 @@
-"""How far a ratio of two series of measurements can be trusted.
+"""What a series of measurements says: percentiles, a slope, and a ratio with how far it can be trusted.
 
-Pure functions of the values, in order of time; knows nothing of records. What changes between two runs and
-not within one (another neighbour on the machine, a warmer CPU) is in no interval drawn from single runs: only
-repeated runs show it.
+Pure functions of the values, in order of time. What changes between two runs and not within one (another
+neighbour on the machine, a warmer CPU) is in no interval drawn from single runs: only repeated runs show it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+RANKS = ("p50", "p95", "p99")
 RESAMPLES = 2_000
 COVERED = 95  # per cent of the resampled ratios lie in the interval
 BLOCK = 5  # neighbouring values kept together: a busy second is seldom alone
 FEWEST = 3  # values of one side below which no interval is drawn
 
 Floats = NDArray[np.float64]
+
+
+def percentiles(values: Sequence[float] | NDArray[np.floating[Any]]) -> dict[str, float | None]:
+    """p50, p95 and p99, rounded to 0.01; None of nothing."""
+    if not np.size(values):
+        return dict.fromkeys(RANKS)
+    found = np.percentile(values, [float(rank[1:]) for rank in RANKS])
+    return {rank: round(float(value), 2) for rank, value in zip(RANKS, found, strict=True)}
+
+
+def slope_per_minute(samples: Sequence[tuple[int, float]]) -> float | None:
+    """Least-squares slope of (time ns, value), per minute; None of fewer than three samples."""
+    if len(samples) < 3:
+        return None
+    minutes = np.array([at_ns for at_ns, _ in samples], float) / 60e9
+    values = np.array([value for _, value in samples], float)
+    return round(float(np.polyfit(minutes - minutes[0], values, 1)[0]), 3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,60 @@
+"""Clips and avatars that instruments are given with a label, and the clips that come with the repository."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import AvatarcastError, SettingsError
+from export.enroll_options import DEFAULT_SIZE_PX
+from export.footage.footage import load_footage
+from export.footage.prepare import frame_footage, prepare
+from export.footage.prepared import Prepared
+
+_FILMS = Path(__file__).parents[1] / "data" / "cross_driving"
+FILMS = {name: _FILMS / f"{name}.mp4" for name in ("theo", "amara")}  # of the presenters, unseen in training
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A file, or a presenter's name, and what tables call it."""
+
+    label: str
+    file: str
+
+    @classmethod
+    def parse(cls, text: str) -> Labelled:
+        """From LABEL=FILE or FILE."""
+        label, equals, file = text.rpartition("=")
+        if not file or (equals and not label):
+            raise SettingsError(f"{text!r}: wanted LABEL=FILE or FILE")
+        return cls(label or Path(file).name, file)
+
+
+def prepared_from(file: Path) -> Prepared:
+    """What `enroll --prepare-only` wrote; a video is prepared now, the whole of its picture."""
+    if file.suffix == ".npz":
+        return Prepared.load(file)
+    footage = load_footage([file])
+    return prepare(footage, frame_footage(footage, "full"), DEFAULT_SIZE_PX, lambda done, total: None)
+
+
+def result_of(command: Sequence[str]) -> dict[str, Any]:
+    """What an avatarcast command gives with --json. Raises AvatarcastError when it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "engine.cli", *command, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise AvatarcastError(
+            f"avatarcast {command[0]} ended with status {done.returncode}: see what it says above"
+        )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
