@@ -4,7 +4,9 @@ Anybody can send to a media port. aioice hands everything that is no STUN messag
 source, and its STUN parser raises more than it says; aiortc ends a call on an empty datagram. So a datagram
 goes through here first: its length, its kind by the first byte (RFC 7983 section 7), a well-formed STUN
 message that proves the password (RFC 8445 section 7.3), and for everything else a source that has passed an
-ICE check. What is left out is counted by reason and never logged, for a stranger decides how much it is.
+ICE check of this socket: theirs of us, or ours of them. Either will do, for aioice ends its checks with the
+first pair that is nominated, and the other end may go on with another. What is left out is counted by reason
+and never logged, for a stranger decides how much it is.
 
 Reaches into aiortc 1.16 and aioice 0.13; tests/stream/test_datagrams.py fails when a new version moves what
 it relies on.
@@ -14,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -25,7 +26,6 @@ from aioice import mdns, stun
 logger = logging.getLogger(__name__)
 
 MOST_BYTES = 1_500  # of a datagram: an Ethernet frame's worth; libsrtp's buffer holds no more either
-MOST_EARLY = 32  # datagrams from sources that have proved the password and not yet answered our check
 MOST_SOURCES = 128  # addresses that one connection's other end may come from; a browser has a dozen
 
 EMPTY, TOO_LONG, KIND, BROKEN = "empty", "too long", "kind", "malformed"
@@ -77,31 +77,25 @@ class FilteredProtocol(aioice.ice.StunProtocol):
         super().__init__(receiver)
         self._dropped = dropped
         self._local = local
-        self._passed: set[Source] = set()  # our check of them was answered
-        self._proved: set[Source] = set()  # their check of us was right
-        self._early: deque[tuple[bytes, Source]] = deque(maxlen=MOST_EARLY)
+        self._passed: set[Source] = set()
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         """Raises nothing, whatever comes."""
         data, source = cast(bytes, data), (addr[0], addr[1])
         reason = self._objection(data, source)
-        if reason:
+        if reason is not None:
             self._dropped(reason)
-        elif reason is None and data[0] < _FIRST_OF_NO_STUN:
+        elif data[0] < _FIRST_OF_NO_STUN:
             super().datagram_received(data, addr)
-        elif reason is None:
+        else:
             self.receiver.data_received(data, self.local_candidate.component)
 
     def let_in(self, source: Source) -> None:
-        """Our check of this source was answered: what it sends is for DTLS and SRTP from now on."""
+        """Our check of this source was answered. One that checks nothing itself is ICE lite."""
         self._passed.add(source)
-        held = [data for data, sender in self._early if sender == source]
-        self._early = deque((one for one in self._early if one[1] != source), maxlen=MOST_EARLY)
-        for data in held:
-            self.receiver.data_received(data, self.local_candidate.component)
 
     def _objection(self, data: bytes, source: Source) -> str | None:
-        """Why a datagram is dropped; None: it is not; "": it is held until its source has passed."""
+        """Why a datagram is dropped; None: it is not."""
         if not data:
             return EMPTY
         if len(data) > MOST_BYTES:
@@ -118,14 +112,9 @@ class FilteredProtocol(aioice.ice.StunProtocol):
             return KIND
         elif len(data) < _RTP_HEADER:
             return BROKEN
-        if source not in self._passed and source not in self._proved:
-            return STRANGER
-        if first < 64 and has_plaintext_alert(data):
-            return ALERT
         if source not in self._passed:
-            self._early.append((data, source))
-            return ""
-        return None
+            return STRANGER
+        return ALERT if first < 64 and has_plaintext_alert(data) else None
 
     def _stun_objection(self, data: bytes, source: Source) -> str | None:
         if len(data) < _STUN_HEADER or int.from_bytes(data[4:8], "big") != stun.COOKIE:
@@ -151,10 +140,10 @@ class FilteredProtocol(aioice.ice.StunProtocol):
             and message.check_message_integrity(receiver.local_password.encode())
         ):
             return PASSWORD
-        if source not in self._proved:
-            if len(self._proved) >= MOST_SOURCES or len(receiver._remote_candidates) >= MOST_SOURCES:
+        if source not in self._passed:
+            if len(self._passed) >= MOST_SOURCES or len(receiver._remote_candidates) >= MOST_SOURCES:
                 return SOURCES
-            self._proved.add(source)
+            self._passed.add(source)
         return None
 
 
