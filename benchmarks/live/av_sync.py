@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.peer import StampedCamera
-from benchmarks.live.server_process import Serving, server_process
+from benchmarks.live.server_process import Serving, server_process, without_token
 from benchmarks.live.sync_peer import ClickMicrophone, Returned, SyncPeer
 from benchmarks.records.instrument import Instrument, Record, add_common
 from benchmarks.records.series import percentiles, slope_per_minute
@@ -89,7 +89,7 @@ async def clapping_call(args: argparse.Namespace) -> dict[str, Any]:
     with server_process(Serving(args.pipeline, args.avatar, args.runner)) as (_, facts):
         microphone = ClickMicrophone(args.drift_ppm / 1e6)
         camera = StampedCamera(DriverPictures(args.driver, *CAMERA).at, CAMERA_FPS)
-        peer = SyncPeer(facts["url"], camera, microphone)
+        peer = SyncPeer(facts["link"], camera, microphone)
         await peer.connect()
         try:
             await asyncio.sleep(args.warm_up + args.seconds)
@@ -101,7 +101,7 @@ async def clapping_call(args: argparse.Namespace) -> dict[str, Any]:
     from_ns = microphone.clicks_ns[0] + round(args.warm_up * 1e9)
     last = peer.stats[-1][1]
     told = {name: last[name] for name in ("server_ms", "latency_ms", "audio_delay_ms", "audio_overflows")}
-    return {**summarise(found, from_ns), "server": facts, "last": told}
+    return {**summarise(found, from_ns), "server": without_token(facts), "last": told}
 
 
 def describe(figures: Record) -> str:

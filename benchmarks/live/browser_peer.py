@@ -20,6 +20,7 @@ from playwright.async_api import Page, Route, async_playwright
 
 from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.glass_statistics import Arrival
+from benchmarks.live.server_link import page_at
 from benchmarks.live.shaped_link import ShapedRelay
 from engine.media.frame_code import stamp
 
@@ -73,7 +74,7 @@ class BrowserCall:
     local_frames: int = 0
 
 
-async def call(url: str, camera_file: Path, seconds: float, relay: ShapedRelay | None = None) -> BrowserCall:
+async def call(link: str, camera_file: Path, seconds: float, relay: ShapedRelay | None = None) -> BrowserCall:
     """Open the page, press Start, stay for `seconds` after the first picture, press Stop.
 
     relay: opened; the call goes through it.
@@ -90,7 +91,7 @@ async def call(url: str, camera_file: Path, seconds: float, relay: ShapedRelay |
         await page.add_init_script(path=READER_SCRIPT)
         if relay is not None:
             await page.route("**/api/sessions", partial(_through, relay))
-        await page.goto(f"{url}/?measure")
+        await page.goto(page_at(link, "/?measure"))
         await page.evaluate("window.watchGlass()")
         await page.click("#start")
         await asyncio.wait_for(_first_picture(page), FIRST_PICTURE_LIMIT_S)

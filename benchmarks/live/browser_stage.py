@@ -37,7 +37,7 @@ def write_twin(path: Path) -> None:
 
 @contextmanager
 def server(*command: str, **environment: str) -> Iterator[str]:
-    """The address of a server process, which must end cleanly."""
+    """The link of a server process, which must end cleanly."""
     with subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
@@ -47,7 +47,7 @@ def server(*command: str, **environment: str) -> Iterator[str]:
     ) as process:
         assert process.stdout is not None
         try:
-            yield str(json.loads(process.stdout.readline())["url"])
+            yield str(json.loads(process.stdout.readline())["link"])
         finally:
             process.terminate()
             status = process.wait(LIMIT_S)

@@ -28,7 +28,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import numpy as np
 from playwright.async_api import TimeoutError as PlaywrightTimeout
@@ -36,6 +36,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from benchmarks.live.browser_peer import write_camera_file
 from benchmarks.live.browser_stage import LIMIT_S, SERVE, camera_flags, page_with, server, until_text
 from benchmarks.live.driver_pictures import DriverPictures
+from benchmarks.live.server_link import at, bearer
 from benchmarks.records.instrument import Instrument, Record, add_common, counted
 from engine.avatar.bundled import bundled_names
 from engine.errors import AvatarcastError
@@ -84,12 +85,12 @@ def steps_of(seen: dict[str, Any], marks: dict[str, float], holding: int) -> dic
     }
 
 
-async def one_call(url: str, camera_file: Path, presenter: int = 0) -> dict[str, float | None]:
+async def one_call(link: str, camera_file: Path, presenter: int = 0) -> dict[str, float | None]:
     """Press Start on a page that is ready, as that presenter of the page's choice; see the first pictures."""
-    before = await asyncio.to_thread(_without_face, url)
+    before = await asyncio.to_thread(_without_face, link)
     async with page_with(*camera_flags(camera_file)) as page:
         await page.add_init_script(path=SCRIPT)
-        await page.goto(url)
+        await page.goto(link)
         await page.locator(".choice img[src]").nth(presenter).wait_for(timeout=LIMIT_S * 1e3)
         await page.locator(".choice input").nth(presenter).check()
         await page.evaluate("window.watchFirst()")
@@ -100,11 +101,11 @@ async def one_call(url: str, camera_file: Path, presenter: int = 0) -> dict[str,
         seen, marks = await page.evaluate("window.first"), await page.evaluate(_MARKS)
         await page.click("#start")
         await until_text(page, "#pill-text", "Ready")
-    return steps_of(seen, marks, await asyncio.to_thread(_without_face, url) - before)
+    return steps_of(seen, marks, await asyncio.to_thread(_without_face, link) - before)
 
 
-def _without_face(url: str) -> int:
-    with urlopen(f"{url}/metrics", timeout=LIMIT_S) as reply:
+def _without_face(link: str) -> int:
+    with urlopen(Request(at(link, "/metrics"), headers=bearer(link)), timeout=LIMIT_S) as reply:
         return frames_without_face(reply.read().decode())
 
 
@@ -117,16 +118,16 @@ def calls_of(calls: int, driver: Path) -> dict[str, list[dict[str, float | None]
         pictures = DriverPictures(driver, width, height)
         write_camera_file(camera_file, pictures, width, height, fps, numbered=False)
 
-        def call(url: str, presenter: int = 0) -> dict[str, float | None]:
-            return asyncio.run(asyncio.wait_for(one_call(url, camera_file, presenter), LIMIT_S))
+        def call(link: str, presenter: int = 0) -> dict[str, float | None]:
+            return asyncio.run(asyncio.wait_for(one_call(link, camera_file, presenter), LIMIT_S))
 
         for _ in range(calls):
-            with server(*SERVE) as url:
-                found["cold"].append(call(url))
-                found["warm"].append(call(url))
+            with server(*SERVE) as link:
+                found["cold"].append(call(link))
+                found["warm"].append(call(link))
         for _ in range(calls if len(bundled_names()) > 1 else 0):
-            with server(*SERVE) as url:
-                found["other"].append(call(url, presenter=1))
+            with server(*SERVE) as link:
+                found["other"].append(call(link, presenter=1))
     return found
 
 

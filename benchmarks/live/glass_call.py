@@ -47,22 +47,22 @@ class Seen:
     network: dict[str, Any] | None  # what the relay did; None without one
 
 
-async def make_call(url: str, config: CallConfig) -> Seen:
+async def make_call(link: str, config: CallConfig) -> Seen:
     """Call the server at that address, stay, hang up. SystemExit when no picture comes."""
     relay = ShapedRelay(config.network) if config.network.shapes else None
     if relay is not None:
         await relay.open()
     try:
         by = _with_aiortc if config.peer == "aiortc" else _with_chromium
-        return await by(url, config, relay)
+        return await by(link, config, relay)
     finally:
         if relay is not None:
             relay.close()
 
 
-async def _with_aiortc(url: str, config: CallConfig, relay: ShapedRelay | None) -> Seen:
+async def _with_aiortc(link: str, config: CallConfig, relay: ShapedRelay | None) -> Seen:
     camera = StampedCamera(DriverPictures(config.driver, *config.size).at, config.fps)
-    peer = AiortcPeer(url, camera, relay=relay)
+    peer = AiortcPeer(link, camera, relay=relay)
     await peer.connect()
     await pictures_came(peer)
     await asyncio.sleep(config.warm_up + config.seconds)
@@ -83,7 +83,7 @@ async def pictures_came(peer: AiortcPeer, count: int = 1) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _with_chromium(url: str, config: CallConfig, relay: ShapedRelay | None) -> Seen:
+async def _with_chromium(link: str, config: CallConfig, relay: ShapedRelay | None) -> Seen:
     from benchmarks.live.browser_peer import (  # needs playwright, the other peer does not
         call,
         write_camera_file,
@@ -93,6 +93,6 @@ async def _with_chromium(url: str, config: CallConfig, relay: ShapedRelay | None
         file = Path(folder) / "camera.y4m"
         pictures = DriverPictures(config.driver, *config.size)
         loop = write_camera_file(file, pictures, *config.size, config.fps)
-        seen = await call(url, file, config.warm_up + config.seconds, relay)
+        seen = await call(link, file, config.warm_up + config.seconds, relay)
     network = None if relay is None else relay.as_json()
     return Seen(seen.sent_ns, seen.arrivals, seen.stats, loop, network)

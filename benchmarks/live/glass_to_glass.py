@@ -34,7 +34,7 @@ from typing import Any
 
 from benchmarks.live.glass_call import CallConfig, make_call
 from benchmarks.live.glass_statistics import summarise
-from benchmarks.live.server_process import ServerWatch, Serving, server_process
+from benchmarks.live.server_process import ServerWatch, Serving, server_process, without_token
 from benchmarks.live.shaped_link import LinkConfig
 from benchmarks.records.instrument import Instrument, Record, add_common
 from benchmarks.records.series import percentiles, slope_per_minute
@@ -71,7 +71,7 @@ async def one_call(serving: Serving, config: CallConfig) -> dict[str, Any]:
     """Start a server, call it, sum up."""
     with server_process(serving) as (pid, facts):
         async with ServerWatch(pid) as watch:
-            seen = await make_call(facts["url"], config)
+            seen = await make_call(facts["link"], config)
     start_ns = seen.arrivals[0].at_ns + round(config.warm_up * 1e9)
     memory = watch.memory_mb[round(config.warm_up) :]
     cpu_used_s = watch.cpu_s[-1][1] - watch.cpu_s[0][1] if watch.cpu_s else None
@@ -85,7 +85,7 @@ async def one_call(serving: Serving, config: CallConfig) -> dict[str, Any]:
         },
         "server_cpu_ms_per_picture": round(1e3 * cpu_used_s / len(seen.arrivals), 2) if cpu_used_s else None,
         "network": seen.network,
-        "server": facts,
+        "server": without_token(facts),
     }
 
 

@@ -43,14 +43,14 @@ class Promise:
     p95_ms: float = 150.0
 
 
-def call_once(url: str, driver: Path, size: tuple[int, int], from_ns: int, to_ns: int) -> dict[str, Any]:
+def call_once(link: str, driver: Path, size: tuple[int, int], from_ns: int, to_ns: int) -> dict[str, Any]:
     """One caller until a time of the system clock; figures of the window. For a process of its own."""
-    return asyncio.run(_call(url, driver, size, from_ns, to_ns))
+    return asyncio.run(_call(link, driver, size, from_ns, to_ns))
 
 
-async def _call(url: str, driver: Path, size: tuple[int, int], from_ns: int, to_ns: int) -> dict[str, Any]:
+async def _call(link: str, driver: Path, size: tuple[int, int], from_ns: int, to_ns: int) -> dict[str, Any]:
     camera = StampedCamera(DriverPictures(driver, *size).at, CAMERA_FPS)
-    peer = AiortcPeer(url, camera)
+    peer = AiortcPeer(link, camera)
     try:
         await peer.connect()
         await pictures_came(peer)
@@ -105,7 +105,7 @@ def run_step(sessions: int, args: argparse.Namespace, promise: Promise) -> dict[
     with server_process(serving) as (pid, facts), ProcessPoolExecutor(sessions, context) as callers:
         from_ns = perf_counter_ns() + round((START_S + START_EACH_S * sessions) * 1e9)
         to_ns = from_ns + round(args.seconds * 1e9)
-        job = (facts["url"], args.driver, args.size, from_ns, to_ns)
+        job = (facts["link"], args.driver, args.size, from_ns, to_ns)
         futures = [callers.submit(call_once, *job) for _ in range(sessions)]
         cpu_s, memory_mb = asyncio.run(_watch(pid, from_ns, to_ns))
         step = summarise_step([future.result() for future in futures], promise)

@@ -24,6 +24,7 @@ from aiortc.mediastreams import VIDEO_CLOCK_RATE, VIDEO_TIME_BASE, MediaStreamEr
 from numpy.typing import NDArray
 
 from benchmarks.live.glass_statistics import Arrival
+from benchmarks.live.server_link import at, bearer
 from benchmarks.live.shaped_link import ShapedRelay
 from engine.media.frame_code import NUMBER_MODULUS, code_size_px, read, stamp
 from stream.media.encoders import SOFTWARE_H264, EncoderChoice
@@ -83,7 +84,7 @@ def without_colour_in_the_corner(planes: Planes) -> Planes:
 class AiortcPeer:
     """One call. Use: connect(), wait, close()."""
 
-    url: str
+    link: str
     camera: MediaStreamTrack
     microphone: MediaStreamTrack | None = None
     measure: bool = True
@@ -121,7 +122,8 @@ class AiortcPeer:
         body = await self.offer()
         if self.relay is not None:
             body["sdp"] = self.relay.for_server(body["sdp"])
-        async with aiohttp.ClientSession() as http, http.post(f"{self.url}/api/sessions", json=body) as reply:
+        where, headers = at(self.link, "/api/sessions"), bearer(self.link)
+        async with aiohttp.ClientSession(headers=headers) as http, http.post(where, json=body) as reply:
             self.session = await reply.json()
             if reply.status != 200:
                 raise ConnectionError(f"status {reply.status}: {self.session.get('error')}")

@@ -58,6 +58,11 @@ def server_process(serving: Serving, log: IO[bytes] | None = None) -> Iterator[t
             process.wait(30)
 
 
+def without_token(facts: dict[str, Any]) -> dict[str, Any]:
+    """The start-up facts, to be kept."""
+    return {name: value for name, value in facts.items() if name != "link"}
+
+
 @dataclass(frozen=True, slots=True)
 class Holding:
     """What a process holds: things that must not grow from call to call."""

@@ -30,6 +30,7 @@ from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.glass_call import pictures_came
 from benchmarks.live.glass_statistics import summarise
 from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.server_link import at, bearer
 from benchmarks.live.server_process import Holding, Serving, holding, server_process
 from benchmarks.records.instrument import Instrument, Record, above_bounds, add_common, counted
 from benchmarks.records.series import percentiles, slope_per_minute
@@ -66,20 +67,20 @@ class Soak:
     size: tuple[int, int]
 
 
-async def long_call(url: str, pid: int, soak: Soak) -> dict[str, Any]:
+async def long_call(link: str, pid: int, soak: Soak) -> dict[str, Any]:
     """One caller for all the minutes; samples by time, and the slopes after the warm-up."""
     camera = StampedCamera(DriverPictures(soak.driver, *soak.size).at, CAMERA_FPS)
-    peer = AiortcPeer(url, camera)
+    peer = AiortcPeer(link, camera)
     await peer.connect()
     await pictures_came(peer)
     start_ns = perf_counter_ns()
     samples: list[dict[str, float | None]] = []
     while (elapsed_s := (perf_counter_ns() - start_ns) / 1e9) < soak.minutes * 60:
         await asyncio.sleep(min(SAMPLE_S, soak.minutes * 60 - elapsed_s))
-        samples.append({**_state(peer, start_ns), **(await held(url, pid)).as_json()})
+        samples.append({**_state(peer, start_ns), **(await held(link, pid)).as_json()})
         if len(samples) % 12 == 0:
             print(f"  {samples[-1]}", flush=True)
-    await end(url, peer)
+    await end(link, peer)
     warm_up_s = warm_up(soak.minutes * 60)
     figures = summarise(camera.sent_ns, peer.arrivals, start_ns + round(warm_up_s * 1e9))
     return {**call_figures(samples, warm_up_s), **kept(figures), "samples": samples}
@@ -94,9 +95,9 @@ def _state(peer: AiortcPeer, start_ns: int) -> dict[str, float | None]:
     }
 
 
-async def held(url: str, pid: int) -> Holding:
+async def held(link: str, pid: int) -> Holding:
     """What the server holds now; the question itself is one of its tasks and one or two of its sockets."""
-    async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as reply:
+    async with aiohttp.ClientSession(headers=bearer(link)) as http, http.get(at(link, "/metrics")) as reply:
         lines = (await reply.text()).splitlines()
     (tasks,) = [line.split()[1] for line in lines if line.startswith("avatarcast_event_loop_tasks ")]
     return holding(pid, round(float(tasks)))
@@ -133,37 +134,38 @@ def kept(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {"latency_ms_per_min": figures["latency_slope_ms_per_min"], **{n: figures[n] for n in names}}
 
 
-async def short_calls(url: str, pid: int, soak: Soak) -> list[Holding]:
+async def short_calls(link: str, pid: int, soak: Soak) -> list[Holding]:
     """What the server holds after each call."""
     pictures = DriverPictures(soak.driver, *soak.size)
     after_each: list[Holding] = []
     begun_s = perf_counter()
     for number in range(1, soak.sessions + 1):
         await asyncio.sleep(begun_s + (number - 1) * CALL_EVERY_S - perf_counter())
-        peer = AiortcPeer(url, StampedCamera(pictures.at, CAMERA_FPS))
+        peer = AiortcPeer(link, StampedCamera(pictures.at, CAMERA_FPS))
         await peer.connect()
         await pictures_came(peer, soak.pictures)
-        await end(url, peer)
-        await calm(url)
-        after_each.append(await held(url, pid))
+        await end(link, peer)
+        await calm(link)
+        after_each.append(await held(link, pid))
         if number % 10 == 0:
             print(f"  session {number}: {after_each[-1].as_json()}", flush=True)
     return after_each
 
 
-async def end(url: str, peer: AiortcPeer) -> None:
+async def end(link: str, peer: AiortcPeer) -> None:
     """Stop as the page does: tell the server, then hang up."""
-    async with aiohttp.ClientSession() as http, http.delete(f"{url}/api/sessions/{peer.session['id']}"):
+    where = at(link, f"/api/sessions/{peer.session['id']}")
+    async with aiohttp.ClientSession(headers=bearer(link)) as http, http.delete(where):
         pass
     await peer.close()
 
 
-async def calm(url: str) -> None:
+async def calm(link: str) -> None:
     """Until the server says that no session is open. SystemExit when it does not."""
     end_s = perf_counter() + CALM_LIMIT_S
     async with aiohttp.ClientSession() as http:
         while True:
-            async with http.get(f"{url}/healthz") as reply:
+            async with http.get(at(link, "/healthz")) as reply:
                 still_open = (await reply.json())["sessions"]
             if not still_open:
                 return
@@ -190,16 +192,16 @@ def session_figures(after_each: Sequence[Holding]) -> dict[str, Any]:
     }
 
 
-async def run_soak(url: str, pid: int, soak: Soak) -> dict[str, Any]:
+async def run_soak(link: str, pid: int, soak: Soak) -> dict[str, Any]:
     """Both parts; a part of no length is left out."""
     figures: dict[str, Any] = {"call": None, "calls": None}
     if soak.minutes:
         print(f"one call of {soak.minutes:g} minutes", flush=True)
-        figures["call"] = await long_call(url, pid, soak)
-        await calm(url)
+        figures["call"] = await long_call(link, pid, soak)
+        await calm(link)
     if soak.sessions:
         print(f"{soak.sessions} calls, one after the other", flush=True)
-        figures["calls"] = session_figures(await short_calls(url, pid, soak))
+        figures["calls"] = session_figures(await short_calls(link, pid, soak))
     return figures
 
 
@@ -207,7 +209,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Start the server, soak it, judge."""
     soak = Soak(args.minutes, args.sessions, args.pictures, args.driver, args.size)
     with server_process(Serving(args.pipeline, args.avatar, args.runner)) as (pid, facts):
-        figures = asyncio.run(run_soak(facts["url"], pid, soak))
+        figures = asyncio.run(run_soak(facts["link"], pid, soak))
     bounds = asdict(Bounds())
     parts = [part for part in (figures["call"], figures["calls"]) if part is not None]
     failed = [text for part in parts for text in above_bounds(part, bounds)]

@@ -36,6 +36,7 @@ from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.glass_call import pictures_came
 from benchmarks.live.glass_statistics import summarise
 from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.server_link import at, bearer
 from benchmarks.live.server_process import ServerWatch, Serving, server_process
 from benchmarks.records.instrument import Instrument, Record, above_bounds, add_common, counted
 
@@ -95,20 +96,20 @@ class Caller:
         return self.peer.state == "connected" and any(one.at_ns > since_ns for one in self.peer.arrivals)
 
 
-async def attacked(url: str, pid: int, attack: Attack) -> dict[str, Any]:
+async def attacked(link: str, pid: int, attack: Attack) -> dict[str, Any]:
     """Two calls: quiet, under attack, quiet."""
     pictures = DriverPictures(attack.driver, *attack.size)
     callers: list[Caller] = []
     for _ in range(2):
         camera = StampedCamera(pictures.at, CAMERA_FPS)
-        callers.append(Caller(camera, AiortcPeer(url, camera)))
+        callers.append(Caller(camera, AiortcPeer(link, camera)))
         await callers[-1].peer.connect()
     for caller in callers:
         await pictures_came(caller.peer)
     overheard = [caller.peer.overhear(SEEDS) for caller in callers]
     await asyncio.sleep(WARM_UP_S)
     spans = {"before": await _quiet(attack.quiet_s)}
-    counted = await _dropped(url)
+    counted = await _dropped(link)
     order = Order(
         targets=[port for caller in callers for port in caller.ports()],
         forged=[caller.peer.path() for caller in callers],
@@ -124,7 +125,7 @@ async def attacked(url: str, pid: int, attack: Attack) -> dict[str, Any]:
         spans["attacked"] = (start_ns, perf_counter_ns())
     spans["after"] = await _quiet(max(attack.quiet_s, LAST_S))
     lost = sum(not caller.lives() for caller in callers)
-    dropped = {reason: count - counted[reason] for reason, count in (await _dropped(url)).items()}
+    dropped = {reason: count - counted[reason] for reason, count in (await _dropped(link)).items()}
     for caller in callers:
         await caller.peer.close()
     calls = [{name: caller.figures(span) for name, span in spans.items()} for caller in callers]
@@ -159,9 +160,9 @@ async def _quiet(seconds: float) -> tuple[int, int]:
     return start_ns, perf_counter_ns()
 
 
-async def _dropped(url: str) -> dict[str, int]:
+async def _dropped(link: str) -> dict[str, int]:
     """By reason, as the server counts it."""
-    async with aiohttp.ClientSession() as http, http.get(f"{url}/metrics") as reply:
+    async with aiohttp.ClientSession(headers=bearer(link)) as http, http.get(at(link, "/metrics")) as reply:
         return {reason: int(float(count)) for reason, count in _DROPPED.findall(await reply.text())}
 
 
@@ -186,7 +187,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         serving = Serving(args.pipeline, args.avatar, args.runner)
         with server_process(serving, log) as (pid, facts):
-            figures = asyncio.run(attacked(facts["url"], pid, attack))
+            figures = asyncio.run(attacked(facts["link"], pid, attack))
             written = Path(log.name).read_bytes()
     figures["log_bytes"] = len(written)
     figures["exceptions"] = len(_TROUBLE.findall(written.decode(errors="replace")))

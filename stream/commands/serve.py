@@ -1,7 +1,7 @@
-"""The live server: open its page in a browser, and the avatar follows your webcam.
+"""The live server: open the address that it prints, and the avatar follows your webcam.
 
-Unless told otherwise it listens on the loopback address and talks to no other host. Others reach it over TLS
-and with a token.
+Unless told otherwise it listens on the loopback address and talks to no other host. The address has a token
+in it, so no other program or user of this machine gets in. Others reach it over TLS.
 """
 
 from __future__ import annotations
@@ -178,10 +178,13 @@ def _announce(listener: socket.socket, serving: Serving, reason: str, as_json: b
     host, port = listener.getsockname()[:2]
     scheme = "http" if serving.tls is None else "https"
     url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    access = serving.access
+    link = f"{url}/#token={access.token}" if access.made_token else url  # one that was given is known already
     config, avatars = serving.registry.config, serving.registry.avatars
     if as_json:
         started: dict[str, Any] = {
             "url": url,
+            "link": link,
             "host": host,
             "port": port,
             "pid": os.getpid(),
@@ -192,13 +195,13 @@ def _announce(listener: socket.socket, serving: Serving, reason: str, as_json: b
             "encoder": serving.registry.encoder.h264 if serving.registry.encoder.h264_first else "libvpx",
             "encoder_reason": serving.registry.encoder.reason,
             "max_sessions": config.max_sessions,
-            "token": serving.access.token is not None,
+            "token": access.token is not None,
         }
         print(json.dumps(started), flush=True)
         return
     print("avatarcast is ready", flush=True)
-    if serving.access.token is None:
-        print(f"  page     {url}")
+    if access.token is None or access.made_token:
+        print(f"  page     {link}")
     else:
         print(f"  page     {url}/#token=... with the token in place of the dots")
     print(f"  avatar   {', '.join(avatar.name for avatar in avatars)}")

@@ -11,6 +11,7 @@ import argparse
 import errno
 import os
 import re
+import secrets
 import socket
 import ssl
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE = "AVATARCAST_TOKEN"
 MEDIA_PORTS_VARIABLE = "AVATARCAST_MEDIA_PORTS"
 MIN_TOKEN_CHARACTERS = 16
+MADE_TOKEN_BYTES = 24
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 BACKLOG = 64  # connections that may wait while models load
 
@@ -46,8 +48,8 @@ def add_exposure_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token-file",
         metavar="FILE",
-        help=f"file with the token that clients must send, {MIN_TOKEN_CHARACTERS} characters or more; "
-        f"or set {TOKEN_VARIABLE}",
+        help=f"file with the operator's token, {MIN_TOKEN_CHARACTERS} characters or more; or set "
+        f"{TOKEN_VARIABLE}; without either a server of this machine makes one at each start, and prints it",
     )
     parser.add_argument("--tls-cert", metavar="FILE", help="certificate chain, PEM; with --tls-key")
     parser.add_argument("--tls-key", metavar="FILE", help="its private key, PEM")
@@ -120,7 +122,13 @@ def read_exposure(args: argparse.Namespace) -> Exposure:
             "or let others reach it with --host or --behind-proxy"
         )
     media_ports = _media_ports(args.media_ports)
-    return Exposure(Access(token, loopback_only=not reached, proxies=proxies), ice_servers, tls, media_ports)
+    access = Access(
+        token or secrets.token_urlsafe(MADE_TOKEN_BYTES),  # not even other programs of this machine get in
+        made_token=token is None,
+        loopback_only=not reached,
+        proxies=proxies,
+    )
+    return Exposure(access, ice_servers, tls, media_ports)
 
 
 def _media_ports(option: str | None) -> range | None:

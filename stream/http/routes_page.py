@@ -1,8 +1,10 @@
-"""What anybody may read: the pages with their scripts, the list of avatars, health and metrics.
+"""The pages with their scripts, the list of avatars, health and metrics.
 
-    GET /                           the presenter's page; /page.js and every other file of stream/page
+    GET /                           the presenter's page
+    GET /{file}                     its scripts and styles: the files of stream/page
     GET /view/{view}                a clean full-window player, for a browser source of OBS
-    GET /api/config                 {version, avatars, avatar, ice_servers, runner, max_sessions, studio}
+    GET /api/config                 {version, avatars, avatar, ice_servers, runner, max_sessions, studio,
+                                    rights}
     GET /api/avatars/{name}/preview.jpg
     GET /healthz                    {status, sessions, capacity}; 503 while stopping
     GET /metrics                    Prometheus text
@@ -20,15 +22,12 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from stream.http.route import Handler, Route
-from stream.http.security import Rule
+from stream.http.route import GRANT, Handler, Route
 from stream.sessions.registry import SessionRegistry
+from stream.sessions.tokens import Right
 from stream.webrtc.negotiation import RequestRefused
 
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-# Others by their own names.
-_PATHS = {"index.html": "/", "call/view.html": "/view/{view:[A-Za-z0-9_-]{1,64}}"}
-_OPEN = Rule(wants_token=False)
 
 
 class PageRoutes:
@@ -50,8 +49,10 @@ class PageRoutes:
     def routes(self) -> list[Route]:
         """All of them."""
         return [
-            *(Route("GET", _PATHS.get(name, f"/{name}"), self._page(name), _OPEN) for name in self._files),
-            Route("GET", "/healthz", self._healthz, _OPEN),
+            Route("GET", "/", self._page("index.html")),
+            Route("GET", "/view/{view:[A-Za-z0-9_-]{1,64}}", self._page("call/view.html")),
+            Route("GET", r"/{file:(?:[a-z_]+/)?[a-z_]+\.(?:js|css|svg)}", self._file),
+            Route("GET", "/healthz", self._healthz),
             Route("GET", "/metrics", self._metrics),
             Route("GET", "/api/config", self._config),
             Route("GET", "/api/avatars/{name}/preview.jpg", self._preview),
@@ -65,7 +66,13 @@ class PageRoutes:
 
         return serve
 
-    async def _config(self, _: web.Request) -> web.Response:
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        if (name := request.match_info["file"]) not in self._files:
+            raise RequestRefused(404, "the page has no such file")
+        return await self._page(name)(request)
+
+    async def _config(self, request: web.Request) -> web.Response:
+        grant = request[GRANT]
         avatars = [
             {
                 "name": avatar.name,
@@ -84,7 +91,8 @@ class PageRoutes:
                 "ice_servers": self._registry.config.ice_servers.for_page(time.time()),
                 "runner": self._registry.config.runner,
                 "max_sessions": self._registry.config.max_sessions,
-                "studio": self._has_studio,
+                "studio": self._has_studio and grant.may(Right.STUDIO),
+                "rights": [right.value for right in Right if grant.may(right)],
             }
         )
 

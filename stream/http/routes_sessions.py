@@ -1,8 +1,8 @@
 """The API of the page: one presenter's session from its offer to its end.
 
-    POST   /api/sessions                   {sdp, type, measure?, mirror?, avatar?, name?}
-                                           -> {id, view_id, sdp, type, avatar, ...}
-    POST   /api/sessions/{id}/resume       {sdp, type} -> the same; keeps pipeline, calibration and avatar
+    POST   /api/sessions                   {sdp, type, measure?, mirror?, avatar?, name?, secret?}
+                                           -> {id, secret, view_id, share, sdp, type, avatar, ...}
+    POST   /api/sessions/{id}/resume       {sdp, type, secret} -> the same; keeps all but the connection
     POST   /api/sessions/{id}/calibrate    {} -> {}
     POST   /api/sessions/{id}/mirror       {"on": bool} -> {}
     POST   /api/sessions/{id}/mute         {"on": bool} -> {}
@@ -12,11 +12,14 @@
     PUT    /api/sessions/{id}/background   a PNG or JPEG, up to 4 MB -> {}
     DELETE /api/sessions/{id}              -> {}
 
+secret: by which the presenter comes back, also to a name that is kept; share: a token to watch this session.
 How a session goes is pushed over its data channel "stats", not polled. Knows nothing of frames or pipelines.
 """
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -25,28 +28,29 @@ from aiortc import RTCSessionDescription
 from engine.render.background import Background
 from stream.http.bodies import PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S, read_body, read_json
 from stream.http.pictures import PictureReader
-from stream.http.route import Route
-from stream.http.security import OFFER_COST, Rule
+from stream.http.route import GRANT, Route
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
+from stream.sessions.tokens import Tokens
 from stream.webrtc.negotiation import RequestRefused, read_request
 
 MAX_LINES = 8192  # of a camera
 
 
 class SessionRoutes:
-    """Knows the sessions by their ids only: whoever has an id may steer that session."""
+    """Knows the sessions by their ids only: whoever may present and has an id may steer that session."""
 
-    def __init__(self, registry: SessionRegistry) -> None:
+    def __init__(self, registry: SessionRegistry, tokens: Tokens) -> None:
         self._registry = registry
         self._pictures = PictureReader()
+        self._tokens = tokens
 
     def routes(self) -> list[Route]:
         """All of them."""
         session = "/api/sessions/{id}"
         return [
-            Route("POST", "/api/sessions", self._create, Rule(cost=OFFER_COST)),
-            Route("POST", f"{session}/resume", self._resume, Rule(cost=OFFER_COST)),
+            Route("POST", "/api/sessions", self._create),
+            Route("POST", f"{session}/resume", self._resume),
             Route("POST", f"{session}/calibrate", self._calibrate),
             Route("POST", f"{session}/mirror", self._mirror),
             Route("POST", f"{session}/mute", self._mute),
@@ -58,7 +62,9 @@ class SessionRoutes:
         ]
 
     async def _create(self, request: web.Request) -> web.Response:
-        session, answer = await self._registry.create(read_request(await read_json(request)))
+        wanted, grant = read_request(await read_json(request)), request[GRANT]
+        name = self._tokens.name_for(grant, wanted.name, time.time())
+        session, answer = await self._registry.create(replace(wanted, name=name), grant)
         return self._answered(session, answer)
 
     async def _resume(self, request: web.Request) -> web.Response:
@@ -70,7 +76,10 @@ class SessionRoutes:
         return web.json_response(
             {
                 "id": session.id,
+                "secret": session.claim.secret,
                 "view_id": session.view_id,
+                "name": session.name,
+                "share": self._tokens.share(session.view_id, time.time()),
                 "sdp": answer.sdp,
                 "type": answer.type,
                 "avatar": session.avatar,

@@ -1,12 +1,12 @@
-"""Who may ask this server for what: this machine, its own page, holders of the token; and not too often.
+"""Who may ask this server for what: this machine, its own page, holders of a token; and not too often.
 
-Also the headers that tell browsers how little a page of ours may do. Time comes in as an argument. Knows
-nothing of sessions.
+Which right each route needs is in stream/http/rules.py, what tokens carry in stream/sessions/tokens.py. Also
+the headers that tell browsers how little a page of ours may do. Time comes in as an argument. Knows nothing
+of sessions.
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -15,9 +15,10 @@ from aiohttp import web
 
 from stream.budgets import RateLimiter
 from stream.http.client_address import Network, client_key
+from stream.http.rules import Rule
+from stream.sessions.tokens import NOBODY, OPERATOR, BadToken, Grant, Right, Tokens
 from stream.webrtc.negotiation import RequestRefused
 
-OFFER_COST = 5.0  # an offer is parsed, and ports are opened for it
 WRONG_TOKEN_COST = 20.0
 # Two of one of these, and a proxy in front may have judged by the other one (RFC 9110 section 5.3).
 SINGLE_FIELDS = ("Host", "Origin", "Authorization", "Content-Type", "Content-Encoding")
@@ -49,20 +50,12 @@ CORS_HEADERS = {  # safe with a token only: what another site's page cannot know
 class Access:
     """How far a server can be reached, and what it asks of whoever reaches it."""
 
-    token: str | None = field(default=None, repr=False)  # None: asked of nobody
+    token: str | None = field(default=None, repr=False)  # the operator's; None: asked of nobody
+    made_token: bool = False  # by this start of the server, which then tells it
     loopback_only: bool = True  # refuse other Host names, and send no packet off this machine
     proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For is believed
     requests_per_s: float = 20.0  # of one peer, in the long run
     burst: float = 200.0  # requests of one peer at once
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What one route asks of a request."""
-
-    wants_token: bool = True  # where the server has one
-    from_anywhere: bool = False  # pages of other sites may ask, where the server has a token
-    cost: float = 1.0  # in requests, against the peer's rate
 
 
 class Refused(RequestRefused):
@@ -76,34 +69,49 @@ class Refused(RequestRefused):
 class Gate:
     """Lets a request through or refuses it, before anything of its body is read."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, tokens: Tokens) -> None:
         self._access = access
+        self._tokens = tokens
         self._rates = RateLimiter(access.requests_per_s, access.burst)
 
-    def check(self, request: web.Request, rule: Rule, now_s: float) -> None:
-        """Raises RequestRefused (400, 401, 403, 415, 429). now_s: of any clock that never runs backwards."""
-        token = self._access.token
+    def check(self, request: web.Request, rule: Rule, now_s: float, date_s: float) -> Grant:
+        """What the request may do. Raises RequestRefused (400, 401, 403, 415, 429).
+
+        now_s: of any clock that never runs backwards; date_s: since 1970.
+        """
         for name in SINGLE_FIELDS:
             if len(request.headers.getall(name, ())) > 1:
                 raise RequestRefused(400, f"the request has more than one {name}; one is read")
-        self._check_source(request, rule.from_anywhere and token is not None)
+        self._check_source(request, rule.from_anywhere and self._access.token is not None)
         forwarded = request.headers.getall("X-Forwarded-For", ())
         key = client_key(request.remote or "", forwarded, self._access.proxies)
         wait_s = self._rates.take(key, rule.cost, now_s)
         if wait_s:
             seconds = str(int(wait_s) + 1)
             raise Refused(429, f"too many requests; try again in {seconds} s", {"Retry-After": seconds})
-        wanted = token if rule.wants_token and request.method != "OPTIONS" else None  # a preflight has none
-        if wanted is not None and not _holds(request.headers.get("Authorization", ""), wanted):
-            self._rates.drain(key, WRONG_TOKEN_COST, now_s)
-            raise Refused(
-                401,
-                "the server's token is missing or wrong; send Authorization: Bearer TOKEN, "
-                "or open the page with #token=TOKEN at the end of its address",
-                {"WWW-Authenticate": 'Bearer realm="avatarcast"'},
-            )
+        if self._access.token is None:
+            grant = OPERATOR
+        elif not rule.rights:
+            grant = NOBODY
+        else:
+            try:
+                grant = self._tokens.read(_bearer(request), date_s)
+            except BadToken as error:
+                self._rates.drain(key, WRONG_TOKEN_COST, now_s)
+                raise Refused(
+                    401,
+                    f"{error}; open the address that the server printed when it started, which ends in "
+                    "#token=TOKEN, or send Authorization: Bearer TOKEN",
+                    {"WWW-Authenticate": 'Bearer realm="avatarcast"'},
+                ) from error
+            if not grant.may(*rule.rights):
+                raise RequestRefused(
+                    403,
+                    f"this token may {_listed(grant.rights)}; what is asked for needs {_listed(rule.rights)}",
+                )
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise Refused(415, "the body is compressed; send it as it is", {"Accept-Encoding": "identity"})
+        return grant
 
     def _check_source(self, request: web.Request, from_anywhere: bool) -> None:
         try:
@@ -119,11 +127,14 @@ class Gate:
             raise RequestRefused(403, f"requests from {origin!s:.80} are refused: use this server's own page")
 
 
-def _holds(authorization: str, token: str) -> bool:
-    """RFC 6750 section 2.1, in a time that tells nothing of the token."""
-    scheme, _, credentials = authorization.partition(" ")
-    given = credentials.strip().encode("utf-8", "surrogateescape")  # as aiohttp decodes header fields
-    return hmac.compare_digest(given, token.encode()) and scheme.lower() == "bearer"
+def _bearer(request: web.Request) -> str:
+    """The token of RFC 6750 section 2.1; "" where none came."""
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else ""
+
+
+def _listed(rights: frozenset[Right]) -> str:
+    return " or ".join(sorted(right.value for right in rights))
 
 
 def is_loopback(host: str) -> bool:

@@ -17,13 +17,16 @@ from engine.errors import AvatarcastError, SettingsError
 from stream import tasks
 from stream.budgets import Budgets
 from stream.http.door import Door
-from stream.http.route import Handler
+from stream.http.route import GRANT, Handler
 from stream.http.routes_page import PageRoutes
 from stream.http.routes_sessions import SessionRoutes
 from stream.http.routes_studio import StudioRoutes
-from stream.http.security import CORS_HEADERS, HEADERS, Access, Gate, Refused, Rule
+from stream.http.routes_tokens import TokenRoutes
+from stream.http.rules import NOWHERE, RULES, Rule
+from stream.http.security import CORS_HEADERS, HEADERS, Access, Gate, Refused
 from stream.http.whip import WhipRoutes
 from stream.sessions.registry import SessionRegistry
+from stream.sessions.tokens import Grant, Tokens
 from stream.studio.studio import Studio
 from stream.webrtc.negotiation import RequestRefused
 
@@ -42,25 +45,31 @@ class LiveServer:
     def __init__(self, registry: SessionRegistry, access: Access, studio: Studio | None = None) -> None:
         """studio: None where no avatars are made."""
         self.registry = registry
+        self.tokens = Tokens(access.token)
         self._studio = studio
-        routes = [
+        self._routes = [
             *PageRoutes(registry, has_studio=studio is not None).routes(),
-            *SessionRoutes(registry).routes(),
-            *WhipRoutes(registry).routes(),
+            *SessionRoutes(registry, self.tokens).routes(),
+            *WhipRoutes(registry, self.tokens).routes(),
+            *TokenRoutes(registry, self.tokens).routes(),
             *([] if studio is None else StudioRoutes(studio, registry).routes()),
         ]
-        self._routes = routes
         self._tidying: asyncio.Task[None] | None = None
-        self._rules = {route.handler: route.rule for route in routes}
-        self._gate = Gate(access)
+        self._gate = Gate(access, self.tokens)
         self.door = Door(registry.config.budgets, access.proxies, registry.telemetry.connection_turned_away)
         self._cors = CORS_HEADERS if access.token is not None else {}
 
     def app(self) -> web.Application:
-        """The aiohttp application; its shutdown closes every session and every pipeline."""
+        """The aiohttp application; its shutdown closes every session and every pipeline.
+
+        Raises LookupError where a route has no rule: who may use it was not thought about.
+        """
         app = web.Application(middlewares=[self._guard])
         for route in self._routes:
-            app.router.add_route(route.method, route.path, route.handler)
+            resource = app.router.add_route(route.method, route.path, route.handler).resource
+            assert resource is not None
+            if f"{route.method} {resource.canonical}" not in RULES:
+                raise LookupError(f"{route.method} {resource.canonical} has no rule in stream/http/rules.py")
             if route.method == "GET":
                 app.router.add_route("HEAD", route.path, route.handler)
         app.on_startup.append(self._begin)
@@ -70,10 +79,13 @@ class LiveServer:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The gate first; then one JSON line for every refusal, and security headers on every response."""
-        rule = self._rules.get(request.match_info.handler, Rule())
+        rule = _rule_of(request)
         try:
             with self.door.busy(request.protocol):
-                self._gate.check(request, rule, time.monotonic())
+                grant = self._gate.check(request, rule, time.monotonic(), time.time())
+                if rule.view:
+                    self._check_view(request.match_info["view"], grant)
+                request[GRANT] = grant
                 response = await handler(request)
         except Exception as error:  # whatever a route raises, its answer has the same form and headers
             response = _refusal(request, error)
@@ -81,6 +93,11 @@ class LiveServer:
         if rule.from_anywhere:
             response.headers.update(self._cors)
         return response
+
+    def _check_view(self, view: str, grant: Grant) -> None:
+        """Raises RequestRefused (403); the same whether there is such a view or not."""
+        if not grant.covers(self.registry.names_of(view)):
+            raise RequestRefused(403, "this token is for another session, or for one that has ended")
 
     async def _begin(self, _: web.Application) -> None:
         if self._studio is not None:
@@ -99,6 +116,14 @@ class LiveServer:
         await self.registry.close()
         if self._studio is not None:
             await self._studio.close()
+
+
+def _rule_of(request: web.Request) -> Rule:
+    resource = request.match_info.route.resource
+    if resource is None:
+        return NOWHERE
+    method = "GET" if request.method == "HEAD" else request.method
+    return RULES.get(f"{method} {resource.canonical}", NOWHERE)
 
 
 def _refusal(request: web.Request, error: Exception) -> web.Response:

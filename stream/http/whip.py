@@ -5,6 +5,7 @@
     PATCH  either Location                 more candidates (204), or an ICE restart (200)
     DELETE either Location                 -> 200
     GET, OPTIONS on all of them            nothing to see; which types are taken
+    GET    /api/views/{view}               {ice_servers}, for our own page of a view
 
 Both are one negotiation under two names. Knows nothing of frames or pipelines.
 """
@@ -13,15 +14,16 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 from aiohttp import web
 from aiortc import RTCSessionDescription
 
 from stream.http.bodies import read_text
-from stream.http.route import Route
-from stream.http.security import OFFER_COST, Rule
+from stream.http.route import GRANT, Route
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
+from stream.sessions.tokens import Tokens
 from stream.webrtc.ice import read_fragment
 from stream.webrtc.negotiation import RequestRefused, read_publish_request, read_viewer_offer
 
@@ -33,8 +35,9 @@ _ENTITY_TAG = re.compile(r'(W/)?"([^"]*)"')
 class WhipRoutes:
     """Publishers and viewers that speak HTTP and WebRTC and nothing else of ours."""
 
-    def __init__(self, registry: SessionRegistry) -> None:
+    def __init__(self, registry: SessionRegistry, tokens: Tokens) -> None:
         self._registry = registry
+        self._tokens = tokens
 
     def routes(self) -> list[Route]:
         """All of them."""
@@ -43,19 +46,22 @@ class WhipRoutes:
             "/whip/{id}": (self._patch_publisher, self._end_publisher),
             "/whep/{view}/{viewer}": (self._patch_viewer, self._end_viewer),
         }
-        offers, others = Rule(from_anywhere=True, cost=OFFER_COST), Rule(from_anywhere=True)
-        routes = []
+        routes = [Route("GET", "/api/views/{view}", self._told)]
         for path, post in endpoints.items():
-            routes += [Route("POST", path, post, offers), Route("OPTIONS", path, _endpoint_options, offers)]
+            routes += [Route("POST", path, post), Route("OPTIONS", path, _endpoint_options)]
         for path, (patch, delete) in resources.items():
-            routes += [Route("PATCH", path, patch, others), Route("DELETE", path, delete, others)]
-            routes += [Route("OPTIONS", path, _resource_options, others)]
-        return [*routes, *(Route("GET", path, _nothing_to_see, others) for path in (*endpoints, *resources))]
+            routes += [Route("PATCH", path, patch), Route("DELETE", path, delete)]
+            routes += [Route("OPTIONS", path, _resource_options)]
+        return [*routes, *(Route("GET", path, _nothing_to_see) for path in (*endpoints, *resources))]
+
+    async def _told(self, _: web.Request) -> web.Response:
+        return web.json_response({"ice_servers": self._registry.config.ice_servers.for_page(time.time())})
 
     async def _publish(self, request: web.Request) -> web.Response:
-        sdp = await read_text(request, SDP)
+        sdp, grant = await read_text(request, SDP), request[GRANT]
         wanted = read_publish_request(sdp, request.query.get("avatar"), request.query.get("name"))
-        session, answer = await self._registry.create(wanted)
+        name = self._tokens.name_for(grant, wanted.name, time.time())
+        session, answer = await self._registry.create(replace(wanted, name=name), grant)
         watch = f'</whep/{session.view_id}>; rel="alternate"; type="{SDP}"'
         return self._created(f"/whip/{session.id}", session.ice_tag(), answer, [watch])
 
@@ -63,7 +69,7 @@ class WhipRoutes:
         view = request.match_info["view"]
         session = self._registry.by_view(view)
         offer = read_viewer_offer(await read_text(request, SDP))
-        viewer_id, answer = await session.add_viewer(offer)
+        viewer_id, answer = await session.add_viewer(offer, request[GRANT].id)
         return self._created(f"/whep/{view}/{viewer_id}", session.ice_tag(viewer_id), answer, [])
 
     def _created(

@@ -1,6 +1,7 @@
 // The presenter's page: what the buttons do, and in words how it goes. Talks to its own server only.
 
 import { Told, get, keepToken, pictureUrl, takeToken, token } from "/common/api.js";
+import { AccessPanel } from "/common/access.js";
 import { Calibration } from "/call/calibration.js";
 import { Call } from "/call/call.js";
 import { Recording, download, fileName, snapshot } from "/common/capture.js";
@@ -16,6 +17,7 @@ const STATE_WORDS = {
   calibrating: "Calibrating: look straight ahead with a relaxed face.",
 };
 const INTERRUPTED = "The connection is interrupted; waiting for it to come back.";
+const WHERE_THE_TOKEN_IS = "Open the address that the server printed when it started, or give its token here.";
 const HINT_MS = 8000;
 
 const byId = (id) => document.getElementById(id);
@@ -158,8 +160,8 @@ function onConnected(reply) {
   answer = reply;
   setText(byId("runner"), `Runner: ${reply.runner_reason.split(";")[0]}`);
   byId("runner").title = reply.runner_reason; // with what was passed over, and why
-  const view = `${location.origin}/view/${wishes.name || reply.view_id}`;
-  byId("view-link").value = token() ? `${view}#token=${encodeURIComponent(token())}` : view;
+  const view = `${location.origin}/view/${reply.name ?? reply.view_id}`;
+  byId("view-link").value = reply.share ? `${view}#token=${reply.share}` : view;
   for (const id of ["copy-link", "save-latency"]) byId(id).disabled = false;
   if (config) markAvatar(reply.avatar);
   else loadConfig(); // the server was not there when the page was opened
@@ -228,7 +230,7 @@ setInterval(async () => {
 
 function askForToken(text) {
   const box = byId("token-box");
-  setText(byId("token-text"), token() ? `The token was not accepted: ${text}.` : "Whoever started the server knows it.");
+  setText(byId("token-text"), token() ? `The token was not accepted: ${text}.` : WHERE_THE_TOKEN_IS);
   if (!box.open) box.showModal();
   return new Promise((resolve) => box.addEventListener("close", resolve, { once: true }));
 }
@@ -237,11 +239,12 @@ async function loadConfig() {
   try {
     config = await get("/api/config");
   } catch (error) {
-    if (error.status !== 401) return say("trouble", "No server", error.message);
+    if (error.status !== 401) return say("trouble", error.status === 403 ? "Not allowed" : "No server", error.message);
     await askForToken(error.message);
     return loadConfig();
   }
   byId("avatar-list").replaceChildren(...config.avatars.map(avatarChoice));
+  access.show(config.rights);
   const wished = wishes.avatar ?? remembered("avatar", config.avatar);
   markAvatar(config.avatar); // what is wished for may be gone
   markAvatar(wished);
@@ -383,7 +386,7 @@ byId("save-latency").addEventListener("click", () => {
 byId("copy-link").addEventListener("click", () =>
   attempt(async () => {
     await navigator.clipboard.writeText(byId("view-link").value);
-    hint(token() ? "Copied. The address holds the token: do not publish it." : "Copied.");
+    hint("Copied. Whoever has the address can watch this session, and nothing else.");
   }),
 );
 
@@ -397,6 +400,8 @@ byId("token-box").addEventListener("cancel", (event) => event.preventDefault());
 window.addEventListener("pagehide", () => call?.stop());
 
 const studio = new Studio({ theCall: () => call, start, stop, trouble: () => byId("notice").textContent, reload: loadConfig, forgotten, drive });
+
+const access = new AccessPanel({ attempt, hint });
 
 takeToken();
 showSelf(remembered("self-view", true));

@@ -40,22 +40,25 @@ class Audience:
     def __len__(self) -> int:
         return len(self._viewers)
 
-    async def add(self, sdp: str, still_open: Callable[[], None]) -> tuple[str, RTCSessionDescription]:
+    async def add(
+        self, sdp: str, still_open: Callable[[], None], token_id: str = ""
+    ) -> tuple[str, RTCSessionDescription]:
         """Answer a viewer's offer; gives the viewer's id. Raises RequestRefused.
 
-        still_open: raises where the session has ended meanwhile.
+        still_open: raises where the session has ended meanwhile. token_id: by which they came.
         """
         if len(self._viewers) >= MAX_VIEWERS:
             raise RequestRefused(503, f"{MAX_VIEWERS} viewers watch already; try again when one has left")
         viewer_id = secrets.token_urlsafe(16)
         peer = Peer(self._peers, lambda reason: self._let_go(viewer_id, reason))
-        viewer = Viewer(peer, PictureTrack(), perf_counter_ns())
+        viewer = Viewer(peer, PictureTrack(), perf_counter_ns(), token_id)
         self._viewers[viewer_id] = viewer
         try:
             await peer.accept(sdp, viewer.pictures, takes_camera=False)
             viewer.take_voice(self._voice)
             answer = await peer.answer()
             still_open()
+            self.viewer(viewer_id)  # it may have been cut off meanwhile
         except BaseException:
             self._viewers.pop(viewer_id, None)
             await viewer.hang_up(self._voice)
@@ -100,6 +103,12 @@ class Audience:
                 self._let_go(viewer_id, f"silent for {self._silent_limit_s:.0f} s")
             elif viewer.unsent:
                 self._let_go(viewer_id, "sending to it has failed")
+
+    def cut_off(self, token_id: str | None) -> None:
+        """Hang up on those who came by this token; None: by any derived one."""
+        for viewer_id, viewer in list(self._viewers.items()):
+            if viewer.token_id and token_id in (None, viewer.token_id):
+                self._let_go(viewer_id, "the token they came by was revoked")
 
     async def close(self) -> None:
         """Hang up on everybody."""

@@ -34,6 +34,7 @@ class Viewer:
     peer: Peer
     pictures: PictureTrack
     since_ns: int  # when it was made
+    token_id: str = ""  # of the derived token that it came by
     voice: VoiceTrack | None = None
     link: Link = field(default_factory=Link)
     unsent: bool = False  # aiortc has given up sending pictures though the connection is up

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
-from time import process_time
+from time import perf_counter_ns, process_time
 
 from aiortc import RTCSessionDescription
 
@@ -25,6 +25,7 @@ from stream.render.pipeline_pool import PipelinePools
 from stream.sessions.capacity import Capacity
 from stream.sessions.session import Session, SessionLimits
 from stream.sessions.telemetry import Telemetry
+from stream.sessions.tokens import NOBODY, OPERATOR, Claim, Grant
 from stream.webrtc.aiortc_tuning import gather_on_loopback
 from stream.webrtc.datagram_filter import parse_without_surprise
 from stream.webrtc.ice_servers import IceServers
@@ -67,6 +68,7 @@ class SessionRegistry:
         )
         self._pools = PipelinePools()
         self._sessions: dict[str, Session] = {}
+        self._kept: dict[str, tuple[Claim, int]] = {}  # names of sessions that made room, and until when, ns
         self._rendered_before = 0  # by sessions that have ended
         self._reading: asyncio.Task[None] | None = None
         self._closed = False
@@ -86,24 +88,31 @@ class SessionRegistry:
         """Load the first avatar; returns why its runner was chosen. What loading raises is passed on."""
         return await self._pools.warm(self.avatars.first)
 
-    async def create(self, request: SessionRequest) -> tuple[Session, RTCSessionDescription]:
-        """A new session and its answer, or the one of this name that has lost its presenter, taken up again.
+    async def create(
+        self, request: SessionRequest, grant: Grant = OPERATOR
+    ) -> tuple[Session, RTCSessionDescription]:
+        """A new session and its answer; or the one of this name that waits for just this presenter.
 
         Raises RequestRefused: 400, 404 avatar, 409 name, 503 no room.
         """
         self.avatars.find(request.avatar)
-        for session in self:
-            if request.name is not None and session.name == request.name:
-                if session.lost_ns is None:
-                    raise RequestRefused(409, f"the name {request.name!r} is taken; choose another")
-                return await self.resume(session.id, request)  # as OBS does: it connects anew
+        if request.name is not None and (waiting := self._of_name(request.name, request.secret, grant)):
+            with about_session(waiting.id):  # as OBS does: it connects anew
+                return waiting, await waiting.resume(request)
         self._make_room()
         sockets = MediaSockets(
             self.telemetry.datagram_dropped, self.config.loopback_only, self.config.media_ports
         )
         peers = PeerConfig(self.encoder, sockets, self.config.ice_servers)
         session = Session(
-            self.avatars, self._pools, peers, self.config.limits, request, self.telemetry, self._forget
+            self.avatars,
+            self._pools,
+            peers,
+            self.config.limits,
+            request,
+            Claim(request.name, grant),
+            self.telemetry,
+            self._forget,
         )
         self.telemetry.session_opened()
         self._sessions[session.id] = session  # counts from here on, before anything is awaited
@@ -117,8 +126,10 @@ class SessionRegistry:
             raise
 
     async def resume(self, session_id: str, request: SessionRequest) -> tuple[Session, RTCSessionDescription]:
-        """The same session by a new offer. Raises RequestRefused: 404 where it is gone, 400."""
+        """The same session by a new offer. Raises RequestRefused: 404 where it is gone, 403 secret, 400."""
         session = self.session(session_id)
+        if not session.claim.is_held(request.secret, NOBODY):
+            raise RequestRefused(403, "only who began the session takes it up again: its secret is another")
         with about_session(session.id):
             return session, await session.resume(request)
 
@@ -136,6 +147,21 @@ class SessionRegistry:
                 return session
         raise RequestRefused(404, "there is nothing to watch here: the session may have ended")
 
+    def names_of(self, view: str) -> set[str]:
+        """What the session that is watched by this view id or name is also called; the view alone if none."""
+        for session in self._sessions.values():
+            if view in (session.view_id, session.name):
+                return {view, session.view_id, *([] if session.name is None else [session.name])}
+        return {view}
+
+    def cut_off(self, token_id: str | None) -> None:
+        """End what was begun by this token, and hang up on who watches by it; None: by every derived one."""
+        for session in self:
+            if session.claim.token_id and token_id in (None, session.claim.token_id):
+                session.end("the token it was begun with was revoked")
+            else:
+                session.cut_off_viewers(token_id)
+
     async def let_go(self) -> None:
         """Keep nothing of avatars that are not offered any more; their sessions end by themselves."""
         await self._pools.keep_only(self.avatars)
@@ -149,6 +175,24 @@ class SessionRegistry:
             await asyncio.gather(self._reading, return_exceptions=True)
         await self._pools.close()
 
+    def _of_name(self, name: str, secret: str, grant: Grant) -> Session | None:
+        """The session of this name that waits for whoever asks. Raises RequestRefused (409)."""
+        now_ns = perf_counter_ns()
+        self._kept = {name: kept for name, kept in self._kept.items() if kept[1] > now_ns}
+        named = next((session for session in self if session.name == name), None)
+        if named is not None and named.end_reason is not None:
+            raise RequestRefused(503, f"the session named {name!r} is just ending; try again")
+        if named is not None and named.lost_ns is None:
+            raise RequestRefused(409, f"the name {name!r} is taken; choose another")
+        claim = named.claim if named is not None else self._kept[name][0] if name in self._kept else None
+        if claim is not None and not claim.is_held(secret, grant):
+            raise RequestRefused(
+                409,
+                f"the name {name!r} is kept for up to {self.config.limits.resume_s:.0f} s for its presenter, "
+                "whose connection was lost; choose another, or wait",
+            )
+        return named
+
     def _make_room(self) -> None:
         """Raises RequestRefused (503) where there is none. A session without its presenter gives way."""
         if self._closed:
@@ -159,6 +203,9 @@ class SessionRegistry:
         if refusal is not None and waiting:
             longest = min(waiting, key=lambda session: session.lost_ns or 0)
             longest.end("another presenter needed the room")
+            if longest.name is not None and longest.lost_ns is not None:
+                until_ns = longest.lost_ns + round(self.config.limits.resume_s * 1e9)
+                self._kept[longest.name] = (longest.claim, until_ns)
             refusal = self._refusal(len(running) - 1)
         if refusal is not None:
             self.telemetry.session_refused()

@@ -36,6 +36,7 @@ from stream.render.render_loop import Incoming, Outgoing, capture_ticks
 from stream.sessions.audience import Audience
 from stream.sessions.receiver import Rendering, Viewer
 from stream.sessions.telemetry import Telemetry
+from stream.sessions.tokens import Claim
 from stream.webrtc.negotiation import RequestRefused, SessionRequest
 from stream.webrtc.peer import Link, Peer, PeerConfig
 from stream.webrtc.picture_size import TOO_LARGE
@@ -65,12 +66,14 @@ class Session:
         peers: PeerConfig,
         limits: SessionLimits,
         request: SessionRequest,
+        claim: Claim,
         telemetry: Telemetry,
         on_end: Callable[[Session], None],
     ) -> None:
-        self.id = secrets.token_urlsafe(16)  # whoever knows it may steer the session
-        self.view_id = secrets.token_urlsafe(16)  # whoever knows it may watch
+        self.id = secrets.token_urlsafe(16)  # whoever presents and knows it may steer the session
+        self.view_id = secrets.token_urlsafe(16)  # viewers find it by this, or by its name
         self.name = request.name
+        self.claim = claim
         self.metrics = SessionMetrics()
         self.end_reason: str | None = None
         self.lost_ns: int | None = None  # since when the presenter's connection is lost
@@ -171,10 +174,17 @@ class Session:
         self._check_open()
         await self._performer.switch(self._avatars.find(name))
 
-    async def add_viewer(self, sdp: str) -> tuple[str, RTCSessionDescription]:
-        """Answer a viewer's offer; gives the viewer's id. Raises RequestRefused."""
+    async def add_viewer(self, sdp: str, token_id: str = "") -> tuple[str, RTCSessionDescription]:
+        """Answer a viewer's offer; gives the viewer's id. Raises RequestRefused.
+
+        token_id: of the derived token that they came by.
+        """
         self._check_open()
-        return await self._audience.add(sdp, self._check_open)
+        return await self._audience.add(sdp, self._check_open, token_id)
+
+    def cut_off_viewers(self, token_id: str | None) -> None:
+        """Hang up on those who came by this token; None: by any derived one."""
+        self._audience.cut_off(token_id)
 
     async def remove_viewer(self, viewer_id: str) -> None:
         """Hang up on a viewer. Raises RequestRefused (404)."""

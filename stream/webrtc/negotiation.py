@@ -12,7 +12,7 @@ import ipaddress
 import logging
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aioice.ice
@@ -47,6 +47,7 @@ class SessionRequest:
     avatar: str | None = None  # None: the server's first
     name: str | None = None  # under which viewers find it, besides its view id
     receives: bool = True  # False: a WHIP publisher, which sends its camera and takes nothing back
+    secret: str = field(default="", repr=False)  # of a session to take up again
 
 
 def read_request(body: Any) -> SessionRequest:
@@ -66,17 +67,19 @@ def read_request(body: Any) -> SessionRequest:
         if not isinstance(value, bool):
             raise RequestRefused(400, f"{flag} is {str(value)[:40]!r}; true or false is needed")
         flags[flag] = value
-    avatar, name = body.get("avatar"), body.get("name")
+    avatar, name, secret = body.get("avatar"), body.get("name"), body.get("secret", "")
+    if not isinstance(secret, str):
+        raise RequestRefused(400, "secret is not text; send what came with the session")
     if not isinstance(avatar, str | None):
         raise RequestRefused(400, f"avatar is {str(avatar)[:40]!r}; the name of one of /api/config is needed")
     _check_media(sdp, ("sendrecv",), "no video to send and receive; offer one camera as sendrecv")
-    return SessionRequest(sdp=sdp, avatar=avatar, name=_view_name(name), **flags)
+    return SessionRequest(sdp=sdp, avatar=avatar, name=view_name(name), secret=secret, **flags)
 
 
 def read_publish_request(sdp: str, avatar: str | None, name: str | None) -> SessionRequest:
     """Check a WHIP offer (RFC 9725 section 4.2). Raises RequestRefused (400) with one line."""
     _check_media(sdp, ("sendonly", "sendrecv"), "no video to send; offer one camera as sendonly")
-    return SessionRequest(_as_dtls_client(sdp), avatar=avatar, name=_view_name(name), receives=False)
+    return SessionRequest(_as_dtls_client(sdp), avatar=avatar, name=view_name(name), receives=False)
 
 
 def read_viewer_offer(sdp: str) -> str:
@@ -94,7 +97,8 @@ def _as_dtls_client(sdp: str) -> str:
     return re.sub(r"(?m)^a=setup:actpass(?=\s*$)", "a=setup:active", sdp)
 
 
-def _view_name(name: Any) -> str | None:
+def view_name(name: Any) -> str | None:
+    """A name to present under, or None. Raises RequestRefused (400) where it is neither."""
     if name is not None and not (isinstance(name, str) and _VIEW_NAME.fullmatch(name)):
         raise RequestRefused(
             400, f"name is {str(name)[:40]!r}; 1 to 40 of the letters a-z, digits and - are needed"

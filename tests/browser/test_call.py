@@ -37,6 +37,7 @@ from benchmarks.live.browser_stage import (
     write_twin,
 )
 from benchmarks.live.driver_pictures import DriverPictures
+from benchmarks.live.server_link import at
 from engine.person.geometry import rotation_to_euler_deg
 from engine.person.motion import canonical_reference, in_head_axes, lip_gap
 from engine.tracking.mediapipe_parts import FacePart
@@ -289,16 +290,56 @@ async def test_a_view_plays_wherever_its_presenter_goes(url: str, camera_file: P
         await page.click("#start")
         await until_text(page, "#pill-text", "Live")
         address = await page.input_value("#view-link")
-        assert address == f"{url}/view/studio"
+        where, _, share = address.partition("#token=")
+        assert where == at(url, "/view/studio")
+        assert share not in url or not share  # one that may watch, not that of whoever presents
         view = await context.new_page()
         await view.goto(address)
         await until_title(view, "studio: live")
         assert np.mean(await view.evaluate(CORNER)) > 20
         assert await view.locator("button").count() == 0
         await page.click("#start")
-        await until_title(view, "studio: there is nothing to watch here")
-        await page.click("#start")
-        await until_title(view, "studio: live")
+        gone = "this token is for another session" if share else "there is nothing to watch here"
+        await until_title(view, f"studio: {gone}")
+        lasting = await make_address(page, "watch", "studio") if share else address
+        async with browser_with() as elsewhere:
+            other = await elsewhere.new_page()
+            await other.goto(lasting)
+            await until_title(other, "studio: there is nothing to watch here")
+            await page.click("#start")
+            await until_title(other, "studio: live")
+            if share:
+                await page.get_by_role("button", name="Revoke", exact=True).click()
+                await until_title(other, "studio: the token was revoked")
+
+
+async def make_address(page: Page, right: str, name: str) -> str:
+    """As the operator makes one."""
+    await page.get_by_text("Let others in").click()
+    await page.select_option("#access-right", right)
+    await page.fill("#access-name", name)
+    await page.get_by_role("button", name="Make an address").click()
+    await page.locator("#access-made").wait_for()
+    return await page.input_value("#access-link")
+
+
+async def test_whom_the_operator_lets_in_may_do_that_alone(url: str, camera_file: Path) -> None:
+    if "#token=" not in url:
+        pytest.skip("the server asks for no token")
+    async with page_with(*camera_flags(camera_file)) as page:
+        await page.goto(url)
+        address = await make_address(page, "present", "guest")
+        assert await page.locator("#access-list li").inner_text() != ""
+        async with browser_with(*camera_flags(camera_file)) as elsewhere:
+            guest = await elsewhere.new_page()
+            await guest.goto(address)
+            await guest.click("#start")
+            await until_text(guest, "#pill-text", "Live")
+            assert at(url, "/view/guest#token=") in await guest.input_value("#view-link")
+            assert not await guest.locator("#access").is_visible()
+            assert not await guest.locator("#make-avatar").is_visible()
+            await page.get_by_role("button", name="Revoke all").click()
+            await until_text(guest, "#notice", "the token it was begun with was revoked")
 
 
 async def until_title(page: Page, start: str) -> None:

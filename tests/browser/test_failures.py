@@ -148,6 +148,35 @@ async def test_a_lost_connection_is_resumed(url: str) -> None:
         assert await page.input_value("#view-link") == view
 
 
+# A page that goes without a word, as one does that crashes.
+SILENT = "window.addEventListener('pagehide', (event) => event.stopImmediatePropagation())"
+CLAIM = "sessionStorage.getItem('avatarcast-session')"
+
+
+async def test_a_crashed_page_takes_its_session_up_again(url: str) -> None:
+    """By the secret that its tab keeps; a tab with a copy of it does not take the session away."""
+    async with page_with(*CAMERA_FLAGS) as page:
+        await page.add_init_script(SILENT)
+        await start(page, url)
+        await until_text(page, "#pill-text", "Live")
+        view = await page.input_value("#view-link")
+        await page.reload()
+        await page.click("#start")
+        await until_text(page, "#pill-text", "Live")
+        assert await page.input_value("#view-link") == view
+        copy = await page.context.new_page()
+        await copy.add_init_script(
+            f"sessionStorage.setItem('avatarcast-session', '{await page.evaluate(CLAIM)}')"
+        )
+        await start(copy, url)
+        await until_text(copy, "#pill-text", "Live")
+        assert await copy.input_value("#view-link") != view
+        await copy.click("#start")
+        await page.click("#start")
+        await until_text(page, "#pill-text", "Ready")
+        assert await page.evaluate(CLAIM) is None
+
+
 async def test_a_server_that_comes_back_is_found_again() -> None:
     async with page_with(*CAMERA_FLAGS) as page:
         with server(*ECHO) as address:
@@ -165,7 +194,7 @@ async def test_a_server_that_comes_back_is_found_again() -> None:
 async def test_a_token_is_asked_for_until_it_is_right(guarded_url: str) -> None:
     async with page_with(*CAMERA_FLAGS) as page:
         await page.goto(guarded_url)
-        await until_text(page, "#token-text", "Whoever started the server knows it.")
+        await until_text(page, "#token-text", "Open the address that the server printed when it started")
         for text in ("a-token-that-is-wrong", TOKEN):
             await page.fill("#token", text)
             await page.keyboard.press("Enter")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import socket
 import ssl
@@ -149,12 +150,16 @@ def test_other_machines_need_tls_and_a_token(host: str, token_file: str, tls_fil
     assert exposure("--host", host, *tls, *token).tls is not None
 
 
-def test_this_machine_needs_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_this_machine_is_given_a_token_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other programs and users of it are not let in either."""
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
-    found = exposure()
+    found, again = exposure(), exposure()
     assert found.access.loopback_only
-    assert found.access.token is None
     assert found.tls is None
+    assert found.access.made_token
+    assert found.access.token is not None
+    assert len(found.access.token) >= 32
+    assert found.access.token != again.access.token
 
 
 def test_a_proxy_on_this_machine_brings_others(token_file: str) -> None:
@@ -180,6 +185,7 @@ def test_a_proxy_elsewhere_is_named(token_file: str) -> None:
 def test_a_token_from_the_environment(token_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
     assert exposure().access.token == TOKEN
+    assert not exposure().access.made_token  # nor told to anybody
     with pytest.raises(SettingsError, match=f"--token-file and {TOKEN_VARIABLE} are both given"):
         exposure("--token-file", token_file)
 
@@ -233,6 +239,7 @@ def test_over_tls_with_a_token(tls_files: tuple[str, str], token_file: str) -> N
         assert process.stdout is not None
         facts = json.loads(process.stdout.readline())
         assert facts["url"].startswith("https://127.0.0.1:")
+        assert facts["link"] == facts["url"]  # a token that was given is known already
         assert facts["token"] is True
         with urlopen(f"{facts['url']}/", timeout=START_LIMIT_S, context=tls) as reply:
             assert b"avatarcast" in reply.read()
@@ -248,6 +255,31 @@ def test_over_tls_with_a_token(tls_files: tuple[str, str], token_file: str) -> N
         _, errors = process.communicate(timeout=START_LIMIT_S)
     assert process.returncode == 0
     assert TOKEN not in json.dumps(facts) + errors
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_local_server_prints_a_link_with_its_token(as_json: bool, tmp_path: Path) -> None:
+    """As it is, the link opens the page; without its token nothing of the studio is told or deleted."""
+    words = ["serve", "--port", "0", "--runner", "null", "--studio", str(tmp_path)]
+    command = [sys.executable, "-m", "engine.cli", *words, *(["--json"] if as_json else [])]
+    environment = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        if as_json:
+            link = str(json.loads(process.stdout.readline())["link"])
+        else:
+            assert process.stdout.readline() == "avatarcast is ready\n"
+            link = process.stdout.readline().split()[1]
+        page, token = link.split("#token=")
+        assert page.startswith("http://127.0.0.1:")
+        for path, method in (("api/studio", "GET"), ("api/studio/takes/me", "DELETE"), ("metrics", "GET")):
+            with pytest.raises(HTTPError, match="401"):
+                urlopen(Request(f"{page}{path}", method=method), timeout=START_LIMIT_S)
+        asked = Request(f"{page}api/studio", headers={"Authorization": f"Bearer {token}"})
+        with urlopen(asked, timeout=START_LIMIT_S) as reply:
+            assert json.load(reply)["takes"] == []
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(START_LIMIT_S) == 0
 
 
 def test_an_address_that_is_not_ours() -> None:

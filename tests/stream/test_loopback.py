@@ -338,7 +338,7 @@ async def test_a_real_person_is_marked_in_the_picture_itself() -> None:
         peer = AiortcPeer("", FlatCamera())
         seen: list[NDArray[np.uint8]] = []
         async with running(EchoPipeline, mark_pictures=mark_pictures) as (_, url):
-            peer.url, peer.on_picture = url, seen.append
+            peer.link, peer.on_picture = url, seen.append
             async with calling(peer):
                 await until(lambda: len(seen) >= 10)  # noqa: B023  used within this turn only
         dark[mark_pictures] = float((seen[-1][-14:, 4:80] < 90).mean())

@@ -18,7 +18,9 @@ from multidict import CIMultiDict
 from engine.errors import SettingsError
 from stream.budgets import RateLimiter
 from stream.http.client_address import THIS_MACHINE, Network, client_key, read_proxy
-from stream.http.security import Access, Gate, Refused, Rule, is_loopback
+from stream.http.rules import Rule
+from stream.http.security import Access, Gate, Refused, is_loopback
+from stream.sessions.tokens import NOBODY, Right, Tokens
 from stream.webrtc.ice_servers import CREDENTIALS_LIFETIME_S, IceServers
 from stream.webrtc.negotiation import RequestRefused
 
@@ -35,9 +37,17 @@ def request(
     return make_mocked_request(method, path, headers=fields, transport=transport)
 
 
-def refusal(gate: Gate, asked: web.Request, rule: Rule | None = None) -> RequestRefused | None:
+PRESENTS = Rule(frozenset({Right.PRESENT}))
+OPEN = Rule(frozenset())
+
+
+def gate_of(access: Access) -> Gate:
+    return Gate(access, Tokens(access.token))
+
+
+def refusal(gate: Gate, asked: web.Request, rule: Rule = PRESENTS) -> RequestRefused | None:
     try:
-        gate.check(asked, rule or Rule(), NOW_S)
+        gate.check(asked, rule, NOW_S, NOW_S)
     except RequestRefused as refused:
         return refused
     return None
@@ -49,7 +59,7 @@ def refusal(gate: Gate, asked: web.Request, rule: Rule | None = None) -> Request
      f"Bearer {TOKEN.upper()}", "Bearer é"],
 )  # fmt: skip
 def test_wrong_tokens(authorization: str) -> None:
-    refused = refusal(Gate(Access(token=TOKEN)), request(Authorization=authorization))
+    refused = refusal(gate_of(Access(token=TOKEN)), request(Authorization=authorization))
     assert isinstance(refused, Refused)
     assert refused.status == 401
     assert refused.headers["WWW-Authenticate"].startswith("Bearer")
@@ -57,13 +67,13 @@ def test_wrong_tokens(authorization: str) -> None:
 
 @pytest.mark.parametrize("authorization", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"Bearer   {TOKEN} "])
 def test_right_tokens(authorization: str) -> None:
-    assert refusal(Gate(Access(token=TOKEN)), request(Authorization=authorization)) is None
+    assert refusal(gate_of(Access(token=TOKEN)), request(Authorization=authorization)) is None
 
 
 def test_secrets_show_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     access = Access(token=TOKEN)
     with caplog.at_level(logging.DEBUG):
-        refused = refusal(Gate(access), request(Authorization=f"Bearer {TOKEN}?"))
+        refused = refusal(gate_of(access), request(Authorization=f"Bearer {TOKEN}?"))
     assert TOKEN not in caplog.text
     assert TOKEN not in str(refused)
     assert TOKEN not in repr(access)
@@ -72,14 +82,13 @@ def test_secrets_show_nowhere(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_who_needs_no_token() -> None:
-    gate = Gate(Access(token=TOKEN))
-    assert refusal(gate, request("GET", "/"), Rule(wants_token=False)) is None
-    assert refusal(gate, request("OPTIONS", "/whip"), Rule(from_anywhere=True)) is None  # has none to send
-    assert refusal(Gate(Access()), request()) is None
+    gate = gate_of(Access(token=TOKEN))
+    assert gate.check(request("GET", "/"), OPEN, NOW_S, NOW_S) == NOBODY
+    assert refusal(gate_of(Access()), request()) is None
 
 
 def test_guessing_a_token_soon_takes_longer() -> None:
-    gate = Gate(Access(token=TOKEN, requests_per_s=20.0, burst=100.0))
+    gate = gate_of(Access(token=TOKEN, requests_per_s=20.0, burst=100.0))
     statuses = []
     for _ in range(10):
         refused = refusal(gate, request(Authorization="Bearer guess"))
@@ -94,27 +103,27 @@ def test_guessing_a_token_soon_takes_longer() -> None:
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", ""])
 def test_other_sites(origin: str) -> None:
     for access in (Access(), Access(token=TOKEN)):
-        refused = refusal(Gate(access), request(Origin=origin, Authorization=f"Bearer {TOKEN}"))
+        refused = refusal(gate_of(access), request(Origin=origin, Authorization=f"Bearer {TOKEN}"))
         assert refused is not None
         assert refused.status == 403
-    whip = Rule(from_anywhere=True)
-    refused = refusal(Gate(Access()), request(Origin=origin), whip)
+    whip = Rule(frozenset({Right.PRESENT}), from_anywhere=True)
+    refused = refusal(gate_of(Access()), request(Origin=origin), whip)
     assert refused is not None  # without a token another site's page could use what it finds here
     assert refused.status == 403
     known = request(Origin=origin, Authorization=f"Bearer {TOKEN}")
-    assert refusal(Gate(Access(token=TOKEN)), known, whip) is None
+    assert refusal(gate_of(Access(token=TOKEN)), known, whip) is None
 
 
 @pytest.mark.parametrize("host", ["rebound.example", "[::1", "127.0.0.1.evil.example", "192.0.2.1:8080", ""])
 def test_foreign_names_for_this_machine(host: str) -> None:
-    refused = refusal(Gate(Access()), request(Host=host))
+    refused = refusal(gate_of(Access()), request(Host=host))
     assert refused is not None
     assert refused.status == 403
-    assert refusal(Gate(Access(token=TOKEN, loopback_only=False)), request(Host=host), Rule(False)) is None
+    assert refusal(gate_of(Access(token=TOKEN, loopback_only=False)), request(Host=host), OPEN) is None
 
 
 def test_packed_bodies_are_not_unpacked() -> None:
-    refused = refusal(Gate(Access()), request(Content_Encoding="gzip"))
+    refused = refusal(gate_of(Access()), request(Content_Encoding="gzip"))
     assert refused is not None
     assert refused.status == 415
 
@@ -168,7 +177,7 @@ def repeated(*fields: tuple[str, str], peer: str = "127.0.0.1") -> web.Request:
 
 def test_guesses_count_against_the_true_client() -> None:
     """A second X-Forwarded-For line, as HAProxy adds it, is read; and ports are no clients of their own."""
-    gate = Gate(Access(token=TOKEN, loopback_only=False, proxies=HERE, requests_per_s=0.01, burst=100.0))
+    gate = gate_of(Access(token=TOKEN, loopback_only=False, proxies=HERE, requests_per_s=0.01, burst=100.0))
 
     def guess(number: int, client: str) -> int:
         spoofed = ("X-Forwarded-For", f"10.1.0.{number}")
@@ -184,7 +193,7 @@ def test_guesses_count_against_the_true_client() -> None:
 @pytest.mark.parametrize("name", ["Host", "Origin", "Authorization", "Content-Type", "Content-Encoding"])
 def test_a_field_that_decides_comes_once(name: str) -> None:
     twice = [("Host", "127.0.0.1"), (name, "127.0.0.1"), *([] if name == "Host" else [(name, "x")])]
-    refused = refusal(Gate(Access()), repeated(*twice))
+    refused = refusal(gate_of(Access()), repeated(*twice))
     assert refused is not None
     assert (refused.status, name in str(refused)) == (400, True)
 

@@ -165,17 +165,29 @@ async def test_a_view_by_its_name_and_an_avatar_by_its_own(client: Client) -> No
         assert await pictures(viewer, 2)
 
 
-async def test_a_publisher_that_was_cut_off_comes_back(client: Client) -> None:
-    """OBS connects anew: by the name it takes its session up again, and the viewers stay."""
-    async with connection(camera()) as before, connection(receive=("video",)) as viewer:
-        first = await client.offer("/whip?name=studio", before.localDescription.sdp)
+async def test_a_publisher_that_was_cut_off_comes_back() -> None:
+    """OBS connects anew: by the token for its name it takes its session up again, and the viewers stay."""
+    operator = {"Authorization": "Bearer the-operators-own-token"}
+    async with (
+        serving(Access(token="the-operators-own-token", burst=1e5)) as client,
+        connection(camera()) as before,
+        connection(receive=("video",)) as viewer,
+    ):
+        wanted = {"rights": ["present"], "scope": "studio"}
+        async with client.http.post(f"{client.url}/api/tokens", json=wanted, headers=operator) as made:
+            publisher = {"Authorization": f"Bearer {(await made.json())['token']}"}
+        first = await client.offer("/whip?name=studio", before.localDescription.sdp, **publisher)
         await answered(before, first)
-        await answered(viewer, await client.offer("/whep/studio", viewer.localDescription.sdp))
+        watched = await client.offer("/whep/studio", viewer.localDescription.sdp, **operator)
+        await answered(viewer, watched)
         assert await pictures(viewer, 2)
         await before.close()
         async with connection(camera()) as after:
             for _ in range(int(WAIT_S / 0.05)):  # until the loss is noticed
-                again = await client.offer("/whip?name=studio", after.localDescription.sdp)
+                sdp = after.localDescription.sdp
+                stranger = await client.offer("/whip?name=studio", sdp, **operator)  # knows the name only
+                assert stranger.status == 409
+                again = await client.offer("/whip?name=studio", sdp, **publisher)
                 if again.status != 409:
                     break
                 await asyncio.sleep(0.05)

@@ -55,7 +55,10 @@ async def present(registry: SessionRegistry, peer: AiortcPeer, **fields: Any) ->
 
 async def present_again(registry: SessionRegistry, session_id: str, peer: AiortcPeer) -> Session:
     """Come back with a new connection."""
-    session, answer = await registry.resume(session_id, read_request(await peer.offer()))
+    secret = registry.session(session_id).claim.secret
+    session, answer = await registry.resume(
+        session_id, read_request({**await peer.offer(), "secret": secret})
+    )
     await peer.take_answer(answer.sdp)
     return session
 

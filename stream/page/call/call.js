@@ -2,6 +2,7 @@
 // made anew where not. Knows nothing of the page.
 
 import { Refusal, Unreachable, ask, get, post } from "/common/api.js";
+import { dropClaim, keepClaim, leftClaim } from "/call/claim.js";
 import { Link, NoPath } from "/call/link.js";
 
 const BACK_OFF_MS = [300, 1000, 2000, 4000, 8000, 15_000];
@@ -15,11 +16,15 @@ export class Call {
     this.wishes = wishes;
     this.on = on;
     this.id = null;
+    this.secret = ""; // takes the session, or its name, up again
     this.link = null;
     this.over = false;
   }
 
   async run() {
+    const left = await leftClaim();
+    if (left) [this.id, this.secret] = [left.id, left.secret];
+    this.isNew = true; // to this page, whose choices it does not have yet
     for (let failures = 0; !this.over; failures++) {
       try {
         await this.#connect();
@@ -31,7 +36,7 @@ export class Call {
         if (this.over) return;
         if (!(await this.#forgive(error, failures))) return;
       } finally {
-        this.id ??= this.link?.answer?.id ?? null; // a session that was made and never reached
+        if (this.link?.answer) this.#claim(this.link.answer); // also of a session that was made and never reached
         this.link?.close();
         this.link = null;
         if (this.over) this.#leave();
@@ -46,8 +51,9 @@ export class Call {
         await this.on.tokenNeeded(error.message);
         return true;
       }
-      if (error.status === 404 && this.id) {
-        this.id = null; // it did not wait any longer: make a new one
+      if ((error.status === 404 || error.status === 403) && this.id) {
+        this.id = null; // it did not wait any longer, or is not ours: make a new one
+        this.isNew = true;
         return true;
       }
       if (error.status === 404 && this.wishes.avatar) {
@@ -77,26 +83,39 @@ export class Call {
     if (this.over) return;
     this.link = new Link(this.stream, iceServers, this.on);
     const { mirror, measure, avatar, name } = this.wishes;
-    const isNew = !this.id;
-    const answer = isNew
-      ? await this.link.open("/api/sessions", { mirror, measure, ...(avatar && { avatar }), ...(name && { name }) })
-      : await this.link.open(`/api/sessions/${this.id}/resume`, {});
-    this.id = answer.id;
+    const { secret } = this;
+    const asked = this.id ? {} : { mirror, avatar, muted: false, background: "original" };
+    const answer = this.id
+      ? await this.link.open(`/api/sessions/${this.id}/resume`, { secret })
+      : await this.link.open("/api/sessions", {
+          mirror,
+          measure,
+          secret,
+          ...(avatar && { avatar }),
+          ...(name && { name }),
+        });
+    this.#claim(answer);
     if (this.over) return this.#leave();
-    if (isNew) await this.#restore(answer, { mirror, avatar });
+    if (this.isNew) await this.#restore(answer, asked);
+    this.isNew = false;
     this.on.connected(answer);
   }
 
-  // asked: the wishes that went with the offer; what was chosen since then comes after it.
+  #claim({ id, secret }) {
+    [this.id, this.secret] = [id, secret];
+    keepClaim(this);
+  }
+
+  // asked: what the session was begun with; what was chosen since then comes after it.
   async #restore(answer, asked) {
-    const { avatar, mirror } = this.wishes;
-    if (avatar && avatar !== asked.avatar) {
+    const { avatar, mirror, muted, background } = this.wishes;
+    if (avatar && avatar !== (asked.avatar ?? answer.avatar)) {
       await this.steer("avatar", { name: avatar });
       answer.avatar = avatar;
     }
     if (mirror !== asked.mirror) await this.steer("mirror", { on: mirror });
-    if (this.wishes.muted) await this.steer("mute", { on: true });
-    if (this.wishes.background.kind !== "original") await this.setBackground(this.wishes.background);
+    if (muted !== asked.muted) await this.steer("mute", { on: muted });
+    if (background.kind !== asked.background) await this.setBackground(background);
   }
 
   async steer(action, body) {
@@ -126,6 +145,7 @@ export class Call {
     this.link?.close();
     if (this.id) ask("DELETE", `/api/sessions/${this.id}`, { keepalive: true }).catch(() => {});
     this.id = null;
+    dropClaim();
   }
 
   stop() {

@@ -55,7 +55,7 @@ function stalled(peer) {
 
 // Watches until the connection ends, and gives whether pictures came.
 async function watch() {
-  const { ice_servers: iceServers } = await get("/api/config");
+  const { ice_servers: iceServers } = await get(`/api/views/${view}`);
   const peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
   let resource = null;
   try {
