@@ -39,7 +39,8 @@ from export.evaluate.held_out import fine_power, psnr_db, region_boxes
 from export.evaluate.replay import NoTracker
 from export.footage.prepared import Identity, Prepared, learn_identity
 from export.training.base_weights import NONE, BaseWeights, load_base, starting_network
-from export.training.train import TrainConfig, Trainer, TrainingProgress
+from export.training.loop import TrainingProgress
+from export.training.train import TrainConfig, Trainer
 from export.training.training_set import Batch, FloatArray, TrainingSet
 
 REGIONS = ("frame", "mouth", "hands")

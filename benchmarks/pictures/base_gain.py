@@ -25,7 +25,8 @@ from benchmarks.records.instrument import Instrument, Record, progress
 from engine.network.denoiser import DenoiserConfig
 from export.footage.prepared import Prepared, learn_identity
 from export.training.base_weights import BUNDLED, NONE, load_base, starting_network
-from export.training.train import TrainConfig, Trainer, TrainingProgress
+from export.training.loop import TrainingProgress
+from export.training.train import TrainConfig, Trainer
 from export.training.training_set import TrainingSet
 
 

@@ -15,7 +15,8 @@ from engine.errors import FootageError
 from engine.network.denoiser import DenoiserConfig
 from export.footage.prepared import Prepared, learn_identity
 from export.training.base_weights import save_base, starting_network
-from export.training.train import TrainConfig, Trainer, TrainingProgress, TrainRecord
+from export.training.loop import TrainingProgress
+from export.training.train import TrainConfig, Trainer, TrainRecord
 from export.training.training_set import Batch, FloatArray, TrainingSet
 
 VALIDATION_FRAMES = 2  # of each person's tail

@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,8 @@ from export.convert.variants import weights_sha256
 from export.evaluate.held_out import fine_power
 from export.training.checkpoint import load_state, save_state
 from export.training.critic import PatchCritic, critic_loss, deception_loss
-from export.training.train import TrainingProgress, pick_device, restoration_loss
+from export.training.loop import TrainingLoop, TrainingProgress, to_device
+from export.training.train import pick_device, restoration_loss
 from export.training.training_set import Batch, TrainingSet
 
 TEACHER_DRAWS = 2  # per batch; over many batches the student sees the mean of many
@@ -42,8 +42,6 @@ CRITIC_RATE = 2e-4
 AVERAGE_DECAY = 0.995  # of the student's weights' moving average, which is what is kept
 MAX_GRADIENT = 0.5  # norm
 MAX_LOSS_DB = 0.25  # of PSNR on the validation frames that sharpness may cost
-CHECKPOINT_S = 60.0
-VALIDATE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ class Distiller:
         self._rng = np.random.default_rng(config.seed)
         self._checkpoint = checkpoint
         self._origin = {**self.student.config.to_dict(), "teacher_sha256": weights_sha256(teacher)}
-        self._steps, self._elapsed_s, self._loss = 0, 0.0, math.nan
+        self._loop = TrainingLoop(config.budget_s)
         self._best: dict[str, Any] | None = None  # weights, step, score
         self._resume()
 
@@ -116,32 +114,18 @@ class Distiller:
         weights were both sharper than the teacher's and within the bound.
         """
         of_teacher = self._score(self.teacher, validation)
-        started, before = perf_counter(), self._elapsed_s
-        saved = validated = started
-        try:
-            while self._elapsed_s < self.config.budget_s:
-                self._step(data)
-                now = perf_counter()
-                self._elapsed_s = before + now - started
-                report(TrainingProgress(self._steps, self._elapsed_s, self.config.budget_s, self._loss))
-                if now - validated > VALIDATE_S:
-                    self._keep_if_better(validation, of_teacher)
-                    validated = now
-                if now - saved > CHECKPOINT_S:
-                    self._save()
-                    saved = now
-            self._keep_if_better(validation, of_teacher)
-        finally:
-            self._save()
+        self._loop.run(
+            lambda: self._step(data), lambda: self._keep_if_better(validation, of_teacher), self._save, report
+        )
         if self._best is None:
             raise RunnerError(
-                f"after {self._steps} steps no student is sharper than the teacher "
+                f"after {self._loop.steps} steps no student is sharper than the teacher "
                 f"({of_teacher.sharpness:.3f}) within {MAX_LOSS_DB} dB of its {of_teacher.psnr_db:.2f} dB: "
                 "give more --minutes; nothing was changed"
             )
         return DistillRecord(
-            self._steps,
-            self._elapsed_s,
+            self._loop.steps,
+            self._loop.elapsed_s,
             str(self.device),
             self._best["step"],
             of_teacher,
@@ -155,7 +139,8 @@ class Distiller:
         network.load_state_dict(self._best["weights"])
         return network.eval()
 
-    def _step(self, data: TrainingSet) -> None:
+    def _step(self, data: TrainingSet) -> float:
+        """The loss of one batch that the student learnt from."""
         batch = data.draw(self.config.batch)
         prior, guidance, clean = (self._tensor(a) for a in (batch.prior, batch.guidance, batch.clean))
         noisy, level = self._tensor(batch.noisy), self._tensor(batch.level)
@@ -185,9 +170,7 @@ class Distiller:
             for average, current in zip(self.averaged.parameters(), self.student.parameters(), strict=True):
                 average.lerp_(current, 1 - AVERAGE_DECAY)
         data.remember(batch, made.detach().cpu().numpy())
-        value = float(loss.detach())
-        self._loss = value if math.isnan(self._loss) else 0.98 * self._loss + 0.02 * value
-        self._steps += 1
+        return float(loss.detach())
 
     def _taught(self, noisy: Tensor, prior: Tensor, guidance: Tensor, level: Tensor) -> Tensor:
         """The teacher's mean over draws of the noise; the first draw is the student's own."""
@@ -250,13 +233,10 @@ class Distiller:
             weights = {
                 name: value.detach().cpu().clone() for name, value in self.averaged.state_dict().items()
             }
-            self._best = {"weights": weights, "step": self._steps, "score": asdict(found)}
+            self._best = {"weights": weights, "step": self._loop.steps, "score": asdict(found)}
 
     def _tensor(self, array: np.ndarray[Any, Any]) -> Tensor:
-        tensor = torch.from_numpy(array)
-        if tensor.dim() == 4:
-            tensor = tensor.contiguous(memory_format=torch.channels_last)
-        return tensor.to(self.device, non_blocking=True)
+        return to_device(array, self.device)
 
     @property
     def _parts(self) -> dict[str, Any]:
@@ -271,10 +251,8 @@ class Distiller:
 
     def _save(self) -> None:
         state = {name: part.state_dict() for name, part in self._parts.items()}
-        progress = [self._steps, self._elapsed_s, self._loss]
-        save_state(
-            self._checkpoint, {**state, "progress": progress, "best": self._best, "shape": self._origin}
-        )
+        kept = {"progress": self._loop.state, "best": self._best, "shape": self._origin}
+        save_state(self._checkpoint, {**state, **kept})
 
     def _resume(self) -> None:
         state = load_state(self._checkpoint, self._origin, self.device)
@@ -282,7 +260,7 @@ class Distiller:
             return
         for name, part in self._parts.items():
             part.load_state_dict(state[name])
-        self._steps, self._elapsed_s, self._loss = state["progress"]
+        self._loop.state = state["progress"]
         self._best = state["best"]
 
 

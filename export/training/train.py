@@ -13,6 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from engine.errors import SettingsError
 from engine.network.denoiser import Denoiser
 from export.progress import note
 from export.training.checkpoint import load_state, save_state
+from export.training.loop import TrainingLoop, TrainingProgress, to_device
 from export.training.training_set import Batch, FloatArray
 
 SQUARED_WEIGHT = 25.0  # of the squared error against the absolute one
@@ -27,8 +29,6 @@ EDGE_WEIGHT = 0.5  # of the gradient term, likewise
 CHARBONNIER = 1e-3  # about a quarter of a grey level
 AVERAGE_DECAY = 0.998  # of the weights' moving average, which is what is exported
 MAX_GRADIENT = 0.5  # norm; ten times the usual
-CHECKPOINT_S = 60.0
-VALIDATE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +47,6 @@ class TrainConfig:
             raise SettingsError(f"budget_s={self.budget_s}: must be above 0")
         if self.batch < 1:
             raise SettingsError(f"batch={self.batch}: must be at least 1")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingProgress:
-    """Where training stands."""
-
-    steps: int
-    elapsed_s: float
-    budget_s: float
-    loss: float  # moving average
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +129,6 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.config = config
         self.device = pick_device(config.device)
-        self._clock = clock
         self.network = network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = torch.optim.swa_utils.AveragedModel(self.network, avg_fn=_averaged)
@@ -147,7 +136,7 @@ class Trainer:
             self.network.parameters(), lr=config.learning_rate, weight_decay=1e-3
         )
         self._checkpoint = checkpoint
-        self._steps, self._elapsed_s, self._loss = 0, 0.0, math.nan
+        self._loop = TrainingLoop(config.budget_s, clock)
         self._best, self._best_step, self._best_mse = _copied(self.averaged.module), 0, math.inf
         self._curve: list[tuple[float, float]] = []
         self._resume(warn)
@@ -159,30 +148,14 @@ class Trainer:
 
         On KeyboardInterrupt the state is saved before it goes on to the caller.
         """
-        started, before = self._clock(), self._elapsed_s
-        saved = validated = started
-        try:
-            while self._elapsed_s < self.config.budget_s:
-                self._step(data)
-                now = self._clock()
-                self._elapsed_s = before + now - started
-                report(TrainingProgress(self._steps, self._elapsed_s, self.config.budget_s, self._loss))
-                if now - validated > VALIDATE_S:
-                    self._validate(validation)
-                    validated = now
-                if now - saved > CHECKPOINT_S:
-                    self._save()
-                    saved = now
-            self._validate(validation)
-        finally:
-            self._save()
+        self._loop.run(lambda: self._step(data), lambda: self._validate(validation), self._save, report)
         parameters = sum(p.numel() for p in self.network.parameters())
         return TrainRecord(
-            self._steps,
-            self._elapsed_s,
+            self._loop.steps,
+            self._loop.elapsed_s,
             str(self.device),
             parameters,
-            self._loss,
+            self._loop.loss,
             self._best_step,
             self._best_mse,
             tuple(self._curve),
@@ -204,12 +177,13 @@ class Trainer:
             output = self.averaged(*(tensor[index : index + 1] for tensor in inputs))
             squared += float(((output.clamp(-1, 1) - clean[index]) ** 2).mean())
         mse = squared / len(clean)
-        self._curve.append((round(self._elapsed_s, 1), round(10.0 * math.log10(4.0 / mse), 3)))
+        self._curve.append((round(self._loop.elapsed_s, 1), round(10.0 * math.log10(4.0 / mse), 3)))
         if mse < self._best_mse:
-            self._best_mse, self._best_step = mse, self._steps
+            self._best_mse, self._best_step = mse, self._loop.steps
             self._best = _copied(self.averaged.module)
 
-    def _step(self, data: Samples) -> None:
+    def _step(self, data: Samples) -> float:
+        """The loss of one batch that was learnt from."""
         batch = data.draw(self.config.batch)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * self._schedule()
@@ -223,13 +197,11 @@ class Trainer:
         self.optimiser.step()
         self.averaged.update_parameters(self.network)
         data.remember(batch, output.detach().cpu().numpy())
-        value = float(loss.detach())
-        self._loss = value if math.isnan(self._loss) else 0.98 * self._loss + 0.02 * value
-        self._steps += 1
+        return float(loss.detach())
 
     def _schedule(self) -> float:
         """Learning rate factor: a short rise, then a cosine to 2 % at the end of the budget."""
-        done = min(self._elapsed_s / self.config.budget_s, 1.0)
+        done = min(self._loop.elapsed_s / self.config.budget_s, 1.0)
         if done < self.config.warm_up:
             return max(done / self.config.warm_up, 0.02)
         return 0.02 + 0.98 * 0.5 * (
@@ -239,18 +211,15 @@ class Trainer:
     def _inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         return tuple(self._tensor(array) for array in (batch.noisy, batch.prior, batch.guidance, batch.level))
 
-    def _tensor(self, array: Any) -> Tensor:
-        tensor = torch.from_numpy(array)
-        if tensor.dim() == 4:
-            tensor = tensor.contiguous(memory_format=torch.channels_last)
-        return tensor.to(self.device, non_blocking=True)
+    def _tensor(self, array: np.ndarray[Any, Any]) -> Tensor:
+        return to_device(array, self.device)
 
     def _save(self) -> None:
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "progress": [self._steps, self._elapsed_s, self._loss],
+            "progress": self._loop.state,
             "best": self._best,
             "best_progress": [self._best_step, self._best_mse],
             "curve": [list(point) for point in self._curve],
@@ -266,7 +235,7 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self._steps, self._elapsed_s, self._loss = state["progress"]
+        self._loop.state = state["progress"]
         self._best = state["best"]
         self._best_step, self._best_mse = state["best_progress"]
         self._curve = [(seconds, decibels) for seconds, decibels in state["curve"]]

@@ -16,7 +16,7 @@ from export.footage.prepared import Identity, Prepared
 from export.training import distill
 from export.training.critic import PatchCritic, critic_loss, deception_loss
 from export.training.distill import MAX_LOSS_DB, DistillConfig, Distiller, NetworkScore
-from export.training.train import TrainingProgress
+from export.training.loop import TrainingProgress
 from export.training.training_set import Batch, TrainingSet
 
 SIZE = 128
@@ -159,7 +159,7 @@ def test_an_interrupted_distillation_goes_on(
     with pytest.raises(KeyboardInterrupt):
         first.run(data, validation, interrupt)
     second = Distiller(DistillConfig(600.0), teacher, checkpoint)
-    assert second._steps == 4
+    assert second._loop.steps == 4
     assert torch.equal(weights(second.student), weights(first.student))
     assert torch.equal(weights(second.averaged), weights(first.averaged))
     assert torch.equal(second.critic.first.weight, first.critic.first.weight)
