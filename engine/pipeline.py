@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.avatar.avatar import Avatar
 from engine.network.contract import Runner
 from engine.person.landmarks import Landmarks
@@ -34,8 +34,6 @@ from engine.stages import Clock, StageClock
 if TYPE_CHECKING:
     from engine.tracking.tracker import Tracker
 
-FloatArray = NDArray[np.float32]
-U8Image = NDArray[np.uint8]
 
 CALIBRATION_NS = 700_000_000  # of frames with a face; people hold still that long
 FACE_FOUND = 0.5  # confidence

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.live.openmp import wait_patiently
+from engine.arrays import U8Image
 from engine.render.background import Background
 from engine.runners.choice import default_threads
 from stream.commands.serve import Serving, serve
@@ -27,7 +27,6 @@ from stream.render.avatars import Avatars, ServedAvatar
 from stream.render.render_loop import FramePipeline
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 
-Image = NDArray[np.uint8]
 SIZE_PX = 256
 
 
@@ -35,7 +34,7 @@ SIZE_PX = 256
 class EchoedFrame:
     """What a pipeline gives back, with the picture that came in."""
 
-    rgb: Image  # (256, 256, 3) uint8 RGB
+    rgb: U8Image  # (256, 256, 3) uint8 RGB
     face_found: bool = True
     calibrating: bool = False
     stage_ms: dict[str, float] = field(default_factory=dict)
@@ -50,12 +49,12 @@ class EchoPipeline:
 
     runner_reason = "echo: the camera's own picture, no avatar"
 
-    def __init__(self, busy_ms: float = 0.0, graph: Callable[[Image], object] | None = None) -> None:
+    def __init__(self, busy_ms: float = 0.0, graph: Callable[[U8Image], object] | None = None) -> None:
         self._busy_s = busy_ms / 1_000
         self._graph = graph
         self._mirror = False
 
-    def process(self, rgb: Image, time_ns: int) -> EchoedFrame:
+    def process(self, rgb: U8Image, time_ns: int) -> EchoedFrame:
         """rgb: (H, W, 3) uint8."""
         start = time.perf_counter()
         height, width = rgb.shape[:2]
@@ -96,7 +95,7 @@ def echo_avatar(build: Callable[[], FramePipeline] = EchoPipeline, name: str = "
     )
 
 
-def sd_turbo() -> Callable[[Image], object]:
+def sd_turbo() -> Callable[[U8Image], object]:
     """The graph, on as many threads as a network is served with."""
     wait_patiently()
     from benchmarks.live.sd_turbo import (  # torch and diffusers: the echo does without

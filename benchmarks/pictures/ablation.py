@@ -26,6 +26,7 @@ import torch
 from benchmarks.pictures.clips import FILMS, prepared_from
 from benchmarks.pictures.drift import PERSON, change_between
 from benchmarks.records.instrument import Instrument, Record, counted, progress
+from engine.arrays import FloatArray
 from engine.errors import SettingsError
 from engine.network.contract import denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
@@ -41,7 +42,7 @@ from export.footage.prepared import Identity, Prepared, learn_identity
 from export.training.base_weights import NONE, BaseWeights, load_base, starting_network
 from export.training.loop import TrainingProgress
 from export.training.train import TrainConfig, Trainer
-from export.training.training_set import Batch, FloatArray, TrainingSet
+from export.training.training_set import Batch, TrainingSet
 
 REGIONS = ("frame", "mouth", "hands")
 TIMED_RUNS = 30

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from engine.arrays import DoubleArray
 
 _XYZ_OF_RGB = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 _WHITE = _XYZ_OF_RGB.sum(1)  # D65
 _FAR = 25.0**7
 
 
-def lab(rgb: FloatArray) -> FloatArray:
+def lab(rgb: DoubleArray) -> DoubleArray:
     """CIE L*a*b* (D65) of one sRGB colour, (3,), 0..255 (IEC 61966-2-1; OpenCV's is rounded to a table)."""
     share = rgb / 255
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
@@ -21,7 +20,7 @@ def lab(rgb: FloatArray) -> FloatArray:
     return np.array([116 * root[1] - 16, 500 * (root[0] - root[1]), 200 * (root[1] - root[2])])
 
 
-def de2000(one: FloatArray, other: FloatArray) -> float:
+def de2000(one: DoubleArray, other: DoubleArray) -> float:
     """CIEDE2000 of two L*a*b* colours, (3,); 1 is about what can just be seen.
 
     Formula, names and reference values: Sharma, Wu, Dalal, "The CIEDE2000 Color-Difference Formula", 2005.
@@ -50,7 +49,7 @@ def de2000(one: FloatArray, other: FloatArray) -> float:
     return float(np.sqrt(l_part**2 + c_part**2 + h_part**2 + rotation * c_part * h_part))
 
 
-def _polar(colour: FloatArray, grow: float) -> tuple[float, float]:
+def _polar(colour: DoubleArray, grow: float) -> tuple[float, float]:
     """Chroma and hue in degrees, 0..360, with a* stretched."""
     a, b = grow * colour[1], colour[2]
     return float(np.hypot(a, b)), float(np.degrees(np.arctan2(b, a)) % 360)

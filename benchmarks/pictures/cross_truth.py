@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.records.series import percentiles
+from engine.arrays import FloatArray, U8Image
 from engine.avatar.avatar import Avatar
 from engine.errors import FootageError, SettingsError
 from engine.media.video import probe, read_frames
@@ -31,8 +31,6 @@ from export.evaluate.held_out import Box, Scores, region_boxes, ssim_map
 from export.evaluate.retrack import Retracker
 from export.footage.prepared import Prepared
 
-U8Image = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
 Tell = Callable[[str, int, int], None]  # what is going on, done, of
 
 OUTPUT = "output"  # the avatar's own pictures, among the methods

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from benchmarks.pictures.colour import de2000, lab
 from benchmarks.records.instrument import DEFAULT_DRIVER, Instrument, Record, add_common, progress
 from benchmarks.records.series import slope_per_minute
+from engine.arrays import DoubleArray, U8Image
 from engine.avatar.avatar import Avatar, load_avatar
 from engine.errors import SettingsError
 from engine.media.video import probe
@@ -48,9 +49,6 @@ from export.evaluate.follow import track_clip
 from export.evaluate.held_out import fine_power, region_boxes
 from export.evaluate.replay import NoTracker
 from export.footage.prepared import Prepared
-
-FloatArray = NDArray[np.float64]
-U8Image = NDArray[np.uint8]
 
 PATCHES = ("cheek", "cloth")
 RATIOS = ("sharpness", "flicker")
@@ -87,8 +85,8 @@ class Look:
 
     time_ns: int
     frame: int  # which of all acts' frames drove it
-    cheek: FloatArray  # (3,) mean RGB
-    cloth: FloatArray
+    cheek: DoubleArray  # (3,) mean RGB
+    cloth: DoubleArray
     fine: float  # fine power of the face
     change: float  # mean change per colour value since the picture before
 
@@ -121,12 +119,12 @@ def look_at(picture: U8Image, target: Landmarks, before: U8Image | None, time_ns
     return Look(time_ns, frame, cheek_colour(picture, target), cloth_colour(picture, target), fine, change)
 
 
-def cheek_colour(picture: U8Image, target: Landmarks) -> FloatArray:
+def cheek_colour(picture: U8Image, target: Landmarks) -> DoubleArray:
     """(3,) mean RGB at the cheeks' points."""
     return _mean_at(picture, target.face[topo.CHEEKS, :2])
 
 
-def cloth_colour(picture: U8Image, target: Landmarks) -> FloatArray:
+def cloth_colour(picture: U8Image, target: Landmarks) -> DoubleArray:
     """(3,) mean RGB of a square below the middle of the shoulders."""
     left, right = target.pose[topo.SHOULDERS, :2]
     width = float(np.linalg.norm(left - right))
@@ -135,7 +133,7 @@ def cloth_colour(picture: U8Image, target: Landmarks) -> FloatArray:
     return _mean_at(picture, (left + right) / 2 + [0.0, 0.25 * width] + grid)
 
 
-def _mean_at(picture: U8Image, points: NDArray[Any]) -> FloatArray:
+def _mean_at(picture: U8Image, points: NDArray[Any]) -> DoubleArray:
     places = np.clip(np.round(points).astype(int), 0, len(picture) - 1)
     return np.asarray(picture[places[:, 1], places[:, 0]].mean(0), np.float64)
 
@@ -171,7 +169,7 @@ def rows_of(looks: Sequence[Look], row_s: float) -> list[dict[str, float]]:
 
 
 def _against(row: Sequence[Look], same: Sequence[Look]) -> dict[str, float]:
-    def colour(looks: Sequence[Look], patch: str) -> FloatArray:
+    def colour(looks: Sequence[Look], patch: str) -> DoubleArray:
         return lab(np.mean([getattr(look, patch) for look in looks], axis=0))
 
     apart = {patch: de2000(colour(same, patch), colour(row, patch)) for patch in PATCHES}

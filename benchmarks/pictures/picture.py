@@ -17,19 +17,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.pictures.clips import FILMS
 from benchmarks.records.instrument import check_writable, parser_of
+from engine.arrays import U8Image
 from engine.avatar.avatar import load_avatar
 from engine.errors import SettingsError
 from engine.media.disclosure import mark, wants_mark
 from engine.media.video import probe, read_frames
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.tracking.tracker import EveryFrameTracker
-
-U8Image = NDArray[np.uint8]
 
 CROSSED = (("theo", FILMS["amara"]), ("amara", FILMS["theo"]))
 GAP_PX = 16  # transparent, between pairs

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import DoubleArray
+
 RANKS = ("p50", "p95", "p99")
 RESAMPLES = 2_000
 COVERED = 95  # per cent of the resampled ratios lie in the interval
 BLOCK = 5  # neighbouring values kept together: a busy second is seldom alone
 FEWEST = 3  # values of one side below which no interval is drawn
-
-Floats = NDArray[np.float64]
 
 
 def percentiles(values: Sequence[float] | NDArray[np.floating[Any]]) -> dict[str, float | None]:
@@ -83,7 +83,7 @@ def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ra
     return ratio_of_medians(np.divide(numerator, denominator).tolist(), [1.0] * len(denominator), block=1)
 
 
-def _resampled_medians(series: Sequence[float], block: int, rng: np.random.Generator) -> Floats:
+def _resampled_medians(series: Sequence[float], block: int, rng: np.random.Generator) -> DoubleArray:
     """(RESAMPLES,) medians of series put together from blocks of this one."""
     values = np.asarray(series, np.float64)
     length = min(block, max(1, len(values) // FEWEST))

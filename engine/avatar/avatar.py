@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.avatar.bundled import BUNDLED, bundled_file, bundled_name, bundled_names
 from engine.avatar.container import (
     Package,
@@ -39,7 +40,7 @@ from engine.avatar.members import (
 )
 from engine.errors import PackageError, RunnerError
 from engine.network.network_check import checked_denoiser
-from engine.person.landmarks import FloatArray, Landmarks
+from engine.person.landmarks import Landmarks
 
 MIN_SIZE_PX, MAX_SIZE_PX, SIZE_STEP_PX = 32, 1024, 8
 MAX_FPS = 240.0

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.arrays import FloatArray
 from engine.errors import PackageError
 from engine.media.pictures import UNREADABLE
 from engine.person import topology as topo
-from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, FloatArray, Landmarks
+from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
 
 MAX_PREVIEW_PX = 4096
 MAX_ARRAY_BYTES = 64 * 1024 * 1024  # of one .npz, unpacked

@@ -16,6 +16,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import U8Image
+
 NUMBER_BITS = 16
 NUMBER_MODULUS = 1 << NUMBER_BITS  # numbers wrap here: 36 minutes at 30 fps
 COLUMNS, ROWS = 8, 4  # blocks
@@ -27,8 +29,6 @@ _MIN_CONTRAST = 60  # between the mean black and mean white of row 0, of 255
 _MARKER = np.array([1, 0, 1, 1, 0, 0, 1, 0], bool)
 _CRC_POLYNOMIAL = 0x07  # x^8 + x^2 + x + 1 (CRC-8/SMBUS)
 _CRC_START = 0x5A  # so that an all-black number has no all-black checksum
-
-Image = NDArray[np.uint8]
 
 
 def _crc8(number: int) -> int:
@@ -57,7 +57,7 @@ def code_size_px(width_px: int) -> tuple[int, int]:
     return _edges(width_px, COLUMNS)[-1], _edges(width_px, ROWS)[-1]
 
 
-def stamp(image: Image, number: int) -> None:
+def stamp(image: U8Image, number: int) -> None:
     """Draw `number` (taken modulo 65,536) into `image` in place.
 
     image: (H, W, 3) uint8 RGB, or (H, W) uint8 luma; W >= 128, H >= W / 8.
@@ -75,7 +75,7 @@ def stamp(image: Image, number: int) -> None:
             block[...] = _BRIGHT if white else _DARK
 
 
-def read(image: Image) -> int | None:
+def read(image: U8Image) -> int | None:
     """The number stamped into `image`, or None where there is no intact code.
 
     image: (H, W, 3) uint8 RGB, or (H, W) uint8 luma.

@@ -14,15 +14,13 @@ from typing import Any
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.errors import VideoError
 from engine.files import Part
 from engine.media.audio import AudioTrack
 from engine.media.film import file_url, open_film, unreadable
 from engine.media.xmp import XMP_SUFFIXES, append_source_type
-
-Image = NDArray[np.uint8]
 
 _FALLBACK_FPS = 25.0  # for streams that state no rate at all
 _MISSING_SHARE = 0.1  # a file that ends this much before its own frame count is truncated
@@ -34,7 +32,7 @@ _CRF = "16"  # visually lossless for a 256..512 px face, still a few Mbps
 class VideoFrame:
     """One decoded frame."""
 
-    rgb: Image  # (H, W, 3) uint8 RGB, contiguous
+    rgb: U8Image  # (H, W, 3) uint8 RGB, contiguous
     time_s: float  # since the first frame
     index: int
 
@@ -65,7 +63,7 @@ def _opened(path: Path) -> Iterator[Any]:
             raise unreadable(path, error) from error
 
 
-def _upright(frame: Any) -> Image:
+def _upright(frame: Any) -> U8Image:
     """Decoded frame -> (H, W, 3) RGB, turned as its display matrix asks (in quarter turns)."""
     rgb = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90)))
@@ -179,7 +177,7 @@ class VideoWriter:
             cure = "choose a writable .mp4 or .mkv path"
             raise VideoError(f"{path}: cannot be written ({error}); {cure}") from error
 
-    def write(self, rgb: Image, time_s: float | None = None) -> None:
+    def write(self, rgb: U8Image, time_s: float | None = None) -> None:
         """Append one (height, width, 3) uint8 RGB picture; `time_s` counts in a variable-rate file only."""
         if rgb.shape[:2] != self._size[::-1]:
             raise ValueError(f"picture {rgb.shape[1]}x{rgb.shape[0]} does not fit the file's {self._size}")

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.person.landmarks import Landmarks
-
-FloatArray = NDArray[np.float32]
-Image = NDArray[np.uint8]
 
 SEEN = 0.5  # confidence from which a face or a hand is believed
 MIN_FACE_PX, GOOD_FACE_PX = 56.0, 110.0  # width; the rendered presenters, at 60 px, enrol well
@@ -35,7 +32,7 @@ _EYES = (33, 263)  # outer corners
 _MIN_CROP_PX = 8
 
 
-def face_crop(rgb: Image, landmarks: Landmarks) -> Image | None:
+def face_crop(rgb: U8Image, landmarks: Landmarks) -> U8Image | None:
     """The face's box as grey (h, w) uint8; None if there is none within the picture. rgb: (H, W, 3) uint8."""
     if landmarks.face_confidence < SEEN:
         return None
@@ -82,7 +79,7 @@ def swings(openness: FloatArray) -> int:
     return count
 
 
-def one_sidedness(grey: Image) -> float:
+def one_sidedness(grey: U8Image) -> float:
     """Mean of the face's brighter half by that of the darker, 1 or more. grey: of `face_crop`."""
     middle = grey.shape[1] // 2
     dark, bright = sorted((float(grey[:, :middle].mean()), float(grey[:, middle:].mean())))

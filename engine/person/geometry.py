@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from engine.arrays import FloatArray
 
 
 def similarity_fit(source: FloatArray, target: FloatArray) -> tuple[FloatArray, float, FloatArray]:

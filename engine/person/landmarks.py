@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from engine.arrays import FloatArray
 
 FACE_POINTS = 478  # MediaPipe face mesh with irises
 POSE_POINTS = 33  # MediaPipe (BlazePose) body points

@@ -12,12 +12,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.errors import FootageError
 from engine.person import topology as topo
 from engine.person.geometry import rotation_to_euler_deg, similarity_fit
 from engine.person.landmarks import Landmarks
-
-FloatArray = NDArray[np.float32]
 
 VISIBLE = 0.5  # confidence above which a body point is believed
 DEFAULT_SHOULDERS = np.array(

@@ -13,13 +13,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.person import topology as topo
 from engine.person.geometry import euler_deg_to_rotation, rotation_to_euler_deg
 from engine.person.landmarks import Landmarks
 from engine.person.motion import VISIBLE, Motion, Neutral, lid_gaps, lip_gap
 from engine.person.torso import TorsoModel
-
-FloatArray = NDArray[np.float32]
 
 SUPPORT_PERCENTILE = 1.0  # the extreme hundredth of the footage is as likely a tracking error as a pose
 BEYOND = 0.35  # how far past the footage a pose may go, as a share of the footage's own range

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from engine.arrays import FloatArray
 
 _HEAD_UNITS = np.array(
     [10.0, 10.0, 10.0, 1.0, 1.0, 0.1], np.float32

@@ -13,14 +13,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from engine.arrays import FloatArray, U8Image
 from engine.errors import SettingsError
 from engine.media.pictures import UNREADABLE
-
-FloatArray = NDArray[np.float32]
-U8Image = NDArray[np.uint8]
 
 MAX_PICTURE_BYTES = 4 * 1024 * 1024
 MAX_PICTURE_PX = 4096  # of a side; checked, as all of it, before anything is decoded

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-U8Image = NDArray[np.uint8]
+from engine.arrays import FloatArray, U8Image
 
 FINE_PX = 7  # at 256 px: what a blur of this width takes away is fine
 # Levels of 255 by which the coarse parts may differ. On the presenter 12 gains 0.28 dB and a fifth in

@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.person import topology as topo
 from engine.person.geometry import rotation_to_euler_deg
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.person.motion import VISIBLE, Neutral, in_head_axes
-
-FloatArray = NDArray[np.float32]
 
 REGIONS = ("head", "torso", "mouth", "eye_left", "eye_right", "hand_left", "hand_right")
 HAND_SIDES = {"hand_left": LEFT, "hand_right": RIGHT}

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.person import topology as topo
 from engine.person.landmarks import Landmarks
 from engine.person.motion import VISIBLE
 
-FloatArray = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 
 FOREARM_WIDTH = 0.24  # shoulder distances, sleeve included

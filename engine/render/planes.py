@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-U8Image = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
+from engine.arrays import FloatArray, U8Image
 
 
 def to_planes(rgb: U8Image, out: FloatArray | None = None) -> FloatArray:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.person import topology as topo
 from engine.person.landmarks import Landmarks
 from engine.person.motion import VISIBLE, Neutral
@@ -32,9 +33,6 @@ from engine.render.patches import (
     shown_arm,
 )
 from engine.render.warp import ControlPoints, FlowSolver, body_flow, control_points, remap, trunk_flow
-
-FloatArray = NDArray[np.float32]
-U8Image = NDArray[np.uint8]
 
 CELL_PX = 8  # flow grid of the whole canvas at 256 px; 5 looks and scores the same
 PATCH_CELL_PX = 4  # at 256 px

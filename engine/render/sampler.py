@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.errors import SettingsError
 
-FloatArray = NDArray[np.float32]
 Denoise = Callable[[FloatArray, float], FloatArray]  # (noisy (1, 3, S, S), noise level) -> clean (1, 3, S, S)
 
 STEADY_LEVEL = 0.3  # a frame that follows another: keep the warm start's layout, renew its detail

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.person.landmarks import Landmarks
 from engine.person.motion import VISIBLE
 from engine.render.prior import PriorBuilder
 from engine.render.warp import remap
-
-FloatArray = NDArray[np.float32]
-U8Image = NDArray[np.uint8]
 
 PREVIOUS_WEIGHT = 0.35  # share of the previous output in the warm start; more lags, less flickers
 GATE_PX = 0.3  # at 256 px: when no landmark moved further, the last picture is sent again

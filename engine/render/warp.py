@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.person import topology as topo
 from engine.person.landmarks import HAND_POINTS, Landmarks
 from engine.person.motion import VISIBLE
-
-FloatArray = NDArray[np.float32]
 
 SOFTNESS = 0.015  # share of the canvas: nearer than this, a control point no longer gains weight
 RIDGE = 1e-3  # pulls ill-posed affine maps towards a plain shift

@@ -13,10 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.person import topology as topo
-
-FloatArray = NDArray[np.float32]
-U8Image = NDArray[np.uint8]
 
 WORK_PX = 256  # the longer side that the flow is computed at
 _TEXTURED = 60  # percentile of the slope above which a pixel can be followed

@@ -11,13 +11,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.tracking.hand_sides import PoseFound
 from engine.tracking.mediapipe_parts import FacePart
-
-FloatArray = NDArray[np.float32]
-Image = NDArray[np.uint8]
 
 _HEAD = slice(0, 11)  # pose points: nose, eyes, ears, mouth
 _SHOULDERS = slice(11, 13)
@@ -39,7 +36,7 @@ class FaceFinder:
         self._part = FacePart()
         self._window: _Window | None = None
 
-    def find(self, rgb: Image) -> FloatArray | None:
+    def find(self, rgb: U8Image) -> FloatArray | None:
         """rgb: (H, W, 3) uint8 -> (478, 3) px, or None: then ask `find_near`, if there is a body."""
         if self._window is None:
             faces = self._part.find(rgb)
@@ -48,7 +45,7 @@ class FaceFinder:
         self._window = _following(face, self._window, rgb) if face is not None else None
         return face
 
-    def find_near(self, rgb: Image, pose: PoseFound | None) -> FloatArray | None:
+    def find_near(self, rgb: U8Image, pose: PoseFound | None) -> FloatArray | None:
         """The face at the head of the body, through a window; later calls of `find` keep to it."""
         if pose is None or min(pose.visibility[_HEAD].mean(), pose.visibility[_SHOULDERS].min()) < _SEEN:
             return None
@@ -59,7 +56,7 @@ class FaceFinder:
         self._window = window if face is not None else None
         return face
 
-    def _through(self, window: _Window, rgb: Image) -> FloatArray | None:
+    def _through(self, window: _Window, rgb: U8Image) -> FloatArray | None:
         faces = self._part.find(rgb[window.y : window.y + window.side, window.x : window.x + window.side])
         return faces[0] + np.array([window.x, window.y, 0], np.float32) if faces else None
 
@@ -73,7 +70,7 @@ class FaceFinder:
         self._part.close()
 
 
-def _around(centre: FloatArray, side_px: float, rgb: Image) -> _Window:
+def _around(centre: FloatArray, side_px: float, rgb: U8Image) -> _Window:
     """A square about `centre`, moved (and if need be shrunk) to lie within the picture."""
     height, width = rgb.shape[:2]
     side = int(np.clip(side_px, 48, min(height, width)))
@@ -81,7 +78,7 @@ def _around(centre: FloatArray, side_px: float, rgb: Image) -> _Window:
     return _Window(int(x), int(y), side)
 
 
-def _following(face: FloatArray, window: _Window, rgb: Image) -> _Window | None:
+def _following(face: FloatArray, window: _Window, rgb: U8Image) -> _Window | None:
     """The same window while the face lies well within it; a new one when it strays; None once it is large."""
     low, high = face[:, :2].min(axis=0), face[:, :2].max(axis=0)
     size = float((high - low).max())

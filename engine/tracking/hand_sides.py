@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.person.landmarks import HAND_POINTS, LEFT, RIGHT
-
-FloatArray = NDArray[np.float32]
 
 _WRISTS = (15, 16)  # pose points, left then right
 _MEMORY_NS = 300_000_000  # a hand seen this recently still says which side it is

@@ -13,8 +13,8 @@ from time import perf_counter
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.errors import SettingsError
 from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
 from engine.stages import Clock, StageClock
@@ -25,8 +25,6 @@ from engine.tracking.landmark_filter import LandmarkFilter
 from engine.tracking.mediapipe_parts import HandsPart, PosePart
 from engine.tracking.prediction import Fader, Predictor
 
-FloatArray = NDArray[np.float32]
-Image = NDArray[np.uint8]
 Result = TypeVar("Result")
 
 _EARLY_NS = 8_000_000  # a frame this much before its turn is taken: cameras are not punctual
@@ -54,7 +52,7 @@ class LiveConfig:
 
 
 class _Part(Protocol):
-    def find(self, rgb: Image) -> Any: ...
+    def find(self, rgb: U8Image) -> Any: ...
     def reset(self) -> None: ...
     def close(self) -> None: ...
 
@@ -77,7 +75,7 @@ class NewestWorker(Generic[Result]):
     def __init__(
         self,
         name: str,
-        work: Callable[[Image], Result],
+        work: Callable[[U8Image], Result],
         restart: Callable[[], None],
         clock: Clock = perf_counter,
     ) -> None:
@@ -85,7 +83,7 @@ class NewestWorker(Generic[Result]):
         self._now = clock
         self._work, self._restart = work, restart
         self._condition = threading.Condition()
-        self._job: tuple[Image, int] | None = None
+        self._job: tuple[U8Image, int] | None = None
         self._finding: Finding | None = None
         self._error: BaseException | None = None
         self._age = 0  # counts resets: what was begun before the last one is not told
@@ -93,7 +91,7 @@ class NewestWorker(Generic[Result]):
         self._thread = threading.Thread(target=self._run, name=f"avatarcast-{name}", daemon=True)
         self._thread.start()
 
-    def put(self, rgb: Image, time_ns: int) -> None:
+    def put(self, rgb: U8Image, time_ns: int) -> None:
         """Hand over a frame; the caller may reuse its array."""
         with self._condition:
             self.dropped += self._job is not None
@@ -201,7 +199,7 @@ class LiveTracker:
         self._heard_ns = [0, 0]  # pose, hands
         self._time_ns: int | None = None
 
-    def track(self, rgb: Image, time_ns: int) -> Landmarks:
+    def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
         """rgb: (H, W, 3) uint8 RGB, not mirrored. Costs about the face alone."""
         if self._time_ns is not None and time_ns < self._time_ns:
             self.reset()

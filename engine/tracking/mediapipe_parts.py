@@ -14,13 +14,10 @@ import numpy as np
 from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmark, NormalizedLandmarkList
 from mediapipe.framework.formats.rect_pb2 import NormalizedRect
 from mediapipe.python import CalculatorGraph, packet_creator
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.tracking.hand_sides import HandFound, PoseFound
 from engine.tracking.stderr_filter import without_lines
-
-FloatArray = NDArray[np.float32]
-Image = NDArray[np.uint8]
 
 # What it says while models load, on descriptor 2 and whatever log-level variables say. TFLite writes its line
 # in pieces, so that another thread's may come between.
@@ -61,7 +58,7 @@ class _Part:
     def _show_nothing(self) -> None:
         self._solution.process(np.zeros((64, 64, 3), np.uint8))
 
-    def _process(self, rgb: Image) -> Any:
+    def _process(self, rgb: U8Image) -> Any:
         view = np.ascontiguousarray(rgb).view()  # on strided rows MediaPipe can find nothing, without a word
         view.flags.writeable = False  # saves MediaPipe a copy
         return self._solution.process(view)
@@ -80,7 +77,7 @@ class _Part:
             self._solution = None
 
 
-def _pixels(landmarks: Any, rgb: Image) -> FloatArray:
+def _pixels(landmarks: Any, rgb: U8Image) -> FloatArray:
     """A MediaPipe landmark list -> (N, 3) px of `rgb`; its z has the scale of x."""
     height, width = rgb.shape[:2]
     points = np.array([(p.x, p.y, p.z) for p in landmarks.landmark], np.float32)
@@ -93,7 +90,7 @@ class FacePart(_Part):
     def __init__(self) -> None:
         super().__init__(mp.solutions.face_mesh.FaceMesh, max_num_faces=1, refine_landmarks=True)
 
-    def find(self, rgb: Image) -> list[FloatArray]:
+    def find(self, rgb: U8Image) -> list[FloatArray]:
         """rgb: (H, W, 3) uint8 -> at most one (478, 3) px."""
         return [_pixels(face, rgb) for face in self._process(rgb).multi_face_landmarks or ()]
 
@@ -104,7 +101,7 @@ class FaceCounter(_Part):
     def __init__(self) -> None:
         super().__init__(mp.solutions.face_detection.FaceDetection, min_detection_confidence=0.6)
 
-    def find(self, rgb: Image) -> FloatArray:
+    def find(self, rgb: U8Image) -> FloatArray:
         """rgb: (H, W, 3) uint8 -> (N, 5): x, y, width, height in px, and the score 0..1."""
         height, width = rgb.shape[:2]
         boxes = []
@@ -121,7 +118,7 @@ class PosePart(_Part):
     def __init__(self) -> None:
         super().__init__(mp.solutions.pose.Pose, model_complexity=1, smooth_landmarks=False)
 
-    def find(self, rgb: Image) -> PoseFound | None:
+    def find(self, rgb: U8Image) -> PoseFound | None:
         """rgb: (H, W, 3) uint8."""
         body = self._process(rgb).pose_landmarks
         if body is None:
@@ -136,7 +133,7 @@ class HandsPart(_Part):
     def __init__(self, quick: bool = False) -> None:
         super().__init__(mp.solutions.hands.Hands, max_num_hands=2, model_complexity=0 if quick else 1)
 
-    def find(self, rgb: Image) -> list[HandFound]:
+    def find(self, rgb: U8Image) -> list[HandFound]:
         """rgb: (H, W, 3) uint8, not mirrored."""
         result = self._process(rgb)
         found = []
@@ -155,7 +152,7 @@ class PersonMatte(_Part):
     def __init__(self) -> None:
         super().__init__(mp.solutions.selfie_segmentation.SelfieSegmentation, model_selection=0)
 
-    def alpha(self, rgb: Image) -> FloatArray:
+    def alpha(self, rgb: U8Image) -> FloatArray:
         """rgb: (H, W, 3) uint8 -> (H, W) float32, 0 background, 1 person."""
         mask = np.asarray(self._process(rgb).segmentation_mask, np.float32)
         return np.clip(mask, 0.0, 1.0)

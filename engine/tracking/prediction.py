@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from engine.arrays import FloatArray
 
 _STALE_NS = 400_000_000  # finds further apart than this tell no velocity
 

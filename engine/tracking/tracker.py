@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.person.landmarks import FACE_POINTS, POSE_POINTS, Landmarks
 from engine.tracking.chest import ChestTracker
 from engine.tracking.face_finder import FaceFinder
@@ -21,13 +21,11 @@ from engine.tracking.mediapipe_parts import HandsPart, PersonMatte, PosePart
 
 __all__ = ["EveryFrameTracker", "PersonMatte", "Tracker"]
 
-Image = NDArray[np.uint8]
-
 
 class Tracker(Protocol):
     """Finds a person in frames that follow each other. One caller; time only grows between resets."""
 
-    def track(self, rgb: Image, time_ns: int) -> Landmarks:
+    def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
         """rgb: (H, W, 3) uint8 RGB, not mirrored."""
 
     def reset(self) -> None:
@@ -50,7 +48,7 @@ class EveryFrameTracker:
         self._filter = LandmarkFilter() if filtered else None
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="avatarcast-track")
 
-    def track(self, rgb: Image, time_ns: int) -> Landmarks:
+    def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
         """rgb: (H, W, 3) uint8 RGB, not mirrored."""
         rgb = np.ascontiguousarray(rgb)
         body = self._pool.submit(self._pose.find, rgb)

@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from engine.arrays import U8Image
 from engine.avatar.bundled import BUNDLED, avatar_help
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.media.disclosure import (
@@ -39,8 +39,6 @@ from engine.person.landmarks import Landmarks
 from engine.render.background import Background
 from engine.stages import STAGES
 
-Image = NDArray[np.uint8]
-
 _SUFFIXES = (".mp4", ".mkv", ".mov")
 _LATE = 0.5  # of a frame's time: from there on a clip's frame rate counts as variable
 
@@ -49,7 +47,7 @@ class RenderedFrame(Protocol):
     """What the pipeline gives for one frame."""
 
     @property
-    def rgb(self) -> Image: ...
+    def rgb(self) -> U8Image: ...
     @property
     def stage_ms(self) -> Mapping[str, float]: ...
 
@@ -63,14 +61,14 @@ class OfflinePipeline(Protocol):
     def runner_reason(self) -> str: ...
     def calibrate_from(self, landmarks: Sequence[Landmarks]) -> None: ...
     def set_background(self, background: Background) -> None: ...
-    def process(self, rgb: Image, time_ns: int, landmarks: Landmarks | None = None) -> RenderedFrame: ...
+    def process(self, rgb: U8Image, time_ns: int, landmarks: Landmarks | None = None) -> RenderedFrame: ...
     def close(self) -> None: ...
 
 
 class FrameTracker(Protocol):
     """The part of engine/tracking/tracker.py that rendering needs."""
 
-    def track(self, rgb: Image, time_ns: int) -> Landmarks: ...
+    def track(self, rgb: U8Image, time_ns: int) -> Landmarks: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +239,12 @@ def _output_size(size: int, info: VideoInfo, options: RenderOptions) -> tuple[in
     return size + beside, size
 
 
-def _seen(rgb: Image, mirror: bool) -> Image:
+def _seen(rgb: U8Image, mirror: bool) -> U8Image:
     """The driver's frame, flipped if the avatar shall move as in a mirror."""
     return np.ascontiguousarray(rgb[:, ::-1]) if mirror else rgb
 
 
-def _beside(rgb: Image, width: int, height: int) -> Image:
+def _beside(rgb: U8Image, width: int, height: int) -> U8Image:
     """The driver's frame at the avatar's height."""
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.arrays import U8Image
 from engine.avatar.avatar import Avatar, HeldOutFrame
 from engine.errors import RunnerError
 from engine.network.contract import Runner
@@ -24,7 +25,7 @@ from engine.person.landmarks import Landmarks
 from export.convert.motion_gate import MotionReport, judge_motion, require_motion
 from export.evaluate.held_out import psnr_db, region_boxes
 from export.evaluate.replay import Feed, replay
-from export.footage.prepared import Prepared, U8Image
+from export.footage.prepared import Prepared
 
 HELD_OUT_FRAMES = 24  # kept with an avatar
 JPEG_QUALITY = 95

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import DoubleArray
 from engine.avatar.avatar import Avatar
 from engine.errors import RunnerError
 from engine.network.contract import Runner
@@ -22,8 +23,6 @@ from engine.person.motion import Motion, Neutral, motion_of
 from export.evaluate.faithfulness import signals
 from export.evaluate.replay import replay
 from export.evaluate.retrack import MakeTracker, Retracker, face_tracker
-
-FloatArray = NDArray[np.float64]
 
 MOUTHS = (0.06, 0.12, 0.2)  # gaps of the lips in head units: of speech; key frames near to them are faded in
 MIN_MOUTH, MAX_SHUT = 0.04, 0.6  # a smaller gap is no open mouth; lids this share of their rest are shut
@@ -117,7 +116,7 @@ def require_motion(report: MotionReport) -> None:
             )
 
 
-def compare(asked: FloatArray, before: FloatArray, after: FloatArray) -> Part | None:
+def compare(asked: DoubleArray, before: DoubleArray, after: DoubleArray) -> Part | None:
     """Gain of `after` over `before`, each regressed on what was asked for, (N,) each; None without movement.
 
     Both regressions share their regressor, so noise of the tracker in `before` does not look like a gain, as

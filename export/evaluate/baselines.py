@@ -11,8 +11,8 @@ from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.avatar.avatar import Avatar
 from engine.person.landmarks import Landmarks
 from engine.person.motion import Neutral
@@ -20,8 +20,6 @@ from engine.pipeline import Pipeline, PipelineConfig, Rendered, build_pipeline
 from engine.render.keyframes import region_features
 from engine.render.temporal_cache import CacheConfig
 from export.evaluate.replay import NoTracker
-
-FloatArray = NDArray[np.float32]
 
 BASELINES = ("nearest_frame", "previous_frame", "warp_only", "shuffled_conditions", "zero_prior")
 FAR_FRAMES = 37  # shuffled conditions come from this far away in the clip

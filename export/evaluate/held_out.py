@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.avatar.avatar import Avatar
 from engine.person import topology as topo
 from engine.person.landmarks import Landmarks
@@ -25,8 +26,6 @@ from export.evaluate.report_picture import ReportFrame
 from export.evaluate.retrack import MakeTracker, Retracker, every_frame_tracker
 from export.footage.prepared import Prepared
 
-U8Image = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 
 REGIONS = ("frame", "face", "mouth", "hands", "torso")

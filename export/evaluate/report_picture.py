@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from engine.arrays import U8Image
 from engine.person.landmarks import Landmarks
 from engine.person.motion import VISIBLE, build_neutral
 from engine.render.guidance import GuidancePainter
 from export.evaluate.faithfulness import signals
-
-U8Image = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
 
 CELL_PX = 256  # at most, of one picture of the sheet
 PAIRS, PAIR_CELL_PX = 5, 150  # of driver and output in a row, and the side of each of their pictures

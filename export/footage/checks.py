@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.errors import FootageError
 from engine.person import topology as topo
 from engine.person.face_measures import (
@@ -41,9 +42,6 @@ from engine.person.face_measures import (
     yaw_deg,
 )
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
-
-FloatArray = NDArray[np.float32]
-Image = NDArray[np.uint8]
 
 MIN_USABLE_S = 8.0  # our shortest trial that still generalised to the held-out tail
 GOOD_USABLE_S = 19.5  # 20 s clips gave 25 dB and more; half a second of slack for a lost frame or two
@@ -73,7 +71,7 @@ class FrameStats:
     )  # width of the second largest face by the largest, 0 if alone; None: not looked at
 
 
-def sharpness(grey: Image) -> float:
+def sharpness(grey: U8Image) -> float:
     """Laplacian variance of the face at 96 px over its grey variance: free of size, exposure and contrast."""
     size = (_SHARPNESS_PX, _SHARPNESS_PX)
     face = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)

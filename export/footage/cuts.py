@@ -9,12 +9,9 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.person.landmarks import Landmarks
-
-FloatArray = NDArray[np.float32]
-Image = NDArray[np.uint8]
 
 _THUMBNAIL_PX = 48
 # Mean change of a thumbnail (0..255) between frames. Gesturing people stay below 6.5, and a fast movement is
@@ -28,7 +25,7 @@ _STILL = 0.5  # levels; neighbours count as at least this
 _JUMP, _JUMP_RATIO, _JUMP_STILL = 0.08, 8.0, 0.004
 
 
-def thumbnail(rgb: Image) -> FloatArray:
+def thumbnail(rgb: U8Image) -> FloatArray:
     """rgb: (H, W, 3) uint8 -> a small picture, 0..255, whose changes tell movement from cuts."""
     size = (_THUMBNAIL_PX, _THUMBNAIL_PX)
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32)

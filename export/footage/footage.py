@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.errors import FootageError
 from engine.media.video import VideoFrame, VideoInfo, probe, read_frames
 from engine.person.face_measures import face_crop, one_sidedness
@@ -25,8 +26,6 @@ from engine.tracking.tracker import EveryFrameTracker, Tracker
 from export.footage.checks import FrameStats, judge, sharpness, usable
 from export.footage.cuts import CutWatch, face_jumps, find_cuts, thumbnail
 from export.progress import FramesDone
-
-Image = NDArray[np.uint8]
 
 _COUNT_EVERY = 10  # frames between two looks for other people
 _MAX_S = 600.0  # tracking takes about twice as long as the footage lasts, and a minute of it is enough
@@ -71,7 +70,7 @@ class FootageFrame:
 
     clip: int
     index: int  # within the clip
-    rgb: Image  # (H, W, 3) uint8
+    rgb: U8Image  # (H, W, 3) uint8
     landmarks: Landmarks
 
 
@@ -187,7 +186,7 @@ def _watched(frames: Iterable[VideoFrame]) -> Iterator[tuple[VideoFrame, float, 
         yield waiting, watch.change, watch.cut
 
 
-def _with_chest(found: Landmarks, rgb: Image, chest: ChestTracker) -> Landmarks:
+def _with_chest(found: Landmarks, rgb: U8Image, chest: ChestTracker) -> Landmarks:
     """The landmarks with the motion of the chest since the first picture of all, not since the last cut."""
     face = found.face if found.face_confidence > 0 else None
     moved = chest.update(np.ascontiguousarray(rgb), face)
@@ -200,7 +199,7 @@ def _with_chest(found: Landmarks, rgb: Image, chest: ChestTracker) -> Landmarks:
     )
 
 
-def _second_face(counter: FaceCounter, rgb: Image) -> float:
+def _second_face(counter: FaceCounter, rgb: U8Image) -> float:
     """Width of the second largest face by the largest; 0 if there are fewer than two."""
     widths = sorted((float(box[2]) for box in counter.find(rgb)), reverse=True)
     return widths[1] / widths[0] if len(widths) > 1 else 0.0

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.errors import FootageError, SettingsError
 from engine.person.landmarks import Landmarks
-
-FloatArray = NDArray[np.float32]
-Image = NDArray[np.uint8]
 
 MODES = ("auto", "head", "upper", "full")
 
@@ -110,7 +107,7 @@ def choose_framing(landmarks: Sequence[Landmarks], mode: str | Framing = "auto")
     return _inside(float(low[0] + high[0] - side) / 2, float(low[1]) - above, side, width, height)
 
 
-def crop_resize(rgb: Image, framing: Framing, size: int) -> Image:
+def crop_resize(rgb: U8Image, framing: Framing, size: int) -> U8Image:
     """rgb: (H, W, 3) uint8 -> the square as (size, size, 3) uint8."""
     height, width = rgb.shape[:2]
     left, top = max(0, -framing.x), max(0, -framing.y)

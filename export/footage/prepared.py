@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.avatar.avatar import MAX_FPS
 from engine.avatar.members import NPZ_ERRORS
 from engine.errors import FootageError
@@ -37,9 +38,6 @@ from engine.render.keyframes import BANK_SIZE, select_bank
 from engine.render.patches import shown_arm
 from engine.render.prior import CELL_PX, KeyImage
 from engine.render.warp import FlowSolver, control_points, remap, trunk_flow
-
-U8Image = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
 
 MIN_FRAMES = 10  # fewer leave nothing to hold out
 HELD_OUT = 0.2  # share of the footage, at its end, that training never sees

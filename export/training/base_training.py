@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.arrays import FloatArray
 from engine.errors import FootageError
 from engine.network.denoiser import DenoiserConfig
 from export.footage.prepared import Prepared, learn_identity
 from export.training.base_weights import save_base, starting_network
 from export.training.loop import TrainingProgress
 from export.training.train import TrainConfig, Trainer, TrainRecord
-from export.training.training_set import Batch, FloatArray, TrainingSet
+from export.training.training_set import Batch, TrainingSet
 
 VALIDATION_FRAMES = 2  # of each person's tail
 

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from engine.arrays import FloatArray
 from engine.errors import SettingsError
 from engine.network.denoiser import Denoiser
 from export.progress import note
 from export.training.checkpoint import load_state, save_state
 from export.training.loop import TrainingLoop, TrainingProgress, to_device
-from export.training.training_set import Batch, FloatArray
+from export.training.training_set import Batch
 
 SQUARED_WEIGHT = 25.0  # of the squared error against the absolute one
 EDGE_WEIGHT = 0.5  # of the gradient term, likewise

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.person import topology as topo
 from engine.person.landmarks import Landmarks
 from engine.person.motion import VISIBLE, motion_of
@@ -25,9 +26,6 @@ from engine.render.sampler import STEADY_LEVEL
 from engine.render.temporal_cache import warm_start
 from engine.render.warp import remap
 from export.footage.prepared import Identity, Prepared
-
-U8Image = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
 
 AWAY_FRAMES = 30  # a key frame nearer in time than this would hand over the answer
 DAMAGED = 0.1  # share of the samples whose prior is spoilt, so that it is not copied blindly

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.person import topology as topo
 from engine.person.face_measures import (
     BLINK,
@@ -33,10 +33,8 @@ from engine.person.face_measures import (
     yaw_deg,
 )
 from engine.person.geometry import rotation_to_euler_deg
-from engine.person.landmarks import LEFT, RIGHT, FloatArray, Landmarks
+from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.person.motion import canonical_reference, in_head_axes
-
-Image = NDArray[np.uint8]
 
 # --- when a state counts as seen
 
@@ -112,7 +110,7 @@ class Look:
     faults: frozenset[str]  # names of hints that this frame calls for
 
 
-def look_at(rgb: Image, landmarks: Landmarks, time_s: float, recorded_lines: int) -> Look:
+def look_at(rgb: U8Image, landmarks: Landmarks, time_s: float, recorded_lines: int) -> Look:
     """rgb: (H, W, 3) uint8 RGB, the picture that the landmarks are of, not mirrored.
 
     recorded_lines: height of what is recorded, px; it may be larger than the picture that is seen here.
@@ -163,7 +161,7 @@ def _framing(landmarks: Landmarks, recorded_lines: int) -> Iterator[str]:
         yield "shoulders"
 
 
-def _light(rgb: Image, landmarks: Landmarks) -> Iterator[str]:
+def _light(rgb: U8Image, landmarks: Landmarks) -> Iterator[str]:
     grey = face_crop(rgb, landmarks)
     if grey is None:
         return

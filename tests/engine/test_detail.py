@@ -5,19 +5,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.render.detail import with_detail
 
-Image = NDArray[np.uint8]
 
-
-def textured(size: int = 256, seed: int = 1) -> Image:
+def textured(size: int = 256, seed: int = 1) -> U8Image:
     rng = np.random.default_rng(seed)
     return np.clip(rng.normal(128, 20, (size, size, 3)), 0, 255).astype(np.uint8)
 
 
-def blurred(picture: Image, sigma: float = 3.0) -> Image:
+def blurred(picture: U8Image, sigma: float = 3.0) -> U8Image:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
 
 

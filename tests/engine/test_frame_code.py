@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.media.frame_code import NUMBER_MODULUS, code_size_px, read, stamp
 
-Image = NDArray[np.uint8]
 
-
-def natural_image(width: int, height: int, seed: int) -> Image:
+def natural_image(width: int, height: int, seed: int) -> U8Image:
     """Smooth coloured noise with a few edges: (height, width, 3) uint8 RGB."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
@@ -26,7 +24,7 @@ def natural_image(width: int, height: int, seed: int) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def vp8_round_trip(frames: list[Image], bitrate_bps: int) -> list[Image]:
+def vp8_round_trip(frames: list[U8Image], bitrate_bps: int) -> list[U8Image]:
     """Through a real-time VP8 encoder and a decoder, as in a call."""
     height, width = frames[0].shape[:2]
     encoder = av.CodecContext.create("libvpx", "w")
@@ -37,7 +35,7 @@ def vp8_round_trip(frames: list[Image], bitrate_bps: int) -> list[Image]:
     encoder.options = {"deadline": "realtime", "cpu-used": "-6", "lag-in-frames": "0"}
     decoder = av.CodecContext.create("libvpx", "r")
     assert isinstance(decoder, av.VideoCodecContext)
-    decoded: list[Image] = []
+    decoded: list[U8Image] = []
     for index, image in enumerate(frames):
         frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
         frame.pts, frame.time_base = index * 3_000, Fraction(1, 90_000)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.errors import FootageError
 from engine.person import topology as topo
 from engine.person.geometry import rotation_distance_deg
@@ -28,8 +28,6 @@ from engine.person.retarget import (
 )
 from engine.person.torso import TorsoModel, fit_torso
 from tests.support.puppet import Pose, Puppet, lively
-
-FloatArray = NDArray[np.float32]
 
 SIZE = 256
 NO_POSE = np.array([0, 0, 0, 0, 0, 1], np.float32)  # no turn, no shift, scale 1

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.person import topology as topo
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.person.motion import Neutral, build_neutral
@@ -24,8 +25,6 @@ BANK = (
     Pose(lids=(0.0, 0.0)),
     Pose(hands=((1.5, 1.7), (-1.5, 1.7))),
 )
-
-U8Image = NDArray[np.uint8]
 
 
 def key(pose: Pose) -> KeyImage:

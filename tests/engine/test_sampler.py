@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.errors import SettingsError
 from engine.render.sampler import MAX_STEPS, START_LEVEL, STEADY_LEVEL, check_steps, noised, sample
 
-FloatArray = NDArray[np.float32]
 SHAPE = (1, 3, 4, 4)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.live.echo_server import echo_avatar
 from benchmarks.live.peer import AiortcPeer, StampedCamera, without_colour_in_the_corner
+from engine.arrays import U8Image
 from engine.avatar.avatar import Avatar
 from engine.network.contract import NullRunner, denoiser_inputs, denoiser_outputs
 from engine.person.landmarks import Landmarks
@@ -27,8 +28,6 @@ from stream.sessions.registry import SessionRegistry
 from tests.support.puppet import Pose
 from tests.support.puppet_stage import DRIVER, FRAME_NS
 
-Image = NDArray[np.uint8]
-
 REST, STEP = Pose(), Pose(yaw_deg=8.0, mouth=0.15)
 CALM = 30  # camera pictures at rest: the calibration takes 0.7 s of them
 HOLD = 8  # camera pictures that each pose lasts from then on
@@ -43,7 +42,7 @@ def pose_of(number: int) -> Pose:
     return STEP if number >= CALM and (number - CALM) // HOLD % 2 == 0 else REST
 
 
-def seen_in(rgb: Image) -> Pose:
+def seen_in(rgb: U8Image) -> Pose:
     """What a tracker finds in a camera's picture."""
     return STEP if rgb[rgb.shape[0] // 2 :].mean() > 128 else REST
 
@@ -54,7 +53,7 @@ class ByTheLight(FaceFinder):
     def __init__(self) -> None:
         pass
 
-    def find(self, rgb: Image) -> NDArray[np.float32] | None:
+    def find(self, rgb: U8Image) -> NDArray[np.float32] | None:
         return DRIVER.landmarks(seen_in(rgb)).face
 
     def reset(self) -> None:
@@ -70,7 +69,7 @@ class NoPart:
     def __init__(self, found: PoseFound | list[HandFound] | None) -> None:
         self._found = found
 
-    def find(self, rgb: Image) -> PoseFound | list[HandFound] | None:
+    def find(self, rgb: U8Image) -> PoseFound | list[HandFound] | None:
         return self._found
 
     def reset(self) -> None:
@@ -83,7 +82,7 @@ class NoPart:
 class Unfiltered:
     """The landmarks of the pose that the wall's light stands for."""
 
-    def track(self, rgb: Image, time_ns: int) -> Landmarks:
+    def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
         return DRIVER.landmarks(seen_in(rgb))
 
     def reset(self) -> None:
@@ -122,10 +121,10 @@ def test_a_step_goes_through_the_live_tracker_in_its_own_frame(puppet_avatar: Av
 class Kept:
     """The avatar's pictures as the caller decoded them."""
 
-    pictures: list[Image] = field(default_factory=list)
+    pictures: list[U8Image] = field(default_factory=list)
     enough: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def __call__(self, luma: Image) -> None:
+    def __call__(self, luma: U8Image) -> None:
         self.pictures.append(luma[FACE])
         if len(self.pictures) >= WANTED:
             self.enough.set()
@@ -134,7 +133,7 @@ class Kept:
 async def test_a_step_is_in_the_streams_picture_of_the_same_number(puppet_avatar: Avatar) -> None:
     """Camera, codecs, queues, pipeline, codecs: each answer shows the pose of the very picture it answers."""
 
-    def planes(elapsed_s: float) -> Image:
+    def planes(elapsed_s: float) -> U8Image:
         lit = np.full((360, 320), 128, np.uint8)
         lit[:240] = LUMA[pose_of(round(elapsed_s * 20))]
         return without_colour_in_the_corner(lit)

@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.media.video import read_frames
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 
@@ -22,7 +22,6 @@ from engine.tracking.live_tracker import LiveTracker
 from engine.tracking.mediapipe_parts import HandsPart
 from engine.tracking.tracker import EveryFrameTracker, PersonMatte
 
-Image = NDArray[np.uint8]
 PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 FRAME_NS = 33_333_333
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.skipif(not PRESENTER.exists(), reason=f"{PRESENTER.name
 
 
 @pytest.fixture(scope="module")
-def frames() -> list[Image]:
+def frames() -> list[U8Image]:
     return [frame.rgb for frame in read_frames(PRESENTER)]
 
 
@@ -42,11 +41,11 @@ def tracker() -> Iterator[EveryFrameTracker]:
 
 
 @pytest.fixture(scope="module")
-def tracked(frames: list[Image], tracker: EveryFrameTracker) -> list[Landmarks]:
+def tracked(frames: list[U8Image], tracker: EveryFrameTracker) -> list[Landmarks]:
     return [tracker.track(frame, index * 66_666_667) for index, frame in enumerate(frames)]
 
 
-def test_the_face_is_found_in_every_frame(frames: list[Image], tracked: list[Landmarks]) -> None:
+def test_the_face_is_found_in_every_frame(frames: list[U8Image], tracked: list[Landmarks]) -> None:
     assert np.mean([one.face_confidence > 0 for one in tracked]) > 0.98
     first = tracked[0]
     assert (first.width, first.height) == (256, 256)
@@ -70,7 +69,7 @@ def test_left_and_right_are_the_persons_own(tracked: list[Landmarks]) -> None:
     assert tracked[0].pose[11, 0] > tracked[0].pose[12, 0]  # the left shoulder is at the right
 
 
-def test_a_mirrored_picture_swaps_the_hands(frames: list[Image], tracker: EveryFrameTracker) -> None:
+def test_a_mirrored_picture_swaps_the_hands(frames: list[U8Image], tracker: EveryFrameTracker) -> None:
     tracker.reset()
     found = [
         tracker.track(np.ascontiguousarray(frame[:, ::-1]), index * FRAME_NS)
@@ -82,7 +81,7 @@ def test_a_mirrored_picture_swaps_the_hands(frames: list[Image], tracker: EveryF
 
 
 def test_reset_makes_it_repeat(
-    frames: list[Image], tracked: list[Landmarks], tracker: EveryFrameTracker
+    frames: list[U8Image], tracked: list[Landmarks], tracker: EveryFrameTracker
 ) -> None:
     tracker.reset()
     again = [tracker.track(frame, index * 66_666_667) for index, frame in enumerate(frames[:5])]
@@ -91,7 +90,7 @@ def test_reset_makes_it_repeat(
         np.testing.assert_array_equal(one.pose, two.pose)
 
 
-def test_hands_after_a_reset_are_those_of_a_new_part(frames: list[Image]) -> None:
+def test_hands_after_a_reset_are_those_of_a_new_part(frames: list[U8Image]) -> None:
     """What was followed before is searched for again: nothing of it is left, not even the box."""
     used, new = HandsPart(), HandsPart()
     try:
@@ -115,7 +114,7 @@ def test_an_empty_picture_has_nobody(tracker: EveryFrameTracker) -> None:
     assert not found.hand_confidence.any()
 
 
-def test_strided_rows_are_no_trouble(frames: list[Image], tracker: EveryFrameTracker) -> None:
+def test_strided_rows_are_no_trouble(frames: list[U8Image], tracker: EveryFrameTracker) -> None:
     """PyAV's rows can be padded; MediaPipe then finds nothing, without a word."""
     tracker.reset()
     wide = np.zeros((256, 300, 3), np.uint8)
@@ -123,7 +122,7 @@ def test_strided_rows_are_no_trouble(frames: list[Image], tracker: EveryFrameTra
     assert tracker.track(wide[:, :256], 0).face_confidence == 1.0
 
 
-def test_a_distant_face_is_found_through_the_body(frames: list[Image], tracker: EveryFrameTracker) -> None:
+def test_a_distant_face_is_found_through_the_body(frames: list[U8Image], tracker: EveryFrameTracker) -> None:
     """MediaPipe alone found no face in any of 20 clips of people filmed down to the thighs."""
     tracker.reset()
     far = np.full((720, 960, 3), frames[0][0, 0], np.uint8)
@@ -135,13 +134,13 @@ def test_a_distant_face_is_found_through_the_body(frames: list[Image], tracker: 
     assert 550 < y < 720
 
 
-def _noisy(picture: Image, count: int) -> Iterator[Image]:
+def _noisy(picture: U8Image, count: int) -> Iterator[U8Image]:
     rng = np.random.default_rng(0)
     for _ in range(count):
         yield np.clip(picture + rng.normal(0, 5, picture.shape), 0, 255).astype(np.uint8)
 
 
-def test_a_still_face_hardly_trembles(frames: list[Image], tracker: EveryFrameTracker) -> None:
+def test_a_still_face_hardly_trembles(frames: list[U8Image], tracker: EveryFrameTracker) -> None:
     """Camera noise of 5 levels at 480 px height; measured 0.1 px."""
     tracker.reset()
     smooth = LandmarkFilter()
@@ -164,7 +163,7 @@ def test_the_filter_lags_less_than_a_frame(tracked: list[Landmarks]) -> None:
 
 
 def test_live_tracking_agrees_with_every_frame_and_leaves_no_threads(
-    frames: list[Image], tracked: list[Landmarks]
+    frames: list[U8Image], tracked: list[Landmarks]
 ) -> None:
     threads = threading.active_count()
     with LiveTracker() as live:
@@ -175,7 +174,7 @@ def test_live_tracking_agrees_with_every_frame_and_leaves_no_threads(
     assert found[-1].face_confidence == 1.0
 
 
-def test_the_matte_holds_the_person(frames: list[Image]) -> None:
+def test_the_matte_holds_the_person(frames: list[U8Image]) -> None:
     matte = PersonMatte()
     alpha = matte.alpha(frames[0])
     matte.close()

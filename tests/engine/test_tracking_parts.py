@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.errors import SettingsError
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.stages import TRACK_PARTS
@@ -20,7 +21,6 @@ from engine.tracking.prediction import Fader, Predictor
 
 FRAME_NS = 33_333_333
 LIMIT_S = 30.0  # longest wait for a thread
-Image = NDArray[np.uint8]
 SHAPE = np.random.default_rng(0).uniform(-20, 20, (21, 3)).astype(np.float32)
 SHAPE[0], SHAPE[9] = (0, 0, 0), (0, -20, 0)
 
@@ -142,10 +142,10 @@ class FakeFace:
         self.face = face
         self.closed = 0
 
-    def find(self, rgb: Image) -> NDArray[np.float32] | None:
+    def find(self, rgb: U8Image) -> NDArray[np.float32] | None:
         return self.face
 
-    def find_near(self, rgb: Image, pose: PoseFound | None) -> None:
+    def find_near(self, rgb: U8Image, pose: PoseFound | None) -> None:
         return None
 
     def reset(self) -> None:
@@ -166,7 +166,7 @@ class FakePart:
         self.resets = 0
         self.closed = 0
 
-    def find(self, rgb: Image) -> Any:
+    def find(self, rgb: U8Image) -> Any:
         self.calls.append(int(rgb[0, 0, 0]))
         assert self.gate.wait(LIMIT_S)
         if isinstance(self.found, Exception):
@@ -180,7 +180,7 @@ class FakePart:
         self.closed += 1
 
 
-def frame(value: int = 0) -> Image:
+def frame(value: int = 0) -> U8Image:
     return np.full((100, 200, 3), value, np.uint8)
 
 

@@ -10,16 +10,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.errors import VideoError
 from engine.media.video import VideoWriter, probe, read_frames
 
-Image = NDArray[np.uint8]
 FPS = Fraction(25)
 
 
-def picture(index: int, width: int = 64, height: int = 48) -> Image:
+def picture(index: int, width: int = 64, height: int = 48) -> U8Image:
     """A grey that tells the index, with a white block at the top left."""
     rgb = np.full((height, width, 3), 20 + 3 * index, np.uint8)
     rgb[: height // 4, : width // 4] = 255

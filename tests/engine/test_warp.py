@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.person import topology as topo
 from engine.person.landmarks import RIGHT, Landmarks
 from engine.render.warp import FlowSolver, body_flow, control_points, remap, trunk_flow
 from tests.support.puppet import Pose, Puppet
-
-FloatArray = NDArray[np.float32]
 
 SIZE = 256
 CANVAS = (0, 0, SIZE, SIZE)

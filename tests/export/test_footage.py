@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.errors import FootageError, VideoError
 from engine.media.video import VideoWriter
 from engine.person import topology as topo
@@ -20,7 +20,6 @@ from engine.person.landmarks import LEFT, Landmarks
 from export.footage.checks import FrameStats, covered, judge, sharpness, usable
 from tests.support.puppet import Pose, Puppet
 
-Image = NDArray[np.uint8]
 SIZE = 480
 PUPPET = Puppet(SIZE)
 PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
@@ -251,7 +250,7 @@ class ScriptTracker:
         self.reset_before: list[int] = []  # frames tracked until then
         self._tracked = 0
 
-    def track(self, rgb: Image, time_ns: int) -> Landmarks:
+    def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
         self._tracked += 1
         return self.script.pop(0)
 

@@ -13,8 +13,8 @@ import av
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.errors import FootageError, VideoError
 from engine.media.video import VideoWriter, probe, read_frames
 
@@ -30,7 +30,6 @@ from export.footage.prepare import prepare
 from export.footage.prepared import Identity, Prepared
 from export.training.training_set import TrainingSet
 
-Image = NDArray[np.uint8]
 PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 FPS = 5  # every third frame of the presenter: tracking is what takes the time
@@ -40,13 +39,13 @@ SIZE = 128
 
 
 @pytest.fixture(scope="module")
-def presenter() -> list[Image]:
+def presenter() -> list[U8Image]:
     """Every frame, (256, 256, 3) each, 15 a second."""
     return [frame.rgb for frame in read_frames(PRESENTER)]
 
 
 @pytest.fixture(scope="module")
-def pictures(presenter: list[Image]) -> list[Image]:
+def pictures(presenter: list[U8Image]) -> list[U8Image]:
     """Good footage."""
     found = presenter[: HAND_OVER_MOUTH - 3 : 3] + presenter[HAND_OVER_MOUTH + 3 :: 3]
     return list(islice(cycle(chain(found, reversed(found))), FRAMES))
@@ -58,14 +57,14 @@ def tracker() -> Iterator[EveryFrameTracker]:
         yield one
 
 
-Load = Callable[[Sequence[Image]], Footage]
+Load = Callable[[Sequence[U8Image]], Footage]
 
 
 @pytest.fixture
 def load(tmp_path: Path, tracker: EveryFrameTracker) -> Load:
     """Films the pictures and loads the clip as footage."""
 
-    def film(shown: Sequence[Image]) -> Footage:
+    def film(shown: Sequence[U8Image]) -> Footage:
         path = tmp_path / "clip.mp4"
         height, width = shown[0].shape[:2]
         with VideoWriter(path, width, height, Fraction(FPS)) as writer:
@@ -81,7 +80,7 @@ def shown_again(footage: Footage, size: int = SIZE) -> Any:
 
 
 def test_eight_seconds_are_enough_and_one_is_told_that_more_is_better(
-    pictures: list[Image], load: Load
+    pictures: list[U8Image], load: Load
 ) -> None:
     footage = load(pictures[:40])  # not one frame more
     assert footage.duration_s == pytest.approx(8.0)
@@ -90,7 +89,7 @@ def test_eight_seconds_are_enough_and_one_is_told_that_more_is_better(
         load(pictures[:39])
 
 
-def test_side_light_is_told(pictures: list[Image], load: Load) -> None:
+def test_side_light_is_told(pictures: list[U8Image], load: Load) -> None:
     shade = np.where(np.arange(256) < 128, 1.0, 0.3)[None, :, None]
     footage = load([(picture * shade).astype(np.uint8) for picture in pictures])
     assert any(
@@ -99,17 +98,17 @@ def test_side_light_is_told(pictures: list[Image], load: Load) -> None:
     )
 
 
-def test_the_dark_is_refused(pictures: list[Image], load: Load) -> None:
+def test_the_dark_is_refused(pictures: list[U8Image], load: Load) -> None:
     with pytest.raises(FootageError, match=r"light|lamp"):
         load([np.asarray(picture // 9, np.uint8) for picture in pictures])
 
 
-def test_blur_is_refused(pictures: list[Image], load: Load) -> None:
+def test_blur_is_refused(pictures: list[U8Image], load: Load) -> None:
     with pytest.raises(FootageError, match="the face is blurred"):
         load([np.asarray(cv2.GaussianBlur(picture, (0, 0), 4.0), np.uint8) for picture in pictures])
 
 
-def test_an_empty_room_is_refused(pictures: list[Image], load: Load) -> None:
+def test_an_empty_room_is_refused(pictures: list[U8Image], load: Load) -> None:
     wall = np.tile(pictures[0][:, :24], (1, 11, 1))[:, :256]
     with pytest.raises(
         FootageError, match=r"a face is in 0 % of the frames, wanted 60 %: stay in the picture"
@@ -118,7 +117,7 @@ def test_an_empty_room_is_refused(pictures: list[Image], load: Load) -> None:
 
 
 def test_a_hand_over_the_mouth_is_told_and_not_learnt_from(
-    presenter: list[Image], pictures: list[Image], load: Load
+    presenter: list[U8Image], pictures: list[U8Image], load: Load
 ) -> None:
     footage = load([*pictures, *presenter[HAND_OVER_MOUTH - 1 : HAND_OVER_MOUTH + 2], *pictures[:4]])
     assert any("a hand is over mouth or eyes in" in warning for warning in footage.warnings)
@@ -142,7 +141,7 @@ def test_a_real_hand_before_the_mouth_is_seen(tracker: EveryFrameTracker) -> Non
     assert not any(over[-6:])
 
 
-def beside(picture: Image) -> Image:
+def beside(picture: U8Image) -> U8Image:
     """Two people: the second one mirrored, a little smaller."""
     other = np.full_like(picture, picture[2, 2])
     small = cv2.resize(picture, (216, 216), interpolation=cv2.INTER_AREA)[:, ::-1]
@@ -150,14 +149,14 @@ def beside(picture: Image) -> Image:
     return np.hstack([picture, other])
 
 
-def test_a_second_person_is_refused(pictures: list[Image], load: Load) -> None:
+def test_a_second_person_is_refused(pictures: list[U8Image], load: Load) -> None:
     with pytest.raises(
         FootageError, match=r"a second person is in \d+ % of the frames: film one person alone"
     ):
         load([beside(picture) for picture in pictures])
 
 
-def test_frames_with_a_passer_by_are_not_learnt_from(pictures: list[Image], load: Load) -> None:
+def test_frames_with_a_passer_by_are_not_learnt_from(pictures: list[U8Image], load: Load) -> None:
     """Who is there at one look in ten is forgiven, but must not become part of the avatar."""
     alone = [np.hstack([p, np.full_like(p, p[2, 2])]) for p in [*pictures, *pictures]]
     footage = load([beside(pictures[0]) if index == 30 else one for index, one in enumerate(alone)])
@@ -173,7 +172,7 @@ def test_frames_with_a_passer_by_are_not_learnt_from(pictures: list[Image], load
 
 
 def test_at_a_cut_everything_starts_afresh_but_the_chest(
-    presenter: list[Image], load: Load, tracker: EveryFrameTracker
+    presenter: list[U8Image], load: Load, tracker: EveryFrameTracker
 ) -> None:
     """The person jumps 60 px to the side; the chest's shift still counts from the first picture."""
     cut, jump = 20, 60
@@ -223,7 +222,7 @@ def test_the_frames_that_judge_an_export_are_of_one_shot(prepared: Prepared) -> 
 
 
 def write(
-    path: Path, shown: Sequence[Image], codec: str, pix_fmt: str, times_ms: Sequence[int], **how: Any
+    path: Path, shown: Sequence[U8Image], codec: str, pix_fmt: str, times_ms: Sequence[int], **how: Any
 ) -> Path:
     with av.open(str(path), "w", options=how) as container:
         stream = container.add_stream(codec, rate=FPS)
@@ -242,7 +241,7 @@ def write(
 
 
 def test_a_browser_recording_without_length_and_with_uneven_frames(
-    pictures: list[Image], tmp_path: Path, tracker: EveryFrameTracker
+    pictures: list[U8Image], tmp_path: Path, tracker: EveryFrameTracker
 ) -> None:
     """As Chromium's MediaRecorder writes it; the rate comes from the frames' own times."""
     uneven = np.cumsum([0, *(150 if index % 2 else 260 for index in range(FRAMES - 1))])
@@ -255,7 +254,7 @@ def test_a_browser_recording_without_length_and_with_uneven_frames(
     assert shown_again(footage).fps == pytest.approx(footage.fps)
 
 
-def test_ten_bit_hevc_looks_as_it_was_filmed(pictures: list[Image], tmp_path: Path) -> None:
+def test_ten_bit_hevc_looks_as_it_was_filmed(pictures: list[U8Image], tmp_path: Path) -> None:
     times = (np.arange(6) * 200).tolist()
     path = write(tmp_path / "iphone.mov", pictures[:6], "libx265", "yuv420p10le", times)
     with av.open(str(path)) as container:
@@ -265,7 +264,7 @@ def test_ten_bit_hevc_looks_as_it_was_filmed(pictures: list[Image], tmp_path: Pa
 
 
 def test_portrait_with_rotation_metadata_is_upright(
-    pictures: list[Image], tmp_path: Path, tracker: EveryFrameTracker
+    pictures: list[U8Image], tmp_path: Path, tracker: EveryFrameTracker
 ) -> None:
     """A phone stores what its sensor sees and says how to turn it."""
     tall = [np.vstack([picture, np.tile(picture[-1:], (128, 1, 1))]) for picture in pictures[:4]]
@@ -305,7 +304,7 @@ def test_what_is_no_video_is_refused_at_once(
     assert "\n" not in str(caught.value)
 
 
-def test_a_photograph_is_no_film(pictures: list[Image], tmp_path: Path, tracker: EveryFrameTracker) -> None:
+def test_a_photograph_is_no_film(pictures: list[U8Image], tmp_path: Path, tracker: EveryFrameTracker) -> None:
     path = tmp_path / "me.png"
     cv2.imwrite(str(path), pictures[0][..., ::-1])
     with pytest.raises(VideoError, match=r"me\.png: no film of a kind that is read"):
@@ -321,7 +320,7 @@ def test_an_hour_is_refused_before_it_is_tracked(
 
 
 def test_long_footage_is_thinned_evenly(
-    pictures: list[Image], load: Load, monkeypatch: pytest.MonkeyPatch
+    pictures: list[U8Image], load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A frame too many must not cost every other one."""
     footage = load(pictures)

@@ -10,15 +10,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray
 from engine.errors import FootageError, SettingsError
 from engine.media.video import read_frames
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from export.footage.framing import Framing, choose_framing, crop_resize, parse_framing, to_canvas
 from tests.support.puppet import Pose, Puppet
 
-FloatArray = NDArray[np.float32]
 SIZE = 480
 PUPPET = Puppet(SIZE)
 SHARED = Path(__file__).parents[3] / "shared" / "data"

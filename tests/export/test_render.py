@@ -13,9 +13,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from engine import pipeline as pipeline_module
+from engine.arrays import U8Image
 from engine.avatar import avatar as avatar_module
 from engine.avatar.avatar import Avatar
 from engine.errors import FootageError, SettingsError, VideoError
@@ -28,7 +28,6 @@ from export.commands import render as command_render
 from export.commands.render import RenderOptions, render
 from tests.support.puppet import Pose, Puppet
 
-Image = NDArray[np.uint8]
 SIZE = 64
 FPS = Fraction(10)
 PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
@@ -36,7 +35,7 @@ PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 
 @dataclass
 class Frame:
-    rgb: Image
+    rgb: U8Image
     stage_ms: dict[str, float]
 
 
@@ -51,7 +50,7 @@ class FakePipeline:
     times_ns: list[int] = field(default_factory=list)
     closed: int = 0
     background: Background | None = None
-    _picture: Image = field(default_factory=lambda: np.zeros((SIZE, SIZE, 3), np.uint8))
+    _picture: U8Image = field(default_factory=lambda: np.zeros((SIZE, SIZE, 3), np.uint8))
 
     def calibrate_from(self, landmarks: Sequence[Landmarks]) -> None:
         self.neutral_from = list(landmarks)
@@ -59,7 +58,7 @@ class FakePipeline:
     def set_background(self, background: Background) -> None:
         self.background = background
 
-    def process(self, rgb: Image, time_ns: int, landmarks: Landmarks | None = None) -> Frame:
+    def process(self, rgb: U8Image, time_ns: int, landmarks: Landmarks | None = None) -> Frame:
         self.given.append(landmarks)
         self.times_ns.append(time_ns)
         if landmarks is None or landmarks.face_confidence <= 0:
@@ -80,7 +79,7 @@ class FakeTracker:
         self.count = 0
         self.left_grey: list[float] = []
 
-    def track(self, rgb: Image, time_ns: int) -> Landmarks:
+    def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
         self.left_grey.append(float(rgb[:, : rgb.shape[1] // 2].mean()))
         found = Puppet(SIZE).landmarks(Pose())
         self.count += 1
@@ -123,7 +122,7 @@ def rendered(driver: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any]
     return go
 
 
-def pictures(path: Path) -> list[Image]:
+def pictures(path: Path) -> list[U8Image]:
     return [frame.rgb for frame in read_frames(path)]
 
 
@@ -182,7 +181,7 @@ def test_a_mirror_flips_the_driver_before_it_is_tracked(rendered: Callable[..., 
 
 def test_a_failure_midway_leaves_no_file(rendered: Callable[..., Any], tmp_path: Path) -> None:
     class Broken(FakePipeline):
-        def process(self, rgb: Image, time_ns: int, landmarks: Landmarks | None = None) -> Frame:
+        def process(self, rgb: U8Image, time_ns: int, landmarks: Landmarks | None = None) -> Frame:
             if len(self.given) == 4:
                 raise RuntimeError("network broke")
             return super().process(rgb, time_ns, landmarks)

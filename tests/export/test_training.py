@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from engine.errors import SettingsError
 from engine.person import topology as topo
@@ -29,8 +28,6 @@ from export.training.training_set import AWAY_FRAMES, Batch, TrainingSet
 SIZE = 128
 TINY = DenoiserConfig(SIZE, (8, 8, 8), 1)
 TRAINED = 60  # frames of the fixture before its held-out tail
-
-FloatArray = NDArray[np.float32]
 
 
 @pytest.fixture(autouse=True)

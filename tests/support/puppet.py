@@ -11,15 +11,12 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import FloatArray, U8Image
 from engine.person import topology as topo
 from engine.person.geometry import euler_deg_to_rotation
 from engine.person.landmarks import FACE_POINTS, HAND_POINTS, LEFT, POSE_POINTS, RIGHT, Landmarks
 from engine.person.motion import canonical_reference
-
-FloatArray = NDArray[np.float32]
-U8Image = NDArray[np.uint8]
 
 LIP_GAP = 0.012  # head units, mouth shut
 EYES_FROM_CENTRE = np.array(

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from engine.arrays import U8Image
 from engine.avatar.avatar import Avatar
 from engine.network.contract import NullRunner, Runner, denoiser_inputs, denoiser_outputs
 from engine.person.landmarks import Landmarks
@@ -15,8 +15,6 @@ from engine.person.motion import build_neutral
 from engine.pipeline import Pipeline, PipelineConfig, Rendered
 from engine.render.temporal_cache import CacheConfig
 from tests.support.puppet import Pose, Puppet
-
-U8Image = NDArray[np.uint8]
 
 FRAME_NS = 40_000_000
 DRIVER = Puppet(240, shape_seed=4, unit=0.2)
