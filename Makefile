@@ -1,4 +1,4 @@
-# Each target does its own set-up from nothing but Python 3.10-3.12; the second time it is quick.
+# Each target does its own set-up from nothing but Python 3.11 or 3.12; the second time it is quick.
 #
 #   make run  [PORT=8080] [HOST=127.0.0.1] [AVATAR=me.avatar]    serve; open the address it prints
 #   make test                                                    every check and test
@@ -6,14 +6,19 @@
 #   make figures                                                 the documents' tables, from benchmarks/results
 #   make setup [PYTHON=/path/to/python]                          what `run` needs, into .venv
 #   make setup-dev                                               what `test` needs, into .venv
+#   make lock | audit | sbom | lowest                            the locked versions: renewed; asked about known holes; as a
+#                                                                bill of materials; the oldest allowed ones tried
 
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP_SERVE := $(VENV)/.ready-serve
 STAMP_DEV := $(VENV)/.ready-dev
+TOOLS := .venv-tools
+STAMP_TOOLS := $(TOOLS)/.ready
+LOCKS := $(wildcard .ci/lock/*.txt)
 SETUP := .ci/setup.sh
 
-.PHONY: run test egress check static figures setup setup-dev doctor clean
+.PHONY: run test egress check static figures setup setup-dev doctor lock audit sbom lowest clean
 .DEFAULT_GOAL := run
 
 run: $(STAMP_SERVE)
@@ -44,13 +49,33 @@ setup: $(STAMP_SERVE)
 
 setup-dev: $(STAMP_DEV)
 
-$(STAMP_SERVE): pyproject.toml $(SETUP)
+$(STAMP_SERVE): pyproject.toml $(SETUP) $(LOCKS)
 	@sh $(SETUP) serve
 	@touch $@
 
-$(STAMP_DEV): pyproject.toml $(SETUP)
+$(STAMP_DEV): pyproject.toml $(SETUP) $(LOCKS)
 	@sh $(SETUP) dev
 	@touch $@ $(STAMP_SERVE)
 
+$(STAMP_TOOLS): $(SETUP) .ci/lock/tools.txt
+	@sh $(SETUP) tools
+	@touch $@
+
+lock: $(STAMP_TOOLS)
+	@sh .ci/lock.sh
+
+# --strict: what no advisory database could be asked about is no clean bill.
+audit: $(STAMP_TOOLS)
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes $(patsubst %,-r %,$(LOCKS))
+
+sbom: $(STAMP_TOOLS)
+	@mkdir -p build
+	$(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file build/avatarcast.cdx.json .ci/lock/serve.txt
+	@echo "build/avatarcast.cdx.json: what serves, as CycloneDX"
+
+lowest: $(STAMP_TOOLS)
+	@sh .ci/lowest.sh
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(TOOLS)

@@ -18,7 +18,9 @@ FAKE_PYTHON = """#!/bin/sh
 case "$*" in
     *version_info*) echo "${FAKE_VERSION:-3.11.9}" ;;
     *"import ensurepip, venv"*) [ -z "${FAKE_NO_VENV:-}" ] ;;
-    *"-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python && echo made >> calls ;;
+    *"-m venv"*)
+        for venv; do :; done
+        mkdir -p "$venv/bin" && cp "$0" "$venv/bin/python" && echo made >> calls ;;
     *"-m pip --version"*) exit 0 ;;
     *"-m pip install"*) echo "$*" >> calls; [ -z "${FAKE_NO_NETWORK:-}" ] ;;
     *"import cv2"*)
@@ -26,6 +28,15 @@ case "$*" in
     *) echo "run: $*" >> calls ;;
 esac
 """
+
+
+PROJECT = "-m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable ."
+
+
+def locked(*kinds: str) -> list[str]:
+    """How pip is called with these locks."""
+    how = "-m pip install --disable-pip-version-check --no-build-isolation --require-hashes"
+    return [f"{how} -r .ci/lock/{kind}.txt" for kind in kinds]
 
 
 @pytest.fixture
@@ -36,8 +47,9 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "Makefile", folder)
     shutil.copy(ROOT / "pyproject.toml", folder)
     shutil.copy(ROOT / ".ci/setup.sh", folder / ".ci")
+    shutil.copytree(ROOT / ".ci/lock", folder / ".ci/lock")
     (tmp_path / "bin").mkdir()
-    for tool in ("sh", "dirname", "mkdir", "cp", "tail", "touch", "make"):
+    for tool in ("sh", "dirname", "mkdir", "cp", "sed", "tail", "touch", "make"):
         found = shutil.which(tool)
         assert found, f"this machine lacks {tool}"
         (tmp_path / "bin" / tool).symlink_to(found)
@@ -78,7 +90,7 @@ def complaint(result: subprocess.CompletedProcess[str]) -> str:
 
 def test_no_python(checkout: Path) -> None:
     line = complaint(make(checkout, "setup"))
-    assert "found no working Python; wanted Python 3.10, 3.11 or 3.12" in line
+    assert "found no working Python; wanted Python 3.11 or 3.12" in line
     assert "make setup PYTHON=" in line
     assert not (checkout / ".venv").exists()
 
@@ -104,7 +116,7 @@ def test_a_named_python_is_the_only_one_tried(checkout: Path) -> None:
     ("knob", "said"),
     [
         ("FAKE_NO_VENV", "apt-get install python3.11-venv"),
-        ("FAKE_NO_NETWORK", "pip could not install avatarcast[cpu]"),
+        ("FAKE_NO_NETWORK", "pip could not install what .ci/lock lists"),
         (
             "FAKE_NO_GL",
             "(ImportError: libGL.so.1: no such file); on Debian/Ubuntu: apt-get install libgl1",
@@ -123,13 +135,16 @@ def test_run_sets_up_once_and_again_when_the_dependencies_change(checkout: Path)
     assert make(checkout, *arguments).returncode == 0
     assert make(checkout, *arguments).returncode == 0
     serve = "run: -m engine.cli serve --avatar my one.avatar --port 9000"
-    install = "-m pip install --disable-pip-version-check --editable .[cpu]"
-    assert (checkout / "calls").read_text().splitlines() == ["made", install, serve, serve]
-    later = (checkout / "pyproject.toml").stat().st_mtime + 10
-    os.utime(checkout / "pyproject.toml", (later, later))
-    assert make(checkout, "run").returncode == 0
-    calls = (checkout / "calls").read_text().splitlines()
-    assert calls[4:] == [install, "run: -m engine.cli serve"]  # the same environment, brought up to date
+    installs = [*locked("build", "serve"), PROJECT]
+    assert (checkout / "calls").read_text().splitlines() == ["made", *installs, serve, serve]
+    for number, changed in enumerate(("pyproject.toml", ".ci/lock/serve.txt"), 1):
+        (checkout / "calls").unlink()
+        later = (checkout / changed).stat().st_mtime + 10 * number
+        os.utime(checkout / changed, (later, later))
+        os.utime(checkout / ".venv/.ready-serve", (later - 5, later - 5))
+        assert make(checkout, "run").returncode == 0
+        calls = (checkout / "calls").read_text().splitlines()
+        assert calls == [*installs, "run: -m engine.cli serve"]  # the same environment, brought up to date
 
 
 def test_an_environment_of_another_python_is_rebuilt(checkout: Path) -> None:
@@ -146,5 +161,25 @@ def test_the_development_setup_covers_serving_too(checkout: Path) -> None:
     assert make(checkout, "setup-dev").returncode == 0
     assert make(checkout, "setup").returncode == 0
     calls = (checkout / "calls").read_text().splitlines()
-    extras = "cpu,train,trt-rtx,camera,dev"
-    assert calls == ["made", f"-m pip install --disable-pip-version-check --editable .[{extras}]"]
+    torch = "-m pip install --disable-pip-version-check --quiet --no-index --no-deps torch=="
+    made, build, dev, own, project = calls  # a torch of the user's own was found
+    assert [made, build, dev, project] == ["made", *locked("build", "dev"), PROJECT]
+    assert own.startswith(torch)
+
+
+def test_torch_is_locked_where_the_user_has_none_of_their_own(checkout: Path) -> None:
+    put_python(
+        checkout,
+        body=FAKE_PYTHON.replace('*"-m pip install"*)', '*"--no-index"*) exit 1 ;;\n    *"-m pip install"*)'),
+    )
+    assert make(checkout, "setup-dev").returncode == 0
+    calls = (checkout / "calls").read_text().splitlines()
+    assert calls[3] == locked("torch")[0].replace("--require-hashes", "--require-hashes --no-deps")
+
+
+def test_what_looks_after_the_locks_has_an_environment_of_its_own(checkout: Path) -> None:
+    put_python(checkout)
+    assert make(checkout, "sbom").returncode != 0  # there is only a Python that pretends
+    assert (checkout / ".venv-tools/bin/python").exists()
+    assert not (checkout / ".venv").exists()
+    assert (checkout / "calls").read_text().splitlines() == ["made", *locked("build", "tools")]
