@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.avatar.avatar import load_avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.avatar.beside import files_beside, work_path
 from engine.errors import PackageError
 from engine.files import in_one_line, locked

@@ -19,8 +19,7 @@ from engine.avatar.avatar import Avatar
 from engine.network.contract import Runner
 from engine.person.landmarks import Landmarks
 from engine.person.motion import Neutral, build_neutral, motion_of
-from engine.person.retarget import Retargeter, Support
-from engine.person.torso import TorsoModel
+from engine.person.retarget import Retargeter
 from engine.render.background import Background, replace_background, settled_matte
 from engine.render.detail import with_detail
 from engine.render.guidance import GUIDANCE_CHANNELS, GuidancePainter
@@ -107,11 +106,9 @@ class Pipeline:
         self._tracker = tracker
         self._runner = runner
         self._now = clock
-        neutral = Neutral.from_arrays(avatar.neutral)
-        support, torso = Support.from_arrays(avatar.neutral), TorsoModel.from_arrays(avatar.neutral)
-        self._retargeter = Retargeter(neutral, support, torso, avatar.size)
+        self._retargeter = Retargeter(avatar.neutral, avatar.support, avatar.torso, avatar.size)
         keys = [KeyImage(np.dstack([key.rgb, key.matte]), key.landmarks) for key in avatar.keyframes]
-        self._prior = PriorBuilder(keys, neutral, avatar.plate, avatar.bare_torso)
+        self._prior = PriorBuilder(keys, avatar.neutral, avatar.plate, avatar.bare_torso)
         self._cache = TemporalCache(config.cache, self._prior)
         self._painter = GuidancePainter(avatar.size)
         self._plate = avatar.plate

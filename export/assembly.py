@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from io import BytesIO
 from typing import Any
 
@@ -32,21 +31,17 @@ def assembled(
         name=name,
         size=prepared.size,
         fps=prepared.fps,
-        neutral=identity.arrays(),
+        neutral=identity.neutral,
+        support=identity.support,
+        torso=identity.torso,
         keyframes=keyframes,
         plate=identity.plate,
         models=dict(models),
         consent=dict(consent),
-        manifest={"models": {}},
         report={},
         preview_jpeg=_jpeg(keyframes[0].rgb),
         bare_torso=identity.bare_torso,
     )
-
-
-def kept_fields(avatar: Avatar) -> dict[str, Any]:
-    """What `save_avatar` takes of the avatar; the manifest is made anew there."""
-    return {field.name: getattr(avatar, field.name) for field in fields(avatar) if field.name != "manifest"}
 
 
 def _jpeg(rgb: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:

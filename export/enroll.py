@@ -6,7 +6,6 @@ line; `export.commands.enroll` shows its progress.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,12 +14,13 @@ from typing import Any
 
 import torch
 
-from engine.avatar.avatar import Avatar, save_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import save_avatar
 from engine.errors import RunnerError, SettingsError
 from engine.network.contract import denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
 from engine.network.network_check import checked_denoiser
-from export.assembly import assembled, kept_fields
+from export.assembly import assembled
 from export.convert.gate import held_out_frames
 from export.convert.onnx_export import export_onnx, parity
 from export.convert.variants import Variant, convert
@@ -142,9 +142,7 @@ def _package(
         "network": network.config.to_dict(),
         "base": Path(options.base).name,
     }
-    variants: dict[str, Mapping[str, Any]] = {
-        MODEL_NAME: {"precision": "fp32", "steps": 1, "parity": agreement}
-    }
+    variants: dict[str, dict[str, Any]] = {MODEL_NAME: {"precision": "fp32", "steps": 1, "parity": agreement}}
     models = dict(unmeasured.models)
     if (int8 := _int8(unmeasured, network, listener)) is not None:
         models[int8.name] = int8.model
@@ -152,10 +150,12 @@ def _package(
     finished = replace(
         unmeasured,
         models=models,
+        variants=variants,
+        training=training,
         report=measured.report,
         report_png=held_out_picture(measured, unmeasured.name, prepared.fps, training),
     )
-    return save_avatar(options.out, **kept_fields(finished), training=training, variants=variants)
+    return save_avatar(options.out, finished)
 
 
 def _export(network: Denoiser, size: int) -> tuple[bytes, dict[str, Any]]:

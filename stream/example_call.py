@@ -19,7 +19,8 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.contrib.media import MediaPlayer
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import BUNDLED, avatar_help
 from engine.errors import AvatarcastError, VideoError
 from engine.media.disclosure import COMMENT, SOURCE_TYPE

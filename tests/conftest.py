@@ -5,27 +5,25 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from io import BytesIO
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from PIL import Image
 
-from engine.avatar.avatar import Avatar, KeyFrame, save_avatar
+from engine.avatar.avatar import Avatar, KeyFrame
+from engine.avatar.avatar_file import save_avatar
 from engine.network.contract import Runner, denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
-from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
 from engine.pipeline import PipelineConfig
 from export.convert.gate import held_out_frames
 from export.convert.onnx_export import export_onnx
 from export.footage.prepared import Identity, Prepared, learn_identity
 from tests.support.puppet import Pose, Puppet, lively
 from tests.support.puppet_stage import Make, Stage
-from tests.support.small_avatar import least_network
+from tests.support.small_avatar import noise_avatar
 
 SIZE_PX = 64
 
@@ -42,55 +40,17 @@ def _nobodys_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def _landmarks(rng: np.random.Generator) -> Landmarks:
-    return Landmarks(
-        width=SIZE_PX,
-        height=SIZE_PX,
-        face=rng.uniform(0, SIZE_PX, (FACE_POINTS, 3)).astype(np.float32),
-        face_confidence=1.0,
-        pose=rng.uniform(0, SIZE_PX, (POSE_POINTS, 3)).astype(np.float32),
-        pose_confidence=rng.uniform(0, 1, POSE_POINTS).astype(np.float32),
-        hands=rng.uniform(0, SIZE_PX, (2, HAND_POINTS, 3)).astype(np.float32),
-        hand_confidence=np.array([1.0, 0.0], np.float32),
-    )
+@pytest.fixture(scope="session")
+def noise() -> Avatar:
+    """A made-up person of noise, 64 px."""
+    return noise_avatar()
 
 
 @pytest.fixture
-def avatar_fields() -> dict[str, Any]:
-    """The arguments of save_avatar for a made-up person of noise, 64 px; a fresh copy for each test."""
-    rng = np.random.default_rng(7)
-
-    def image(channels: int) -> Any:
-        return rng.integers(0, 256, (SIZE_PX, SIZE_PX, channels), np.uint8)
-
-    preview = BytesIO()
-    Image.fromarray(image(3)).save(preview, "JPEG")
-    return {
-        "name": "noise",
-        "size": SIZE_PX,
-        "fps": 25.0,
-        "neutral": {"face": rng.normal(size=(FACE_POINTS, 3)).astype(np.float32)},
-        "keyframes": [KeyFrame(image(3), image(1)[..., 0], _landmarks(rng)) for _ in range(2)],
-        "plate": image(3),
-        "models": {"denoiser-fp32.onnx": least_network(SIZE_PX)},
-        "consent": {
-            "who": "nobody: noise",
-            "statement": "made for tests",
-            "date": "2024-05-01",
-            "person": "synthetic",
-        },
-        "report": {"held_out": None},
-        "preview_jpeg": preview.getvalue(),
-        "training": {"minutes": 0.0},
-        "variants": {"denoiser-fp32.onnx": {"precision": "fp32", "steps": 1}},
-    }
-
-
-@pytest.fixture
-def avatar_file(tmp_path: Path, avatar_fields: dict[str, Any]) -> Path:
+def avatar_file(tmp_path: Path, noise: Avatar) -> Path:
     """A well-formed `.avatar` of that person."""
     path = tmp_path / "noise.avatar"
-    save_avatar(path, **avatar_fields)
+    save_avatar(path, noise)
     return path
 
 
@@ -121,13 +81,14 @@ def puppet_avatar(identity: Identity) -> Avatar:
         name="puppet",
         size=PUPPET_PX,
         fps=25.0,
-        neutral=identity.arrays(),
+        neutral=identity.neutral,
+        support=identity.support,
+        torso=identity.torso,
         keyframes=keyframes,
         plate=identity.plate,
         bare_torso=identity.bare_torso,
         models={},
         consent={},
-        manifest={},
         report={},
         preview_jpeg=b"",
     )
@@ -150,23 +111,17 @@ def networked_file(tmp_path: Path, puppet_avatar: Avatar, prepared: Prepared, sm
     """The puppet with that network and four held-out frames, in a file."""
     path = tmp_path / "puppet.avatar"
     held_out = held_out_frames(prepared, 4)
-    save_avatar(
-        path,
-        name="puppet",
-        size=PUPPET_PX,
-        fps=puppet_avatar.fps,
-        neutral=puppet_avatar.neutral,
-        keyframes=puppet_avatar.keyframes,
-        plate=puppet_avatar.plate,
-        bare_torso=puppet_avatar.bare_torso,
+    networked = replace(
+        puppet_avatar,
         models={"denoiser-fp32.onnx": small_network},
+        variants={"denoiser-fp32.onnx": {"precision": "fp32", "steps": 1}},
         consent={"who": "nobody", "statement": "a puppet", "date": "2024-05-01", "person": "synthetic"},
         report={"held_out": None},
         preview_jpeg=held_out[0].jpeg,
         training={"network": SMALL.to_dict()},
-        variants={"denoiser-fp32.onnx": {"precision": "fp32", "steps": 1}},
-        held_out=held_out,
+        held_out=tuple(held_out),
     )
+    save_avatar(path, networked)
     return path
 
 

@@ -158,7 +158,7 @@ def test_modules_and_files_that_a_text_names_exist(files: list[Path]) -> None:
         ("stream.commands.serve", ("torch", "onnx", "onnxscript")),
         ("engine.pipeline", ("torch", "onnx", "onnxscript", "aiortc", "mediapipe")),
         ("engine.runners.choice", ("torch", "onnxruntime", "tensorrt", "mediapipe", "aiortc")),
-        ("engine.avatar.avatar", ("torch", "onnxruntime", "mediapipe", "aiortc", "av")),
+        ("engine.avatar.avatar_file", ("torch", "onnxruntime", "mediapipe", "aiortc", "av")),
         ("engine.cli", ("torch", "onnxruntime", "mediapipe", "aiortc", "numpy", "cv2")),
         ("engine.commands.doctor", ("torch", "onnxruntime", "mediapipe", "aiortc", "numpy", "cv2", "av")),
         ("engine.network.denoiser", ("mediapipe", "aiortc", "onnxruntime", "onnx")),

@@ -32,7 +32,8 @@ from benchmarks.live.media_chain import CHAIN, MediaChain, Passage, camera_packe
 from benchmarks.records.instrument import Instrument, Record, add_common
 from benchmarks.records.machine import peak_mb, resident_mb
 from benchmarks.records.series import percentiles
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.pipeline import Pipeline, PipelineConfig
 from engine.runners.choice import choose_runner
 from engine.stages import TRACK_PARTS, Clock

@@ -39,7 +39,8 @@ from tqdm import tqdm
 from benchmarks.live.openmp import wait_patiently
 from benchmarks.records.instrument import Instrument, Record, add_common, counted
 from benchmarks.records.series import paired_ratio, percentiles
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.errors import SettingsError
 from engine.media.video import read_frames
 from engine.pipeline import Pipeline, PipelineConfig, build_pipeline

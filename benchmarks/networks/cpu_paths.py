@@ -20,7 +20,8 @@ import numpy as np
 
 from benchmarks.records.instrument import Instrument, Record, add_common, counted
 from benchmarks.records.series import percentiles
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.network.contract import Array
 from engine.render.sampler import STEADY_LEVEL
 from engine.runners.onnx_runner import OnnxRunner
@@ -114,7 +115,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     outputs = {name: [run(feed).copy() for feed in feeds[:PROBES]] for name, run in runs.items()}
     return {
         "paths": summarise(race(runs, feeds, args.runs), outputs),
-        "models": avatar.manifest["models"],
+        "models": avatar.variants,
         "config": {"avatar": avatar.name, "size": avatar.size, "openvino": openvino_version()},
     }
 

@@ -30,7 +30,6 @@ from engine.arrays import FloatArray
 from engine.errors import SettingsError
 from engine.network.contract import denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
-from engine.person.motion import Neutral
 from engine.pipeline import Pipeline, PipelineConfig
 from engine.runners.onnx_runner import OnnxRunner
 from engine.runners.torch_runner import TorchRunner
@@ -129,7 +128,7 @@ def driven(network: Denoiser, identity: Identity, prepared: Prepared) -> dict[st
     avatar = assembled("trial", prepared, identity, {}, {})
     runner = TorchRunner(network, denoiser_inputs(prepared.size))
     pipeline = Pipeline(avatar, PipelineConfig(live=False), NoTracker(), runner, "a trial")
-    pipeline.drive_by(Neutral.from_arrays(avatar.neutral))
+    pipeline.drive_by(avatar.neutral)
     scores: dict[str, list[float]] = {name: [] for name in REGIONS}
     changes: list[tuple[float, float]] = []  # of the footage and of the avatar
     fine: list[float] = []

@@ -49,7 +49,8 @@ from benchmarks.pictures.cross_truth import (
 )
 from benchmarks.records.instrument import Instrument, Record, add_common, check_writable, progress, told
 from engine.arrays import U8Image
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.errors import SettingsError
 from export.evaluate.report_picture import CELL_PX, ERROR_GAIN, error_picture, fitted, rows_png
 from export.footage.prepared import Prepared

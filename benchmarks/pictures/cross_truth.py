@@ -145,7 +145,7 @@ def check_pair(name: str, avatar: Avatar, truth: Clip, driver: Clip) -> None:
             f"{driver.file}: {len(driver.rgb)} frames at {driver.fps:g} fps, {truth.file} has "
             f"{len(truth.rgb)} at {truth.fps:g}; wanted the same motion in both, frame for frame"
         )
-    framings = avatar.manifest.get("training", {}).get("framings", [])
+    framings = avatar.training.get("framings", [])
     if any(not str(framing).startswith("0,0,") for framing in framings):
         raise SettingsError(
             f"{name}: enrolled from the square {', '.join(framings)} of its footage; wanted one enrolled "
@@ -167,7 +167,7 @@ def drive(
     Every frame but the first, which has no previous one, is compared where the truth shows a face. how:
     `runner`, `steps`, `calibration`. Raises RunnerError when the runner cannot start.
     """
-    neutral = Neutral.from_arrays(avatar.neutral)
+    neutral = avatar.neutral
     nearest = NearestFrame(training.landmarks, neutral)
     made: dict[str, list[U8Image]] = {method: [] for method in RETRACKED}
     output = str(how["steps"])

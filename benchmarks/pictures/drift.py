@@ -37,7 +37,8 @@ from benchmarks.pictures.colour import de2000, lab
 from benchmarks.records.instrument import DEFAULT_DRIVER, Instrument, Record, add_common, progress
 from benchmarks.records.series import slope_per_minute
 from engine.arrays import DoubleArray, U8Image
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.errors import SettingsError
 from engine.media.video import probe
 from engine.person import topology as topo
@@ -212,7 +213,7 @@ def beside_footage(
     tail = range(prepared.tail_start, min(prepared.tail_start + FOOTAGE_FRAMES, len(prepared.rgb)))
     steady = LandmarkFilter()
     pipeline = build_pipeline(avatar, PipelineConfig(runner=runner), NoTracker())
-    pipeline.drive_by(Neutral.from_arrays(avatar.neutral))
+    pipeline.drive_by(avatar.neutral)
     kinds: dict[str, list[tuple[float, float]]] = {"still": [], "moving": []}
     before: tuple[int, Landmarks, U8Image] | None = None
     try:

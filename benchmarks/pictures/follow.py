@@ -29,7 +29,7 @@ from benchmarks.records.instrument import (
     progress,
     told,
 )
-from engine.avatar.avatar import load_avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.pipeline import PipelineConfig
 from export.evaluate.follow import follow
 from export.evaluate.report_picture import ReportFrame, pairs_png

@@ -22,7 +22,7 @@ from PIL import Image
 from benchmarks.pictures.clips import FILMS
 from benchmarks.records.instrument import check_writable, parser_of
 from engine.arrays import U8Image
-from engine.avatar.avatar import load_avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.errors import SettingsError
 from engine.media.disclosure import mark, wants_mark
 from engine.media.video import probe, read_frames

@@ -1,70 +1,30 @@
-"""An avatar in memory and in its `.avatar` file: what the members mean, and that they mean something.
+"""What an avatar is: one person, ready to be driven, with every part typed and checked where it was read.
 
-Loading checks every array and image after `engine.avatar.container` has checked the file, so the rest of the
-engine can trust an Avatar. Knows nothing of how one is made or rendered.
+`engine.avatar.avatar_file` reads and writes it. Knows nothing of how one is made or rendered.
 """
 
 from __future__ import annotations
 
-import platform
-import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import date
-from importlib import metadata
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arrays import FloatArray
-from engine.avatar.bundled import BUNDLED, bundled_file, bundled_name, bundled_names
-from engine.avatar.container import (
-    Package,
-    build_manifest,
-    encode_json,
-    parse_json,
-    read_package,
-    write_package,
-)
-from engine.avatar.members import (
-    encode_arrays,
-    encode_jpeg,
-    encode_png,
-    read_arrays,
-    read_image,
-    read_landmarks,
-    stack_landmarks,
-)
-from engine.errors import PackageError, RunnerError
-from engine.network.network_check import checked_denoiser
 from engine.person.landmarks import Landmarks
+from engine.person.motion import Neutral
+from engine.person.retarget import Support
+from engine.person.torso import TorsoModel
 
 MIN_SIZE_PX, MAX_SIZE_PX, SIZE_STEP_PX = 32, 1024, 8
 MAX_FPS = 240.0
 LOSSLESS_KEYFRAMES = 40  # are stored as PNG, the others as JPEG: a fifth of the size
 MAX_KEYFRAMES = 64  # stored as PNG
 MAX_MEMORY = 88  # key frames stored as JPEG
-MEMORY_QUALITY = 92
 MAX_HELD_OUT = 64
-CONSENT_FIELDS = ("who", "statement", "date", "person")
-TOOLS = ("avatarcast", "mediapipe", "numpy", "onnx", "torch")  # whose versions the manifest records
+MAX_NAME_CHARACTERS = 200
 PERSONS = ("real", "synthetic")
-
-CONSENT, NEUTRAL, LANDMARKS = "consent.json", "neutral.npz", "keyframes/landmarks.npz"
-PLATE, PREVIEW, REPORT = "keyframes/plate.png", "preview.jpg", "report.json"
-# Optional, as older files have none: more key frames, and the torso without arms.
-MEMORY_LANDMARKS, BARE_TORSO = "memory/landmarks.npz", "keyframes/bare_torso.png"
-HELD_OUT_LANDMARKS = "held_out/landmarks.npz"
-REPORT_PICTURE = "report.png"  # optional: older files have none
-REQUIRED = (CONSENT, NEUTRAL, LANDMARKS, PLATE, PREVIEW, REPORT)
-OPTIONAL = (HELD_OUT_LANDMARKS, REPORT_PICTURE, MEMORY_LANDMARKS, BARE_TORSO)
-_KEYFRAME = re.compile(r"keyframes/(\d\d)\.png")
-_MEMORY = re.compile(r"memory/(\d\d)\.jpg")
-_HELD_OUT = re.compile(r"held_out/(\d\d)\.jpg")
-_MODEL = re.compile(r"models/(denoiser-(?:fp32|fp16|int8)\.onnx)")
+NETWORKS = ("denoiser-fp32.onnx", "denoiser-fp16.onnx", "denoiser-int8.onnx")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +45,16 @@ class HeldOutFrame:
     landmarks: Landmarks  # canvas px
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a file says of itself."""
+
+    format_version: int
+    digest: str  # of everything in it
+    tools: dict[str, str]  # tool -> version that it was written with
+    member_bytes: dict[str, int]  # member -> its size
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Avatar:
     """One person, ready to be driven. S = `size`."""
@@ -92,19 +62,21 @@ class Avatar:
     name: str
     size: int  # px, of the square canvas
     fps: float  # Hz, of the footage
-    neutral: dict[str, FloatArray]  # the person at rest, as `engine.person.retarget` reads it
+    neutral: Neutral  # the person at rest
+    support: Support  # the poses that the footage shows
+    torso: TorsoModel  # how the chest follows the head
     keyframes: tuple[KeyFrame, ...]
     plate: NDArray[np.uint8]  # (S, S, 3), the background without the person
-    models: dict[
-        str, bytes
-    ]  # "denoiser-fp32.onnx" -> the network, as `engine.network.network_check` wrote it anew
+    models: dict[str, bytes]  # of NETWORKS, as `engine.network.network_check` wrote them anew
     consent: dict[str, Any]
-    manifest: dict[str, Any]
-    report: dict[str, Any]
+    report: dict[str, Any]  # as measured at enrolment; may say anything (see engine.avatar.records)
     preview_jpeg: bytes
-    held_out: tuple[HeldOutFrame, ...] = ()  # consecutive; what an export is judged by; older files have none
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)  # by model: precision, parity, ...
+    training: dict[str, Any] = field(default_factory=dict)  # how the networks came about
+    held_out: tuple[HeldOutFrame, ...] = ()  # consecutive; what an export is judged by; may be none
     report_png: bytes = b""  # contact sheet and curves; empty where there is none
     bare_torso: NDArray[np.uint8] | None = None  # (S, S, 4), the person of the first key frame without arms
+    stored: Stored | None = None  # the file it was loaded from; None for one that was made just now
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,279 +87,3 @@ class Cover:
     size: int  # px, of the square canvas
     consent: dict[str, Any]
     preview_jpeg: bytes
-
-
-_Loaded = TypeVar("_Loaded", Avatar, Cover)
-
-
-def load_avatar(path: str | Path) -> Avatar:
-    """The avatar in `path`, or a bundled presenter by name; "bundled" is the first of those.
-
-    Raises PackageError. A bundled presenter is named as its file is, whatever the file says.
-    """
-    return _loaded(path, _decode)
-
-
-def load_cover(path: str | Path) -> Cover:
-    """The cover of what `load_avatar` would load: every member's hash is verified, few are decoded.
-
-    Raises PackageError.
-    """
-    return _loaded(path, _cover)
-
-
-def _loaded(path: str | Path, decode: Callable[[Path, Package], _Loaded]) -> _Loaded:
-    name = bundled_name(path)
-    if name is None:
-        return decode(Path(path), _read_file(path))
-    with bundled_file(name) as file:
-        return replace(decode(file, read_package(file)), name=name)
-
-
-def _read_file(path: str | Path) -> Package:
-    """Says what names there are where there is no such file."""
-    if not Path(path).exists():
-        known = ", ".join(bundled_names()) or f"none: {BUNDLED} presenters are missing here"
-        raise PackageError(
-            f"{path}: no such file; wanted an .avatar file, as `avatarcast enroll` writes it, "
-            f"or a bundled presenter ({known})"
-        )
-    return read_package(path)
-
-
-def save_avatar(
-    path: str | Path,
-    *,
-    name: str,
-    size: int,
-    fps: float,
-    neutral: Mapping[str, FloatArray],
-    keyframes: Sequence[KeyFrame],
-    plate: NDArray[np.uint8],
-    models: Mapping[str, bytes],
-    consent: Mapping[str, Any],
-    report: Mapping[str, Any],
-    preview_jpeg: bytes,
-    training: Mapping[str, Any],
-    variants: Mapping[str, Mapping[str, Any]] | None = None,
-    held_out: Sequence[HeldOutFrame] = (),
-    report_png: bytes = b"",
-    bare_torso: NDArray[np.uint8] | None = None,
-) -> Avatar:
-    """Writes the avatar, all or nothing, and gives it as it will load.
-
-    training: how the networks came about; variants: model file name -> precision, steps, ...; held_out:
-    consecutive frames that training never saw; report_png: the picture of the report, empty for none;
-    bare_torso: as in Avatar. Key frames past LOSSLESS_KEYFRAMES lose a little, as JPEG does.
-    What `load_avatar` would refuse is refused here, before anything is written.
-    """
-    members = {
-        CONSENT: encode_json(dict(consent)),
-        REPORT: encode_json(dict(report)),
-        PREVIEW: preview_jpeg,
-        NEUTRAL: encode_arrays(neutral),
-        PLATE: encode_png(plate),
-        **_keyframe_members(keyframes),
-        **held_out_members(held_out),
-    }
-    if bare_torso is not None:
-        members[BARE_TORSO] = encode_png(bare_torso)
-    if report_png:
-        members[REPORT_PICTURE] = report_png
-    for model_name, data in models.items():
-        members[f"models/{model_name}"] = data
-    fields = {
-        "name": name,
-        "size_px": size,
-        "fps": fps,
-        "tools": _tool_versions(),
-        "training": dict(training),
-        "models": {key: dict((variants or {}).get(key, {})) for key in models},
-    }
-    avatar = _decode(Path(path), Package(build_manifest(members, fields), members))
-    write_package(path, members, fields)
-    return avatar
-
-
-def _keyframe_members(frames: Sequence[KeyFrame]) -> dict[str, bytes]:
-    lossless, memory = frames[:LOSSLESS_KEYFRAMES], frames[LOSSLESS_KEYFRAMES:]
-    members = {
-        f"keyframes/{index:02d}.png": encode_png(np.dstack([frame.rgb, frame.matte]))
-        for index, frame in enumerate(lossless)
-    }
-    members[LANDMARKS] = encode_arrays(stack_landmarks([frame.landmarks for frame in lossless]))
-    for index, frame in enumerate(memory):
-        matte = np.repeat(frame.matte[..., None], 3, axis=2)
-        members[f"memory/{index:02d}.jpg"] = encode_jpeg(np.hstack([frame.rgb, matte]), MEMORY_QUALITY)
-    if memory:
-        members[MEMORY_LANDMARKS] = encode_arrays(stack_landmarks([frame.landmarks for frame in memory]))
-    return members
-
-
-def held_out_members(frames: Sequence[HeldOutFrame]) -> dict[str, bytes]:
-    """The members that hold these frames; none for none."""
-    members = {f"held_out/{index:02d}.jpg": frame.jpeg for index, frame in enumerate(frames)}
-    if frames:
-        members[HELD_OUT_LANDMARKS] = encode_arrays(stack_landmarks([frame.landmarks for frame in frames]))
-    return members
-
-
-def _tool_versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for tool in TOOLS:
-        with suppress(metadata.PackageNotFoundError):
-            versions[tool] = metadata.version(tool)
-    return versions
-
-
-def _cover(source: Path, package: Package) -> Cover:
-    manifest, members = package.manifest, package.members
-    size = manifest["size_px"]
-    if not MIN_SIZE_PX <= size <= MAX_SIZE_PX or size % SIZE_STEP_PX:
-        raise PackageError(
-            f"{source}: member manifest.json: size_px is {size}; wanted a multiple of {SIZE_STEP_PX} "
-            f"from {MIN_SIZE_PX} to {MAX_SIZE_PX}"
-        )
-    for member in REQUIRED:
-        if member not in members:
-            raise PackageError(f"{source}: member {member} is missing: enrol again")
-    read_image(source, PREVIEW, members[PREVIEW], "JPEG", "RGB", None)
-    return Cover(manifest["name"], size, _consent(source, members[CONSENT]), members[PREVIEW])
-
-
-def _decode(source: Path, package: Package) -> Avatar:
-    manifest, members = package.manifest, package.members
-    cover = _cover(source, package)
-    size = cover.size
-    fps = manifest["fps"]
-    if not 1.0 <= fps <= MAX_FPS:
-        raise PackageError(f"{source}: member manifest.json: fps is {fps}; wanted 1 to {MAX_FPS:g}")
-    rest = sorted(set(members) - set(REQUIRED))
-    frames = [member for member in rest if _KEYFRAME.fullmatch(member)]
-    models = {match[1]: members[member] for member in rest if (match := _MODEL.fullmatch(member))}
-    held_out = [member for member in rest if _HELD_OUT.fullmatch(member)]
-    memory = [member for member in rest if _MEMORY.fullmatch(member)]
-    known = {*OPTIONAL, *frames, *held_out, *memory}
-    for member in rest:
-        if not (member in known or _MODEL.fullmatch(member)):
-            raise PackageError(
-                f"{source}: member {member} has no meaning in this format: remove it or enrol again"
-            )
-    if frames != [f"keyframes/{index:02d}.png" for index in range(len(frames))] or not frames:
-        raise PackageError(
-            f"{source}: members keyframes/NN.png are {frames}; wanted 00, 01, ... without a gap"
-        )
-    if len(frames) > MAX_KEYFRAMES:
-        raise PackageError(
-            f"{source}: {len(frames)} members keyframes/NN.png; wanted at most {MAX_KEYFRAMES}"
-        )
-    if set(manifest["models"]) != set(models):
-        raise PackageError(
-            f"{source}: member manifest.json: models are {sorted(manifest['models'])}; "
-            f"the file holds {sorted(models)}"
-        )
-    for model_name, data in models.items():
-        try:
-            models[model_name] = checked_denoiser(data, size)
-        except RunnerError as error:
-            raise PackageError(f"{source}: member models/{model_name}: {error}: export it again") from error
-
-    landmarks = read_landmarks(source, LANDMARKS, members[LANDMARKS], len(frames), size)
-    keyframes = []
-    for member, points in zip(frames, landmarks, strict=True):
-        rgba = read_image(source, member, members[member], "PNG", "RGBA", (size, size))
-        keyframes.append(
-            KeyFrame(np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3]), points)
-        )
-    if REPORT_PICTURE in members:
-        read_image(source, REPORT_PICTURE, members[REPORT_PICTURE], "PNG", "RGB", None)
-    return Avatar(
-        name=cover.name,
-        size=size,
-        fps=float(fps),
-        neutral=read_arrays(source, NEUTRAL, members[NEUTRAL]),
-        keyframes=(*keyframes, *_memory(source, memory, members, size)),
-        plate=read_image(source, PLATE, members[PLATE], "PNG", "RGB", (size, size)),
-        models=models,
-        consent=cover.consent,
-        manifest=manifest,
-        report=parse_json(source, REPORT, members[REPORT]),
-        preview_jpeg=cover.preview_jpeg,
-        held_out=_held_out(source, held_out, members, size),
-        report_png=members.get(REPORT_PICTURE, b""),
-        bare_torso=read_image(source, BARE_TORSO, members[BARE_TORSO], "PNG", "RGBA", (size, size))
-        if BARE_TORSO in members
-        else None,
-    )
-
-
-def _memory(source: Path, frames: Sequence[str], members: Mapping[str, bytes], size: int) -> list[KeyFrame]:
-    """The key frames stored as JPEG: the picture on the left, its matte in grey on the right."""
-    landmarks = _numbered(
-        source, "memory", frames, MEMORY_LANDMARKS, members, size, MAX_MEMORY, "enrol again"
-    )
-    keyframes = []
-    for member, points in zip(frames, landmarks, strict=True):
-        both = read_image(source, member, members[member], "JPEG", "RGB", (2 * size, size))
-        rgb, matte = np.ascontiguousarray(both[:, :size]), np.ascontiguousarray(both[:, size:, 1])
-        keyframes.append(KeyFrame(rgb, matte, points))
-    return keyframes
-
-
-def _held_out(
-    source: Path, frames: Sequence[str], members: Mapping[str, bytes], size: int
-) -> tuple[HeldOutFrame, ...]:
-    cure = "export again with --footage"
-    landmarks = _numbered(source, "held_out", frames, HELD_OUT_LANDMARKS, members, size, MAX_HELD_OUT, cure)
-    return tuple(
-        HeldOutFrame(
-            members[member],
-            read_image(source, member, members[member], "JPEG", "RGB", (size, size)),
-            points,
-        )
-        for member, points in zip(frames, landmarks, strict=True)
-    )
-
-
-def _numbered(
-    source: Path,
-    folder: str,
-    frames: Sequence[str],
-    table: str,
-    members: Mapping[str, bytes],
-    size: int,
-    at_most: int,
-    cure: str,
-) -> list[Landmarks]:
-    """Landmarks of the members folder/NN.jpg, which have no gap; all of them or none are there."""
-    if bool(frames) != (table in members):
-        raise PackageError(f"{source}: member {table if frames else f'{folder}/00.jpg'} is missing: {cure}")
-    if frames != [f"{folder}/{index:02d}.jpg" for index in range(len(frames))] or len(frames) > at_most:
-        raise PackageError(
-            f"{source}: members {folder}/NN.jpg are {list(frames)}; wanted 00, 01, ... without a gap, "
-            f"at most {at_most}"
-        )
-    return read_landmarks(source, table, members[table], len(frames), size) if frames else []
-
-
-def _consent(source: Path, data: bytes) -> dict[str, Any]:
-    consent = parse_json(source, CONSENT, data)
-    for field in CONSENT_FIELDS:
-        value = consent.get(field)
-        if not isinstance(value, str) or not value.strip():
-            raise PackageError(
-                f"{source}: member {CONSENT}: {field} is {value!r}; wanted a text: see enroll --consent"
-            )
-    if consent["person"] not in PERSONS:
-        raise PackageError(
-            f"{source}: member {CONSENT}: person is {consent['person']!r}; wanted {' or '.join(PERSONS)}"
-        )
-    try:
-        date.fromisoformat(consent["date"])
-        if len(consent["date"]) != len("YYYY-MM-DD"):  # newer Pythons read more forms
-            raise ValueError("another form")
-    except ValueError as error:
-        raise PackageError(
-            f"{source}: member {CONSENT}: date is {consent['date']!r}; wanted YYYY-MM-DD"
-        ) from error
-    return consent

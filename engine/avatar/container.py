@@ -2,14 +2,14 @@
 
 Everything is verified before anything is handed out: limits, names, sizes, hashes, the manifest's own digest.
 Digests catch damage and careless edits, not a forger who recomputes them: there is no signature, so what a
-member decodes to is checked again by `engine.avatar.avatar`. Knows nothing of images, networks or people, and
-never unpickles.
+member decodes to is checked again by `engine.avatar.avatar_file`. Never unpickles.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import stat
 import zipfile
@@ -28,6 +28,7 @@ MANIFEST = "manifest.json"
 MAX_MEMBERS = 256
 MAX_TOTAL_BYTES = 512 * 1024 * 1024  # of all members unpacked, and of the file
 MAX_MANIFEST_BYTES = 1024 * 1024
+MAX_DIGITS = 18  # of an integer in JSON: it fits 64 bits
 MAX_RATIO = 100  # unpacked over packed, for members above RATIO_FREE_BYTES
 RATIO_FREE_BYTES = 1024 * 1024
 
@@ -207,7 +208,7 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
 def parse_json(source: Path, name: str, data: bytes) -> dict[str, Any]:
     """A member that is one JSON object."""
     try:
-        value = json.loads(data, parse_constant=_no_constant)
+        value = json.loads(data, parse_constant=_no_constant, parse_float=_finite, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise PackageError(f"{source}: member {name} is not JSON ({error}): {_CURE}") from error
     if not isinstance(value, dict):
@@ -219,6 +220,19 @@ def parse_json(source: Path, name: str, data: bytes) -> dict[str, Any]:
 
 def _no_constant(word: str) -> float:
     raise ValueError(f"{word} is not JSON")
+
+
+def _finite(word: str) -> float:
+    value = float(word)
+    if not math.isfinite(value):
+        raise ValueError(f"{word:.40} is not finite")
+    return value
+
+
+def _integer(word: str) -> int:
+    if len(word) > MAX_DIGITS:
+        raise ValueError(f"{word:.40}... has more than {MAX_DIGITS} digits")
+    return int(word)
 
 
 def parse_manifest(source: Path, data: bytes) -> dict[str, Any]:

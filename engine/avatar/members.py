@@ -9,6 +9,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from io import BytesIO
 from pathlib import Path
 from struct import error as struct_error
@@ -23,6 +24,9 @@ from engine.errors import PackageError
 from engine.media.pictures import UNREADABLE
 from engine.person import topology as topo
 from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
+from engine.person.motion import Neutral
+from engine.person.retarget import Support
+from engine.person.torso import TorsoModel
 
 MAX_PREVIEW_PX = 4096
 MAX_ARRAY_BYTES = 64 * 1024 * 1024  # of one .npz, unpacked
@@ -45,7 +49,99 @@ NPZ_ERRORS = (
 )
 
 
-_BENDS = {"chest_middle", "chest_shape"}  # avatars made before the chest's bend was tracked lack them
+@dataclass(frozen=True, slots=True)
+class _Array:
+    """What an array must be."""
+
+    shape: tuple[int, ...]
+    least: float
+    most: float
+
+
+_FAR = 64  # canvases: farther out is nothing that was tracked
+_HEAD = (-16.0, 16.0)  # head units
+_RATIO = (0.0, 16.0)
+_LINEAR = (-64.0, 64.0)  # of what multiplies other numbers
+_PREFIXES = ("", "support_", "torso_")  # of the names of what is in Neutral, Support and TorsoModel
+
+
+def _person_shapes(size: int) -> dict[str, _Array]:
+    """The arrays of Neutral, Support and TorsoModel as they are stored, on a `size` px canvas."""
+    far, near = float(_FAR * size), 1e-3
+    return {
+        "face": _Array((FACE_POINTS, 3), *_HEAD),
+        "rotation": _Array((3, 3), -1.01, 1.01),
+        "centre": _Array((2,), -far, far),
+        "scale": _Array((), near, far),
+        "lip_closed": _Array((), *_HEAD),
+        "lid_open": _Array((2,), *_HEAD),
+        "lid_closed": _Array((2,), *_HEAD),
+        "shoulders": _Array((2, 3), -far, far),
+        "chest": _Array((2,), -far, far),
+        "chest_middle": _Array((2,), -far, far),
+        "chest_shape": _Array((2, 2), *_LINEAR),
+        "body_scale": _Array((), near, far),
+        "arm_bones": _Array((2, 2), *_RATIO),
+        "hand_size": _Array((2,), *_RATIO),
+        "rest_wrists": _Array((2, 3), -far, far),
+        "support_low": _Array((6,), -360.0, 360.0),
+        "support_high": _Array((6,), -360.0, 360.0),
+        "support_hand_seen": _Array((2,), 0.0, 1.0),
+        "torso_from_head": _Array((7, 2), *_LINEAR),
+        "torso_from_both": _Array((9, 2), *_LINEAR),
+        "torso_slack": _Array((2,), 0.0, 64.0),
+        "torso_bend": _Array((2, 2), 0.0, 64.0),
+    }
+
+
+def person_arrays(neutral: Neutral, support: Support, torso: TorsoModel) -> dict[str, FloatArray]:
+    """The person at rest, what the footage supports and the torso model, for `encode_arrays`."""
+    parts: tuple[Neutral | Support | TorsoModel, ...] = (neutral, support, torso)
+    return {
+        prefix + field.name: getattr(part, field.name)
+        for prefix, part in zip(_PREFIXES, parts, strict=True)
+        for field in fields(part)
+    }
+
+
+def read_person(source: Path, member: str, data: bytes, size: int) -> tuple[Neutral, Support, TorsoModel]:
+    """Inverse of `person_arrays` and `encode_arrays`, for an avatar of a `size` px canvas."""
+    arrays = _checked(source, member, read_arrays(source, member, data), _person_shapes(size))
+    rotation, face = arrays["rotation"], arrays["face"][topo.RIGID]
+    flaw = None
+    if np.abs(rotation @ rotation.T - np.eye(3)).max() > 0.01 or np.linalg.det(rotation) < 0:
+        flaw = "array rotation is no rotation"
+    elif np.linalg.svd(face - face.mean(0), compute_uv=False)[1] < 0.01:
+        flaw = "array face is no face: its points lie in one place or on one line"
+    elif (arrays["support_low"] > arrays["support_high"]).any():
+        flaw = "array support_low exceeds support_high"
+    if flaw:
+        raise PackageError(f"{source}: member {member}: {flaw}: enrol again")
+    neutral, support, torso = (
+        {field.name: arrays[prefix + field.name] for field in fields(part)}
+        for prefix, part in zip(_PREFIXES, (Neutral, Support, TorsoModel), strict=True)
+    )
+    return Neutral(**neutral), Support(**support), TorsoModel(**torso)
+
+
+def _checked(
+    source: Path, member: str, arrays: Mapping[str, FloatArray], wanted: Mapping[str, _Array]
+) -> Mapping[str, FloatArray]:
+    """The arrays, if they are just those that are wanted, each of its shape and within its range."""
+    for key in sorted(set(arrays) ^ set(wanted)):
+        flaw = "missing" if key in wanted else "unknown"
+        raise PackageError(f"{source}: member {member}: array {key!r:.60} is {flaw}: enrol again")
+    for key, want in wanted.items():
+        found = arrays[key]
+        if found.shape != want.shape:
+            raise PackageError(
+                f"{source}: member {member}: array {key} is {found.shape}; wanted {want.shape}: enrol again"
+            )
+        if not ((found >= want.least) & (found <= want.most)).all():
+            raise PackageError(
+                f"{source}: member {member}: array {key} leaves {want.least:g}..{want.most:g}: enrol again"
+            )
+    return arrays
 
 
 def stack_landmarks(frames: Sequence[Landmarks]) -> dict[str, FloatArray]:
@@ -57,39 +153,26 @@ def stack_landmarks(frames: Sequence[Landmarks]) -> dict[str, FloatArray]:
     }
 
 
-def _landmark_shapes(count: int) -> dict[str, tuple[int, ...]]:
+def _landmark_shapes(count: int, size: int = 0) -> dict[str, _Array]:
+    """The arrays of `count` frames of a `size` px canvas."""
+    far = float(_FAR * size)
     return {
-        "face": (count, FACE_POINTS, 3),
-        "face_confidence": (count,),
-        "pose": (count, POSE_POINTS, 3),
-        "pose_confidence": (count, POSE_POINTS),
-        "hands": (count, 2, HAND_POINTS, 3),
-        "hand_confidence": (count, 2),
-        "chest": (count, 2),
-        "chest_middle": (count, 2),
-        "chest_shape": (count, 2, 2),
-        "chest_confidence": (count,),
+        "face": _Array((count, FACE_POINTS, 3), -far, far),
+        "face_confidence": _Array((count,), 0.0, 1.0),
+        "pose": _Array((count, POSE_POINTS, 3), -far, far),
+        "pose_confidence": _Array((count, POSE_POINTS), 0.0, 1.0),
+        "hands": _Array((count, 2, HAND_POINTS, 3), -far, far),
+        "hand_confidence": _Array((count, 2), 0.0, 1.0),
+        "chest": _Array((count, 2), -far, far),
+        "chest_middle": _Array((count, 2), -far, far),
+        "chest_shape": _Array((count, 2, 2), *_LINEAR),
+        "chest_confidence": _Array((count,), 0.0, 1.0),
     }
 
 
 def read_landmarks(source: Path, member: str, data: bytes, count: int, size: int) -> list[Landmarks]:
     """Inverse of `stack_landmarks` and `encode_arrays` for `count` frames of a `size` px canvas."""
-    arrays = read_arrays(source, member, data)
-    shapes = _landmark_shapes(count)
-    before_bends = not _BENDS & set(arrays)
-    if before_bends:
-        arrays |= {key: np.zeros(shapes[key], np.float32) for key in _BENDS}
-    for key in sorted(set(arrays) ^ set(shapes)):
-        flaw = "missing" if key in shapes else "unknown"
-        raise PackageError(f"{source}: member {member}: array {key} is {flaw}: enrol again")
-    for key, shape in shapes.items():
-        found = arrays[key]
-        if found.shape != shape:
-            raise PackageError(f"{source}: member {member}: array {key} is {found.shape}; wanted {shape}")
-        if key.endswith("confidence") and not ((found >= 0.0) & (found <= 1.0)).all():
-            raise PackageError(f"{source}: member {member}: array {key} leaves 0..1: enrol again")
-    if before_bends:
-        arrays["pose_confidence"][:, topo.HIPS] = 0.0
+    arrays = _checked(source, member, read_arrays(source, member, data), _landmark_shapes(count, size))
     return [
         Landmarks(
             width=size,
@@ -157,10 +240,10 @@ def read_arrays(source: Path, member: str, data: bytes) -> dict[str, FloatArray]
     for key, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype != np.float32:
             found = getattr(array, "dtype", type(array).__name__)
-            raise PackageError(f"{source}: member {member}: array {key} is {found}; wanted float32")
+            raise PackageError(f"{source}: member {member}: array {key!r:.60} is {found}; wanted float32")
         if not np.isfinite(array).all():
             raise PackageError(
-                f"{source}: member {member}: array {key} has values that are not finite: enrol again"
+                f"{source}: member {member}: array {key!r:.60} has values that are not finite: enrol again"
             )
     return arrays
 

@@ -236,7 +236,7 @@ def _browser() -> Check:
 
 
 def _bundled(name: str) -> tuple[bool, str]:
-    from engine.avatar.avatar import load_avatar
+    from engine.avatar.avatar_file import load_avatar
 
     avatar = load_avatar(name)
     models = ", ".join(f"{name} ({len(data) / MIB:.1f} MiB)" for name, data in avatar.models.items())

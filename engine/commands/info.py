@@ -11,8 +11,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import BUNDLED, avatar_help
+from engine.avatar.records import number, printable, table
 
 _MB = 1_000_000
 _DIGEST_SHOWN = 12  # characters
@@ -31,32 +33,33 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(found))
         return 0
     for title, text in _lines(found):
-        print(f"{title:<11}{_printable(text)}")
+        print(f"{title:<11}{printable(text)}")
     return 0
 
 
 def facts(avatar: Avatar) -> dict[str, Any]:
     """The machine-readable summary."""
-    members = avatar.manifest["members"]
+    stored = avatar.stored
+    assert stored is not None  # it was loaded
     return {
         "name": avatar.name,
-        "digest": avatar.manifest["digest"],
-        "format_version": avatar.manifest["format_version"],
+        "digest": stored.digest,
+        "format_version": stored.format_version,
         "consent": avatar.consent,
         "size_px": avatar.size,
         "fps": avatar.fps,
         "keyframes": len(avatar.keyframes),
         "held_out_frames": len(avatar.held_out),  # in the file, to judge exports by
         "report_picture": bool(avatar.report_png),  # evaluate --picture writes it
-        "bytes": sum(member["bytes"] for member in members.values()),  # unpacked
+        "bytes": sum(stored.member_bytes.values()),  # unpacked
         "models": [
-            {**avatar.manifest["models"][name], "name": name, "bytes": members[f"models/{name}"]["bytes"]}
+            {**avatar.variants[name], "name": name, "bytes": stored.member_bytes[f"models/{name}"]}
             for name in sorted(avatar.models)
         ],
-        "training": avatar.manifest["training"],
+        "training": avatar.training,
         "held_out": avatar.report.get("held_out"),
         "baselines": avatar.report.get("baselines"),
-        "tools": avatar.manifest["tools"],
+        "tools": stored.tools,
     }
 
 
@@ -78,18 +81,15 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "network", "none"
     yield "training", _pairs(found["training"]) or "not recorded"
     yield "held out", _psnr(found["held_out"]) or "not measured; see avatarcast evaluate"
-    baselines = found["baselines"] if isinstance(found["baselines"], Mapping) else {}
-    if nearest := _psnr({"psnr_db": baselines.get("nearest_frame")}):
+    if nearest := _psnr({"psnr_db": table(found["baselines"], "nearest_frame")}):
         yield "", f"{nearest}: the nearest training frame, to compare with"
     yield "made with", _pairs(found["tools"])
 
 
 def _psnr(report: object) -> str:
     """PSNR by region; empty where the report, which may say anything, has none."""
-    values = report.get("psnr_db") if isinstance(report, Mapping) else None
-    if not isinstance(values, Mapping):
-        return ""
-    shown = [f"{region} {db:.1f}" for region, db in values.items() if isinstance(db, (int, float))]
+    values = table(report, "psnr_db")
+    shown = [f"{region} {db:.1f}" for region in values if (db := number(values, region)) is not None]
     return f"PSNR in dB {', '.join(shown)}" if shown else ""
 
 
@@ -99,8 +99,3 @@ def _pairs(record: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in plain.items()
     )
-
-
-def _printable(text: str) -> str:
-    """The text with control characters spelt out: a file from elsewhere must not steer the terminal."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

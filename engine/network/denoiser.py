@@ -19,6 +19,7 @@ from engine.render.guidance import GUIDANCE_CHANNELS
 
 GRID = 64  # cells across the canvas at the U-Net's finest level, at every canvas size
 EMBEDDING = 64  # numbers that tell the noise level
+MAX_WIDTH, MAX_BLOCKS = 1024, 16
 _LEVEL_FREQUENCIES = 8
 
 
@@ -35,6 +36,14 @@ class DenoiserConfig:
         step = 2 * GRID  # guidance has half the size, and its cells are whole pixels too
         if self.size < step or self.size % step:
             raise SettingsError(f"size={self.size}: must be a multiple of {step}")
+        numbers = (self.size, *self.widths, self.middle_blocks, self.fine_blocks)
+        if any(type(number) is not int for number in numbers) or len(self.widths) != 3:
+            raise SettingsError(f"widths={self.widths}, blocks and size: must be integers, three widths")
+        if not all(1 <= width <= MAX_WIDTH for width in self.widths):
+            raise SettingsError(f"widths={self.widths}: must be from 1 to {MAX_WIDTH}")
+        for name in ("middle_blocks", "fine_blocks"):
+            if not 1 <= getattr(self, name) <= MAX_BLOCKS:
+                raise SettingsError(f"{name}={getattr(self, name)}: must be from 1 to {MAX_BLOCKS}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for storing."""
@@ -42,8 +51,8 @@ class DenoiserConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DenoiserConfig:
-        """Inverse of `to_dict`; older ones had one fine block. Raises TypeError for unknown names."""
-        return cls(**{"fine_blocks": 1, **values, "widths": tuple(values["widths"])})
+        """Inverse of `to_dict`. Raises TypeError, KeyError or SettingsError where it is none."""
+        return cls(**{**values, "widths": tuple(values["widths"])})
 
 
 class ModulatedBlock(nn.Module):

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from engine.errors import RunnerError
+from engine.errors import RunnerError, SettingsError
 from engine.network.denoiser import Denoiser, DenoiserConfig
 from engine.network.onnx_file import read_graph
 
@@ -21,11 +21,16 @@ def denoiser_from_onnx(model: bytes, shape: Mapping[str, Any]) -> Denoiser:
     shape: of `DenoiserConfig.to_dict`. Raises RunnerError when the model is not such a denoiser.
     """
     try:
-        network = Denoiser(DenoiserConfig.from_dict(dict(shape)))
+        config = DenoiserConfig.from_dict(dict(shape))
         stored = read_graph(model).weights
-        weights = {name: torch.from_numpy(stored[name].copy()) for name in network.state_dict()}
-        network.load_state_dict(weights)
-    except (KeyError, TypeError, ValueError, RuntimeError, RunnerError) as error:
+        with torch.device("meta"):  # takes no memory, whatever the shape says
+            wanted = Denoiser(config).state_dict()
+        for name, values in wanted.items():
+            if stored[name].shape != values.shape:
+                raise ValueError(f"{name} is {stored[name].shape}; wanted {tuple(values.shape)}")
+        network = Denoiser(config)
+        network.load_state_dict({name: torch.from_numpy(stored[name].copy()) for name in wanted})
+    except (KeyError, TypeError, ValueError, RuntimeError, RunnerError, SettingsError) as error:
         raise RunnerError(
             f"the ONNX network is no denoiser of this version ({type(error).__name__}: {error}); "
             "use --runner onnx-cpu, or enrol again"

@@ -6,8 +6,8 @@ what they do, measured against their own neutral. Knows nothing of trackers, pic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,19 +45,6 @@ class Neutral:
     arm_bones: FloatArray  # (2, 2) shoulder distances: upper arm and forearm, 0 where never seen
     hand_size: FloatArray  # (2,) shoulder distances: wrist to middle knuckle, 0 where never seen
     rest_wrists: FloatArray  # (2, 3) px: where the wrists rest
-
-    def arrays(self) -> dict[str, FloatArray]:
-        """Name to array, for storing."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Neutral:
-        """Inverse of `arrays`; other keys are ignored. Raises KeyError for a missing one.
-
-        Avatars made before the chest's bend was tracked have none.
-        """
-        known = {"chest_middle": np.zeros(2), "chest_shape": np.zeros((2, 2)), **arrays}
-        return cls(**{field.name: np.asarray(known[field.name], np.float32) for field in fields(cls)})
 
 
 @dataclass(frozen=True, slots=True)

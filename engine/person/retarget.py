@@ -7,8 +7,8 @@ from, save the shoulders: those follow the tracked chest and the learnt torso mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,17 +35,6 @@ class Support:
     low: FloatArray  # (6,) yaw, pitch, roll in degrees; x, y in head units; scale ratio
     high: FloatArray  # (6,)
     hand_seen: FloatArray  # (2,) share of the frames that show the left and the right hand
-
-    def arrays(self) -> dict[str, FloatArray]:
-        """Name to array, for storing; names start with `support_`."""
-        return {f"support_{field.name}": getattr(self, field.name) for field in fields(self)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Support:
-        """Inverse of `arrays`; other keys are ignored. Raises KeyError for a missing one."""
-        return cls(
-            **{field.name: np.asarray(arrays[f"support_{field.name}"], np.float32) for field in fields(cls)}
-        )
 
     def held(self, pose: FloatArray) -> FloatArray:
         """pose: (6,) as in `low`. Inside the footage's range unchanged, beyond it eased to a stop."""

@@ -7,8 +7,7 @@ chest itself cannot be tracked, and holds it back where it can. Knows nothing of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,21 +32,6 @@ class TorsoModel:
     from_both: FloatArray  # (9, 2) the same with the shoulders' shift before the constant
     slack: FloatArray  # (2,) shoulder distances: how far the chest may be from where the model has it
     bend: FloatArray  # (2, 2) the most that the chest's picture is bent (see retarget.chest_bend)
-
-    def arrays(self) -> dict[str, FloatArray]:
-        """Name to array, for storing; names start with `torso_`."""
-        return {f"torso_{field.name}": getattr(self, field.name) for field in fields(self)}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> TorsoModel:
-        """Inverse of `arrays`; other keys are ignored. Raises KeyError for a missing one.
-
-        Avatars made before the chest's bend was tracked do not bend.
-        """
-        known = {"torso_bend": np.zeros((2, 2)), **arrays}
-        return cls(
-            **{field.name: np.asarray(known[f"torso_{field.name}"], np.float32) for field in fields(cls)}
-        )
 
     def shift(self, head_pose: FloatArray, shoulders: FloatArray | None) -> FloatArray:
         """Chest shift (2,) in shoulder distances.

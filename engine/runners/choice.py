@@ -152,7 +152,7 @@ def _start_torch(avatar: Avatar, module: torch.nn.Module | None) -> tuple[Runner
 
 
 def _exported_denoiser(avatar: Avatar) -> torch.nn.Module:
-    shape = avatar.manifest.get("training", {}).get("network")
+    shape = avatar.training.get("network")
     model = avatar.models.get(TORCH_SOURCE)
     if model is None or not isinstance(shape, dict):
         raise RunnerError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.avatar.avatar import Avatar
+from engine.avatar.members import person_arrays
 from engine.cache_folder import CACHE_VARIABLE, cache_folder
 from engine.errors import RunnerError
 from engine.files import private_folder, write_file
@@ -64,7 +65,8 @@ def trt_engines_of(avatar: Avatar, target: str = "*") -> list[Path]:
 
 def _person(avatar: Avatar) -> str:
     digest = hashlib.sha256()
-    for name, values in sorted(avatar.neutral.items()):
+    person = person_arrays(avatar.neutral, avatar.support, avatar.torso)
+    for name, values in sorted(person.items()):
         digest.update(name.encode() + b"\0" + values.tobytes())
     return digest.hexdigest()[:16]
 

@@ -139,7 +139,7 @@ def _enroll(options: EnrollOptions, display: Display, as_json: bool) -> int:
         raise
     display.close()
     if as_json:
-        print(json.dumps({**avatar.report, "out": str(options.out), "training": avatar.manifest["training"]}))
+        print(json.dumps({**avatar.report, "out": str(options.out), "training": avatar.training}))
     else:
         print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, held-out tail of the footage:")
         print(held_out_table(avatar.report))

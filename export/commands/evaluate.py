@@ -11,8 +11,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import BUNDLED, avatar_help
+from engine.avatar.records import number, table
 from engine.errors import SettingsError
 from engine.files import write_file
 from engine.pipeline import PipelineConfig
@@ -69,11 +71,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"avatar": avatar.name, **report}))
         return 0
-    print(f"{avatar.name}, held-out tail of its footage ({report['held_out']['frames']} frames):")
-    print(held_out_table(report))
-    if report["held_out"].get("motion"):
+    held_out = table(report, "held_out")
+    if frames := number(held_out, "frames"):
+        print(f"{avatar.name}, held-out tail of its footage ({frames:.0f} frames):")
+        print(held_out_table(report))
+    else:
+        print(f"{avatar.name}: the held-out tail of its footage was not measured; give --footage")
+    if table(held_out, "motion"):
         print("\nits motion against the real frames', both tracked:")
-        print(held_out_motion_table(report["held_out"]))
+        print(held_out_motion_table(held_out))
     if args.driver:
         print(f"\ndriven by {args.driver.name}:")
         print(motion_table(report))
@@ -103,7 +109,7 @@ def _measure_again(avatar: Avatar, paths: Sequence[Path], runner: str) -> tuple[
         found = measure_held_out(
             avatar, prepared, runner, lambda done, total: bars.show("measuring", done, total)
         )
-    training = avatar.manifest["training"]
+    training = avatar.training
     return found.report, held_out_picture(found, avatar.name, prepared.fps, training)
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from engine.avatar.avatar import Avatar, HeldOutFrame, load_avatar
+from engine.avatar.avatar import Avatar, HeldOutFrame
+from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import bundled_name
+from engine.avatar.records import number, printable, table
 from engine.errors import AvatarcastError, SettingsError
 from engine.runners import trt_cache
 from engine.runners.choice import TENSORRT
@@ -139,16 +141,16 @@ def _build_engine(avatar: Avatar, args: argparse.Namespace) -> int:
 def describe(name: str, size_bytes: int, facts: dict[str, Any]) -> str:
     """One line for people: size, precision, parity, speed; what was never measured is left out."""
     parts = [f"{name}  {size_bytes / 1e6:.1f} MB  {facts.get('precision', '?')}"]
-    if parity := facts.get("parity"):
-        parts.append(f"{parity['psnr_db']:.1f} dB of the float32 output")
-    if held_out := facts.get("held_out"):
-        parts.append(f"loses {held_out['loss_db']:.2f} dB on {held_out['frames']} held-out frames")
-    if speed := facts.get("speed"):
-        parts.append(
-            f"{speed['p50_ms']:.1f} ms ({speed['fp32_p50_ms'] / speed['p50_ms']:.2f}x float32) "
-            f"on one core of {speed['machine']}"
-        )
-    return ", ".join(parts)
+    if (psnr := number(facts, "parity", "psnr_db")) is not None:
+        parts.append(f"{psnr:.1f} dB of the float32 output")
+    loss, frames = (number(facts, "held_out", key) for key in ("loss_db", "frames"))
+    if loss is not None and frames is not None:
+        parts.append(f"loses {loss:.2f} dB on {frames:.0f} held-out frames")
+    took, float_took = (number(facts, "speed", key) for key in ("p50_ms", "fp32_p50_ms"))
+    if took and float_took:
+        machine = table(facts, "speed").get("machine", "?")
+        parts.append(f"{took:.1f} ms ({float_took / took:.2f}x float32) on one core of {machine}")
+    return printable(", ".join(parts))
 
 
 def describe_engine(key: dict[str, Any], facts: dict[str, Any]) -> str:
@@ -171,19 +173,20 @@ def _print_losses(variant: Variant) -> None:
 
 
 def _list(avatar: Avatar, as_json: bool) -> int:
-    models = avatar.manifest["models"]
     engines = [
         trt_cache.read_trt_engine(path, rebuild_command(target))
         for target in TENSORRT
         for path in trt_cache.trt_engines_of(avatar, target)
     ]
     if as_json:
-        found = {name: {**facts, "bytes": len(avatar.models[name])} for name, facts in models.items()}
+        found = {
+            name: {**facts, "bytes": len(avatar.models[name])} for name, facts in avatar.variants.items()
+        }
         built = [{**asdict(stored.key), **stored.facts} for stored in engines]
         held_out = {"held_out_frames": len(avatar.held_out)}
         print(json.dumps({"avatar": avatar.name, **held_out, "models": found, "engines": built}))
         return 0
-    for name, facts in models.items():
+    for name, facts in avatar.variants.items():
         print(describe(name, len(avatar.models[name]), facts))
     for stored in engines:
         print(describe_engine(asdict(stored.key), stored.facts))

@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     background, style = Background.parse(args.background), mark_style(args)
     info = probe(driver)  # before anything slow: a bad file fails at once
 
-    from engine.avatar.avatar import load_avatar  # heavy, and not needed for --help
+    from engine.avatar.avatar_file import load_avatar  # heavy, and not needed for --help
     from engine.pipeline import PipelineConfig, build_pipeline
     from engine.tracking.tracker import EveryFrameTracker
 

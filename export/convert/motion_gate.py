@@ -83,7 +83,7 @@ def judge_motion(
     found_after = _has_face(other)
     lost = float((found_before & ~found_after).sum() / found_before.sum())
     parts: dict[str, Part | None] = {}
-    neutral = Neutral.from_arrays(avatar.neutral)
+    neutral = avatar.neutral
     asked, old, new = (signals(side, neutral) for side in (frames, seen, other))
     for name in ("lip_aperture", "lid_aperture", "pitch"):
         rows = np.array([part == name for part, _ in moves]) & found_before & found_after
@@ -142,7 +142,7 @@ def probe(avatar: Avatar) -> list[tuple[str, Landmarks]]:
 
     Mouths of the sizes of speech, one after the other, then a blink twice; left out is what no key frame has.
     """
-    neutral = Neutral.from_arrays(avatar.neutral)
+    neutral = avatar.neutral
     keys = [key.landmarks for key in avatar.keyframes if key.landmarks.face_confidence > 0]
     motions = [motion_of(key, neutral) for key in keys]
     rest = min(range(len(keys)), key=lambda index: _unrest(motions[index], neutral))

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.avatar.avatar import Avatar, HeldOutFrame, held_out_members
+from engine.avatar.avatar import Avatar, HeldOutFrame
+from engine.avatar.avatar_file import held_out_members
 from engine.avatar.container import FIELDS, read_package, write_package
 from engine.errors import PackageError
 from engine.runners.choice import TORCH_SOURCE
@@ -26,7 +27,7 @@ def put_variant(
     cannot be written; it is then as it was.
     """
     package = read_package(path)
-    if package.manifest["digest"] != avatar.manifest["digest"]:
+    if avatar.stored is None or package.manifest["digest"] != avatar.stored.digest:
         raise PackageError(
             f"{path}: changed while it was being exported; wanted it as it was: run the same command again"
         )

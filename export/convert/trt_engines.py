@@ -62,8 +62,8 @@ def build_engine(avatar: Avatar, target: str, compute_capability: str | None) ->
         "seconds": round(perf_counter() - begun, 1),
         "bytes": len(built.engine),
         "machine": platform.machine(),
-        "weights_sha256": avatar.manifest["models"][SOURCE]["weights_sha256"],
-        "parity": avatar.manifest["models"][SOURCE]["parity"],
+        "weights_sha256": avatar.variants[SOURCE].get("weights_sha256"),
+        "parity": avatar.variants[SOURCE].get("parity"),
     }
     path = trt_engine_path(avatar, target, capability)
     save_trt_engine(path, key, built.engine, facts)

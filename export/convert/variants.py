@@ -69,7 +69,7 @@ class Variant:
 
 def network_of(avatar: Avatar) -> Denoiser:
     """The denoiser that the avatar's float32 network holds. Raises RunnerError when there is none."""
-    shape = avatar.manifest["training"].get("network")
+    shape = avatar.training.get("network")
     if TORCH_SOURCE not in avatar.models or not isinstance(shape, dict):
         raise RunnerError(
             f"avatar {avatar.name} holds {', '.join(avatar.models) or 'no networks'}; wanted {TORCH_SOURCE} "
@@ -88,7 +88,7 @@ def weights_sha256(network: Denoiser) -> str:
 
 def is_current(avatar: Avatar, target: str) -> bool:
     """Whether the avatar holds that variant, made of the weights it now has."""
-    facts = avatar.manifest["models"].get(TARGETS[target].model, {})
+    facts = avatar.variants.get(TARGETS[target].model, {})
     return bool(facts.get("weights_sha256") == weights_sha256(network_of(avatar)))
 
 
@@ -143,7 +143,7 @@ def convert(
             "machine": cpu_name(),
         },
     }
-    source = avatar.manifest["models"].get(TORCH_SOURCE, {})
+    source = avatar.variants.get(TORCH_SOURCE, {})
     if "distillation" in source and source.get("weights_sha256") == facts["weights_sha256"]:
         facts["distillation"] = source["distillation"]
     return Variant(wanted.model, model, facts)

@@ -19,7 +19,7 @@ from engine.arrays import FloatArray, U8Image
 from engine.avatar.avatar import Avatar
 from engine.person import topology as topo
 from engine.person.landmarks import Landmarks
-from engine.person.motion import VISIBLE, Neutral
+from engine.person.motion import VISIBLE
 from export.evaluate.baselines import BASELINES, Methods, NearestFrame
 from export.evaluate.faithfulness import MOTION_FIGURES, compare_hands, compare_motion, lip_apertures
 from export.evaluate.report_picture import ReportFrame
@@ -184,7 +184,7 @@ def measure_held_out(
     """
     tail = np.arange(prepared.tail_start, len(prepared.rgb))[:MAX_FRAMES]
     shown = [int(i) for i in tail if prepared.landmarks[i].face_confidence > 0]
-    neutral = Neutral.from_arrays(avatar.neutral)
+    neutral = avatar.neutral
     nearest = NearestFrame(prepared.landmarks[: prepared.tail_start], neutral)
     scores, short = Scores(), Scores()
     similarity, report_frames = [], []

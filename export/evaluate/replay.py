@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from engine.avatar.avatar import LOSSLESS_KEYFRAMES, Avatar
 from engine.network.contract import Array, Runner, TensorSpec
 from engine.person.landmarks import Landmarks
-from engine.person.motion import Neutral
 from engine.pipeline import Pipeline, PipelineConfig, Rendered
 from engine.render.sampler import MAX_STEPS
 
@@ -32,7 +31,7 @@ def replay(avatar: Avatar, runner: Runner, frames: Iterable[Landmarks], steps: i
     """
     config = PipelineConfig(steps=steps, live=False)
     pipeline = Pipeline(avatar, config, NoTracker(), runner, "replay")
-    pipeline.drive_by(Neutral.from_arrays(avatar.neutral))
+    pipeline.drive_by(avatar.neutral)
     picture = np.zeros((avatar.size, avatar.size, 3), np.uint8)
     for index, landmarks in enumerate(frames):
         yield pipeline.process(picture, round(index / avatar.fps * 1e9), landmarks)

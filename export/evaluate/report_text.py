@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from engine.avatar.records import number, printable, table
+
 REGIONS = ("frame", "face", "mouth", "hands", "torso")
 _ROWS = {
     "avatar": ("held_out", "psnr_db"),
@@ -23,23 +25,19 @@ _HANDS = {
 
 
 def held_out_table(report: Mapping[str, Any]) -> str:
-    """PSNR in dB by method and region; a dash where a region is not shown.
-
-    What a report of an earlier version lacks is left out.
-    """
-    rows = {title: report[group].get(name) for title, (group, name) in _ROWS.items()}
-    steps, frames = report["steps"], report.get("steps_frames", report["held_out"]["frames"])
-    short = frames < report["held_out"]["frames"]
-    rows |= {title + " *" * short: steps.get(name) for name, title in _STEPS.items()}
+    """PSNR in dB by method and region; a dash where a region is not shown, no row where none was measured."""
+    rows = {title: table(report, *keys) for title, keys in _ROWS.items()}
+    frames = number(report, "held_out", "frames")
+    steps_frames = number(report, "steps_frames")
+    short = frames is not None and steps_frames is not None and steps_frames < frames
+    rows |= {title + " *" * short: table(report, "steps", name) for name, title in _STEPS.items()}
+    rows["sharpness, footage is 1"] = table(report, "held_out", "sharpness")
     lines = [f"{'PSNR, dB':24}" + "".join(f"{region:>9}" for region in REGIONS)]
     for title, values in rows.items():
-        if values is not None:
-            lines.append(f"{title:24}" + "".join(_cell(values[region], 9, 2) for region in REGIONS))
-    if sharpness := report["held_out"].get("sharpness"):
-        cells = "".join(_cell(sharpness.get(region), 9, 2) for region in REGIONS)
-        lines.append(f"{'sharpness, footage is 1':24}" + cells)
+        if values:
+            lines.append(f"{title:24}" + "".join(_cell(number(values, region), 9, 2) for region in REGIONS))
     if short:
-        lines.append(f"* of the first {frames} frames")
+        lines.append(f"* of the first {steps_frames:.0f} frames")
     return "\n".join(lines)
 
 
@@ -47,18 +45,19 @@ def held_out_motion_table(held_out: Mapping[str, Any]) -> str:
     """`motion_table` of the output against the truth, and where the hands are; with shuffled controls."""
     lines = [motion_table(held_out)]
     for name, title in _HANDS.items():
-        control = _cell(held_out["hands_shuffled"][name], 18, 2)
-        lines.append(f"{title:22}" + _cell(held_out[name], 6, 2) + control)
+        control = _cell(number(held_out, "hands_shuffled", name), 18, 2)
+        lines.append(f"{title:22}" + _cell(number(held_out, name), 6, 2) + control)
     return "\n".join(lines)
 
 
 def motion_table(report: Mapping[str, Any]) -> str:
     """Correlation and gain of the output against its driver, with the shuffled control."""
     lines = [f"{'motion':16}{'correlation':>12}{'gain':>8}{'shuffled':>10}"]
-    for name, value in report["motion"].items():
-        control = report["motion_shuffled"][name]
-        cells = _cell(value and value["correlation"], 12, 3) + _cell(value and value["gain"], 8, 2)
-        lines.append(f"{name:16}" + cells + _cell(control and control["correlation"], 10, 3))
+    for name in table(report, "motion"):
+        correlation, gain = (number(report, "motion", name, key) for key in ("correlation", "gain"))
+        control = number(report, "motion_shuffled", name, "correlation")
+        cells = _cell(correlation, 12, 3) + _cell(gain, 8, 2) + _cell(control, 10, 3)
+        lines.append(f"{printable(name):16.40}" + cells)
     return "\n".join(lines)
 
 

@@ -60,7 +60,10 @@ def prepare_again(avatar: Avatar, videos: Sequence[Path], progress: StageFramesD
     progress is called with the stage, the frames done and the frames in all. Raises SettingsError when it was
     another number of videos.
     """
-    framings = [parse_framing(text) for text in avatar.manifest["training"]["framings"]]
+    given = avatar.training.get("framings")
+    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+        raise SettingsError(f"--footage: {avatar.name} does not say how its footage was framed: enrol again")
+    framings = [parse_framing(text) for text in given]
     if len(framings) != len(videos):
         raise SettingsError(
             f"--footage: {len(videos)} clips; {avatar.name} was enrolled from {len(framings)}: give those"

@@ -168,10 +168,6 @@ class Identity:
         """Drives this person by their own motion until another driver is set."""
         return Retargeter(self.neutral, self.support, self.torso, int(self.plate.shape[0]))
 
-    def arrays(self) -> dict[str, FloatArray]:
-        """Neutral, support and torso model, for storing."""
-        return {**self.neutral.arrays(), **self.support.arrays(), **self.torso.arrays()}
-
 
 def learn_identity(prepared: Prepared, bank_size: int = BANK_SIZE) -> Identity:
     """Learns the person from the frames before the held-out tail."""

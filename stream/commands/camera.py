@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     background, style = Background.parse(args.background), mark_style(args)
     configure_logging("text")
 
-    from engine.avatar.avatar import load_avatar  # heavy, and not needed for --help
+    from engine.avatar.avatar_file import load_avatar  # heavy, and not needed for --help
     from engine.pipeline import PipelineConfig, build_pipeline
 
     avatar = load_avatar(args.avatar)

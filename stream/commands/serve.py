@@ -109,7 +109,7 @@ def served_file(path: str | Path, runner: str, style: MarkStyle) -> ServedAvatar
 
     Only the cover is read; key frames and networks are loaded when the avatar is first chosen, and kept.
     """
-    from engine.avatar.avatar import load_avatar, load_cover
+    from engine.avatar.avatar_file import load_avatar, load_cover
     from engine.pipeline import PipelineConfig, build_pipeline
     from stream.render.avatars import ServedAvatar
 

@@ -27,7 +27,8 @@ from benchmarks.pictures.cross_truth import (
     ssim_of_boxes,
 )
 from benchmarks.records import tables
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.cli import main
 from engine.errors import SettingsError
 from engine.media.video import VideoWriter, read_frames
@@ -379,8 +380,8 @@ def test_one_line_says_what_is_wrong(
 
 def test_an_avatar_of_a_part_of_the_picture_is_refused(puppet_avatar: Avatar, truth: Clip) -> None:
     check_pair("puppet", puppet_avatar, truth, truth)
-    whole = replace(puppet_avatar, manifest={"training": {"framings": ["0,0,256"]}})
+    whole = replace(puppet_avatar, training={"framings": ["0,0,256"]})
     check_pair("puppet", whole, truth, truth)
-    part = replace(puppet_avatar, manifest={"training": {"framings": ["40,10,200"]}})
+    part = replace(puppet_avatar, training={"framings": ["40,10,200"]})
     with pytest.raises(SettingsError, match=r"square 40,10,200 .* --framing full"):
         check_pair("puppet", part, truth, truth)

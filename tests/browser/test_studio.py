@@ -14,7 +14,7 @@ from playwright.async_api import Page
 from benchmarks.live.browser_peer import write_camera_file
 from benchmarks.live.browser_stage import BUNDLED, CHROMIUM, camera_flags, page_with, server, until_text
 from benchmarks.live.driver_pictures import DriverPictures
-from engine.avatar.avatar import load_avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import bundled_file
 from engine.media.video import probe
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.avatar import bundled
-from engine.avatar.avatar import load_avatar, load_cover
+from engine.avatar.avatar_file import load_avatar, load_cover
 from engine.avatar.bundled import bundled_name, bundled_names
 from engine.cli import main
 from engine.commands.doctor import run_checks

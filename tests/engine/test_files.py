@@ -11,12 +11,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from engine.avatar.avatar import save_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import save_avatar
 from engine.errors import BusyError, FileError, VideoError
 from engine.files import (
     LEFT_S,
@@ -178,13 +178,11 @@ class TestFullDisk:
         assert (tmp_path / "x").read_bytes() == b"1" * 1000 + b"2" * 1000
 
     @pytest.mark.parametrize("size_bytes", [0, 1000, 50_000])
-    def test_an_avatar(
-        self, avatar_file: Path, avatar_fields: dict[str, Any], full_disk: FullDisk, size_bytes: int
-    ) -> None:
+    def test_an_avatar(self, avatar_file: Path, noise: Avatar, full_disk: FullDisk, size_bytes: int) -> None:
         before = avatar_file.read_bytes()
         assert len(before) > 50_000
         with full_disk(size_bytes), pytest.raises(FileError, match=r"noise\.avatar: cannot be written"):
-            save_avatar(avatar_file, **avatar_fields)
+            save_avatar(avatar_file, noise)
         assert avatar_file.read_bytes() == before
         assert names(avatar_file.parent) == [avatar_file.name]
 

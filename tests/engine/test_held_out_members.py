@@ -3,48 +3,35 @@
 from __future__ import annotations
 
 import io
-import json
-import zipfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from engine.avatar.avatar import load_avatar, save_avatar
-from engine.avatar.container import MANIFEST, build_manifest, encode_json
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.errors import PackageError
 from export.convert.gate import held_out_frame
+from tests.support.forged_package import forge
 
 
 @pytest.fixture
-def path(tmp_path: Path, avatar_fields: dict[str, Any]) -> Path:
+def path(tmp_path: Path, noise: Avatar) -> Path:
     rng = np.random.default_rng(5)
     frames = [
-        held_out_frame(rng.integers(0, 256, (64, 64, 3), np.uint8), key.landmarks)
-        for key in avatar_fields["keyframes"]
+        held_out_frame(rng.integers(0, 256, (64, 64, 3), np.uint8), key.landmarks) for key in noise.keyframes
     ]
     path = tmp_path / "held.avatar"
-    save_avatar(path, **avatar_fields, held_out=frames)
+    save_avatar(path, replace(noise, held_out=tuple(frames)))
     return path
 
 
-def forge(path: Path, changes: dict[str, bytes | None]) -> None:
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    manifest = json.loads(members.pop(MANIFEST))
-    kept = {name: data for name, data in {**members, **changes}.items() if data is not None}
-    fields = {key: manifest[key] for key in ("name", "size_px", "fps", "tools", "training", "models")}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in {MANIFEST: encode_json(build_manifest(kept, fields)), **kept}.items():
-            archive.writestr(name, data)
-
-
-def test_frames_come_back(path: Path, avatar_fields: dict[str, Any]) -> None:
+def test_frames_come_back(path: Path, noise: Avatar) -> None:
     frames = load_avatar(path).held_out
     assert len(frames) == 2
-    for frame, key in zip(frames, avatar_fields["keyframes"], strict=True):
+    for frame, key in zip(frames, noise.keyframes, strict=True):
         with Image.open(io.BytesIO(frame.jpeg)) as image:
             assert np.array_equal(frame.rgb, np.asarray(image))
         assert np.array_equal(frame.landmarks.face, key.landmarks.face)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.avatar.avatar import save_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import save_avatar
 from engine.cli import main
 from tests.support.small_avatar import least_network
 
@@ -52,10 +54,10 @@ def test_json_says_the_same_and_more(capsys: pytest.CaptureFixture[str], avatar_
     ],
 )
 def test_a_report_without_figures_says_so(
-    report: dict[str, Any], avatar_fields: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    report: dict[str, Any], noise: Avatar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "odd.avatar"
-    save_avatar(path, **avatar_fields | {"report": report, "models": {}, "variants": {}})
+    save_avatar(path, replace(noise, report=report, models={}))
     assert main(["info", str(path)]) == 0
     said = capsys.readouterr().out
     assert "held out   not measured" in said
@@ -64,11 +66,11 @@ def test_a_report_without_figures_says_so(
 
 
 def test_a_file_cannot_steer_the_terminal(
-    avatar_fields: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    noise: Avatar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "odd.avatar"
-    consent = avatar_fields["consent"] | {"who": "Noé\x1b[2J\nroot", "statement": "\u202eevil"}
-    save_avatar(path, **avatar_fields | {"consent": consent})
+    consent = noise.consent | {"who": "Noé\x1b[2J\nroot", "statement": "\u202eevil"}
+    save_avatar(path, replace(noise, consent=consent))
     assert main(["info", str(path)]) == 0
     said = capsys.readouterr().out
     assert "Noé\\x1b[2J\\nroot agreed" in said

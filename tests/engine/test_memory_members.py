@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-import json
-import zipfile
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from engine.avatar.avatar import LOSSLESS_KEYFRAMES, MAX_MEMORY, KeyFrame, load_avatar, save_avatar
-from engine.avatar.container import FIELDS, MANIFEST, build_manifest, encode_json
+from engine.avatar.avatar import LOSSLESS_KEYFRAMES, MAX_MEMORY, Avatar, KeyFrame
+from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.errors import PackageError
+from tests.support.forged_package import forge, unzip
 from tests.support.puppet import Pose, Puppet
 
 SIZE = 64  # of the avatar in conftest
@@ -34,27 +32,11 @@ def keyframes() -> list[KeyFrame]:
 
 
 @pytest.fixture
-def path(tmp_path: Path, avatar_fields: dict[str, Any], keyframes: list[KeyFrame]) -> Path:
+def path(tmp_path: Path, noise: Avatar, keyframes: list[KeyFrame]) -> Path:
     path = tmp_path / "memory.avatar"
     torso = np.dstack([keyframes[1].rgb, keyframes[0].matte])
-    save_avatar(path, **avatar_fields | {"keyframes": keyframes, "bare_torso": torso})
+    save_avatar(path, replace(noise, keyframes=tuple(keyframes), bare_torso=torso))
     return path
-
-
-def members_of(path: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def forge(path: Path, changes: Mapping[str, bytes | None]) -> None:
-    """Changes members and makes the manifest agree."""
-    members = members_of(path)
-    manifest = json.loads(members.pop(MANIFEST))
-    kept = {name: data for name, data in {**members, **changes}.items() if data is not None}
-    fields = {key: manifest[key] for key in FIELDS}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in {MANIFEST: encode_json(build_manifest(kept, fields)), **kept}.items():
-            archive.writestr(name, data)
 
 
 def picture(kind: str, mode: str, width: int, height: int) -> bytes:
@@ -82,7 +64,7 @@ def test_all_key_frames_come_back_in_order(path: Path, keyframes: list[KeyFrame]
 
 
 def test_a_file_needs_neither(avatar_file: Path) -> None:
-    assert not any(name.startswith("memory/") for name in members_of(avatar_file))
+    assert not any(name.startswith("memory/") for name in unzip(avatar_file))
     avatar = load_avatar(avatar_file)
     assert len(avatar.keyframes) == 2
     assert avatar.bare_torso is None
@@ -125,7 +107,7 @@ def test_landmarks_without_their_pictures(path: Path) -> None:
 def test_a_flipped_byte_is_noticed(path: Path) -> None:
     whole = path.read_bytes()
     for name in ("memory/01.jpg", "memory/landmarks.npz", "keyframes/bare_torso.png"):
-        data = members_of(path)[name]
+        data = unzip(path)[name]
         damaged = bytearray(whole)
         damaged[whole.index(data) + len(data) // 2] ^= 0x10
         path.write_bytes(damaged)
@@ -134,10 +116,8 @@ def test_a_flipped_byte_is_noticed(path: Path) -> None:
         path.write_bytes(whole)
 
 
-def test_more_than_a_file_may_hold(
-    tmp_path: Path, avatar_fields: dict[str, Any], keyframes: list[KeyFrame]
-) -> None:
-    many = [keyframes[0]] * (LOSSLESS_KEYFRAMES + MAX_MEMORY + 1)
+def test_more_than_a_file_may_hold(tmp_path: Path, noise: Avatar, keyframes: list[KeyFrame]) -> None:
+    many = (keyframes[0],) * (LOSSLESS_KEYFRAMES + MAX_MEMORY + 1)
     with pytest.raises(PackageError, match=f"at most {MAX_MEMORY}"):
-        save_avatar(tmp_path / "big.avatar", **avatar_fields | {"keyframes": many})
+        save_avatar(tmp_path / "big.avatar", replace(noise, keyframes=many))
     assert not list(tmp_path.iterdir())

@@ -26,7 +26,7 @@ from engine.person.retarget import (
     shoulder_shift,
     support_of,
 )
-from engine.person.torso import TorsoModel, fit_torso
+from engine.person.torso import fit_torso
 from tests.support.puppet import Pose, Puppet, lively
 
 SIZE = 256
@@ -91,15 +91,6 @@ def test_the_neutral_is_the_resting_face_whatever_the_person_did() -> None:
     assert (neutral.lid_closed < 0.4 * neutral.lid_open).all()
     assert float(neutral.scale) == pytest.approx(puppet.unit_px, rel=0.02)
     assert (neutral.hand_size > 0).all()
-
-
-def test_a_neutral_survives_storing() -> None:
-    neutral = build_neutral([Puppet(SIZE).landmarks()])
-    again = Neutral.from_arrays({**neutral.arrays(), "something_else": np.zeros(1, np.float32)})
-    for name, array in neutral.arrays().items():
-        assert np.array_equal(again.arrays()[name], array), name
-    with pytest.raises(KeyError):
-        Neutral.from_arrays({"face": neutral.face})
 
 
 def test_no_face_no_neutral() -> None:
@@ -248,16 +239,6 @@ def test_a_far_turn_of_the_head_is_held_back(driven: Retargeter, driver: Puppet)
     target = driven.target(motion_of(driver.landmarks(Pose(yaw_deg=70.0)), driven.driver))
     _, rotation, *_ = in_head_axes(target.face, driven.avatar.face)
     assert rotation_distance_deg(rotation, driven.avatar.rotation) < 35.0  # the footage shows 14
-
-
-def test_support_and_torso_survive_storing(avatar: Retargeter) -> None:
-    arrays = {**avatar.support.arrays(), **avatar.torso.arrays(), **avatar.avatar.arrays()}
-    for part, again in (
-        (avatar.support, Support.from_arrays(arrays)),
-        (avatar.torso, TorsoModel.from_arrays(arrays)),
-    ):
-        for name, array in part.arrays().items():
-            assert np.array_equal(again.arrays()[name], array), name
 
 
 # Torso

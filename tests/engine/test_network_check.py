@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto as T
 from onnx import helper
 
-from engine.avatar.avatar import load_avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import bundled_file
 from engine.avatar.container import read_package
 from engine.errors import RunnerError

@@ -9,9 +9,9 @@ import pickle
 import re
 import stat
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,35 +21,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.avatar import container as package_module
-from engine.avatar.avatar import Avatar, load_avatar, save_avatar
-from engine.avatar.container import MANIFEST, build_manifest, encode_json, write_package
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar, save_avatar
+from engine.avatar.container import MANIFEST, encode_json, write_package
 from engine.errors import FileError, PackageError
+from tests.support.forged_package import forge, rezip, unzip
 
 FIELD_NAMES = ("name", "size_px", "fps", "tools", "training", "models")
-
-
-def unzip(path: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def rezip(path: Path, members: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> None:
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-
-
-def forge(path: Path, changes: Mapping[str, bytes | None], **manifest_changes: Any) -> None:
-    """Changes members and makes the manifest agree, digest and all, as a careful forger would."""
-    members = unzip(path)
-    manifest = json.loads(members.pop(MANIFEST))
-    for name, data in changes.items():
-        if data is None:
-            members.pop(name)
-        else:
-            members[name] = data
-    fields_ = {key: manifest[key] for key in FIELD_NAMES} | manifest_changes
-    rezip(path, {MANIFEST: encode_json(build_manifest(members, fields_)), **members})
 
 
 def npz(**arrays: Any) -> bytes:
@@ -83,50 +61,50 @@ def assert_same(one: Avatar, other: Avatar) -> None:
                     "hand_confidence",
                 ):
                     assert np.array_equal(getattr(a.landmarks, part), getattr(b.landmarks, part)), part
-        elif field.name == "neutral":
-            assert mine.keys() == theirs.keys()
-            assert all(np.array_equal(mine[key], theirs[key]) for key in mine)
+        elif field.name in ("neutral", "support", "torso"):
+            for array in fields(mine):
+                assert np.array_equal(getattr(mine, array.name), getattr(theirs, array.name)), array.name
         elif field.name == "plate":
             assert np.array_equal(mine, theirs)
         else:
             assert mine == theirs, field.name
 
 
-def test_round_trip(tmp_path: Path, avatar_fields: dict[str, Any]) -> None:
+def test_round_trip(tmp_path: Path, noise: Avatar) -> None:
     path = tmp_path / "one.avatar"
-    saved = save_avatar(path, **avatar_fields)
+    saved = save_avatar(path, noise)
     loaded = load_avatar(path)
     assert_same(saved, loaded)
     assert loaded.name == "noise"
-    assert np.array_equal(loaded.keyframes[1].rgb, avatar_fields["keyframes"][1].rgb)
-    assert np.array_equal(loaded.keyframes[1].matte, avatar_fields["keyframes"][1].matte)
-    assert np.array_equal(loaded.plate, avatar_fields["plate"])
-    assert loaded.models == avatar_fields["models"]
-    assert loaded.manifest["models"]["denoiser-fp32.onnx"]["precision"] == "fp32"
-    assert loaded.manifest["tools"]["avatarcast"]
+    assert np.array_equal(loaded.keyframes[1].rgb, noise.keyframes[1].rgb)
+    assert np.array_equal(loaded.keyframes[1].matte, noise.keyframes[1].matte)
+    assert np.array_equal(loaded.plate, noise.plate)
+    assert loaded.models == noise.models
+    assert loaded.variants["denoiser-fp32.onnx"]["precision"] == "fp32"
+    assert loaded.stored is not None
+    assert loaded.stored.tools["avatarcast"]
 
 
-def test_same_content_gives_same_bytes(tmp_path: Path, avatar_fields: dict[str, Any]) -> None:
+def test_same_content_gives_same_bytes(tmp_path: Path, noise: Avatar) -> None:
     paths = [tmp_path / name for name in ("a.avatar", "b.avatar")]
     for path in paths:
-        save_avatar(path, **avatar_fields)
+        save_avatar(path, noise)
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_a_failed_write_leaves_the_old_file(avatar_file: Path, avatar_fields: dict[str, Any]) -> None:
+def test_a_failed_write_leaves_the_old_file(avatar_file: Path, noise: Avatar) -> None:
     before = avatar_file.read_bytes()
-    avatar_fields["consent"]["person"] = "unknown"
     with pytest.raises(PackageError, match=r"consent\.json"):
-        save_avatar(avatar_file, **avatar_fields)
+        save_avatar(avatar_file, replace(noise, consent=noise.consent | {"person": "unknown"}))
     with pytest.raises(PackageError, match=r"name that is not allowed"):
         write_package(avatar_file, {"../out": b""}, dict.fromkeys(FIELD_NAMES))
     assert avatar_file.read_bytes() == before
     assert list(avatar_file.parent.iterdir()) == [avatar_file]
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path, avatar_fields: dict[str, Any]) -> None:
+def test_a_place_that_cannot_be_written(tmp_path: Path, noise: Avatar) -> None:
     with pytest.raises(FileError, match="cannot be written"):
-        save_avatar(tmp_path / "no" / "such" / "folder.avatar", **avatar_fields)
+        save_avatar(tmp_path / "no" / "such" / "folder.avatar", noise)
 
 
 def test_a_flipped_byte_in_any_member_names_it(avatar_file: Path) -> None:
@@ -252,7 +230,7 @@ def test_an_edited_manifest(avatar_file: Path, change: dict[str, Any]) -> None:
         ({"size_px": 63}, "size_px is 63"),
         ({"size_px": 1 << 20}, "size_px"),
         ({"size_px": True}, "size_px is True"),
-        ({"size_px": 128}, "inputs are noisy float32 (1, 3, 64, 64)"),
+        ({"size_px": 128}, "is 64x64; wanted 128x128"),
         ({"name": 3}, "name is 3"),
         ({"models": {}}, "models are []"),
         ({"members": []}, "members is a list"),
@@ -300,7 +278,7 @@ def pickled() -> bytes:
             npz(**{f"a{index}": np.zeros(1, np.float32) for index in range(65)}),
             "holds 65 arrays",
         ),
-        ("keyframes/landmarks.npz", npz(a=np.zeros(3, np.float32)), "array a is unknown"),
+        ("keyframes/landmarks.npz", npz(a=np.zeros(3, np.float32)), "array 'a' is unknown"),
         ("keyframes/00.png", b"\x89PNG\r\n\x1a\n", "not a readable PNG"),
         ("keyframes/plate.png", b"GIF89a", "not a readable PNG"),
         ("preview.jpg", b"\xff\xd8\xff", "not a readable JPEG"),
@@ -332,7 +310,7 @@ def test_forged_landmarks_and_images(avatar_file: Path) -> None:
     forge(avatar_file, {member: npz(**arrays | {"pose_confidence": confident})})
     assert "array pose_confidence leaves 0..1" in refused(avatar_file)
     forge(avatar_file, {member: npz(**{key: arrays[key] for key in arrays if key != "hands"})})
-    assert "array hands is missing" in refused(avatar_file)
+    assert "array 'hands' is missing" in refused(avatar_file)
     forge(avatar_file, {member: members[member], "keyframes/plate.png": members["keyframes/00.png"]})
     assert "member keyframes/plate.png has mode RGBA; wanted RGB" in refused(avatar_file)
 
@@ -348,16 +326,15 @@ def test_forged_landmarks_and_images(avatar_file: Path) -> None:
         ("who", 3),
     ],
 )
-def test_consent_is_required(tmp_path: Path, avatar_fields: dict[str, Any], field: str, value: Any) -> None:
-    avatar_fields["consent"][field] = value
+def test_consent_is_required(tmp_path: Path, noise: Avatar, field: str, value: Any) -> None:
+    forged = replace(noise, consent=noise.consent | {field: value})
     with pytest.raises(PackageError, match=rf"consent\.json: {field} is"):
-        save_avatar(tmp_path / "x.avatar", **avatar_fields)
+        save_avatar(tmp_path / "x.avatar", forged)
 
 
-def test_values_that_json_cannot_hold(tmp_path: Path, avatar_fields: dict[str, Any]) -> None:
-    avatar_fields["report"] = {"psnr_db": float("nan")}
+def test_values_that_json_cannot_hold(tmp_path: Path, noise: Avatar) -> None:
     with pytest.raises(PackageError, match="JSON"):
-        save_avatar(tmp_path / "x.avatar", **avatar_fields)
+        save_avatar(tmp_path / "x.avatar", replace(noise, report={"psnr_db": float("nan")}))
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

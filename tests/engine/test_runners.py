@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.errors import RunnerError
 from engine.network.contract import Array, NullRunner, Runner, TensorSpec, denoiser_inputs, denoiser_outputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
@@ -258,7 +259,7 @@ def test_torch_reads_the_weights_back_from_onnx(avatar: Avatar) -> None:
         avatar,
         size=128,
         models={"denoiser-fp32.onnx": exported},
-        manifest={"training": {"network": shape.to_dict()}},
+        training={"network": shape.to_dict()},
     )
     runner, reason = choose_runner("torch", packed)
     assert reason.startswith("torch (asked for): torch ")

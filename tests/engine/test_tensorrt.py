@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.cache_folder import CACHE_VARIABLE
 from engine.cli import main
 from engine.errors import FileError, RunnerError, SettingsError
@@ -53,10 +54,8 @@ def presenter() -> Avatar:
     example = {name: torch.zeros(spec.shape) for name, spec in denoiser_inputs(avatar.size).items()}
     half = export_onnx(HalfDenoiser(network_of(avatar)).eval(), example)
     facts = {"weights_sha256": "w", "parity": {"psnr_db": 90.0}}
-    models = {**avatar.manifest["models"], SOURCE: facts}
-    return replace(
-        avatar, models={**avatar.models, SOURCE: half}, manifest={**avatar.manifest, "models": models}
-    )
+    variants = {**avatar.variants, SOURCE: facts}
+    return replace(avatar, models={**avatar.models, SOURCE: half}, variants=variants)
 
 
 @needs_rtx

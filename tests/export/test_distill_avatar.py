@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.avatar.avatar import load_avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.avatar.beside import distillation_path
 from engine.cli import main
 from export import distill_avatar
@@ -43,7 +43,7 @@ def test_the_student_takes_the_networks_place(networked_file: Path, footage: Pat
     before = load_avatar(networked_file)
     assert main(["export", str(networked_file), *COMMAND, "--footage", str(footage)]) == 0
     after = load_avatar(networked_file)
-    facts = after.manifest["models"]["denoiser-fp32.onnx"]
+    facts = after.variants["denoiser-fp32.onnx"]
     assert after.models["denoiser-fp32.onnx"] != before.models["denoiser-fp32.onnx"]
     assert facts["distillation"]["teacher"]["sharpness"] == 0.5
     assert facts["distillation"]["student"] == {"psnr_db": 27.9, "sharpness": 0.6}
@@ -56,7 +56,7 @@ def test_variants_of_the_student_tell_that_they_are_distilled(
 ) -> None:
     assert main(["export", str(networked_file), *COMMAND, "--footage", str(footage)]) == 0
     assert main(["export", str(networked_file), "--target", "onnx-fp16"]) == 0
-    models = load_avatar(networked_file).manifest["models"]
+    models = load_avatar(networked_file).variants
     assert models["denoiser-fp16.onnx"]["distillation"] == models["denoiser-fp32.onnx"]["distillation"]
 
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.avatar.beside import work_path
 from engine.cli import main
 from engine.errors import FootageError, RunnerError, SettingsError
@@ -126,7 +127,7 @@ def test_it_goes_on_where_it_was(enrolment: Enrolment) -> None:
         if stage == "training"
     }
     assert len(totals) == 1  # the budget is not given twice
-    steps = enrolment.avatar.manifest["training"]["steps"]
+    steps = enrolment.avatar.training["steps"]
     assert steps == len(trained) + len(resumed)
 
 
@@ -166,20 +167,20 @@ def test_the_report_has_the_promised_names(enrolment: Enrolment) -> None:
 
 
 def test_the_manifest_says_how_it_was_made(enrolment: Enrolment) -> None:
-    training = enrolment.avatar.manifest["training"]
+    training = enrolment.avatar.training
     assert training["device"] == "cpu"
     assert training["seconds"] >= 3.0  # half of the tenth of a minute is the least
     # A hand passes the mouth, there and back.
     assert 0.9 * FRAMES < training["frames"] + training["held_out_frames"] < FRAMES
     assert len(training["framings"]) == 1
-    variant = enrolment.avatar.manifest["models"]["denoiser-fp32.onnx"]
+    variant = enrolment.avatar.variants["denoiser-fp32.onnx"]
     assert variant["precision"] == "fp32"
     assert variant["parity"]["max_abs_error"] < 1e-3
 
 
 def test_int8_comes_along_where_it_passes_its_gate(enrolment: Enrolment) -> None:
     """One that does not pass is not there, and the user has read why."""
-    models = enrolment.avatar.manifest["models"]
+    models = enrolment.avatar.variants
     int8 = models.get("denoiser-int8.onnx")
     refused = [warning for warning in enrolment.second.warnings if "kept in float32 alone" in warning]
     assert (int8 is None) == bool(refused)

@@ -18,9 +18,10 @@ import onnx
 import pytest
 import torch
 
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.cli import main
-from engine.errors import PackageError, RunnerError
+from engine.errors import FileError, PackageError, RunnerError
 from engine.network.contract import denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
 from engine.runners.choice import choose_runner
@@ -121,7 +122,7 @@ def test_export_makes_what_auto_then_runs(path: Path, capsys: pytest.CaptureFixt
     assert set(after.models) == {"denoiser-fp32.onnx", "denoiser-int8.onnx"}
     assert after.models["denoiser-fp32.onnx"] == before.models["denoiser-fp32.onnx"]
     assert after.consent == before.consent
-    facts = after.manifest["models"]["denoiser-int8.onnx"]
+    facts = after.variants["denoiser-int8.onnx"]
     assert facts.items() <= result.items()
     assert facts["parity"]["psnr_db"] >= TARGETS["onnx-int8"].parity_db
     assert facts["weights_sha256"] == weights_sha256(network_of(before))
@@ -194,7 +195,7 @@ def files_no_longer_than(size_bytes: int) -> Iterator[None]:
 
 def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
     before, avatar = path.read_bytes(), load_avatar(path)
-    with files_no_longer_than(len(before) // 2), pytest.raises(PackageError, match="cannot be written"):
+    with files_no_longer_than(len(before) // 2), pytest.raises(FileError, match="cannot be written"):
         put_variant(path, avatar, variant())
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
@@ -204,7 +205,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.support.small_avatar import least_network
-from engine.avatar.avatar import load_avatar
+from engine.avatar.avatar_file import load_avatar
 from export.convert.put_variant import put_variant
 from export.convert.variants import Variant
 

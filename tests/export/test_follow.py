@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.pictures import follow as instrument
-from engine.avatar.avatar import Avatar, load_avatar
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.cli import main
 from engine.commands import info
 from engine.media.video import probe

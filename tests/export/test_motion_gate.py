@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.avatar.avatar import Avatar, KeyFrame, load_avatar
+from engine.avatar.avatar import Avatar, KeyFrame
+from engine.avatar.avatar_file import load_avatar
 from engine.errors import RunnerError
 from engine.network.contract import NullRunner, Runner, denoiser_inputs, denoiser_outputs
 from engine.person.landmarks import Landmarks
-from engine.person.motion import Neutral, motion_of
+from engine.person.motion import motion_of
 from engine.runners.onnx_runner import OnnxRunner
 from export.convert import motion_gate
 from export.convert.motion_gate import (
@@ -82,7 +83,7 @@ def shaken(frames: Sequence[Landmarks], seed: int, px: float = 0.1) -> list[Land
 
 def with_lips(frames: Sequence[Landmarks], avatar: Avatar, share: float) -> list[Landmarks]:
     """The frames with the whole expression at that share."""
-    neutral = Neutral.from_arrays(avatar.neutral)
+    neutral = avatar.neutral
     made = []
     for frame in frames:
         motion = motion_of(frame, neutral)
@@ -96,7 +97,7 @@ def asked(avatar: Avatar) -> list[Landmarks]:
 
 
 def test_the_probe_fades_mouths_and_lids_in_and_out(speaker: Avatar) -> None:
-    neutral = Neutral.from_arrays(speaker.neutral)
+    neutral = speaker.neutral
     moves = probe(speaker)
     assert [part for part, _ in moves[::WAVE]] == ["lip_aperture"] * 3 + ["lid_aperture"] * 2
     lips = np.array([motion_of(landmarks, neutral).lip_gap for _, landmarks in moves]).reshape(-1, WAVE)

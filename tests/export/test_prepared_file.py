@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.avatar.avatar import load_avatar
+from engine.avatar.avatar_file import load_avatar
 from engine.cli import main
 from engine.errors import FileError, FootageError
 from engine.media.video import read_frames
@@ -188,7 +188,7 @@ def test_training_needs_no_mediapipe(file: Path, tmp_path: Path) -> None:
     assert report["held_out"]["psnr_db"]["frame"] > 10
     assert report["held_out"]["motion"] is None  # which takes a tracker
     avatar = load_avatar(out)
-    training = avatar.manifest["training"]
+    training = avatar.training
     for name, value in ORIGIN.to_dict().items():
         assert training[name] == value
     assert avatar.consent["statement"] == CONSENT

@@ -16,7 +16,7 @@ import pytest
 
 from engine import pipeline as pipeline_module
 from engine.arrays import U8Image
-from engine.avatar import avatar as avatar_module
+from engine.avatar import avatar_file as avatar_module
 from engine.avatar.avatar import Avatar
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.media.disclosure import COMMENT
@@ -222,7 +222,6 @@ def test_the_file_always_says_what_it_is_and_the_picture_on_request(rendered: Ca
 @pytest.fixture
 def command(
     monkeypatch: pytest.MonkeyPatch,
-    avatar_fields: dict[str, Any],
     avatar_file: Path,
     driver: Path,
     tmp_path: Path,

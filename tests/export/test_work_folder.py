@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.avatar.avatar import save_avatar
+from engine.avatar.avatar_file import save_avatar
 from engine.avatar.beside import work_path
 from engine.errors import BusyError, SettingsError
 from export.enroll_options import EnrollOptions

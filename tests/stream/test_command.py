@@ -288,6 +288,6 @@ def test_an_address_that_is_not_ours() -> None:
 
 
 def test_a_taken_port_is_told_before_any_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "engine.avatar.avatar", None)  # an import would raise
+    monkeypatch.setitem(sys.modules, "engine.avatar.avatar_file", None)  # an import would raise
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(BusyError):
         run(parse("--port", str(taken.getsockname()[1])))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.avatar.avatar import load_avatar, save_avatar
+from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.cli import main
 from engine.files import FolderLock
 from engine.runners.trt_cache import TrtEngineKey, save_trt_engine, trt_engine_path

@@ -1,0 +1,350 @@
+"""The `.avatar` file: what its members mean, and that they mean something.
+
+Reading checks every array, image and network after `engine.avatar.container` has checked the file, so the
+rest of the engine can trust an Avatar; any flaw is one line that names the member.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from engine.avatar.avatar import (
+    LOSSLESS_KEYFRAMES,
+    MAX_FPS,
+    MAX_HELD_OUT,
+    MAX_KEYFRAMES,
+    MAX_MEMORY,
+    MAX_NAME_CHARACTERS,
+    MAX_SIZE_PX,
+    MIN_SIZE_PX,
+    NETWORKS,
+    PERSONS,
+    SIZE_STEP_PX,
+    Avatar,
+    Cover,
+    HeldOutFrame,
+    KeyFrame,
+    Stored,
+)
+from engine.avatar.bundled import BUNDLED, bundled_file, bundled_name, bundled_names
+from engine.avatar.container import (
+    MANIFEST,
+    Package,
+    build_manifest,
+    encode_json,
+    parse_json,
+    read_package,
+    write_package,
+)
+from engine.avatar.members import (
+    encode_arrays,
+    encode_jpeg,
+    encode_png,
+    person_arrays,
+    read_image,
+    read_landmarks,
+    read_person,
+    stack_landmarks,
+)
+from engine.errors import PackageError, RunnerError
+from engine.network.network_check import checked_denoiser
+from engine.person.landmarks import Landmarks
+
+MEMORY_QUALITY = 92
+CONSENT_FIELDS = ("who", "statement", "date", "person")
+TOOLS = ("avatarcast", "mediapipe", "numpy", "onnx", "torch")  # whose versions the manifest records
+
+CONSENT, NEUTRAL, LANDMARKS = "consent.json", "neutral.npz", "keyframes/landmarks.npz"
+PLATE, PREVIEW, REPORT = "keyframes/plate.png", "preview.jpg", "report.json"
+# Optional: more key frames, the torso without arms, held-out frames, a picture of the report.
+MEMORY_LANDMARKS, BARE_TORSO = "memory/landmarks.npz", "keyframes/bare_torso.png"
+HELD_OUT_LANDMARKS = "held_out/landmarks.npz"
+REPORT_PICTURE = "report.png"
+REQUIRED = (CONSENT, NEUTRAL, LANDMARKS, PLATE, PREVIEW, REPORT)
+OPTIONAL = (HELD_OUT_LANDMARKS, REPORT_PICTURE, MEMORY_LANDMARKS, BARE_TORSO)
+_KEYFRAME = re.compile(r"keyframes/(\d\d)\.png")
+_MEMORY = re.compile(r"memory/(\d\d)\.jpg")
+_HELD_OUT = re.compile(r"held_out/(\d\d)\.jpg")
+_MODELS = {f"models/{name}": name for name in NETWORKS}
+
+
+_Loaded = TypeVar("_Loaded", Avatar, Cover)
+
+
+def load_avatar(path: str | Path) -> Avatar:
+    """The avatar in `path`, or a bundled presenter by name; "bundled" is the first of those.
+
+    Raises PackageError. A bundled presenter is named as its file is, whatever the file says.
+    """
+    return _loaded(path, _decode)
+
+
+def load_cover(path: str | Path) -> Cover:
+    """The cover of what `load_avatar` would load: every member's hash is verified, few are decoded.
+
+    Raises PackageError.
+    """
+    return _loaded(path, _cover)
+
+
+def _loaded(path: str | Path, decode: Callable[[Path, Package], _Loaded]) -> _Loaded:
+    name = bundled_name(path)
+    if name is None:
+        return decode(Path(path), _read_file(path))
+    with bundled_file(name) as file:
+        return replace(decode(file, read_package(file)), name=name)
+
+
+def _read_file(path: str | Path) -> Package:
+    """Says what names there are where there is no such file."""
+    if not Path(path).exists():
+        known = ", ".join(bundled_names()) or f"none: {BUNDLED} presenters are missing here"
+        raise PackageError(
+            f"{path}: no such file; wanted an .avatar file, as `avatarcast enroll` writes it, "
+            f"or a bundled presenter ({known})"
+        )
+    return read_package(path)
+
+
+def save_avatar(path: str | Path, avatar: Avatar) -> Avatar:
+    """Writes the avatar, all or nothing, and gives it as it will load.
+
+    Key frames past LOSSLESS_KEYFRAMES lose a little, as JPEG does. What `load_avatar` would refuse is refused
+    here, before anything is written. Raises PackageError, FileError.
+    """
+    members = {
+        CONSENT: encode_json(avatar.consent),
+        REPORT: encode_json(avatar.report),
+        PREVIEW: avatar.preview_jpeg,
+        NEUTRAL: encode_arrays(person_arrays(avatar.neutral, avatar.support, avatar.torso)),
+        PLATE: encode_png(avatar.plate),
+        **_keyframe_members(avatar.keyframes),
+        **held_out_members(avatar.held_out),
+        **{f"models/{name}": data for name, data in avatar.models.items()},
+    }
+    if avatar.bare_torso is not None:
+        members[BARE_TORSO] = encode_png(avatar.bare_torso)
+    if avatar.report_png:
+        members[REPORT_PICTURE] = avatar.report_png
+    fields = {
+        "name": avatar.name,
+        "size_px": avatar.size,
+        "fps": avatar.fps,
+        "tools": _tool_versions(),
+        "training": avatar.training,
+        "models": {name: avatar.variants.get(name, {}) for name in avatar.models},
+    }
+    written = _decode(Path(path), Package(build_manifest(members, fields), members))
+    write_package(path, members, fields)
+    return written
+
+
+def _keyframe_members(frames: Sequence[KeyFrame]) -> dict[str, bytes]:
+    lossless, memory = frames[:LOSSLESS_KEYFRAMES], frames[LOSSLESS_KEYFRAMES:]
+    members = {
+        f"keyframes/{index:02d}.png": encode_png(np.dstack([frame.rgb, frame.matte]))
+        for index, frame in enumerate(lossless)
+    }
+    members[LANDMARKS] = encode_arrays(stack_landmarks([frame.landmarks for frame in lossless]))
+    for index, frame in enumerate(memory):
+        matte = np.repeat(frame.matte[..., None], 3, axis=2)
+        members[f"memory/{index:02d}.jpg"] = encode_jpeg(np.hstack([frame.rgb, matte]), MEMORY_QUALITY)
+    if memory:
+        members[MEMORY_LANDMARKS] = encode_arrays(stack_landmarks([frame.landmarks for frame in memory]))
+    return members
+
+
+def held_out_members(frames: Sequence[HeldOutFrame]) -> dict[str, bytes]:
+    """The members that hold these frames; none for none."""
+    members = {f"held_out/{index:02d}.jpg": frame.jpeg for index, frame in enumerate(frames)}
+    if frames:
+        members[HELD_OUT_LANDMARKS] = encode_arrays(stack_landmarks([frame.landmarks for frame in frames]))
+    return members
+
+
+def _tool_versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for tool in TOOLS:
+        with suppress(metadata.PackageNotFoundError):
+            versions[tool] = metadata.version(tool)
+    return versions
+
+
+def _cover(source: Path, package: Package) -> Cover:
+    manifest, members = package.manifest, package.members
+    size = manifest["size_px"]
+    if not MIN_SIZE_PX <= size <= MAX_SIZE_PX or size % SIZE_STEP_PX:
+        raise PackageError(
+            f"{source}: member manifest.json: size_px is {size}; wanted a multiple of {SIZE_STEP_PX} "
+            f"from {MIN_SIZE_PX} to {MAX_SIZE_PX}"
+        )
+    name = manifest["name"]
+    if not 0 < len(name) <= MAX_NAME_CHARACTERS or not name.isprintable():
+        raise PackageError(
+            f"{source}: member {MANIFEST}: name is {name[:MAX_NAME_CHARACTERS]!r}; wanted 1 to "
+            f"{MAX_NAME_CHARACTERS} printable characters"
+        )
+    for member in REQUIRED:
+        if member not in members:
+            raise PackageError(f"{source}: member {member} is missing: enrol again")
+    read_image(source, PREVIEW, members[PREVIEW], "JPEG", "RGB", None)
+    return Cover(name, size, _consent(source, members[CONSENT]), members[PREVIEW])
+
+
+def _decode(source: Path, package: Package) -> Avatar:
+    manifest, members = package.manifest, package.members
+    cover = _cover(source, package)
+    size = cover.size
+    fps = manifest["fps"]
+    if not 1.0 <= fps <= MAX_FPS:
+        raise PackageError(f"{source}: member manifest.json: fps is {fps}; wanted 1 to {MAX_FPS:g}")
+    rest = sorted(set(members) - set(REQUIRED))
+    frames = [member for member in rest if _KEYFRAME.fullmatch(member)]
+    models = {_MODELS[member]: members[member] for member in rest if member in _MODELS}
+    held_out = [member for member in rest if _HELD_OUT.fullmatch(member)]
+    memory = [member for member in rest if _MEMORY.fullmatch(member)]
+    known = {*OPTIONAL, *frames, *held_out, *memory}
+    for member in rest:
+        if member not in known and member not in _MODELS:
+            raise PackageError(
+                f"{source}: member {member} has no meaning in this format: remove it or enrol again"
+            )
+    if frames != [f"keyframes/{index:02d}.png" for index in range(len(frames))] or not frames:
+        raise PackageError(
+            f"{source}: members keyframes/NN.png are {frames}; wanted 00, 01, ... without a gap"
+        )
+    if len(frames) > MAX_KEYFRAMES:
+        raise PackageError(
+            f"{source}: {len(frames)} members keyframes/NN.png; wanted at most {MAX_KEYFRAMES}"
+        )
+    if set(manifest["models"]) != set(models):
+        raise PackageError(
+            f"{source}: member manifest.json: models are {sorted(manifest['models'])}; "
+            f"the file holds {sorted(models)}"
+        )
+    neutral, support, torso = read_person(source, NEUTRAL, members[NEUTRAL], size)
+    landmarks = read_landmarks(source, LANDMARKS, members[LANDMARKS], len(frames), size)
+    keyframes = []
+    for member, points in zip(frames, landmarks, strict=True):
+        rgba = read_image(source, member, members[member], "PNG", "RGBA", (size, size))
+        keyframes.append(
+            KeyFrame(np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3]), points)
+        )
+    if REPORT_PICTURE in members:
+        read_image(source, REPORT_PICTURE, members[REPORT_PICTURE], "PNG", "RGB", None)
+    return Avatar(
+        name=cover.name,
+        size=size,
+        fps=float(fps),
+        neutral=neutral,
+        support=support,
+        torso=torso,
+        keyframes=(*keyframes, *_memory(source, memory, members, size)),
+        plate=read_image(source, PLATE, members[PLATE], "PNG", "RGB", (size, size)),
+        models={name: _network(source, name, data, size) for name, data in models.items()},
+        consent=cover.consent,
+        report=parse_json(source, REPORT, members[REPORT]),
+        preview_jpeg=cover.preview_jpeg,
+        variants=manifest["models"],
+        training=manifest["training"],
+        held_out=_held_out(source, held_out, members, size),
+        report_png=members.get(REPORT_PICTURE, b""),
+        bare_torso=read_image(source, BARE_TORSO, members[BARE_TORSO], "PNG", "RGBA", (size, size))
+        if BARE_TORSO in members
+        else None,
+        stored=Stored(
+            manifest["format_version"],
+            manifest["digest"],
+            manifest["tools"],
+            {member: entry["bytes"] for member, entry in manifest["members"].items()},
+        ),
+    )
+
+
+def _network(source: Path, name: str, data: bytes, size: int) -> bytes:
+    try:
+        return checked_denoiser(data, size)
+    except RunnerError as error:
+        raise PackageError(f"{source}: member models/{name}: {error}: export it again") from error
+
+
+def _memory(source: Path, frames: Sequence[str], members: Mapping[str, bytes], size: int) -> list[KeyFrame]:
+    """The key frames stored as JPEG: the picture on the left, its matte in grey on the right."""
+    landmarks = _numbered(
+        source, "memory", frames, MEMORY_LANDMARKS, members, size, MAX_MEMORY, "enrol again"
+    )
+    keyframes = []
+    for member, points in zip(frames, landmarks, strict=True):
+        both = read_image(source, member, members[member], "JPEG", "RGB", (2 * size, size))
+        rgb, matte = np.ascontiguousarray(both[:, :size]), np.ascontiguousarray(both[:, size:, 1])
+        keyframes.append(KeyFrame(rgb, matte, points))
+    return keyframes
+
+
+def _held_out(
+    source: Path, frames: Sequence[str], members: Mapping[str, bytes], size: int
+) -> tuple[HeldOutFrame, ...]:
+    cure = "export again with --footage"
+    landmarks = _numbered(source, "held_out", frames, HELD_OUT_LANDMARKS, members, size, MAX_HELD_OUT, cure)
+    return tuple(
+        HeldOutFrame(
+            members[member],
+            read_image(source, member, members[member], "JPEG", "RGB", (size, size)),
+            points,
+        )
+        for member, points in zip(frames, landmarks, strict=True)
+    )
+
+
+def _numbered(
+    source: Path,
+    folder: str,
+    frames: Sequence[str],
+    table: str,
+    members: Mapping[str, bytes],
+    size: int,
+    at_most: int,
+    cure: str,
+) -> list[Landmarks]:
+    """Landmarks of the members folder/NN.jpg, which have no gap; all of them or none are there."""
+    if bool(frames) != (table in members):
+        raise PackageError(f"{source}: member {table if frames else f'{folder}/00.jpg'} is missing: {cure}")
+    if frames != [f"{folder}/{index:02d}.jpg" for index in range(len(frames))] or len(frames) > at_most:
+        raise PackageError(
+            f"{source}: members {folder}/NN.jpg are {list(frames)}; wanted 00, 01, ... without a gap, "
+            f"at most {at_most}"
+        )
+    return read_landmarks(source, table, members[table], len(frames), size) if frames else []
+
+
+def _consent(source: Path, data: bytes) -> dict[str, Any]:
+    consent = parse_json(source, CONSENT, data)
+    for field in CONSENT_FIELDS:
+        value = consent.get(field)
+        if not isinstance(value, str) or not value.strip():
+            raise PackageError(
+                f"{source}: member {CONSENT}: {field} is {value!r}; wanted a text: see enroll --consent"
+            )
+    if consent["person"] not in PERSONS:
+        raise PackageError(
+            f"{source}: member {CONSENT}: person is {consent['person']!r}; wanted {' or '.join(PERSONS)}"
+        )
+    try:
+        date.fromisoformat(consent["date"])
+        if len(consent["date"]) != len("YYYY-MM-DD"):  # newer Pythons read more forms
+            raise ValueError("another form")
+    except ValueError as error:
+        raise PackageError(
+            f"{source}: member {CONSENT}: date is {consent['date']!r}; wanted YYYY-MM-DD"
+        ) from error
+    return consent
