@@ -97,7 +97,10 @@ class Gate:
             try:
                 grant = self._tokens.read(_bearer(request), date_s)
             except BadToken as error:
-                self._rates.drain(key, WRONG_TOKEN_COST, now_s)
+                if (
+                    not self._access.made_token
+                ):  # a made one is past guessing, and all of a machine are one client
+                    self._rates.drain(key, WRONG_TOKEN_COST, now_s)
                 raise Refused(
                     401,
                     f"{error}; open the address that the server printed when it started, which ends in "

@@ -100,6 +100,16 @@ def test_guessing_a_token_soon_takes_longer() -> None:
     assert other is None  # somebody else is not held up
 
 
+def test_nobody_of_this_machine_is_locked_out_by_another() -> None:
+    """A stale address that is asked for again and again does not stop the page that has the token."""
+    gate = gate_of(Access(token=TOKEN, made_token=True, requests_per_s=1.0, burst=100.0))
+    for _ in range(50):
+        refused = refusal(gate, request(Authorization="Bearer stale"))
+        assert refused is not None
+        assert refused.status == 401
+    assert refusal(gate, request(Authorization=f"Bearer {TOKEN}")) is None
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", ""])
 def test_other_sites(origin: str) -> None:
     for access in (Access(), Access(token=TOKEN)):
