@@ -17,7 +17,7 @@ import numpy as np
 from engine.arrays import FloatArray, U8Image
 from engine.avatar.avatar import Avatar
 from engine.network.contract import Runner
-from engine.person.landmarks import Landmarks
+from engine.person.landmarks import VISIBLE, Landmarks
 from engine.person.motion import Neutral, build_neutral, motion_of
 from engine.person.retarget import Retargeter
 from engine.render.background import Background, replace_background, settled_matte
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 
 CALIBRATION_NS = 700_000_000  # of frames with a face; people hold still that long
-FACE_FOUND = 0.5  # confidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +252,7 @@ class Pipeline:
         return self._rendered(landmarks, clock, reused=True)
 
     def _rendered(self, landmarks: Landmarks, clock: StageClock, reused: bool) -> Rendered:
-        found = landmarks.face_confidence > FACE_FOUND
+        found = landmarks.face_confidence > VISIBLE
         return Rendered(
             self._picture, found, self._calibrating, reused, clock.stage_ms, landmarks, self._target
         )

@@ -42,8 +42,8 @@ from engine.avatar.avatar_file import load_avatar
 from engine.errors import SettingsError
 from engine.media.video import probe
 from engine.person import topology as topo
-from engine.person.landmarks import Landmarks
-from engine.person.motion import VISIBLE, Neutral, build_neutral
+from engine.person.landmarks import VISIBLE, Landmarks
+from engine.person.motion import Neutral, build_neutral
 from engine.pipeline import Pipeline, PipelineConfig, build_pipeline
 from engine.tracking.landmark_filter import LandmarkFilter
 from export.evaluate.follow import track_clip

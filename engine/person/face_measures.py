@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from engine.arrays import FloatArray, U8Image
-from engine.person.landmarks import Landmarks
+from engine.person import topology as topo
+from engine.person.landmarks import VISIBLE, Landmarks
 
-SEEN = 0.5  # confidence from which a face or a hand is believed
 MIN_FACE_PX, GOOD_FACE_PX = 56.0, 110.0  # width; the rendered presenters, at 60 px, enrol well
 # Mean grey of the face. Well-exposed dark skin measured 90; 50 is a face hardly lit, of whatever skin.
 MIN_LUMA, GOOD_LUMA = 28.0, 50.0
@@ -24,17 +24,12 @@ SWING, GOOD_SWINGS = 0.06, 12  # change of the lips' gap that speech makes, by m
 ONE_SIDED = 2.0  # brighter half of the face by the darker
 GOOD_HAND_SHARE = 0.02  # of the frames, each hand
 
-_LIPS, _MOUTH = (13, 14), (78, 308)  # inner lips, inner corners of the mouth (face points)
-_LIDS = ((159, 145, 33, 133), (386, 374, 263, 362))  # upper, lower, and both corners of each eye
-_CHEEKS = (234, 454)
-_FOREHEAD, _CHIN = 10, 152
-_EYES = (33, 263)  # outer corners
 _MIN_CROP_PX = 8
 
 
 def face_crop(rgb: U8Image, landmarks: Landmarks) -> U8Image | None:
     """The face's box as grey (h, w) uint8; None if there is none within the picture. rgb: (H, W, 3) uint8."""
-    if landmarks.face_confidence < SEEN:
+    if landmarks.face_confidence < VISIBLE:
         return None
     low, high = landmarks.face[:, :2].min(axis=0), landmarks.face[:, :2].max(axis=0)
     x0, y0 = (max(0, int(value)) for value in low)
@@ -47,15 +42,15 @@ def face_crop(rgb: U8Image, landmarks: Landmarks) -> U8Image | None:
 
 def lip_openness(faces: FloatArray) -> FloatArray:
     """Gap of the inner lips by the width of the mouth, (...). faces: (..., 478, 3) px."""
-    mouth = np.maximum(_distance(faces, *_MOUTH), np.float32(1e-3))
-    return np.asarray(_distance(faces, *_LIPS) / mouth, np.float32)
+    mouth = np.maximum(_distance(faces, *topo.MOUTH_CORNERS), np.float32(1e-3))
+    return np.asarray(_distance(faces, *topo.LIP_MIDDLES) / mouth, np.float32)
 
 
 def lid_openness(faces: FloatArray) -> FloatArray:
     """Gap of the lids by the width of the eye, mean of both eyes, (...). faces: (..., 478, 3) px."""
     eyes = [
         _distance(faces, upper, lower) / np.maximum(_distance(faces, outer, inner), np.float32(1e-3))
-        for upper, lower, outer, inner in _LIDS
+        for upper, lower, outer, inner in topo.LIDS
     ]
     return np.asarray((eyes[0] + eyes[1]) / 2, np.float32)
 
@@ -63,7 +58,8 @@ def lid_openness(faces: FloatArray) -> FloatArray:
 def mouth_spread(faces: FloatArray) -> FloatArray:
     """Width of the mouth by the distance between the eyes, in space, (...). faces: (..., 478, 3) px."""
     mouth, eyes = (
-        np.linalg.norm(faces[..., start, :] - faces[..., end, :], axis=-1) for start, end in (_MOUTH, _EYES)
+        np.linalg.norm(faces[..., start, :] - faces[..., end, :], axis=-1)
+        for start, end in (topo.MOUTH_CORNERS, topo.EYE_OUTER_CORNERS)
     )
     return np.asarray(mouth / np.maximum(eyes, 1e-3), np.float32)
 
@@ -88,13 +84,13 @@ def one_sidedness(grey: U8Image) -> float:
 
 def yaw_deg(faces: FloatArray) -> FloatArray:
     """Where the head turns, (...) degrees, positive towards image right. faces: (..., 478, 3) px."""
-    cheeks = faces[..., _CHEEKS[1], :] - faces[..., _CHEEKS[0], :]
+    cheeks = faces[..., topo.FACE_SIDES[1], :] - faces[..., topo.FACE_SIDES[0], :]
     return np.asarray(np.degrees(np.arctan2(cheeks[..., 2], cheeks[..., 0])), np.float32)
 
 
 def pitch_deg(faces: FloatArray) -> FloatArray:
     """How far the head nods, (...) degrees, positive downwards. faces: (..., 478, 3) px."""
-    down = faces[..., _CHIN, :] - faces[..., _FOREHEAD, :]
+    down = faces[..., topo.CHIN, :] - faces[..., topo.FOREHEAD, :]
     return np.asarray(np.degrees(np.arctan2(down[..., 2], down[..., 1])), np.float32)
 
 

@@ -14,6 +14,7 @@ from engine.arrays import FloatArray
 FACE_POINTS = 478  # MediaPipe face mesh with irises
 POSE_POINTS = 33  # MediaPipe (BlazePose) body points
 HAND_POINTS = 21
+VISIBLE = 0.5  # confidence from which a face, a hand or a point counts
 LEFT, RIGHT = 0, 1  # the person's own left and right hand
 
 

@@ -16,9 +16,8 @@ from engine.arrays import FloatArray
 from engine.errors import FootageError
 from engine.person import topology as topo
 from engine.person.geometry import rotation_to_euler_deg, similarity_fit
-from engine.person.landmarks import Landmarks
+from engine.person.landmarks import VISIBLE, Landmarks
 
-VISIBLE = 0.5  # confidence above which a body point is believed
 DEFAULT_SHOULDERS = np.array(
     [[1.9, 2.6, 0.3], [-1.9, 2.6, 0.3]], np.float32
 )  # head units, seen from the head's centre

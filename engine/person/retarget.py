@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from engine.arrays import FloatArray
 from engine.person import topology as topo
 from engine.person.geometry import euler_deg_to_rotation, rotation_to_euler_deg
-from engine.person.landmarks import Landmarks
-from engine.person.motion import VISIBLE, Motion, Neutral, lid_gaps, lip_gap
+from engine.person.landmarks import VISIBLE, Landmarks
+from engine.person.motion import Motion, Neutral, lid_gaps, lip_gap
 from engine.person.torso import TorsoModel
 
 SUPPORT_PERCENTILE = 1.0  # the extreme hundredth of the footage is as likely a tracking error as a pose
@@ -220,15 +220,11 @@ def _width(face: FloatArray, ends: NDArray[np.intp]) -> float:
 def _shift_lips(face: FloatArray, change: float) -> None:
     """Opens the inner lips by `change` head units, the outer ones along with them; the corners stay."""
     for inner, outer, share in (
-        (topo.LIPS_UPPER_INNER, _LIPS_UPPER_OUTER, -0.35),
-        (topo.LIPS_LOWER_INNER, _LIPS_LOWER_OUTER, 0.65),
+        (topo.LIPS_UPPER_INNER, topo.LIPS_UPPER_OUTER, -0.35),
+        (topo.LIPS_LOWER_INNER, topo.LIPS_LOWER_OUTER, 0.65),
     ):
         face[inner, 1] += share * change
         face[outer, 1] += share * change
-
-
-_LIPS_UPPER_OUTER = np.array([39, 37, 0, 267, 269], np.intp)
-_LIPS_LOWER_OUTER = np.array([181, 84, 17, 314, 405], np.intp)
 
 
 def _bone_ratio(avatar: Neutral, driver: Neutral, bone: int) -> FloatArray:

@@ -23,7 +23,11 @@ LIPS_OUTER = _table(61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270,
 LIPS_INNER = _table(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 LIPS_UPPER_INNER = _table(80, 81, 82, 13, 312, 311, 310)
 LIPS_LOWER_INNER = _table(88, 178, 87, 14, 317, 402, 318)
-MOUTH_CORNERS = _table(78, 308)
+LIPS_UPPER_OUTER = _table(39, 37, 0, 267, 269)
+LIPS_LOWER_OUTER = _table(181, 84, 17, 314, 405)
+LIP_MIDDLES = (13, 14)  # inner edges, upper and lower
+MOUTH_CORNERS = _table(78, 308)  # inner
+MOUTH_OUTER_CORNERS = (61, 291)
 
 EYE_RIGHT = _table(33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 EYE_LEFT = _table(263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
@@ -31,6 +35,8 @@ LID_UPPER = (_table(384, 385, 386, 387, 388), _table(157, 158, 159, 160, 161))  
 LID_LOWER = (_table(381, 380, 374, 373, 390), _table(154, 153, 145, 144, 163))
 EYES = (EYE_LEFT, EYE_RIGHT)
 IRISES = (_table(473, 474, 475, 476, 477), _table(468, 469, 470, 471, 472))  # centre, then the rim
+LIDS = ((159, 145, 33, 133), (386, 374, 263, 362))  # right eye, left: middles of the lids, both corners
+EYE_OUTER_CORNERS = (33, 263)
 EYE_CORNERS = (_table(362, 263), _table(133, 33))  # inner, outer
 
 BROWS = (
@@ -43,6 +49,9 @@ FACE_OVAL = _table(
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
     148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )
+FACE_OVAL_TOP = _table(127, 162, 21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251, 389, 356)
+FOREHEAD, CHIN = 10, 152
+FACE_SIDES = (234, 454)  # by the ears
 CHEEKS = _table(50, 101, 205, 187, 280, 330, 425, 411, 118, 347, 123, 352, 207, 427, 192, 416)
 # Points that jaw, cheeks, lips and lids move little: the basis of MediaPipe's own face geometry without its
 # jaw and cheeks, which read an open mouth as a nod, and with the whole nose, which stands out of the plane.
@@ -51,6 +60,7 @@ RIGID = _table(
     327, 346, 348, 350, 356, 358, 362, 372, 420,
 )
 
+HEAD = slice(0, 11)  # nose, eyes, ears, mouth
 SHOULDERS = _table(11, 12)  # left, right
 HIPS = _table(23, 24)  # left, right
 ELBOWS = _table(13, 14)

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.person import topology as topo
-from engine.person.landmarks import Landmarks
-from engine.person.motion import VISIBLE
+from engine.person.landmarks import VISIBLE, Landmarks
 
 GUIDANCE_CHANNELS = 8  # contours, mouth, eyes, body | mesh x, mesh y, mesh z, hands
 SHUT, SQUINT = 0.05, 0.12  # gap of the lids over the width of the eye; at rest it is about 0.2

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from engine.arrays import FloatArray
 from engine.person import topology as topo
 from engine.person.geometry import rotation_to_euler_deg
-from engine.person.landmarks import LEFT, RIGHT, Landmarks
-from engine.person.motion import VISIBLE, Neutral, in_head_axes
+from engine.person.landmarks import LEFT, RIGHT, VISIBLE, Landmarks
+from engine.person.motion import Neutral, in_head_axes
 
 REGIONS = ("head", "torso", "mouth", "eye_left", "eye_right", "hand_left", "hand_right")
 HAND_SIDES = {"hand_left": LEFT, "hand_right": RIGHT}

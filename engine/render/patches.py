@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import FloatArray
 from engine.person import topology as topo
-from engine.person.landmarks import Landmarks
-from engine.person.motion import VISIBLE
+from engine.person.landmarks import VISIBLE, Landmarks
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 

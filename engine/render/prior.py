@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from engine.arrays import FloatArray, U8Image
 from engine.person import topology as topo
-from engine.person.landmarks import Landmarks
-from engine.person.motion import VISIBLE, Neutral
+from engine.person.landmarks import VISIBLE, Landmarks
+from engine.person.motion import Neutral
 from engine.render.keyframes import HAND_SIDES, KeyFrameChooser
 from engine.render.patches import (
     Box,

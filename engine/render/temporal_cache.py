@@ -11,8 +11,7 @@ import cv2
 import numpy as np
 
 from engine.arrays import FloatArray, U8Image
-from engine.person.landmarks import Landmarks
-from engine.person.motion import VISIBLE
+from engine.person.landmarks import VISIBLE, Landmarks
 from engine.render.prior import PriorBuilder
 from engine.render.warp import remap
 

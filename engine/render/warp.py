@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import FloatArray
 from engine.person import topology as topo
-from engine.person.landmarks import HAND_POINTS, Landmarks
-from engine.person.motion import VISIBLE
+from engine.person.landmarks import HAND_POINTS, VISIBLE, Landmarks
 
 SOFTNESS = 0.015  # share of the canvas: nearer than this, a control point no longer gains weight
 RIDGE = 1e-3  # pulls ill-posed affine maps towards a plain shift
@@ -36,7 +35,6 @@ _FACE_ROWS = np.unique(
         ]
     )
 )
-_OVAL_TOP = np.array([127, 162, 21, 54, 103, 67, 109, 10, 338, 297, 332, 284, 251, 389, 356], np.intp)
 _HAIR_REACH = 0.55  # hair and skull: this much of the way from the face's centre past the oval
 # The face has many more points than the chest; without these weights it drags the collar along.
 _STIFF_CHEST = 64.0  # times the torso's weight where no limbs take part
@@ -58,7 +56,7 @@ class ControlPoints:
 def _rows() -> dict[str, slice]:
     """Which points belong to which part."""
     hair = len(_FACE_ROWS)
-    torso = hair + len(_OVAL_TOP)
+    torso = hair + len(topo.FACE_OVAL_TOP)
     limbs = torso + 9
     return {
         "torso": slice(torso, limbs),
@@ -70,7 +68,7 @@ def control_points(landmarks: Landmarks) -> ControlPoints:
     """The control points of one frame."""
     face = landmarks.face[:, :2]
     centre = face[topo.RIGID].mean(0)
-    hair = face[_OVAL_TOP] + _HAIR_REACH * (face[_OVAL_TOP] - centre)
+    hair = face[topo.FACE_OVAL_TOP] + _HAIR_REACH * (face[topo.FACE_OVAL_TOP] - centre)
     shoulders = landmarks.pose[topo.SHOULDERS, :2]
     middle, across = shoulders.mean(0), shoulders[0] - shoulders[1]
     if landmarks.pose_confidence[topo.HIPS].min() > VISIBLE:

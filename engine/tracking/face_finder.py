@@ -13,12 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.arrays import FloatArray, U8Image
+from engine.person import topology as topo
+from engine.person.landmarks import VISIBLE
 from engine.tracking.hand_sides import PoseFound
 from engine.tracking.mediapipe_parts import FacePart
 
-_HEAD = slice(0, 11)  # pose points: nose, eyes, ears, mouth
-_SHOULDERS = slice(11, 13)
-_SEEN = 0.5  # visibility from which a body point counts
 _SIDE_IN_SHOULDERS = 1.5  # window side: the head then fills about a third of it
 _MARGIN = 0.08  # of the window; a face nearer to its border asks for a new window
 
@@ -47,11 +46,14 @@ class FaceFinder:
 
     def find_near(self, rgb: U8Image, pose: PoseFound | None) -> FloatArray | None:
         """The face at the head of the body, through a window; later calls of `find` keep to it."""
-        if pose is None or min(pose.visibility[_HEAD].mean(), pose.visibility[_SHOULDERS].min()) < _SEEN:
+        if (
+            pose is None
+            or min(pose.visibility[topo.HEAD].mean(), pose.visibility[topo.SHOULDERS].min()) < VISIBLE
+        ):
             return None
-        left, right = pose.points[_SHOULDERS, :2]
+        left, right = pose.points[topo.SHOULDERS, :2]
         side_px = _SIDE_IN_SHOULDERS * float(np.linalg.norm(left - right))
-        window = _around(pose.points[_HEAD, :2].mean(0), side_px, rgb)
+        window = _around(pose.points[topo.HEAD, :2].mean(0), side_px, rgb)
         face = self._through(window, rgb)
         self._window = window if face is not None else None
         return face

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.arrays import FloatArray
+from engine.person import topology as topo
 from engine.person.landmarks import HAND_POINTS, LEFT, RIGHT
 
-_WRISTS = (15, 16)  # pose points, left then right
 _MEMORY_NS = 300_000_000  # a hand seen this recently still says which side it is
 _NEVER_NS = -(1 << 62)
 _SAME_HAND = 0.25  # mean distance of two finds of one hand, in hand sizes
@@ -82,8 +82,8 @@ class HandSides:
         cost = -math.log(min(max(likely, _LIKELY[0]), _LIKELY[1]))
         wrist, size_px = hand.points[0, :2], hand_size_px(hand.points)
         if pose is not None:
-            away = math.dist(wrist, pose.points[_WRISTS[side], :2]) / size_px
-            cost += 2.0 * float(pose.visibility[_WRISTS[side]]) * min(away, _FAR)
+            away = math.dist(wrist, pose.points[topo.WRISTS[side], :2]) / size_px
+            cost += 2.0 * float(pose.visibility[topo.WRISTS[side]]) * min(away, _FAR)
         if time_ns - self._seen_ns[side] <= _MEMORY_NS:
             cost += 2.0 * min(math.dist(wrist, self._wrists[side]) / size_px, _FAR)
         return cost
@@ -96,7 +96,7 @@ def _astray(hand: HandFound, pose: PoseFound | None) -> bool:
     reach = _ASTRAY * hand_size_px(hand.points)
     return not any(
         pose.visibility[wrist] >= _UNSEEN and math.dist(hand.points[0, :2], pose.points[wrist, :2]) <= reach
-        for wrist in _WRISTS
+        for wrist in topo.WRISTS
     )
 
 

@@ -14,9 +14,10 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from engine.arrays import U8Image
+from engine.arrays import FloatArray, U8Image
 from engine.errors import SettingsError
 from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
+from engine.person.topology import SHOULDERS
 from engine.stages import Clock, StageClock
 from engine.tracking.chest import ChestTracker
 from engine.tracking.face_finder import FaceFinder
@@ -160,6 +161,120 @@ class _Turn:
         self._last_ns = None
 
 
+class _SlowPart(Generic[Result]):
+    """A part that is looked for in a thread of its own; between two finds the last one is carried forward."""
+
+    def __init__(
+        self,
+        name: str,
+        part: _Part,
+        turn: _Turn,
+        predictors: int,
+        faded: int,
+        config: LiveConfig,
+        clock: Clock,
+    ) -> None:
+        """predictors: of points that move together; faded: confidences."""
+        self._part, self._turn = part, turn
+        self._worker: NewestWorker[Result] = NewestWorker(name, part.find, part.reset, clock)
+        self._predictors = [Predictor(config.predict_ms) for _ in range(predictors)]
+        self._faded, self._fader = faded, Fader(faded, config.fade_ms)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._goal = np.zeros(self._faded, np.float32)  # confidences to fade towards
+        self._moving = False
+        self._heard_ns = 0
+
+    def look(self, rgb: U8Image, time_ns: int) -> None:
+        """Hands the frame over, if it is the part's turn."""
+        if self._turn.due(time_ns, self._moving):
+            self._worker.put(rgb, time_ns)
+
+    def _heard(self) -> Finding | None:
+        """What was found since the last call, if anything was."""
+        finding = self._worker.take()
+        if finding is not None:
+            self._heard_ns = finding.time_ns
+        return finding
+
+    def at(self, time_ns: int) -> tuple[list[FloatArray | None], FloatArray]:
+        """The points of each predictor, None before the first find, and the confidences."""
+        if time_ns - self._heard_ns > _SILENT_NS:
+            self._goal[:] = 0.0
+        points = [predictor.at(time_ns) for predictor in self._predictors]
+        return points, self._fader.toward(self._goal, time_ns)
+
+    def _moved(self, predictor: Predictor, points: FloatArray, time_ns: int, noise: float) -> bool:
+        """Takes a find in; True where it moves faster than a part at rest seems to."""
+        predictor.found(points, time_ns, noise)
+        return predictor.speed > _MOVING * noise
+
+    def reset(self) -> None:
+        """Forget the person."""
+        forgetful: list[_Forgetful] = [self._worker, self._turn, *self._predictors, self._fader]
+        for part in forgetful:
+            part.reset()
+        self._forget()
+
+    def close(self) -> None:
+        """End the thread and release the model."""
+        self._worker.close()
+        self._part.close()
+
+
+class _Body(_SlowPart[PoseFound | None]):
+    def __init__(self, part: _Part, config: LiveConfig, clock: Clock) -> None:
+        turn = _Turn(config.pose_hz, config.pose_moving_hz)
+        super().__init__("pose", part, turn, 1, POSE_POINTS, config, clock)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.last: PoseFound | None = None  # as last seen
+
+    def hear(self) -> float | None:
+        """Takes in what was found meanwhile; how long that look took, ms."""
+        finding = self._heard()
+        if finding is None:
+            return None
+        self.last = finding.found
+        if finding.found is None:
+            self._goal[:] = 0.0
+            return finding.took_ms
+        points, visibility = finding.found
+        left, right = SHOULDERS
+        noise = _POSE_NOISE * float(np.linalg.norm(points[left] - points[right]))
+        self._moving = self._moved(self._predictors[0], points, finding.time_ns, noise)
+        self._goal[:] = visibility
+        return finding.took_ms
+
+
+class _Hands(_SlowPart[list[HandFound]]):
+    def __init__(self, part: _Part, config: LiveConfig, clock: Clock) -> None:
+        turn = _Turn(config.hands_hz, config.hands_moving_hz)
+        super().__init__("hands", part, turn, 2, 2, config, clock)
+        self._sides = HandSides()
+
+    def hear(self, pose: PoseFound | None) -> float | None:
+        """Takes in what was found meanwhile, sides told by the body; how long that look took, ms."""
+        finding = self._heard()
+        if finding is None:
+            return None
+        points, confidence = self._sides.assign(finding.found, pose, finding.time_ns)
+        moved = [
+            self._moved(predictor, hand, finding.time_ns, _HAND_NOISE * hand_size_px(hand))
+            for predictor, hand, seen in zip(self._predictors, points, confidence, strict=True)
+            if seen > 0
+        ]
+        self._moving = any(moved)
+        self._goal[:] = confidence
+        return finding.took_ms
+
+    def reset(self) -> None:
+        super().reset()
+        self._sides.reset()
+
+
 class LiveTracker:
     """See the module. One caller; results are filtered; time going backwards counts as another source."""
 
@@ -177,26 +292,16 @@ class LiveTracker:
         self.part_ms: dict[str, float] = {}  # of the last frame, by engine.stages.TRACK_PARTS
         self._now = clock
         self._face = face or FaceFinder()
-        self._parts: tuple[_Part, _Part] = (pose or PosePart(), hands or HandsPart(quick=True))
-        self._pose_worker: NewestWorker[PoseFound | None] = _worker("pose", self._parts[0], clock)
-        self._hands_worker: NewestWorker[list[HandFound]] = _worker("hands", self._parts[1], clock)
-        self._pose_turn = _Turn(config.pose_hz, config.pose_moving_hz)
-        self._hands_turn = _Turn(config.hands_hz, config.hands_moving_hz)
+        self._face_fader = Fader(1, config.fade_ms)
+        self._body = _Body(pose or PosePart(), config, clock)
+        self._hands = _Hands(hands or HandsPart(quick=True), config, clock)
         self._chest = ChestTracker()
-        self._sides = HandSides()
         self._filter = LandmarkFilter()
-        self._predictors = [Predictor(config.predict_ms) for _ in range(3)]  # pose, left hand, right hand
-        self._faders = [Fader(count, config.fade_ms) for count in (1, POSE_POINTS, 2)]
         self._closed = False
         self._forget()
 
     def _forget(self) -> None:
         self._last_face = np.zeros((FACE_POINTS, 3), np.float32)
-        self._pose: PoseFound | None = None  # as last seen
-        self._pose_goal = np.zeros(POSE_POINTS, np.float32)  # confidences to fade towards
-        self._hands_goal = np.zeros(2, np.float32)
-        self._moving = [False, False]  # pose, hands
-        self._heard_ns = [0, 0]  # pose, hands
         self._time_ns: int | None = None
 
     def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
@@ -207,36 +312,33 @@ class LiveTracker:
         clock = StageClock(self._now)
         self.part_ms = clock.stage_ms
         rgb = np.ascontiguousarray(rgb)
-        if self._pose_turn.due(time_ns, self._moving[0]):
-            self._pose_worker.put(rgb, time_ns)
-        if self._hands_turn.due(time_ns, self._moving[1]):
-            self._hands_worker.put(rgb, time_ns)
+        self._body.look(rgb, time_ns)
+        self._hands.look(rgb, time_ns)
         clock.end("hand_over")
         face = self._face.find(rgb)
         clock.end("face")
-        self._hear_pose()
-        self._hear_hands()
+        for name, took_ms in (("pose", self._body.hear()), ("hands", self._hands.hear(self._body.last))):
+            if took_ms is not None:
+                self.part_ms[name] = took_ms
         if face is None:
-            face = self._face.find_near(rgb, self._pose)
+            face = self._face.find_near(rgb, self._body.last)
         if face is not None:
             self._last_face = face
         clock.end("body")
         chest = self._chest.update(rgb, face)
         clock.end("chest")
-        for part, goal in enumerate((self._pose_goal, self._hands_goal)):
-            if time_ns - self._heard_ns[part] > _SILENT_NS:
-                goal[:] = 0.0
-        body, *hands = (predictor.at(time_ns) for predictor in self._predictors)
+        (body,), pose_confidence = self._body.at(time_ns)
+        hands, hand_confidence = self._hands.at(time_ns)
         nothing = np.zeros((HAND_POINTS, 3), np.float32)
         found = Landmarks(
             width=rgb.shape[1],
             height=rgb.shape[0],
             face=self._last_face,
-            face_confidence=float(self._faders[0].toward(float(face is not None), time_ns)[0]),
+            face_confidence=float(self._face_fader.toward(float(face is not None), time_ns)[0]),
             pose=np.zeros((POSE_POINTS, 3), np.float32) if body is None else body,
-            pose_confidence=self._faders[1].toward(self._pose_goal, time_ns),
+            pose_confidence=pose_confidence,
             hands=np.stack([nothing if hand is None else hand for hand in hands]),
-            hand_confidence=self._faders[2].toward(self._hands_goal, time_ns),
+            hand_confidence=hand_confidence,
             chest=chest.shift,
             chest_middle=chest.middle,
             chest_shape=chest.shape,
@@ -247,48 +349,17 @@ class LiveTracker:
         clock.end("filter")
         return steady
 
-    def _hear_pose(self) -> None:
-        finding = self._pose_worker.take()
-        if finding is None:
-            return
-        self._heard_ns[0], self.part_ms["pose"] = finding.time_ns, finding.took_ms
-        self._pose = finding.found
-        if finding.found is None:
-            self._pose_goal[:] = 0.0
-            return
-        points, visibility = finding.found
-        shoulders_px = float(np.linalg.norm(points[11] - points[12]))
-        noise = _POSE_NOISE * shoulders_px
-        self._predictors[0].found(points, finding.time_ns, noise)
-        self._moving[0] = self._predictors[0].speed > _MOVING * noise
-        self._pose_goal[:] = visibility
-
-    def _hear_hands(self) -> None:
-        finding = self._hands_worker.take()
-        if finding is None:
-            return
-        self._heard_ns[1], self.part_ms["hands"] = finding.time_ns, finding.took_ms
-        points, confidence = self._sides.assign(finding.found, self._pose, finding.time_ns)
-        self._moving[1] = False
-        for side, predictor in enumerate(self._predictors[1:]):
-            if confidence[side] > 0:
-                noise = _HAND_NOISE * hand_size_px(points[side])
-                predictor.found(points[side], finding.time_ns, noise)
-                self._moving[1] |= predictor.speed > _MOVING * noise
-        self._hands_goal[:] = confidence
-
     def reset(self) -> None:
         """Forget the person: for a cut or another source."""
-        pace: list[_Forgetful] = [self._pose_worker, self._hands_worker, self._pose_turn, self._hands_turn]
-        memory: list[_Forgetful] = [
+        parts: list[_Forgetful] = [
+            self._body,
+            self._hands,
             self._face,
+            self._face_fader,
             self._chest,
-            self._sides,
             self._filter,
-            *self._predictors,
-            *self._faders,
         ]
-        for part in pace + memory:
+        for part in parts:
             part.reset()
         self._forget()
 
@@ -297,9 +368,7 @@ class LiveTracker:
         if self._closed:
             return
         self._closed = True
-        self._pose_worker.close()
-        self._hands_worker.close()
-        for part in (self._face, *self._parts):
+        for part in (self._body, self._hands, self._face):
             part.close()
 
     def __enter__(self) -> LiveTracker:
@@ -307,7 +376,3 @@ class LiveTracker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _worker(name: str, part: _Part, clock: Clock) -> NewestWorker[Any]:
-    return NewestWorker(name, part.find, part.reset, clock)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from engine.arrays import FloatArray
 from engine.person import topology as topo
 from engine.person.geometry import rotation_to_euler_deg
-from engine.person.landmarks import Landmarks
-from engine.person.motion import VISIBLE, Neutral, build_neutral, motion_of
+from engine.person.landmarks import VISIBLE, Landmarks
+from engine.person.motion import Neutral, build_neutral, motion_of
 
 SIGNALS = ("yaw", "pitch", "roll", "lip_aperture", "lid_aperture", "wrists", "fingers")
 HAND_SIGNALS = ("wrists", "fingers")

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from engine.arrays import FloatArray, U8Image
 from engine.avatar.avatar import Avatar
 from engine.person import topology as topo
-from engine.person.landmarks import Landmarks
-from engine.person.motion import VISIBLE
+from engine.person.landmarks import VISIBLE, Landmarks
 from export.evaluate.baselines import BASELINES, Methods, NearestFrame
 from export.evaluate.faithfulness import MOTION_FIGURES, compare_hands, compare_motion, lip_apertures
 from export.evaluate.report_picture import ReportFrame

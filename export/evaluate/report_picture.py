@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from engine.arrays import U8Image
-from engine.person.landmarks import Landmarks
-from engine.person.motion import VISIBLE, build_neutral
+from engine.person.landmarks import VISIBLE, Landmarks
+from engine.person.motion import build_neutral
 from engine.render.guidance import GuidancePainter
 from export.evaluate.faithfulness import signals
 

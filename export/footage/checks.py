@@ -32,7 +32,6 @@ from engine.person.face_measures import (
     MIN_FACE_PX,
     MIN_LUMA,
     ONE_SIDED,
-    SEEN,
     SMILE,
     lid_openness,
     lip_openness,
@@ -41,7 +40,7 @@ from engine.person.face_measures import (
     swings,
     yaw_deg,
 )
-from engine.person.landmarks import LEFT, RIGHT, Landmarks
+from engine.person.landmarks import LEFT, RIGHT, VISIBLE, Landmarks
 
 MIN_USABLE_S = 8.0  # our shortest trial that still generalised to the held-out tail
 GOOD_USABLE_S = 19.5  # 20 s clips gave 25 dB and more; half a second of slack for a lost frame or two
@@ -87,7 +86,7 @@ def covered(frame: Landmarks) -> bool:
         cv2.pointPolygonTest(hull, (x, y), True) > -reach
         for hull in (
             cv2.convexHull(hand[:, :2].astype(np.float32))
-            for hand in frame.hands[frame.hand_confidence >= SEEN]
+            for hand in frame.hands[frame.hand_confidence >= VISIBLE]
         )
         for x, y in points
     )
@@ -95,7 +94,7 @@ def covered(frame: Landmarks) -> bool:
 
 def usable(landmarks: Sequence[Landmarks], stats: Sequence[FrameStats]) -> NDArray[np.bool_]:
     """(N,) the frames to learn from: they show the face, no hand over it, and nobody else."""
-    shown = np.array([frame.face_confidence >= SEEN and not covered(frame) for frame in landmarks], bool)
+    shown = np.array([frame.face_confidence >= VISIBLE and not covered(frame) for frame in landmarks], bool)
     looked = [index for index, frame in enumerate(stats) if frame.second_face is not None]
     for before, here, after in zip([0, *looked], looked, [*looked[1:], len(stats)], strict=False):
         if (stats[here].second_face or 0.0) >= SECOND_FACE:
@@ -108,7 +107,7 @@ def judge(stats: Sequence[FrameStats], landmarks: Sequence[Landmarks], frame_s: 
 
     Raises FootageError for what no training can mend.
     """
-    seen = np.array([frame.face_confidence >= SEEN for frame in landmarks], bool)
+    seen = np.array([frame.face_confidence >= VISIBLE for frame in landmarks], bool)
     if not seen.any() or seen.mean() < MIN_FACE_SHARE:
         raise FootageError(
             f"a face is in {100 * float(np.mean(seen)) if len(seen) else 0:.0f} % of the frames, wanted "
@@ -243,7 +242,7 @@ def _blinks(faces: FloatArray) -> int:
 
 
 def _hands(landmarks: Sequence[Landmarks]) -> str:
-    share = np.mean([frame.hand_confidence >= SEEN for frame in landmarks], axis=0)
+    share = np.mean([frame.hand_confidence >= VISIBLE for frame in landmarks], axis=0)
     hidden = [name for side, name in ((LEFT, "left"), (RIGHT, "right")) if share[side] < GOOD_HAND_SHARE]
     if not hidden:
         return ""

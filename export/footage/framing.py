@@ -13,16 +13,15 @@ import numpy as np
 
 from engine.arrays import FloatArray, U8Image
 from engine.errors import FootageError, SettingsError
-from engine.person.landmarks import Landmarks
+from engine.person import topology as topo
+from engine.person.landmarks import VISIBLE, Landmarks
 
 MODES = ("auto", "head", "upper", "full")
 
 _NEARLY_SQUARE = 1.15  # long side by short side
 _FILLED = 0.2  # face width by frame side from which a square frame needs no cropping
 _HANDS_SHARE = 0.2  # of the frames; hands seen less often do not earn a wider view
-_SEEN = 0.5  # confidence from which a point counts
 _RARE = 3.0  # percent of the frames at either end whose extremes may leave the square
-_SHOULDERS = slice(11, 13)  # pose points
 _HAIR = 0.4  # of the face's height above the mesh: it ends at the forehead
 _MARGIN = 0.04  # of the side around what must be seen
 _MIN_SIDE_PX = 64
@@ -69,7 +68,7 @@ def choose_framing(landmarks: Sequence[Landmarks], mode: str | Framing = "auto")
         return _checked(mode, landmarks)
     if mode not in MODES:
         raise SettingsError(f"framing '{mode}': give one of {', '.join(MODES)}, or x,y,side in pixels")
-    seen = [frame for frame in landmarks if frame.face_confidence >= _SEEN]
+    seen = [frame for frame in landmarks if frame.face_confidence >= VISIBLE]
     if not seen:
         raise FootageError(
             f"no face in any of {len(landmarks)} frames: film yourself facing the camera in good light"
@@ -88,13 +87,15 @@ def choose_framing(landmarks: Sequence[Landmarks], mode: str | Framing = "auto")
         centre = np.median(faces.mean(axis=1), axis=0)
         return _inside(float(centre[0]) - side / 2, float(centre[1]) - side / 2, side, width, height)
     low, high = _extent([_head_box(face) for face in faces], width, height)
-    parts = [frame.pose[_SHOULDERS, :2][frame.pose_confidence[_SHOULDERS] >= _SEEN] for frame in seen]
+    parts = [
+        frame.pose[topo.SHOULDERS, :2][frame.pose_confidence[topo.SHOULDERS] >= VISIBLE] for frame in seen
+    ]
     if mode == "upper":
         parts += [
             frame.hands[side, :, :2]
             for frame in seen
             for side in (0, 1)
-            if frame.hand_confidence[side] >= _SEEN
+            if frame.hand_confidence[side] >= VISIBLE
         ]
     boxes = [np.stack([part.min(axis=0), part.max(axis=0)]) for part in parts if len(part)]
     if boxes:
@@ -127,7 +128,7 @@ def to_canvas(landmarks: Landmarks, framing: Framing, size: int) -> Landmarks:
 
 
 def _hands_share(frames: Sequence[Landmarks]) -> float:
-    return float(np.mean([bool((frame.hand_confidence >= _SEEN).any()) for frame in frames]))
+    return float(np.mean([bool((frame.hand_confidence >= VISIBLE).any()) for frame in frames]))
 
 
 def _head_box(face: FloatArray) -> FloatArray:

@@ -21,8 +21,8 @@ from engine.avatar.members import NPZ_ERRORS
 from engine.errors import FootageError
 from engine.files import replacing
 from engine.person import topology as topo
-from engine.person.landmarks import Landmarks
-from engine.person.motion import VISIBLE, Neutral, build_neutral, motion_of
+from engine.person.landmarks import VISIBLE, Landmarks
+from engine.person.motion import Neutral, build_neutral, motion_of
 from engine.person.retarget import (
     Retargeter,
     Support,

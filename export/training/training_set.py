@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from engine.arrays import FloatArray, U8Image
 from engine.person import topology as topo
-from engine.person.landmarks import Landmarks
-from engine.person.motion import VISIBLE, motion_of
+from engine.person.landmarks import VISIBLE, Landmarks
+from engine.person.motion import motion_of
 from engine.render.guidance import GuidancePainter
 from engine.render.keyframes import region_features
 from engine.render.planes import to_picture, to_planes

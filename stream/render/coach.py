@@ -23,7 +23,6 @@ from engine.person.face_measures import (
     GOOD_FACE_PX,
     GOOD_LUMA,
     ONE_SIDED,
-    SEEN,
     SMILE,
     SWING,
     face_crop,
@@ -33,7 +32,7 @@ from engine.person.face_measures import (
     yaw_deg,
 )
 from engine.person.geometry import rotation_to_euler_deg
-from engine.person.landmarks import LEFT, RIGHT, Landmarks
+from engine.person.landmarks import LEFT, RIGHT, VISIBLE, Landmarks
 from engine.person.motion import canonical_reference, in_head_axes
 
 # --- when a state counts as seen
@@ -81,7 +80,6 @@ _HINTS = {  # most important first
     "shoulders": "Both shoulders should be in the picture: move back a little.",
 }
 MAX_HINTS = 2
-_MOUTH, _EYES = (61, 291), (33, 263)  # outer corners of the mouth, and of both eyes (face points)
 _HINT_LOOKS = 12  # of the newest; a hint is given where more than half call for it
 _USUAL_LOOKS = 300  # what is usual is the median of these: 20 s at 15 a second
 _LEAST_LOOKS = 10
@@ -115,8 +113,8 @@ def look_at(rgb: U8Image, landmarks: Landmarks, time_s: float, recorded_lines: i
 
     recorded_lines: height of what is recorded, px; it may be larger than the picture that is seen here.
     """
-    left, right = (bool(landmarks.hand_confidence[side] >= SEEN) for side in (LEFT, RIGHT))
-    if landmarks.face_confidence < SEEN:
+    left, right = (bool(landmarks.hand_confidence[side] >= VISIBLE) for side in (LEFT, RIGHT))
+    if landmarks.face_confidence < VISIBLE:
         return Look(time_s, None, (left, right), frozenset({"no_face"}))
     faults = frozenset({*_framing(landmarks, recorded_lines), *_light(rgb, landmarks)})
     return Look(time_s, _measured(landmarks), (left, right), faults)
@@ -132,7 +130,8 @@ def _measured(landmarks: Landmarks) -> Face:
         roll_deg=roll,
         lips=float(lip_openness(points)),
         lids=float(lid_openness(points)),
-        smile=_between(points, *_MOUTH) / max(_between(points, *_EYES), 1e-3),
+        smile=_between(points, *topo.MOUTH_OUTER_CORNERS)
+        / max(_between(points, *topo.EYE_OUTER_CORNERS), 1e-3),
     )
 
 
@@ -157,7 +156,7 @@ def _framing(landmarks: Landmarks, recorded_lines: int) -> Iterator[str]:
         yield "low"
     shoulders = landmarks.pose[topo.SHOULDERS, :2]
     inside = ((shoulders >= 0) & (shoulders < (width, height))).all()
-    if not inside or landmarks.pose_confidence[topo.SHOULDERS].min() < SEEN:
+    if not inside or landmarks.pose_confidence[topo.SHOULDERS].min() < VISIBLE:
         yield "shoulders"
 
 

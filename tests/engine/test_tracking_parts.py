@@ -261,7 +261,7 @@ class TestLiveTracker:
         hands.gate.set()
         until(lambda: len(hands.calls) == 2)
         assert hands.calls[1] >= 10  # one of the last three: at rest hands are looked for 10 times a second
-        assert tracker._hands_worker.dropped >= 2
+        assert tracker._hands._worker.dropped >= 2
 
     def test_the_caller_may_reuse_its_array(
         self, tracker: Any, parts: tuple[FakeFace, FakePart, FakePart]
