@@ -45,7 +45,6 @@ WARM_UP_S = 5.0
 SEEDS = 48  # datagrams of each caller's own
 LAST_S = 3.0  # a call that still lives brings pictures in this time
 _CANDIDATE = re.compile(r"^a=candidate:\S+ 1 udp \d+ (\S+) (\d+) typ host", re.MULTILINE)
-_DROPPED = re.compile(r'^avatarcast_datagrams_dropped_total\{reason="([^"]+)"\} (\S+)', re.MULTILINE)
 _TROUBLE = re.compile(r"^(?:Traceback|ERROR|CRITICAL)|Task exception was never", re.MULTILINE)
 
 
@@ -109,7 +108,7 @@ async def attacked(link: str, pid: int, attack: Attack) -> dict[str, Any]:
     overheard = [caller.peer.overhear(SEEDS) for caller in callers]
     await asyncio.sleep(WARM_UP_S)
     spans = {"before": await _quiet(attack.quiet_s)}
-    counted = await _dropped(link)
+    counted = await _counts(link, "datagrams_dropped")
     order = Order(
         targets=[port for caller in callers for port in caller.ports()],
         forged=[caller.peer.path() for caller in callers],
@@ -125,7 +124,10 @@ async def attacked(link: str, pid: int, attack: Attack) -> dict[str, Any]:
         spans["attacked"] = (start_ns, perf_counter_ns())
     spans["after"] = await _quiet(max(attack.quiet_s, LAST_S))
     lost = sum(not caller.lives() for caller in callers)
-    dropped = {reason: count - counted[reason] for reason, count in (await _dropped(link)).items()}
+    states = [caller.peer.state for caller in callers]
+    ended = await _counts(link, "sessions_ended")
+    now = await _counts(link, "datagrams_dropped")
+    dropped = {reason: count - counted[reason] for reason, count in now.items()}
     for caller in callers:
         await caller.peer.close()
     calls = [{name: caller.figures(span) for name, span in spans.items()} for caller in callers]
@@ -138,6 +140,8 @@ async def attacked(link: str, pid: int, attack: Attack) -> dict[str, Any]:
         **thrown,
         "counted": sum(dropped.values()),
         "dropped": {reason: count for reason, count in dropped.items() if count},
+        "ended": ended,
+        "states": states,
         "held_mb": [round(value, 1) for value in held_mb],
         "calls": calls,
     }
@@ -160,10 +164,12 @@ async def _quiet(seconds: float) -> tuple[int, int]:
     return start_ns, perf_counter_ns()
 
 
-async def _dropped(link: str) -> dict[str, int]:
-    """By reason, as the server counts it."""
+async def _counts(link: str, name: str) -> dict[str, int]:
+    """What the server counts under this name, by reason."""
+    pattern = rf'^avatarcast_{name}_total\{{reason="([^"]+)"\}} (\S+)'
     async with aiohttp.ClientSession(headers=bearer(link)) as http, http.get(at(link, "/metrics")) as reply:
-        return {reason: int(float(count)) for reason, count in _DROPPED.findall(await reply.text())}
+        text = await reply.text()
+    return {reason: int(float(count)) for reason, count in re.findall(pattern, text, re.MULTILINE)}
 
 
 async def _throw(order: Order) -> dict[str, int]:

@@ -15,8 +15,11 @@ it relies on.
 from __future__ import annotations
 
 import logging
+import socket
 import struct
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import aioice
@@ -26,6 +29,7 @@ from aioice import mdns, stun
 logger = logging.getLogger(__name__)
 
 MOST_BYTES = 1_500  # of a datagram: an Ethernet frame's worth; libsrtp's buffer holds no more either
+MOST_AT_ONCE = 32  # datagrams of one socket before everything else has its turn
 MOST_SOURCES = 128  # addresses that one connection's other end may come from; a browser has a dozen
 
 EMPTY, TOO_LONG, KIND, BROKEN = "empty", "too long", "kind", "malformed"
@@ -34,6 +38,8 @@ FULL, ALERT, ELSEWHERE = "queue full", "plaintext alert", "other machine"
 REASONS = (EMPTY, TOO_LONG, KIND, BROKEN, STRANGER, PASSWORD, UNASKED, SOURCES, FULL, ALERT, ELSEWHERE)
 
 _FIRST_OF_NO_STUN = 4  # RFC 7983 section 7: the first byte of others is higher
+_WHOLE_DATAGRAM = 65_536
+_MAY_READ_ON = sys.platform != "win32"  # there the transport has asked for the next one already
 _STUN_HEADER, _DTLS_HEADER, _RTP_HEADER = 20, 13, 12  # bytes
 _DTLS_ALERT, _DTLS_LAST_PLAIN_TYPE = 21, 26  # RFC 6347 section 4.1, RFC 9147 section 4
 Source = tuple[str, int]
@@ -80,8 +86,19 @@ class FilteredProtocol(aioice.ice.StunProtocol):
         self._passed: set[Source] = set()
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
-        """Raises nothing, whatever comes."""
-        data, source = cast(bytes, data), (addr[0], addr[1])
+        """This one and those that wait behind it, up to a number. Raises nothing, whatever comes.
+
+        asyncio reads one in each turn of its loop, so in a flood a call's own would be lost in a full buffer.
+        """
+        self._take(cast(bytes, data), addr)
+        waiting: socket.socket | None = getattr(self.transport, "_sock", None)  # a relay has none
+        if waiting is not None and _MAY_READ_ON:
+            with suppress(OSError):  # BlockingIOError: all are read
+                for _ in range(MOST_AT_ONCE):
+                    self._take(*waiting.recvfrom(_WHOLE_DATAGRAM))
+
+    def _take(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        source = (addr[0], addr[1])
         reason = self._objection(data, source)
         if reason is not None:
             self._dropped(reason)
