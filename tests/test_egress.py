@@ -22,7 +22,7 @@ from engine.media.video import VideoWriter, read_frames
 
 HERE = Path(__file__).parent
 PRESENTER = HERE / "data" / "presenter_driver.mp4"
-LIMIT_S = 900  # on a machine that is busy with other tests
+LIMIT_S = 1800  # on a machine that is busy with other tests
 AVATARCAST = (sys.executable, "-m", "engine.cli")
 CACHE = "home/.cache/avatarcast/"  # as the README names it
 RECORDING = "home/.local/share/avatarcast/recordings/ada-lovelace"
@@ -195,6 +195,13 @@ def test_bench(watched: Callable[..., Seen], networked_file: Path, driver: Path)
     options = ("--seconds", "1", "--warm-up", "1", "--size", "320x240", "--fps", "15")
     command = ("bench", "glass_to_glass", "--avatar", networked_file, "--driver", driver, *options)
     assert_silent(watched(*AVATARCAST, *command))
+
+
+def test_forget(watched: Callable[..., Seen], networked_file: Path, tmp_path: Path) -> None:
+    studio = tmp_path / "stage" / "home" / ".local" / "share" / "avatarcast"
+    studio.mkdir(parents=True)
+    shutil.copy(networked_file, studio)
+    assert_silent(watched(*AVATARCAST, "forget", networked_file.stem))
 
 
 @pytest.mark.long
