@@ -60,13 +60,13 @@ class TokenRoutes:
     async def _revoke(self, request: web.Request) -> web.Response:
         number = request.match_info["id"]
         self._tokens.revoke(number)
-        self._registry.cut_off(number)
+        self._registry.cut_off(lambda grant: grant.id == number, "was revoked")
         logger.info("a token is revoked")
         return web.json_response({})
 
     async def _revoke_all(self, _: web.Request) -> web.Response:
         self._tokens.change_key()
-        self._registry.cut_off(None)
+        self._registry.cut_off(lambda grant: grant.id != "", "was revoked")
         logger.info("all tokens are revoked")
         return web.json_response({})
 

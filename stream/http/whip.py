@@ -69,7 +69,7 @@ class WhipRoutes:
         view = request.match_info["view"]
         session = self._registry.by_view(view)
         offer = read_viewer_offer(await read_text(request, SDP))
-        viewer_id, answer = await session.add_viewer(offer, request[GRANT].id)
+        viewer_id, answer = await session.add_viewer(offer, request[GRANT])
         return self._created(f"/whep/{view}/{viewer_id}", session.ice_tag(viewer_id), answer, [])
 
     def _created(

@@ -18,6 +18,7 @@ from stream import tasks
 from stream.media.tracks import I420, PictureTrack
 from stream.media.voice import Voice
 from stream.sessions.receiver import Rendering, Viewer
+from stream.sessions.tokens import Grant
 from stream.webrtc.negotiation import RequestRefused
 from stream.webrtc.peer import Peer, PeerConfig
 
@@ -41,17 +42,17 @@ class Audience:
         return len(self._viewers)
 
     async def add(
-        self, sdp: str, still_open: Callable[[], None], token_id: str = ""
+        self, sdp: str, still_open: Callable[[], None], grant: Grant
     ) -> tuple[str, RTCSessionDescription]:
         """Answer a viewer's offer; gives the viewer's id. Raises RequestRefused.
 
-        still_open: raises where the session has ended meanwhile. token_id: by which they came.
+        still_open: raises where the session has ended meanwhile. grant: by which they came.
         """
         if len(self._viewers) >= MAX_VIEWERS:
             raise RequestRefused(503, f"{MAX_VIEWERS} viewers watch already; try again when one has left")
         viewer_id = secrets.token_urlsafe(16)
         peer = Peer(self._peers, lambda reason: self._let_go(viewer_id, reason))
-        viewer = Viewer(peer, PictureTrack(), perf_counter_ns(), token_id)
+        viewer = Viewer(peer, PictureTrack(), perf_counter_ns(), grant)
         self._viewers[viewer_id] = viewer
         try:
             await peer.accept(sdp, viewer.pictures, takes_camera=False)
@@ -104,11 +105,11 @@ class Audience:
             elif viewer.unsent:
                 self._let_go(viewer_id, "sending to it has failed")
 
-    def cut_off(self, token_id: str | None) -> None:
-        """Hang up on those who came by this token; None: by any derived one."""
+    def cut_off(self, is_void: Callable[[Grant], bool], why: str) -> None:
+        """Hang up on those who came by such a grant."""
         for viewer_id, viewer in list(self._viewers.items()):
-            if viewer.token_id and token_id in (None, viewer.token_id):
-                self._let_go(viewer_id, "the token they came by was revoked")
+            if is_void(viewer.grant):
+                self._let_go(viewer_id, f"the token they came by {why}")
 
     async def close(self) -> None:
         """Hang up on everybody."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from stream.media.stepping import Load, Stepper
 from stream.media.tracks import PictureTrack
 from stream.media.voice import Voice, VoiceTrack
+from stream.sessions.tokens import OPERATOR, Grant
 from stream.webrtc.peer import Link, Peer
 
 QUIET_S = 5.0  # without a packet from the receiver, which reports every second or so: it has stopped reading
@@ -34,7 +35,7 @@ class Viewer:
     peer: Peer
     pictures: PictureTrack
     since_ns: int  # when it was made
-    token_id: str = ""  # of the derived token that it came by
+    grant: Grant = OPERATOR  # by which it came
     voice: VoiceTrack | None = None
     link: Link = field(default_factory=Link)
     unsent: bool = False  # aiortc has given up sending pictures though the connection is up

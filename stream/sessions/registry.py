@@ -9,10 +9,11 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import metadata
-from time import perf_counter_ns, process_time
+from time import perf_counter_ns, process_time, time
 
 from aiortc import RTCSessionDescription
 
@@ -154,13 +155,13 @@ class SessionRegistry:
                 return {view, session.view_id, *([] if session.name is None else [session.name])}
         return {view}
 
-    def cut_off(self, token_id: str | None) -> None:
-        """End what was begun by this token, and hang up on who watches by it; None: by every derived one."""
+    def cut_off(self, is_void: Callable[[Grant], bool], why: str) -> None:
+        """End what was begun by such a grant, and hang up on who watches by one. why: "was revoked"."""
         for session in self:
-            if session.claim.token_id and token_id in (None, session.claim.token_id):
-                session.end("the token it was begun with was revoked")
+            if is_void(session.claim.grant):
+                session.end(f"the token it was begun with {why}")
             else:
-                session.cut_off_viewers(token_id)
+                session.cut_off_viewers(is_void, why)
 
     async def let_go(self) -> None:
         """Keep nothing of avatars that are not offered any more; their sessions end by themselves."""
@@ -239,8 +240,9 @@ class SessionRegistry:
         self._reading = None
 
     async def _read(self) -> None:
-        """Once a second: what the running sessions cost."""
+        """Once a second: what the running sessions cost, and whose token has expired."""
         while True:
+            self.cut_off(partial(Grant.has_expired, now_s=time()), "has expired")
             rendered = self._rendered_before + sum(session.metrics.rendered for session in self)
             self.capacity.read(process_time(), rendered)
             config = self.config

@@ -36,7 +36,7 @@ from stream.render.render_loop import Incoming, Outgoing, capture_ticks
 from stream.sessions.audience import Audience
 from stream.sessions.receiver import Rendering, Viewer
 from stream.sessions.telemetry import Telemetry
-from stream.sessions.tokens import Claim
+from stream.sessions.tokens import OPERATOR, Claim, Grant
 from stream.webrtc.negotiation import RequestRefused, SessionRequest
 from stream.webrtc.peer import Link, Peer, PeerConfig
 from stream.webrtc.picture_size import TOO_LARGE
@@ -174,17 +174,14 @@ class Session:
         self._check_open()
         await self._performer.switch(self._avatars.find(name))
 
-    async def add_viewer(self, sdp: str, token_id: str = "") -> tuple[str, RTCSessionDescription]:
-        """Answer a viewer's offer; gives the viewer's id. Raises RequestRefused.
-
-        token_id: of the derived token that they came by.
-        """
+    async def add_viewer(self, sdp: str, grant: Grant = OPERATOR) -> tuple[str, RTCSessionDescription]:
+        """Answer a viewer who came by this grant; gives the viewer's id. Raises RequestRefused."""
         self._check_open()
-        return await self._audience.add(sdp, self._check_open, token_id)
+        return await self._audience.add(sdp, self._check_open, grant)
 
-    def cut_off_viewers(self, token_id: str | None) -> None:
-        """Hang up on those who came by this token; None: by any derived one."""
-        self._audience.cut_off(token_id)
+    def cut_off_viewers(self, is_void: Callable[[Grant], bool], why: str) -> None:
+        """Hang up on those who came by such a grant."""
+        self._audience.cut_off(is_void, why)
 
     async def remove_viewer(self, viewer_id: str) -> None:
         """Hang up on a viewer. Raises RequestRefused (404)."""

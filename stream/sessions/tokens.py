@@ -25,7 +25,6 @@ from enum import Enum
 from stream.webrtc.negotiation import RequestRefused
 
 MAX_LIFETIME_S = 30 * 24 * 3600.0
-SHARED_LIFETIME_S = 24 * 3600.0  # at most: it ends with its session
 MAX_MADE = 1_000  # that the operator has made and that are still good
 _SCOPE = re.compile("[A-Za-z0-9_-]{0,64}")
 
@@ -52,6 +51,10 @@ class Grant:
         """Whether it carries one of these."""
         return Right.OPERATE in self.rights or not self.rights.isdisjoint(rights)
 
+    def has_expired(self, now_s: float) -> bool:
+        """Whether it is good for nothing any more."""
+        return self.expires_s <= now_s
+
     def covers(self, names: Collection[str]) -> bool:
         """Whether its scope allows what has these names."""
         return not self.scope or self.scope in names
@@ -65,13 +68,13 @@ class Claim:
 
     def __init__(self, name: str | None, grant: Grant) -> None:
         self.secret = secrets.token_urlsafe(32)
-        self.token_id = grant.id
+        self.grant = grant
         self._by_token = bool(grant.id) and grant.scope == name
 
     def is_held(self, secret: str, grant: Grant) -> bool:
         """By whoever comes with this secret and this grant."""
         by_secret = hmac.compare_digest(secret.encode("utf-8", "replace"), self.secret.encode())
-        return by_secret or (self._by_token and grant.id == self.token_id)
+        return by_secret or (self._by_token and grant.id == self.grant.id)
 
 
 NOBODY = Grant(frozenset())
@@ -110,7 +113,7 @@ class Tokens:
             raise BadToken("the token is missing or wrong")
         rights, scope, expires, number = signed.decode("ascii").split(".")
         grant = Grant(frozenset(map(Right, rights.split("+"))), scope, number, float(expires))
-        if grant.expires_s <= now_s:
+        if grant.has_expired(now_s):
             raise BadToken("the token has expired; ask for a new one")
         if grant.id in self._revoked:
             raise BadToken("the token was revoked; ask for a new one")
@@ -125,14 +128,14 @@ class Tokens:
         return made
 
     def share(self, view: str, now_s: float) -> str:
-        """A token to watch the session of this view id, and no other; "" where nobody is asked for one."""
+        """A token to watch the session of this view id, until that ends; "" where nobody is asked for one."""
         if self._master is None:
             return ""
-        return self._derive(frozenset({Right.WATCH}), view, now_s + SHARED_LIFETIME_S).text
+        return self._derive(frozenset({Right.WATCH}), view, now_s + MAX_LIFETIME_S).text
 
     def made(self, now_s: float) -> list[Grant]:
         """Those that the operator has made and that are still good, the last one first."""
-        self._made = {grant.id: grant for grant in self._made.values() if grant.expires_s > now_s}
+        self._made = {grant.id: grant for grant in self._made.values() if not grant.has_expired(now_s)}
         return list(reversed(self._made.values()))
 
     def revoke(self, number: str) -> None:
