@@ -17,6 +17,7 @@ import torch
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import save_avatar
 from engine.errors import RunnerError, SettingsError
+from engine.files import sweep
 from engine.network.contract import denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
 from engine.network.network_check import checked_denoiser
@@ -56,6 +57,7 @@ def enroll(options: EnrollOptions, listener: Listener) -> Avatar:
     started = perf_counter()
     pick_device(options.device)  # now, not after minutes of tracking
     base = load_base(options.base)  # now too
+    sweep(options.out.parent)
     _refuse_existing(options.out)
     with WorkFolder(options, listener.warn) as work:
         _refuse_existing(options.out)  # it may have been made while this waited

@@ -16,7 +16,7 @@ from typing import Any
 from engine.avatar.beside import work_path
 from engine.avatar.container import read_package
 from engine.errors import AvatarcastError, BusyError, FootageError, SettingsError
-from engine.files import LOCK, FolderLock, in_one_line, locked, private_folder, set_aside, sweep, write_file
+from engine.files import LOCK, FolderLock, in_one_line, locked, private_folder, set_aside, write_file
 from export.enroll_options import EnrollOptions
 from export.footage.prepared import Prepared
 from export.footage.prepared_file import Origin, load_prepared, sha256_of
@@ -59,7 +59,6 @@ class WorkFolder:
 
     def __enter__(self) -> WorkFolder:
         """Raises BusyError where another process is at work on it, FileError."""
-        sweep(self.path.parent)
         if private_folder(self.path):
             self._warn(f"{self.path} could be read by others: it is closed to them now")
         with in_one_line(self.path):

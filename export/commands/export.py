@@ -19,6 +19,7 @@ from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import bundled_name
 from engine.avatar.records import number, printable, table
 from engine.errors import AvatarcastError, SettingsError
+from engine.files import sweep
 from engine.runners import trt_cache
 from engine.runners.choice import TENSORRT
 from engine.runners.trt_build import rebuild_command
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Converts, judges and stores; or lists."""
+    sweep(Path(args.avatar).parent)
     avatar = load_avatar(args.avatar)
     if args.list:
         return _list(avatar, args.json)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from engine.arrays import U8Image
 from engine.avatar.bundled import BUNDLED, avatar_help
 from engine.errors import FootageError, SettingsError, VideoError
+from engine.files import sweep
 from engine.media.disclosure import (
     COMMENT,
     DEFAULT_MARK,
@@ -220,6 +221,7 @@ def _checked_out(out: Path, driver: Path) -> Path:
         raise VideoError(
             f"--out {out}: {folder} is not a folder that can be written to; create it or choose another"
         )
+    sweep(folder)
     return out
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import save_avatar
 from engine.avatar.beside import work_path
 from engine.errors import BusyError, SettingsError
@@ -104,16 +104,14 @@ def test_prepared_footage_that_was_cut_short(options: EnrollOptions, begun: Path
     assert broken(begun) == ["prepared.npz"]
 
 
-def test_work_that_was_finished_is_removed(
-    options: EnrollOptions, begun: Path, avatar_fields: dict[str, Any]
-) -> None:
+def test_work_that_was_finished_is_removed(options: EnrollOptions, begun: Path, noise: Avatar) -> None:
     """A process died between the avatar and the end of its work folder."""
     footage = json.loads((begun / "settings.json").read_text())["footage_sha256"]
-    save_avatar(options.out, **{**avatar_fields, "training": {"footage_sha256": ["00"]}})
+    save_avatar(options.out, replace(noise, training={"footage_sha256": ["00"]}))
     remove_finished_work(options.out)
     assert begun.exists()  # of another avatar
     options.out.unlink()
-    save_avatar(options.out, **{**avatar_fields, "training": {"footage_sha256": footage}})
+    save_avatar(options.out, replace(noise, training={"footage_sha256": footage}))
     with WorkFolder(options):
         remove_finished_work(options.out)
         assert begun.exists()  # in use

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.cli import main
 from engine.files import FolderLock
@@ -45,12 +45,12 @@ def files(folder: Path) -> set[str]:
 
 def test_somebody_of_the_studio(
     studio: Path,
-    avatar_fields: dict[str, Any],
+    noise: Avatar,
     engine: Callable[[Path], Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     avatar = studio / "ada.avatar"
-    save_avatar(avatar, **avatar_fields)
+    save_avatar(avatar, noise)
     built = engine(avatar)
     work = studio / "ada.avatar.work"
     work.mkdir()
