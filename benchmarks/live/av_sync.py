@@ -29,7 +29,8 @@ from benchmarks.live.peer import StampedCamera
 from benchmarks.live.server_process import Serving, server_process, without_token
 from benchmarks.live.sync_peer import ClickMicrophone, Returned, SyncPeer
 from benchmarks.records.instrument import Instrument, Record, add_common
-from benchmarks.records.series import percentiles, slope_per_minute
+from benchmarks.records.series import slope_per_minute
+from engine.stages import percentiles
 
 CAMERA = (640, 480)
 CAMERA_FPS = 30

@@ -10,42 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Page, Route, async_playwright
+from playwright.async_api import Page, Route
 
+from benchmarks.live.browser_stage import LIMIT_S, camera_flags, page_with
 from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.glass_statistics import Arrival
 from benchmarks.live.server_link import page_at
 from benchmarks.live.shaped_link import ShapedRelay
 from engine.media.frame_code import stamp
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--allow-loopback-in-peer-connection",
-    "--autoplay-policy=no-user-gesture-required",
-)
-CAMERA_FLAGS = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
-FIRST_PICTURE_LIMIT_S = 60.0
 LOOP_LIMIT_S = 12.0  # of the fake camera's file, 14 MB a second
 
 READER_SCRIPT = Path(__file__).with_suffix(".js")
-
-
-def find_chromium() -> str | None:
-    """The path of an installed Chromium or Chrome."""
-    return next((found for name in CHROMIUM_NAMES if (found := shutil.which(name))), None)
 
 
 def write_camera_file(
@@ -79,26 +60,17 @@ async def call(link: str, camera_file: Path, seconds: float, relay: ShapedRelay 
 
     relay: opened; the call goes through it.
     """
-    chromium = find_chromium()
-    if chromium is None:
-        raise FileNotFoundError(
-            f"no Chromium found ({', '.join(CHROMIUM_NAMES)}): install one, or --peer aiortc"
-        )
-    flags = [*CHROMIUM_FLAGS, *CAMERA_FLAGS, f"--use-file-for-fake-video-capture={camera_file}"]
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
-        page = await browser.new_page()
+    async with page_with(*camera_flags(camera_file)) as page:
         await page.add_init_script(path=READER_SCRIPT)
         if relay is not None:
             await page.route("**/api/sessions", partial(_through, relay))
         await page.goto(page_at(link, "/?measure"))
         await page.evaluate("window.watchGlass()")
         await page.click("#start")
-        await asyncio.wait_for(_first_picture(page), FIRST_PICTURE_LIMIT_S)
+        await asyncio.wait_for(_first_picture(page), LIMIT_S)
         await asyncio.sleep(seconds)
         result = await _collect(page)
         await page.click("#start")
-        await browser.close()
     return result
 
 

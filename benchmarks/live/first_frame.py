@@ -43,6 +43,7 @@ from engine.errors import AvatarcastError
 
 BOUND_MS = 3000.0
 STEPS = ("offered", "answered", "ice", "connected", "received", "drawn", "displayed", "avatar")
+CALL_LIMIT_S = 180.0
 PICTURES = 60  # to look at; calibration is over by then
 CAMERA = (640, 480, 30)  # width and height in px, frames a second
 ANOTHER_PICTURE = 3.0  # of 255, mean difference of the small copies; a still through the codec differs by 2
@@ -119,7 +120,7 @@ def calls_of(calls: int, driver: Path) -> dict[str, list[dict[str, float | None]
         write_camera_file(camera_file, pictures, width, height, fps, numbered=False)
 
         def call(link: str, presenter: int = 0) -> dict[str, float | None]:
-            return asyncio.run(asyncio.wait_for(one_call(link, camera_file, presenter), LIMIT_S))
+            return asyncio.run(asyncio.wait_for(one_call(link, camera_file, presenter), CALL_LIMIT_S))
 
         for _ in range(calls):
             with server(*SERVE) as link:
@@ -173,7 +174,7 @@ def measure(args: argparse.Namespace) -> Record:
     try:
         found = calls_of(args.calls, args.driver)
     except (asyncio.TimeoutError, PlaywrightTimeout) as error:
-        raise AvatarcastError(f"a call took more than {LIMIT_S:.0f} s: is the machine busy?") from error
+        raise AvatarcastError(f"a call took more than {CALL_LIMIT_S:.0f} s: is the machine busy?") from error
     return {**summarise(found), "config": {"camera": list(CAMERA)}}
 
 

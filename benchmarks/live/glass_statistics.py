@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.records.series import percentiles, slope_per_minute
+from benchmarks.records.series import slope_per_minute
 from engine.media.frame_code import NUMBER_MODULUS
+from engine.stages import percentiles
 
 FREEZE_MS = 200.0  # a gap between new pictures that people see as a standstill
 

@@ -37,7 +37,8 @@ from benchmarks.live.glass_statistics import summarise
 from benchmarks.live.server_process import ServerWatch, Serving, server_process, without_token
 from benchmarks.live.shaped_link import LinkConfig
 from benchmarks.records.instrument import Instrument, Record, add_common
-from benchmarks.records.series import percentiles, slope_per_minute
+from benchmarks.records.series import slope_per_minute
+from engine.stages import percentiles
 
 
 def server_figures(stats: list[tuple[int, dict[str, Any]]], start_ns: int) -> dict[str, Any]:

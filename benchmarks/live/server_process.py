@@ -8,16 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from benchmarks.records.machine import cpu_seconds, resident_mb
 
+STOP_LIMIT_S = 60.0
 ECHOES = {"echo": (), "sd-turbo": ("--sd-turbo",)}  # servers without an avatar
 
 
@@ -41,12 +43,23 @@ class Serving:
 
 
 @contextlib.contextmanager
-def server_process(serving: Serving, log: IO[bytes] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+def server_process(
+    serving: Serving | Sequence[str],
+    log: IO[bytes] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """The server's process id and start-up facts; stopped by SIGTERM as an operator would.
 
-    log: takes what it writes to standard error; None: that is shown.
+    serving: or a command line that says its facts as JSON. log: takes what it writes to standard error; None:
+    that is shown. SystemExit where it does not start, or does not end cleanly.
     """
-    with subprocess.Popen(serving.command(), stdout=subprocess.PIPE, stderr=log, text=True) as process:
+    with subprocess.Popen(
+        serving.command() if isinstance(serving, Serving) else serving,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        env=os.environ | dict(environment or {}),
+    ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line:
@@ -55,7 +68,9 @@ def server_process(serving: Serving, log: IO[bytes] | None = None) -> Iterator[t
             yield process.pid, json.loads(line)
         finally:
             process.terminate()
-            process.wait(30)
+            status = process.wait(STOP_LIMIT_S)
+        if status:
+            raise SystemExit(f"the server ended with status {status}, see its message above")
 
 
 def without_token(facts: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,8 @@ from benchmarks.live.peer import AiortcPeer, StampedCamera
 from benchmarks.live.server_link import at, bearer
 from benchmarks.live.server_process import Holding, Serving, holding, server_process
 from benchmarks.records.instrument import Instrument, Record, above_bounds, add_common, counted
-from benchmarks.records.series import percentiles, slope_per_minute
+from benchmarks.records.series import slope_per_minute
+from engine.stages import percentiles
 
 SAMPLE_S = 5.0
 CAMERA_FPS = 30

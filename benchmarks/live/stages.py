@@ -29,19 +29,17 @@ from typing import Any
 
 from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.media_chain import CHAIN, MediaChain, Passage, camera_packets
-from benchmarks.records.instrument import Instrument, Record, add_common
+from benchmarks.records.instrument import Instrument, Record, add_common, counted
 from benchmarks.records.machine import peak_mb, resident_mb
-from benchmarks.records.series import percentiles
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
 from engine.pipeline import Pipeline, PipelineConfig
 from engine.runners.choice import choose_runner
-from engine.stages import TRACK_PARTS, Clock
+from engine.stages import TRACK_PARTS, Clock, percentiles
 from engine.tracking.live_tracker import LiveTracker
 
 BUDGET_MS = 40.0  # 25 pictures a second
 WIDTH, HEIGHT = 640, 480
-MEMORY_PICTURES = 60
 Ranks = dict[str, float | None]
 
 
@@ -153,7 +151,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             through = passages(chain, args.seconds)
         figures[name] = {**by_stage(through), "total": percentiles([one.total_ms for one in through])}
     with running(avatar, args, packets, perf_counter) as chain:
-        figures["allocations"] = allocations(chain, MEMORY_PICTURES)
+        figures["allocations"] = allocations(chain, args.memory_pictures)
     config = {"avatar": avatar.name, "size": avatar.size, "camera": [WIDTH, HEIGHT], "runner_reason": reason}
     return {**figures, "memory_mb": memory_mb, "config": config}
 
@@ -197,7 +195,17 @@ def _cells(values: Any) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What is run, how long."""
     parser.add_argument("--seconds", type=float, default=20.0, help="of each of three passes (default 20)")
+    parser.add_argument(
+        "--memory-pictures", type=counted, default=60, help="over which memory is counted (default 60)"
+    )
     add_common(parser, "warm-up", "avatar", "runner", "threads", "driver")
 
 
-main = Instrument("stages", __doc__, add_options, measure, describe, quick={"seconds": 1.0, "warm_up": 0.5})
+main = Instrument(
+    "stages",
+    __doc__,
+    add_options,
+    measure,
+    describe,
+    quick={"seconds": 0.5, "warm_up": 0.2, "memory_pictures": 5},
+)

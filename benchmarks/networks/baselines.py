@@ -38,7 +38,7 @@ from tqdm import tqdm
 
 from benchmarks.live.openmp import wait_patiently
 from benchmarks.records.instrument import Instrument, Record, add_common, counted
-from benchmarks.records.series import paired_ratio, percentiles
+from benchmarks.records.series import paired_ratio
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
 from engine.errors import SettingsError
@@ -46,6 +46,7 @@ from engine.media.video import read_frames
 from engine.pipeline import Pipeline, PipelineConfig, build_pipeline
 from engine.render.temporal_cache import CacheConfig
 from engine.runners.choice import choose_runner, default_threads
+from engine.stages import percentiles
 
 BASELINE = "sd_turbo"
 FRAME_NS = 40_000_000

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.records.instrument import Instrument, Record, add_common, counted
-from benchmarks.records.series import percentiles
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
 from engine.network.contract import Array
 from engine.render.sampler import STEADY_LEVEL
 from engine.runners.onnx_runner import OnnxRunner
+from engine.stages import percentiles
 from export.convert.quantise import psnr_db
 from export.evaluate.replay import Feed, feeds_of, poses
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.records.series import percentiles
 from engine.arrays import FloatArray, U8Image
 from engine.avatar.avatar import Avatar
 from engine.errors import FootageError, SettingsError
@@ -23,6 +22,7 @@ from engine.person import topology as topo
 from engine.person.landmarks import FACE_POINTS, Landmarks
 from engine.person.motion import Neutral, build_neutral
 from engine.pipeline import CALIBRATION_NS
+from engine.stages import percentiles
 from engine.tracking.landmark_filter import LandmarkFilter
 from engine.tracking.tracker import EveryFrameTracker
 from export.evaluate.baselines import BASELINES, Methods, NearestFrame

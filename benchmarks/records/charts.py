@@ -17,9 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.records.instrument import Record, parser_of, read_record
-from benchmarks.records.series import RANKS
 from engine.errors import SettingsError
-from engine.stages import STAGES
+from engine.stages import RANKS, STAGES
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart.
 OURS, OTHER, WARN, CALM = "#0072B2", "#E69F00", "#D55E00", "#999999"

@@ -1,4 +1,4 @@
-"""What a series of measurements says: percentiles, a slope, and a ratio with how far it can be trusted.
+"""What a series of measurements says: a slope, and a ratio with how far it can be trusted.
 
 Pure functions of the values, in order of time. What changes between two runs and not within one (another
 neighbour on the machine, a warmer CPU) is in no interval drawn from single runs: only repeated runs show it.
@@ -8,26 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.arrays import DoubleArray
 
-RANKS = ("p50", "p95", "p99")
 RESAMPLES = 2_000
 COVERED = 95  # per cent of the resampled ratios lie in the interval
 BLOCK = 5  # neighbouring values kept together: a busy second is seldom alone
 FEWEST = 3  # values of one side below which no interval is drawn
-
-
-def percentiles(values: Sequence[float] | NDArray[np.floating[Any]]) -> dict[str, float | None]:
-    """p50, p95 and p99, rounded to 0.01; None of nothing."""
-    if not np.size(values):
-        return dict.fromkeys(RANKS)
-    found = np.percentile(values, [float(rank[1:]) for rank in RANKS])
-    return {rank: round(float(value), 2) for rank, value in zip(RANKS, found, strict=True)}
 
 
 def slope_per_minute(samples: Sequence[tuple[int, float]]) -> float | None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.records.instrument import Record
-from benchmarks.records.series import RANKS
 from engine.avatar.bundled import bundled_names
 from engine.errors import SettingsError
+from engine.stages import RANKS
 
 NONE = "-"  # nothing was measured there
 VIEWERS = ("headless aiortc peer", "headless Chromium")

@@ -38,7 +38,7 @@ from engine.media.disclosure import (
 from engine.media.video import VideoInfo, VideoWriter, probe, read_frames
 from engine.person.landmarks import Landmarks
 from engine.render.background import Background
-from engine.stages import STAGES
+from engine.stages import STAGES, percentiles
 
 _SUFFIXES = (".mp4", ".mkv", ".mov")
 _LATE = 0.5  # of a frame's time: from there on a clip's frame rate counts as variable
@@ -181,7 +181,7 @@ def render(
         "frames_in": len(landmarks),
         "frames_out": rendered,
         "fps": round(rendered / seconds, 2),
-        "stage_ms": {stage: _percentiles(values) for stage, values in stage_ms.items()},
+        "stage_ms": {stage: percentiles(ms) if ms else None for stage, ms in stage_ms.items()},
         "frames_without_face": sum(frame.face_confidence <= 0 for frame in landmarks),
         "duration_s": round(times_s[-1] + float(1 / fps), 3),
         "seconds": round(seconds, 2),
@@ -249,13 +249,6 @@ def _seen(rgb: U8Image, mirror: bool) -> U8Image:
 def _beside(rgb: U8Image, width: int, height: int) -> U8Image:
     """The driver's frame at the avatar's height."""
     return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
-    if not values:
-        return None  # a stage that never ran
-    p50, p95, p99 = np.percentile(values, [50, 95, 99])
-    return {"p50": round(float(p50), 3), "p95": round(float(p95), 3), "p99": round(float(p99), 3)}
 
 
 def _summary(result: Mapping[str, Any]) -> str:

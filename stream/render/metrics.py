@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.stages import percentiles
 from stream.render.coach import Look
 
 WINDOW_S = 4.0  # over which rates and percentiles are taken
@@ -19,19 +20,9 @@ NO_FRAMES_AFTER_S = 3.0  # a camera silent for this long is said to send nothing
 _NS = 1_000_000_000
 
 
-def percentile(values: Iterable[float], fraction: float) -> float | None:
-    """Nearest-rank percentile, None of nothing. fraction: 0..1."""
-    ordered = sorted(values)
-    if not ordered:
-        return None
-    return ordered[min(len(ordered) - 1, int(fraction * len(ordered)))]
-
-
 def summary(values: Iterable[float]) -> dict[str, float | None]:
-    """p50 and p95 of `values`, rounded to 0.01 for the wire."""
-    kept = list(values)
-    found = {"p50": percentile(kept, 0.50), "p95": percentile(kept, 0.95)}
-    return {name: None if value is None else round(value, 2) for name, value in found.items()}
+    """p50 and p95 of `values`, rounded to 0.01; None of nothing."""
+    return percentiles(list(values), ("p50", "p95"))
 
 
 class RateMeter:
@@ -104,7 +95,7 @@ class SessionMetrics:
 
     def render_ms(self) -> float:
         """What the render thread takes per picture, median; 0 before the first."""
-        return percentile((report.render_ms for report in self._reports), 0.5) or 0.0
+        return summary(report.render_ms for report in self._reports)["p50"] or 0.0
 
     def snapshot(
         self, now_ns: int, started_ns: int, dropped: int, encode_ms: float | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.live.browser_stage import BUNDLED, CHROMIUM
+from benchmarks.live.browser_stage import CHROMIUM
 from benchmarks.live.first_frame import (
     STEPS,
     calls_of,
@@ -17,6 +17,7 @@ from benchmarks.live.first_frame import (
 )
 from benchmarks.records import tables
 from benchmarks.records.instrument import DEFAULT_DRIVER
+from tests.support.browser import BUNDLED
 
 STILL, MOVED = [40] * 1024, [40] * 900 + [140] * 124
 PICTURES = [(500.0, STILL), (533.0, [42] * 1024), (566.0, MOVED)]

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from benchmarks.command import instruments
-from benchmarks.live.browser_stage import BUNDLED
 from benchmarks.records.instrument import Instrument, add_common, read_record, told
 from benchmarks.records.readme import DOCUMENTS
 from engine.cli import main
 from engine.errors import SettingsError
+from tests.support.browser import BUNDLED
 
 CHEAP = ("quality", "cpu_paths")
 NO_RECORD = {"charts", "picture", "readme"}  # they read records, or make the README's picture

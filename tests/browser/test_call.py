@@ -22,25 +22,21 @@ from playwright.async_api import Page, Route
 
 from benchmarks.live.browser_peer import write_camera_file
 from benchmarks.live.browser_stage import (
-    BUNDLED,
     CHROMIUM,
-    ECHO,
     LIMIT_S,
     SERVE,
-    TWIN,
     browser_with,
-    call_with,
     camera_flags,
     page_with,
     server,
     until_text,
-    write_twin,
 )
 from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.server_link import at
 from engine.person.geometry import rotation_to_euler_deg
 from engine.person.motion import canonical_reference, in_head_axes, lip_gap
 from engine.tracking.mediapipe_parts import FacePart
+from tests.support.browser import BUNDLED, ECHO, TWIN, call_with, write_twin
 
 DRIVER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 WATCH_S = 14.0

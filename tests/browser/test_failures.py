@@ -12,17 +12,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import Page
 
-from benchmarks.live.browser_peer import CAMERA_FLAGS
-from benchmarks.live.browser_stage import (
-    BUNDLED,
-    CHROMIUM,
-    ECHO,
-    SERVE,
-    page_with,
-    server,
-    until_text,
-)
+from benchmarks.live.browser_stage import CAMERA_FLAGS, CHROMIUM, SERVE, page_with, server, until_text
 from engine.avatar.bundled import bundled_names
+from tests.support.browser import BUNDLED, ECHO
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 needs_avatar = pytest.mark.skipif(not BUNDLED.exists(), reason="the bundled avatar is not in the checkout")

@@ -12,11 +12,12 @@ import pytest
 from playwright.async_api import Page
 
 from benchmarks.live.browser_peer import write_camera_file
-from benchmarks.live.browser_stage import BUNDLED, CHROMIUM, camera_flags, page_with, server, until_text
+from benchmarks.live.browser_stage import CHROMIUM, camera_flags, page_with, server, until_text
 from benchmarks.live.driver_pictures import DriverPictures
 from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import bundled_file
 from engine.media.video import probe
+from tests.support.browser import BUNDLED
 
 DRIVER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 SERVER = Path(__file__).parents[1] / "support" / "studio_server.py"

@@ -1,0 +1,36 @@
+"""What tests of the page stand on beside `benchmarks.live.browser_stage`: presenters, a live call."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from playwright.async_api import Page
+
+from benchmarks.live.browser_stage import camera_flags, page_with, until_text
+from benchmarks.records.machine import ROOT
+from engine.avatar.container import FIELDS, read_package, write_package
+
+BUNDLED = ROOT / "engine" / "assets" / "theo.avatar"
+ECHO = ("-m", "benchmarks.live.echo_server")
+TWIN = "twin"
+
+
+def write_twin(path: Path) -> None:
+    """The first bundled presenter under another name."""
+    package = read_package(BUNDLED)
+    fields = {name: package.manifest[name] for name in FIELDS}
+    write_package(path, package.members, fields | {"name": TWIN})
+
+
+@asynccontextmanager
+async def call_with(url: str, camera_file: Path) -> AsyncIterator[Page]:
+    """The presenter's page with a call that is live and calibrated, and is stopped in the end."""
+    async with page_with(*camera_flags(camera_file)) as page:
+        await page.goto(url)
+        await page.click("#start")
+        await until_text(page, "#pill-text", "Live")
+        yield page
+        await page.click("#start")
+        await until_text(page, "#pill-text", "Ready")
