@@ -22,6 +22,7 @@ LOSSLESS_KEYFRAMES = 40  # are stored as PNG, the others as JPEG: a fifth of the
 MAX_KEYFRAMES = 64  # stored as PNG
 MAX_MEMORY = 88  # key frames stored as JPEG
 MAX_HELD_OUT = 64
+MAX_PICTURE_BYTES = 384 * 1024 * 1024  # of all key frames and held-out frames in memory
 MAX_NAME_CHARACTERS = 200
 PERSONS = ("real", "synthetic")
 NETWORKS = ("denoiser-fp32.onnx", "denoiser-fp16.onnx", "denoiser-int8.onnx")
@@ -87,3 +88,13 @@ class Cover:
     size: int  # px, of the square canvas
     consent: dict[str, Any]
     preview_jpeg: bytes
+
+
+def picture_bytes(size: int, keyframes: int, held_out: int) -> int:
+    """What that many pictures of a `size` px canvas take in memory."""
+    return (4 * keyframes + 3 * held_out) * size**2
+
+
+def most_keyframes(size: int) -> int:
+    """How many key frames an avatar of a `size` px canvas may have, whatever is held out: 48 at 1024 px."""
+    return (MAX_PICTURE_BYTES - picture_bytes(size, 0, MAX_HELD_OUT)) // picture_bytes(size, 1, 0)

@@ -25,6 +25,7 @@ from engine.avatar.avatar import (
     MAX_KEYFRAMES,
     MAX_MEMORY,
     MAX_NAME_CHARACTERS,
+    MAX_PICTURE_BYTES,
     MAX_SIZE_PX,
     MIN_SIZE_PX,
     NETWORKS,
@@ -35,6 +36,7 @@ from engine.avatar.avatar import (
     HeldOutFrame,
     KeyFrame,
     Stored,
+    picture_bytes,
 )
 from engine.avatar.bundled import BUNDLED, bundled_file, bundled_name, bundled_names
 from engine.avatar.container import (
@@ -227,9 +229,14 @@ def _decode(source: Path, package: Package) -> Avatar:
         raise PackageError(
             f"{source}: {len(frames)} members keyframes/NN.png; wanted at most {MAX_KEYFRAMES}"
         )
+    needed = picture_bytes(size, len(frames) + len(memory), len(held_out))
+    if needed > MAX_PICTURE_BYTES:
+        raise PackageError(
+            f"{source}: its pictures of {size} px take {needed} bytes; wanted at most {MAX_PICTURE_BYTES}"
+        )
     if set(manifest["models"]) != set(models):
         raise PackageError(
-            f"{source}: member manifest.json: models are {sorted(manifest['models'])}; "
+            f"{source}: member manifest.json: models are {sorted(manifest['models'])!s:.200}; "
             f"the file holds {sorted(models)}"
         )
     neutral, support, torso = read_person(source, NEUTRAL, members[NEUTRAL], size)
@@ -333,11 +340,11 @@ def _consent(source: Path, data: bytes) -> dict[str, Any]:
         value = consent.get(field)
         if not isinstance(value, str) or not value.strip():
             raise PackageError(
-                f"{source}: member {CONSENT}: {field} is {value!r}; wanted a text: see enroll --consent"
+                f"{source}: member {CONSENT}: {field} is {value!r:.60}; wanted a text: see enroll --consent"
             )
     if consent["person"] not in PERSONS:
         raise PackageError(
-            f"{source}: member {CONSENT}: person is {consent['person']!r}; wanted {' or '.join(PERSONS)}"
+            f"{source}: member {CONSENT}: person is {consent['person']!r:.60}; wanted {' or '.join(PERSONS)}"
         )
     try:
         date.fromisoformat(consent["date"])
@@ -345,6 +352,6 @@ def _consent(source: Path, data: bytes) -> dict[str, Any]:
             raise ValueError("another form")
     except ValueError as error:
         raise PackageError(
-            f"{source}: member {CONSENT}: date is {consent['date']!r}; wanted YYYY-MM-DD"
+            f"{source}: member {CONSENT}: date is {consent['date']!r:.60}; wanted YYYY-MM-DD"
         ) from error
     return consent

@@ -26,7 +26,7 @@ from engine.files import replacing
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MAX_MEMBERS = 256
-MAX_TOTAL_BYTES = 512 * 1024 * 1024  # of all members unpacked, and of the file
+MAX_TOTAL_BYTES = 256 * 1024 * 1024  # of all members unpacked, and of the file
 MAX_MANIFEST_BYTES = 1024 * 1024
 MAX_DIGITS = 18  # of an integer in JSON: it fits 64 bits
 MAX_RATIO = 100  # unpacked over packed, for members above RATIO_FREE_BYTES
@@ -245,20 +245,25 @@ def parse_manifest(source: Path, data: bytes) -> dict[str, Any]:
     version = manifest.get("format_version")
     if type(version) is not int or version != FORMAT_VERSION:
         raise refuse(
-            f"format_version is {version!r}; wanted {FORMAT_VERSION}: "
+            f"format_version is {version!r:.40}; wanted {FORMAT_VERSION}: "
             "use the avatarcast that wrote it, or enrol again"
         )
     if manifest.get("digest") != _digest({key: value for key, value in manifest.items() if key != "digest"}):
         raise refuse(f"its digest does not match its content: {_CURE}")
     wanted = {*FIELDS, "format_version", "members", "digest"}
     for key in sorted(wanted ^ set(manifest)):
-        raise refuse(f"{key!r} is {'missing' if key in wanted else 'unknown'}: {_CURE}")
+        raise refuse(f"{key!r:.60} is {'missing' if key in wanted else 'unknown'}: {_CURE}")
     for key, types in FIELDS.items():
         if type(manifest[key]) not in types:
             raise refuse(f"{key} is {manifest[key]!r:.40}; wanted {types[-1].__name__}: {_CURE}")
     if not isinstance(manifest["members"], dict):
         raise refuse(f"members is a {type(manifest['members']).__name__}; wanted an object: {_CURE}")
+    for name, facts in manifest["models"].items():
+        if not isinstance(facts, dict):
+            raise refuse(f"models: {name!r:.60} is {facts!r:.40}; wanted an object: {_CURE}")
     for name, entry in manifest["members"].items():
+        if not _NAME.fullmatch(name):
+            raise refuse(f"members: {name!r:.60} is a name that is not allowed: {_CURE}")
         if (
             not isinstance(entry, dict)
             or set(entry) != {"bytes", "sha256"}

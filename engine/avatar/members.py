@@ -29,7 +29,7 @@ from engine.person.retarget import Support
 from engine.person.torso import TorsoModel
 
 MAX_PREVIEW_PX = 4096
-MAX_ARRAY_BYTES = 64 * 1024 * 1024  # of one .npz, unpacked
+MAX_ARRAY_BYTES = 8 * 1024 * 1024  # of one .npz, unpacked; landmarks of 152 frames take 1 MB
 MAX_ARRAYS = 64  # in one .npz
 NPZ_ERRORS = (
     OSError,
@@ -58,6 +58,8 @@ class _Array:
     most: float
 
 
+LEAST_SPREAD = 0.1  # head units, as `_spread` measures a face; people have 1.5
+LEAST_FACE = 0.002  # canvases, likewise
 _FAR = 64  # canvases: farther out is nothing that was tracked
 _HEAD = (-16.0, 16.0)  # head units
 _RATIO = (0.0, 16.0)
@@ -107,11 +109,11 @@ def person_arrays(neutral: Neutral, support: Support, torso: TorsoModel) -> dict
 def read_person(source: Path, member: str, data: bytes, size: int) -> tuple[Neutral, Support, TorsoModel]:
     """Inverse of `person_arrays` and `encode_arrays`, for an avatar of a `size` px canvas."""
     arrays = _checked(source, member, read_arrays(source, member, data), _person_shapes(size))
-    rotation, face = arrays["rotation"], arrays["face"][topo.RIGID]
+    rotation = arrays["rotation"]
     flaw = None
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 0.01 or np.linalg.det(rotation) < 0:
         flaw = "array rotation is no rotation"
-    elif np.linalg.svd(face - face.mean(0), compute_uv=False)[1] < 0.01:
+    elif _spread(arrays["face"][None]).min() < LEAST_SPREAD:
         flaw = "array face is no face: its points lie in one place or on one line"
     elif (arrays["support_low"] > arrays["support_high"]).any():
         flaw = "array support_low exceeds support_high"
@@ -122,6 +124,13 @@ def read_person(source: Path, member: str, data: bytes, size: int) -> tuple[Neut
         for prefix, part in zip(_PREFIXES, (Neutral, Support, TorsoModel), strict=True)
     )
     return Neutral(**neutral), Support(**support), TorsoModel(**torso)
+
+
+def _spread(faces: FloatArray) -> FloatArray:
+    """(N,) how far the rigid points of faces (N, 478, 3) spread across the line that fits them best."""
+    points = faces[:, topo.RIGID].astype(np.float64)
+    centred = points - points.mean(axis=1, keepdims=True)
+    return np.asarray(np.linalg.svd(centred, compute_uv=False)[:, 1], np.float32)
 
 
 def _checked(
@@ -173,6 +182,12 @@ def _landmark_shapes(count: int, size: int = 0) -> dict[str, _Array]:
 def read_landmarks(source: Path, member: str, data: bytes, count: int, size: int) -> list[Landmarks]:
     """Inverse of `stack_landmarks` and `encode_arrays` for `count` frames of a `size` px canvas."""
     arrays = _checked(source, member, read_arrays(source, member, data), _landmark_shapes(count, size))
+    shown = arrays["face"][arrays["face_confidence"] > 0]
+    if len(shown) and _spread(shown).min() < LEAST_FACE * size:
+        raise PackageError(
+            f"{source}: member {member}: array face holds what is no face: points in one place or on one "
+            "line: enrol again"
+        )
     return [
         Landmarks(
             width=size,

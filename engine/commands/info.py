@@ -32,8 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found))
         return 0
-    for title, text in _lines(found):
-        print(f"{title:<11}{printable(text)}")
+    print("\n".join(as_lines(found)))
     return 0
 
 
@@ -61,6 +60,11 @@ def facts(avatar: Avatar) -> dict[str, Any]:
         "baselines": avatar.report.get("baselines"),
         "tools": stored.tools,
     }
+
+
+def as_lines(found: Mapping[str, Any]) -> list[str]:
+    """The summary for people; no text of the file can steer the terminal."""
+    return [f"{title:<11}{printable(text)}" for title, text in _lines(found)]
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

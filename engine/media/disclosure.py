@@ -88,6 +88,13 @@ def wants_mark(consent: Mapping[str, Any]) -> bool:
     return consent.get("person") != "synthetic"
 
 
+def unmarked_note(name: str) -> str:
+    """For whoever runs what leaves the mark off on the word of a file from elsewhere."""
+    return (
+        f"{name}: no visible mark, as its file says that it shows nobody real; nothing but that word says so"
+    )
+
+
 def mark(rgb: U8Image, style: MarkStyle = DEFAULT_MARK) -> U8Image:
     """rgb: (H, W, 3) uint8 -> a copy with a small plate in a corner that says what it is."""
     marked = rgb.copy()

@@ -205,6 +205,12 @@ def _checked_use(node: Node, known: Mapping[str, _Tensor]) -> tuple[_Use, Sequen
     return use, made
 
 
+def _few(weights: Array) -> list[float]:
+    """The first of them, for a message."""
+    few: list[float] = weights.ravel()[: MAX_RANK + 1].tolist()
+    return few
+
+
 def _elementwise(use: _Use) -> Sequence[_Tensor]:
     _inputs(use, 2)
     one, other = use.floats(0), use.floats(1)
@@ -304,7 +310,8 @@ def _unsqueeze(use: _Use) -> Sequence[_Tensor]:
     flat, axes = use.floats(0), use.weights(1, "int64")
     rank = len(flat.shape) + axes.size
     fit = axes.ndim == 1 and rank <= MAX_RANK and all(-1 < axis < rank for axis in axes)
-    _require(fit and bool((np.diff(axes) > 0).all()), f"adds the axes {axes.ravel()[:MAX_RANK]} to {flat}")
+    fit = fit and bool((np.diff(axes) > 0).all())
+    _require(fit, f"adds the axes {_few(axes)} to {flat}")
     shape = list(flat.shape)
     for axis in axes:
         shape.insert(int(axis), 1)
@@ -315,7 +322,7 @@ def _reshape(use: _Use) -> Sequence[_Tensor]:
     _inputs(use, 2)
     use.fixed("allowzero", 0)
     old, wanted = use.floats(0), use.weights(1, "int64")
-    _require(wanted.ndim == 1 and 1 <= wanted.size <= MAX_RANK, f"wants the shape {wanted.ravel()[:9]}")
+    _require(wanted.ndim == 1 and 1 <= wanted.size <= MAX_RANK, f"wants the shape {_few(wanted)}")
     given = [int(length) for length in wanted]
     rest = math.prod(old.shape) // max(1, math.prod(length for length in given if length != -1))
     shape = tuple(rest if length == -1 and given.count(-1) == 1 else length for length in given)
@@ -354,7 +361,7 @@ def _resize(use: _Use) -> Sequence[_Tensor]:
     picture, scales = use.floats(0, 4), use.weights(2, "float32")
     for name, value in _REPEATED.items():
         use.fixed(name, value)
-    _require(scales.tolist() == [1.0, 1.0, 2.0, 2.0], f"has scales {scales.ravel()[:8]}; wanted [1, 1, 2, 2]")
+    _require(np.array_equal(scales, (1, 1, 2, 2)), f"has scales {_few(scales)}; wanted [1, 1, 2, 2]")
     batch, channels, height, width = picture.shape
     return [_Tensor(picture.dtype, (batch, channels, 2 * height, 2 * width))]
 

@@ -141,6 +141,8 @@ class _Message:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    if at < len(data) and data[at] < 0x80:  # nearly always
+        return data[at], at + 1
     value = shift = 0
     while True:
         if at >= len(data) or shift > 63:

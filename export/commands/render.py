@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from engine.arrays import U8Image
-from engine.avatar.bundled import BUNDLED, avatar_help
+from engine.avatar.bundled import BUNDLED, avatar_help, bundled_name
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.files import sweep
 from engine.media.disclosure import (
@@ -33,6 +33,7 @@ from engine.media.disclosure import (
     add_mark_arguments,
     mark,
     mark_style,
+    unmarked_note,
     wants_mark,
 )
 from engine.media.video import VideoInfo, VideoWriter, probe, read_frames
@@ -115,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
     avatar = load_avatar(args.avatar)
     if args.no_mark and wants_mark(avatar.consent):
         print(f"avatarcast: no visible mark; the file's metadata still says '{COMMENT}'", file=sys.stderr)
+    elif not wants_mark(avatar.consent) and bundled_name(args.avatar) is None:
+        print(f"avatarcast: {unmarked_note(avatar.name)}", file=sys.stderr)
     marked = wants_mark(avatar.consent) and not args.no_mark
     options = RenderOptions(args.mirror, args.side_by_side, style if marked else None)
     pipeline = build_pipeline(avatar, PipelineConfig(runner=args.runner, steps=args.steps, live=False))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import FloatArray, U8Image
-from engine.avatar.avatar import MAX_FPS
+from engine.avatar.avatar import MAX_FPS, most_keyframes
 from engine.avatar.members import NPZ_ERRORS
 from engine.errors import FootageError
 from engine.files import replacing
@@ -191,7 +191,7 @@ def learn_identity(prepared: Prepared, bank_size: int = BANK_SIZE) -> Identity:
         _with_chest(frame, torso_points(neutral, shift, bend))
         for frame, shift, bend in zip(frames, shifts, bends, strict=True)
     ]
-    bank = select_bank(measured, neutral, bank_size)
+    bank = select_bank(measured, neutral, min(bank_size, most_keyframes(prepared.size)))
     keys = tuple(KeyImage(np.dstack([prepared.rgb[i], prepared.matte[i]]), measured[i]) for i in bank)
     return Identity(
         neutral,

@@ -16,9 +16,9 @@ from typing import Any
 
 import av
 
-from engine.avatar.bundled import BUNDLED, avatar_help
+from engine.avatar.bundled import BUNDLED, avatar_help, bundled_name
 from engine.errors import RunnerError, SettingsError
-from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, wants_mark
+from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, unmarked_note, wants_mark
 from engine.render.background import Background
 from stream.commands.virtual_camera import VirtualCamera, open_virtual_camera
 from stream.commands.webcam import find_source, open_source
@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     from engine.pipeline import PipelineConfig, build_pipeline
 
     avatar = load_avatar(args.avatar)
+    if not wants_mark(avatar.consent) and bundled_name(args.avatar) is None:
+        print(f"avatarcast: {unmarked_note(avatar.name)}", file=sys.stderr)
     camera = open_virtual_camera(avatar.size, fps, args.virtual_device)
     try:
         with open_source(source, fps) as frames:  # before the models: what is missing is said at once

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gc
 import json
+import logging
 import os
 import signal
 import socket
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.avatar.bundled import bundled_name, bundled_names
 from engine.errors import SettingsError
-from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, wants_mark
+from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, unmarked_note, wants_mark
 from stream.http.exposure import add_exposure_arguments, listen, read_exposure
 from stream.logs import FORMATS, configure_logging
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from stream.render.avatars import ServedAvatar
     from stream.sessions.registry import SessionRegistry
     from stream.studio.studio import Studio
+
+logger = logging.getLogger(__name__)
 
 MAX_SESSIONS_LIMIT = 64
 LEAST_FPS_LIMIT = 30
@@ -85,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         from stream.studio.folder import default_folder
         from stream.studio.studio import Studio, StudioConfig
 
+        for path in args.avatar or ():
+            check_avatar(path)
         avatars = Avatars([served_file(path, args.runner, style) for path in args.avatar or bundled_names()])
         config = RegistryConfig(
             max_sessions=max_sessions,
@@ -104,6 +109,14 @@ def run(args: argparse.Namespace) -> int:
         return serve(listener, serving, as_json=args.json)
 
 
+def check_avatar(path: str | Path) -> None:
+    """Reads the whole file, so that a flaw is told before anybody chose the avatar. Raises PackageError."""
+    from engine.avatar.avatar_file import load_avatar
+
+    if bundled_name(path) is None:
+        load_avatar(path)
+
+
 def served_file(path: str | Path, runner: str, style: MarkStyle) -> ServedAvatar:
     """What to serve of an avatar file, or of a bundled presenter. Raises PackageError.
 
@@ -114,6 +127,8 @@ def served_file(path: str | Path, runner: str, style: MarkStyle) -> ServedAvatar
     from stream.render.avatars import ServedAvatar
 
     cover = load_cover(path)
+    if not wants_mark(cover.consent) and bundled_name(path) is None:
+        logger.warning("%s", unmarked_note(cover.name))
     load = cache(lambda: load_avatar(path))
     return ServedAvatar(
         name=cover.name,

@@ -73,6 +73,15 @@ def test_an_unknown_name_is_told_the_known_ones(assets: Path, error_line: Callab
     assert "bo: is part of avatarcast" in error_line()
 
 
+def test_a_file_that_takes_the_mark_off_by_its_own_word_is_told(
+    assets: Path, avatar_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert served_file("bo", "null", MarkStyle()).mark_style is None
+    assert not caplog.messages
+    assert served_file(avatar_file, "null", MarkStyle()).mark_style is None
+    assert [line.partition(",")[0] for line in caplog.messages] == ["noise: no visible mark"]
+
+
 def test_the_page_writes_a_presenters_name_as_a_name(assets: Path, avatar_file: Path) -> None:
     """A file's own name stays as it is; nothing but the cover is read before the avatar is chosen."""
     presenter, own = (served_file(path, "null", MarkStyle()) for path in ("bo", avatar_file))

@@ -20,8 +20,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.avatar import avatar_file as avatar_file_module
 from engine.avatar import container as package_module
-from engine.avatar.avatar import Avatar
+from engine.avatar.avatar import MAX_HELD_OUT, MAX_PICTURE_BYTES, Avatar, most_keyframes, picture_bytes
 from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.avatar.container import MANIFEST, encode_json, write_package
 from engine.errors import FileError, PackageError
@@ -188,6 +189,19 @@ def test_bombs(avatar_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "wanted at most 100000" in refused(avatar_file)
 
 
+def test_pictures_that_would_fill_the_memory(
+    avatar_file: Path, monkeypatch: pytest.MonkeyPatch, noise: Avatar
+) -> None:
+    monkeypatch.setattr(avatar_file_module, "MAX_PICTURE_BYTES", 2 * 64 * 64 * 4 - 1)
+    assert "its pictures of 64 px take 32768 bytes; wanted at most 32767" in refused(avatar_file)
+
+
+@pytest.mark.parametrize(("size", "most"), [(256, 1488), (512, 336), (1024, 48)])
+def test_how_many_key_frames_fit(size: int, most: int) -> None:
+    assert most_keyframes(size) == most
+    assert picture_bytes(size, most, MAX_HELD_OUT) <= MAX_PICTURE_BYTES
+
+
 def test_an_entry_that_understates_its_size(avatar_file: Path) -> None:
     """The sizes in the directory are a claim."""
     members = unzip(avatar_file)
@@ -233,6 +247,13 @@ def test_an_edited_manifest(avatar_file: Path, change: dict[str, Any]) -> None:
         ({"size_px": 128}, "is 64x64; wanted 128x128"),
         ({"name": 3}, "name is 3"),
         ({"models": {}}, "models are []"),
+        ({"models": {"denoiser-fp32.onnx": []}}, "models: 'denoiser-fp32.onnx' is []; wanted an object"),
+        ({"models": {"a\nb" * 99: {}}}, "models are ['a"),
+        ({"name": "two\nlines"}, "wanted 1 to 200 printable characters"),
+        ({"name": ""}, "wanted 1 to 200 printable characters"),
+        ({"fps": 10**17}, "fps is 100000000000000000"),
+        ({"fps": 10**30}, "has more than 18 digits"),
+        ({"members": {"a\nb": {}}}, r"members: 'a\nb' is a name that is not allowed"),
         ({"members": []}, "members is a list"),
         ({"members": {"report.json": {"bytes": 1}}}, "the entry of report.json"),
     ],

@@ -279,6 +279,13 @@ def test_a_synthetic_person_needs_no_mark(
     assert comment_of(tmp_path / "out.mp4") == COMMENT
 
 
+def test_a_file_that_takes_the_mark_off_by_its_own_word_is_told(
+    command: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("--avatar", "from_elsewhere.avatar", person="synthetic")
+    assert "no visible mark, as its file says that it shows nobody real" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("extra", "error", "message"),
     [

@@ -1,0 +1,1 @@
+"""What files from elsewhere can do to whoever opens them."""

@@ -1,0 +1,441 @@
+"""Does a damaged or forged .avatar file ever do more than be refused in one line, or be served?
+
+    avatarcast bench damaged_avatars --mutations 100000 [--minutes 8] [--workers 2]
+
+A presenter made small (128 px, networks in three precisions) is damaged in one way after the other (see
+benchmarks.files.damage): arrays, pictures, JSON, the manifest, which members there are, and the graphs of its
+networks. Each file is loaded as every command does; what loads is shown by `info`, `evaluate` and
+`export --list`, and served: each of its networks starts in ONNX Runtime and renders two pictures.
+One in --commands-every of those refused goes through all these commands, `render` and the start of `serve`.
+
+A mutation has failed when anything but one line of error came of it, or a process died. What was read outside
+is seen in two ways: an audit hook for what Python opens, and the kernel's notices (inotify) of the working
+folder, where a file lies that some networks name as their weights. seconds and memory are the worst of one
+mutation, and of one worker above what it held once the file as it was had been served; the floor is the time
+of the file as it was. The last line of stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import io
+import json
+import os
+import resource
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.files.damage import Damage
+from benchmarks.records.instrument import Instrument, Record, counted
+from engine.avatar.records import table
+from engine.cli import main as avatarcast
+from engine.commands import info
+from engine.errors import AvatarcastError
+from engine.media.video import VideoWriter
+from export.commands.export import describe as describe_network
+from export.evaluate.report_text import held_out_motion_table, held_out_table
+
+BATCH = 25  # mutations between two words to the parent
+SIZE_PX = 128
+WANTED_S, WANTED_MB = 5.0, 500.0
+DEATHS = 3  # of a process over the same mutations count; one may come from outside
+MAX_LINE = 1000  # characters
+PICTURES = 2
+_ROOT = Path(__file__).parents[2]
+_SHOWING = (["info"], ["info", "--json"], ["evaluate"], ["export", "--list"])
+OUTSIDE = "token"  # lies in the working folder, as a server's may
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Of one batch, or of all."""
+
+    run: int = 0
+    refused: int = 0
+    served: int = 0
+    failures: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)  # files opened that nobody named
+    seconds: float = 0.0  # the longest
+    memory_mb: float = 0.0  # the most
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Outcome) -> None:
+        """Both together."""
+        self.run += other.run
+        self.refused += other.refused
+        self.served += other.served
+        self.failures += other.failures
+        self.outside += other.outside
+        self.seconds = max(self.seconds, other.seconds)
+        self.memory_mb = max(self.memory_mb, other.memory_mb)
+        self.kinds += other.kinds
+
+
+def small_presenters(folder: Path) -> list[bytes]:
+    """The first bundled presenter at SIZE_PX with few pictures and small networks of no use, as files.
+
+    The first has every kind of member, the others only what is needed, each with one network.
+    """
+    import cv2
+    import torch
+
+    from engine.avatar.avatar import LOSSLESS_KEYFRAMES, HeldOutFrame, KeyFrame
+    from engine.avatar.avatar_file import load_avatar, save_avatar
+    from engine.avatar.bundled import BUNDLED
+    from engine.network.contract import denoiser_inputs
+    from engine.network.denoiser import Denoiser, DenoiserConfig
+    from export.convert.fused import FusedDenoiser, HalfDenoiser
+    from export.convert.onnx_export import export_onnx
+    from export.convert.quantise import quantise
+
+    whole = load_avatar(BUNDLED)
+    share = SIZE_PX / whole.size
+
+    def small(picture: Any) -> Any:
+        return cv2.resize(picture, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
+
+    def moved(landmarks: Any) -> Any:
+        return landmarks.transformed(share, 0.0, 0.0, SIZE_PX, SIZE_PX)
+
+    config = DenoiserConfig(SIZE_PX, (8, 8, 8), 1, 1)
+    torch.manual_seed(0)
+    network = Denoiser(config)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.08)
+    rng = np.random.default_rng(0)
+    feeds = [
+        {name: rng.random(spec.shape, np.float32) for name, spec in denoiser_inputs(SIZE_PX).items()}
+        for _ in range(2)
+    ]
+    example = {name: torch.from_numpy(array) for name, array in feeds[0].items()}
+    models = {
+        "denoiser-fp32.onnx": export_onnx(network, example),
+        "denoiser-fp16.onnx": export_onnx(HalfDenoiser(network).eval(), example),
+        "denoiser-int8.onnx": quantise(
+            export_onnx(FusedDenoiser(network).eval(), example), feeds, feeds[:1], 5.0
+        ).model,
+    }
+    neutral = whole.neutral
+    pixels = ("centre", "scale", "shoulders", "chest", "chest_middle", "body_scale", "rest_wrists")
+    few = [*whole.keyframes[:3], *whole.keyframes[LOSSLESS_KEYFRAMES : LOSSLESS_KEYFRAMES + 2]]
+    frames = [KeyFrame(small(key.rgb), small(key.matte), moved(key.landmarks)) for key in few]
+    held_out = []
+    for frame in whole.held_out[:2]:
+        data = cv2.imencode(".jpg", small(frame.rgb)[..., ::-1])[1].tobytes()
+        rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+        held_out.append(HeldOutFrame(data, np.ascontiguousarray(rgb), moved(frame.landmarks)))
+    made = replace(
+        whole,
+        name="small",
+        size=SIZE_PX,
+        neutral=replace(
+            neutral, **{name: np.asarray(getattr(neutral, name) * share, np.float32) for name in pixels}
+        ),
+        keyframes=(*frames[:3], *(frames[0],) * (LOSSLESS_KEYFRAMES - 3), *frames[3:]),
+        plate=small(whole.plate),
+        models=models,
+        variants={name: whole.variants.get(name, {}) for name in models},
+        training={**whole.training, "network": config.to_dict()},
+        held_out=tuple(held_out),
+        report_png=b"",
+        bare_torso=None if whole.bare_torso is None else small(whole.bare_torso),
+    )
+    light = replace(made, keyframes=made.keyframes[:3], held_out=(), bare_torso=None)
+    files = []
+    for index, names in enumerate([list(models), *([name] for name in models)]):
+        path = folder / f"{index}.avatar"
+        one = made if index == 0 else light
+        save_avatar(
+            path,
+            replace(
+                one,
+                models={name: models[name] for name in names},
+                variants={name: made.variants[name] for name in names},
+            ),
+        )
+        files.append(path.read_bytes())
+    return files
+
+
+class Notices:
+    """What the kernel says of files of one folder being opened; Linux."""
+
+    _OPEN, _NONBLOCK = 0x20, 0o4000
+
+    def __init__(self, folder: Path) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._number = libc.inotify_init1(self._NONBLOCK)
+        if self._number < 0 or libc.inotify_add_watch(self._number, os.fsencode(folder), self._OPEN) < 0:
+            raise OSError(ctypes.get_errno(), "inotify")
+
+    def opened(self, names: Sequence[str]) -> list[str]:
+        """Which of these files were opened since the last call."""
+        try:
+            told = os.read(self._number, 1 << 20)
+        except BlockingIOError:
+            return []
+        return [name for name in names if os.fsencode(name) in told]
+
+
+class Bench:
+    """A worker's own: the damage, the folder, and what watches over it."""
+
+    def __init__(self, files: Sequence[bytes], commands_every: int) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="damaged-avatars-"))
+        self._outside = self._folder / OUTSIDE
+        self._outside.write_bytes(b"s3cr3t of the server\n")
+        os.chdir(self._folder)
+        (self._folder / "in").mkdir()
+        self._file = self._folder / "in" / "damaged.avatar"
+        self._damage = [Damage(whole, self._outside) for whole in files]
+        self._commands_every = commands_every
+        self._opened: set[str] = set()
+        self._places = (self._folder / "in", _ROOT, *map(Path, (sys.prefix, sys.base_prefix)))
+        with VideoWriter(self._folder / "in" / "driver.mp4", 96, 48, Fraction(25)) as writer:
+            writer.write(np.zeros((48, 96, 3), np.uint8))
+        self._file.write_bytes(files[0])
+        for _ in range(2):  # imports, pools, caches
+            self._tried(with_commands=True)
+        self._held_mb = _peak_mb()
+        begun = perf_counter()
+        self._tried(with_commands=False)
+        self.floor_s = perf_counter() - begun
+        sys.addaudithook(self._heard)
+        self._notices = Notices(self._folder)
+
+    def _heard(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(args[0], (str, bytes)):
+            self._opened.add(os.fsdecode(args[0]))
+
+    def batch(self, first: int, count: int) -> Outcome:
+        """Mutations of the seeds `first` to `first + count - 1`."""
+        outcome = Outcome()
+        for seed in range(first, first + count):
+            # The one with everything takes longest, so it comes once in eight.
+            damage = self._damage[0 if seed % 8 == 0 else 1 + seed % (len(self._damage) - 1)]
+            said, data = damage.damaged(seed)
+            self._file.write_bytes(data)
+            self._opened.clear()
+            begun = perf_counter()
+            try:
+                refusal = self._tried(with_commands=seed % self._commands_every == 0)
+            except Exception as error:  # whatever it is, it is a finding
+                outcome.failures.append(f"{seed} {said}: {type(error).__name__}: {error}"[:300])
+                refusal = None
+            outcome.seconds = max(outcome.seconds, perf_counter() - begun)
+            outcome.run += 1
+            outcome.refused += refusal is not None
+            outcome.served += refusal is None
+            outcome.kinds[said.partition(":")[0]] += 1
+            read = {name for name in self._opened if not self._is_ours(name)}
+            if read or self._notices.opened([OUTSIDE]):
+                outcome.outside.append(f"{seed} {said}: {sorted(read)[:3] or OUTSIDE}"[:300])
+        outcome.memory_mb = max(0.0, _peak_mb() - self._held_mb)
+        return outcome
+
+    def _is_ours(self, name: str) -> bool:
+        """The file itself, what `render` writes, and what Python itself looks up."""
+        path = Path(name).absolute()
+        return name == os.devnull or any(path.is_relative_to(place) for place in self._places)
+
+    def _tried(self, with_commands: bool) -> str | None:
+        """The error's one line, None where it was served. Raises whatever else came of it."""
+        from engine.avatar.avatar_file import load_avatar
+
+        try:
+            avatar = load_avatar(self._file)
+        except AvatarcastError as error:
+            if with_commands:
+                for words in (*_SHOWING, ["render"], ["serve"]):
+                    self._command(words)
+            return _one_line(error)
+        with contextlib.redirect_stdout(io.StringIO()) as shown:
+            _show(avatar)
+            if with_commands:
+                for words in _SHOWING:
+                    avatarcast([*words, str(self._file)])
+        if not shown.getvalue().replace("\n", "").isprintable():
+            raise AssertionError("control characters for the terminal")
+        try:
+            _serve(avatar)
+        except AvatarcastError as error:
+            return _one_line(error)
+        return None
+
+    def _command(self, words: list[str]) -> None:
+        """Runs `avatarcast WORDS FILE`, which must refuse the file in one line."""
+        file = str(self._file)
+        if words == ["serve"]:
+            arguments = ["serve", "--port", "0", "--avatar", file]
+        elif words == ["render"]:
+            arguments = ["render", "--avatar", file, "--driver", "in/driver.mp4", "--out", "in/out.mp4"]
+        else:
+            arguments = [*words, file]
+        errors = io.StringIO()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
+            status = avatarcast(arguments)
+        lines = errors.getvalue().splitlines()
+        if status == 0 or len(lines) != 1:
+            raise AssertionError(f"{words}: status {status}, {lines[:3]}")
+
+
+def _show(avatar: Any) -> None:
+    """All that `info`, `evaluate` and `export --list` print of an avatar that is loaded."""
+    found = info.facts(avatar)
+    print(json.dumps(found), *info.as_lines(found), sep="\n")
+    print(held_out_table(avatar.report), held_out_motion_table(table(avatar.report, "held_out")), sep="\n")
+    for name, facts in avatar.variants.items():
+        print(describe_network(name, len(avatar.models[name]), facts))
+
+
+def _one_line(error: AvatarcastError) -> str:
+    line = str(error)
+    if not line.isprintable() or len(line) > MAX_LINE:
+        raise AssertionError(f"no line: {line!r:.200}") from error
+    return line
+
+
+def _serve(avatar: Any) -> None:
+    """Starts every network, and renders with the first."""
+    from engine.network.contract import allocate
+    from engine.runners.onnx_runner import OnnxRunner
+    from export.evaluate.replay import replay
+
+    for index, model in enumerate(avatar.models.values()):
+        runner = OnnxRunner(model, threads=1)
+        try:
+            runner.run(allocate(runner.inputs))
+            frames = [key.landmarks for key in avatar.keyframes[:PICTURES]]
+            for _ in replay(avatar, runner, frames if index == 0 else []):
+                pass
+        finally:
+            runner.close()
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+_bench: Bench | None = None  # of this worker
+
+
+def _start(files: Sequence[bytes], commands_every: int) -> None:
+    global _bench
+    _bench = Bench(files, commands_every)
+
+
+def _batch(first: int, count: int) -> Outcome:
+    assert _bench is not None
+    return _bench.batch(first, count)
+
+
+def _floor() -> float:
+    assert _bench is not None
+    return _bench.floor_s
+
+
+def mutated(files: Sequence[bytes], args: argparse.Namespace) -> tuple[Outcome, float]:
+    """All mutations, or as many as there is time for; and the seconds of the file as it was."""
+    total, deadline = Outcome(), perf_counter() + args.minutes * 60
+    starts: Iterator[int] = iter(range(args.seed, args.seed + args.mutations, BATCH))
+
+    def pool() -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(args.workers, get_context("spawn"), _start, (files, args.commands_every))
+
+    workers = pool()
+    floor_s = workers.submit(_floor).result()
+    running: dict[Future[Outcome], int] = {}
+    again: list[int] = []  # what ran when a process died
+    deaths: Counter[int] = Counter()
+    while True:
+        while len(running) < 2 * args.workers and (again or perf_counter() < deadline):
+            if (first := again.pop() if again else next(starts, None)) is None:
+                break
+            count = min(BATCH, args.seed + args.mutations - first)
+            running[workers.submit(_batch, first, count)] = first
+        if not running:
+            break
+        done = wait(running, return_when=FIRST_COMPLETED).done.pop()
+        first = running.pop(done)
+        try:
+            total.add(done.result())
+        except BrokenProcessPool:
+            for lost in (first, *running.values()):
+                deaths[lost] += 1
+                if deaths[lost] < DEATHS:
+                    again.append(lost)
+                else:
+                    total.failures.append(f"a process died in the seeds {lost} to {lost + BATCH - 1}")
+            workers.shutdown(wait=False)
+            workers, running = pool(), {}
+    workers.shutdown()
+    return total, floor_s
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """How much of it."""
+    parser.add_argument("--mutations", type=counted, default=100_000, help="how many (default 100000)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="at most (default 60)")
+    parser.add_argument("--workers", type=counted, default=2, help="processes (default 2)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first mutation (default 0)")
+    parser.add_argument(
+        "--commands-every",
+        type=counted,
+        default=50,
+        help="to one through all commands (default 50)",
+    )
+
+
+def measure(args: argparse.Namespace) -> Record:
+    """Figures of all mutations that there was time for."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = small_presenters(Path(folder))
+    begun = perf_counter()
+    total, floor_s = mutated(files, args)
+    passed = total.run > 0 and not total.failures and not total.outside
+    return {
+        "passed": passed and total.seconds < WANTED_S and total.memory_mb < WANTED_MB,
+        "ran": total.run,
+        "refused": total.refused,
+        "served": total.served,
+        "failed": len(total.failures),
+        "failures": total.failures[:50],
+        "read_outside": len(total.outside),
+        "outside": total.outside[:50],
+        "seconds": round(total.seconds, 3),
+        "floor_s": round(floor_s, 3),
+        "memory_mb": round(total.memory_mb, 1),
+        "took_s": round(perf_counter() - begun, 1),
+        "kinds": dict(sorted(total.kinds.items())),
+        "file_bytes": [len(data) for data in files],
+    }
+
+
+def describe(figures: Record) -> str:
+    """The figures for people."""
+    lines = [
+        f"{figures['ran']} mutations: {figures['refused']} refused in a line, {figures['served']} served, "
+        f"{figures['failed']} failed, {figures['read_outside']} read outside",
+        f"the worst took {figures['seconds']:.2f} s ({figures['floor_s']:.2f} s as it was) "
+        f"and {figures['memory_mb']:.0f} MB",
+    ]
+    return "\n".join([*lines, *figures["failures"], *figures["outside"]])
+
+
+main = Instrument(
+    "damaged_avatars", __doc__, add_options, measure, describe, {"mutations": 100, "workers": 1}
+)
