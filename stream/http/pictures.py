@@ -9,15 +9,23 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from engine.render.background import Background
+from stream.budgets import Budgets, RateLimiter
+from stream.webrtc.negotiation import RequestRefused
 
 _LOWEST_PRIORITY = 19
 
 
 class PictureReader:
-    """One thread, which ends with the reader."""
+    """Use: admit(), read(). One thread, which ends with the reader."""
 
-    def __init__(self) -> None:
+    def __init__(self, budgets: Budgets) -> None:
+        self._rates = RateLimiter(budgets.pictures_per_min / 60, budgets.pictures_at_once)
         self._thread = ThreadPoolExecutor(1, "pictures", initializer=_give_way)
+
+    def admit(self, client: str, now_s: float) -> None:
+        """Before a picture is read: raises RequestRefused (429) where this client sends too many."""
+        if wait_s := self._rates.take(client, 1.0, now_s):
+            raise RequestRefused(429, "too many pictures; try again later", retry_after_s=wait_s)
 
     async def read(self, data: bytes) -> Background:
         """The background that a PNG or JPEG shows. Raises SettingsError."""

@@ -26,7 +26,7 @@ from aiohttp import web
 from aiortc import RTCSessionDescription
 
 from engine.render.background import Background
-from stream.http.bodies import PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S, read_body, read_json
+from stream.http.bodies import CLIENT, LEASE, PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S, read_body, read_json
 from stream.http.pictures import PictureReader
 from stream.http.route import GRANT, Route
 from stream.sessions.registry import SessionRegistry
@@ -42,7 +42,7 @@ class SessionRoutes:
 
     def __init__(self, registry: SessionRegistry, tokens: Tokens) -> None:
         self._registry = registry
-        self._pictures = PictureReader()
+        self._pictures = PictureReader(registry.config.budgets)
         self._tokens = tokens
 
     def routes(self) -> list[Route]:
@@ -64,7 +64,8 @@ class SessionRoutes:
     async def _create(self, request: web.Request) -> web.Response:
         wanted, grant = read_request(await read_json(request)), request[GRANT]
         name = self._tokens.name_for(grant, wanted.name, time.time())
-        session, answer = await self._registry.create(replace(wanted, name=name), grant)
+        account = request[LEASE].account
+        session, answer = await self._registry.create(replace(wanted, name=name), grant, account)
         return self._answered(session, answer)
 
     async def _resume(self, request: web.Request) -> web.Response:
@@ -137,6 +138,7 @@ class SessionRoutes:
 
     async def _background_picture(self, request: web.Request) -> web.Response:
         session = self._session(request)
+        self._pictures.admit(request[CLIENT], time.monotonic())
         data = await read_body(request, ("image/png", "image/jpeg"), PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S)
         session.set_background(await self._pictures.read(data))
         return web.json_response({})

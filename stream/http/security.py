@@ -83,8 +83,7 @@ class Gate:
             if len(request.headers.getall(name, ())) > 1:
                 raise RequestRefused(400, f"the request has more than one {name}; one is read")
         self._check_source(request, rule.from_anywhere and self._access.token is not None)
-        forwarded = request.headers.getall("X-Forwarded-For", ())
-        key = client_key(request.remote or "", forwarded, self._access.proxies)
+        key = self.client(request)
         wait_s = self._rates.take(key, rule.cost, now_s)
         if wait_s:
             seconds = str(int(wait_s) + 1)
@@ -115,6 +114,11 @@ class Gate:
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise Refused(415, "the body is compressed; send it as it is", {"Accept-Encoding": "identity"})
         return grant
+
+    def client(self, request: web.Request) -> str:
+        """Whose budgets the request counts against."""
+        forwarded = request.headers.getall("X-Forwarded-For", ())
+        return client_key(request.remote or "", forwarded, self._access.proxies)
 
     def _check_source(self, request: web.Request, from_anywhere: bool) -> None:
         try:

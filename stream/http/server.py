@@ -15,7 +15,8 @@ from aiohttp import web
 
 from engine.errors import AvatarcastError, SettingsError
 from stream import tasks
-from stream.budgets import Budgets
+from stream.budgets import Accounts, Budgets
+from stream.http.bodies import CLIENT, LEASE
 from stream.http.door import Door
 from stream.http.route import GRANT, Handler
 from stream.http.routes_page import PageRoutes
@@ -56,6 +57,7 @@ class LiveServer:
         ]
         self._tidying: asyncio.Task[None] | None = None
         self._gate = Gate(access, self.tokens)
+        self._accounts = Accounts(registry.config.budgets)
         self.door = Door(registry.config.budgets, access.proxies, registry.telemetry.connection_turned_away)
         self._cors = CORS_HEADERS if access.token is not None else {}
 
@@ -86,9 +88,11 @@ class LiveServer:
                 if rule.view:
                     self._check_view(request.match_info["view"], grant)
                 request[GRANT] = grant
-                response = await handler(request)
+                response = await self._answer(request, handler)
         except Exception as error:  # whatever a route raises, its answer has the same form and headers
             response = _refusal(request, error)
+        if response.status == 429:
+            response.force_close()  # whoever goes on all the same needs a new connection, and these are few
         response.headers.update(HEADERS)
         if rule.from_anywhere:
             response.headers.update(self._cors)
@@ -109,6 +113,17 @@ class LiveServer:
             await asyncio.sleep(TIDY_PERIOD_S)
             tasks.guard("tidy", None, studio.tidy)
             await tasks.attempt("tidy", self.registry.let_go())
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """What the request takes of its client's account is given back after it."""
+        request[CLIENT] = self._gate.client(request)
+        lease = request[LEASE] = self._accounts.of(request[CLIENT]).lease()
+        try:
+            if not lease.take("requests"):
+                raise RequestRefused(429, "too many requests of yours at once", retry_after_s=1)
+            return await handler(request)
+        finally:
+            lease.give_back()
 
     async def _shutdown(self, _: web.Application) -> None:
         if self._tidying is not None:

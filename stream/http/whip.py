@@ -19,7 +19,7 @@ from dataclasses import replace
 from aiohttp import web
 from aiortc import RTCSessionDescription
 
-from stream.http.bodies import read_text
+from stream.http.bodies import LEASE, read_text
 from stream.http.route import GRANT, Route
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
@@ -61,7 +61,8 @@ class WhipRoutes:
         sdp, grant = await read_text(request, SDP), request[GRANT]
         wanted = read_publish_request(sdp, request.query.get("avatar"), request.query.get("name"))
         name = self._tokens.name_for(grant, wanted.name, time.time())
-        session, answer = await self._registry.create(replace(wanted, name=name), grant)
+        account = request[LEASE].account
+        session, answer = await self._registry.create(replace(wanted, name=name), grant, account)
         watch = f'</whep/{session.view_id}>; rel="alternate"; type="{SDP}"'
         return self._created(f"/whip/{session.id}", session.ice_tag(), answer, [watch])
 
@@ -69,7 +70,8 @@ class WhipRoutes:
         view = request.match_info["view"]
         session = self._registry.by_view(view)
         offer = read_viewer_offer(await read_text(request, SDP))
-        viewer_id, answer = await session.add_viewer(offer, request[GRANT])
+        account = request[LEASE].account
+        viewer_id, answer = await session.add_viewer(offer, request[GRANT], account)
         return self._created(f"/whep/{view}/{viewer_id}", session.ice_tag(viewer_id), answer, [])
 
     def _created(

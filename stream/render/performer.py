@@ -29,13 +29,15 @@ class Performer:
 
     def __init__(self, pools: PipelinePools, avatar: ServedAvatar, mirror: bool, measure: bool) -> None:
         self.avatar = avatar
-        self.runner_reason = ""
+        self.runner_reason = pools.reason(avatar)
         self.failed = 0  # frames on which the pipeline raised
         self.coach: Coach | None = None  # while the presenter films themselves
         self._pools = pools
         self._mirror = mirror
         self._measure = measure
         self._background: Background | None = None
+        self._coached_lines: int | None = None  # see set_coach
+        self._calibrates = False  # was asked to before it had a pipeline
         self._render: RenderThread | None = None
         self._pipeline: FramePipeline | None = None
         self._loop = asyncio.get_running_loop()
@@ -55,14 +57,25 @@ class Performer:
         """A still is shown, because the last frame could not be rendered."""
         return self._render is not None and self._render.failures > 0
 
+    @property
+    def _shown_mirrored(self) -> bool:
+        return self._mirror and self._coached_lines is None
+
     async def start(self, deliver: Callable[[Outgoing], None], name: str, tell: tasks.Tell) -> None:
         """Get a pipeline and start rendering. Raises RequestRefused (503) where there is none to be had.
 
         tell: gets the reason where rendering cannot go on.
         """
         self._tell = tell
-        self._pipeline = await self._acquire(self.avatar)
-        self._render = RenderThread(
+        async with self._changing:
+            self._pipeline = await self._acquire(self.avatar)
+            if not self._closed:
+                self._render = self._thread(deliver, name)
+                self._render.start()
+
+    def _thread(self, deliver: Callable[[Outgoing], None], name: str) -> RenderThread:
+        assert self._pipeline is not None
+        thread = RenderThread(
             self._pipeline,
             deliver=lambda outgoing: self._from_thread(self._on_rendered, deliver, outgoing),
             failed=lambda: self._from_thread(self._on_failed),
@@ -72,7 +85,10 @@ class Performer:
             mark_style=self.avatar.mark_style,
             name=f"render-{name}",
         )
-        self._render.start()
+        thread.coached_lines = self._coached_lines
+        if self._calibrates:
+            thread.ask(lambda pipeline: pipeline.calibrate())
+        return thread
 
     def put(self, incoming: Incoming) -> None:
         """Render this frame next, unless a newer one comes first."""
@@ -81,6 +97,7 @@ class Performer:
 
     def calibrate(self) -> None:
         """Take the presenter's neutral face from the next frames."""
+        self._calibrates = self._render is None
         self._ask(lambda pipeline: pipeline.calibrate())
 
     def set_mirror(self, on: bool) -> None:
@@ -104,15 +121,18 @@ class Performer:
             self.coach = Coach()
         else:
             self.coach.start_over()
+        self._coached_lines = recorded_lines
         if self._render is not None:
             self._render.coached_lines = recorded_lines
-        mirror = self._mirror and recorded_lines is None
+        mirror = self._shown_mirrored
         self._ask(lambda pipeline: pipeline.set_mirror(mirror))
 
     async def switch(self, avatar: ServedAvatar) -> None:
         """Go on with another avatar; pictures of the one before come until it is ready."""
         async with self._changing:
-            if avatar.name != self.avatar.name:
+            if self._render is None:
+                self.avatar = avatar  # it starts with this one
+            elif avatar.name != self.avatar.name:
                 await self._exchange(avatar, reusable=not self.failing)
 
     async def close(self) -> None:
@@ -148,7 +168,7 @@ class Performer:
         except AvatarcastError as error:
             raise RequestRefused(503, f"the renderer cannot start: {error}") from error
         self.runner_reason = pipeline.runner_reason
-        pipeline.set_mirror(self._mirror)
+        pipeline.set_mirror(self._shown_mirrored)
         if self._background is not None:
             pipeline.set_background(self._background)
         return pipeline

@@ -25,15 +25,22 @@ class PipelinePool:
         self._spare: FramePipeline | None = None
         self._returning = asyncio.Lock()  # held while one is made ready: nothing is shared before it is
         self._closed = False
+        self.reason = ""  # why the runner was chosen, once one was
 
     async def warm(self) -> str:
         """Build the spare; returns why its runner was chosen. What the factory raises is passed on."""
         if self._spare is None:
             self._spare = await asyncio.to_thread(self._factory)
-        return self._spare.runner_reason
+        self.reason = self._spare.runner_reason
+        return self.reason
 
     async def acquire(self) -> FramePipeline:
         """The spare one, or a new one. What the factory raises is passed on."""
+        pipeline = await self._acquire()
+        self.reason = pipeline.runner_reason
+        return pipeline
+
+    async def _acquire(self) -> FramePipeline:
         async with self._returning:  # a reset takes milliseconds, building takes seconds
             spare, self._spare = self._spare, None
         return await asyncio.to_thread(self._factory) if spare is None else spare
@@ -74,6 +81,10 @@ class PipelinePools:
     async def warm(self, avatar: ServedAvatar) -> str:
         """Build a spare for this avatar; returns why its runner was chosen."""
         return await self._pool(avatar).warm()
+
+    def reason(self, avatar: ServedAvatar) -> str:
+        """Why this avatar's runner was chosen; empty before its models were loaded for the first time."""
+        return self._pool(avatar).reason
 
     async def acquire(self, avatar: ServedAvatar) -> FramePipeline:
         """A pipeline of this avatar. What its factory raises is passed on."""

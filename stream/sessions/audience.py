@@ -15,6 +15,7 @@ from time import perf_counter_ns
 from aiortc import RTCSessionDescription
 
 from stream import tasks
+from stream.budgets import Lease
 from stream.media.tracks import I420, PictureTrack
 from stream.media.voice import Voice
 from stream.sessions.receiver import Rendering, Viewer
@@ -30,10 +31,12 @@ MAX_VIEWERS = 16  # of one session; each costs an encoder
 class Audience:
     """Viewers by id, and what they are shown."""
 
-    def __init__(self, peers: PeerConfig, voice: Voice, silent_limit_s: float) -> None:
+    def __init__(self, peers: PeerConfig, voice: Voice, silent_s: float, connect_s: float) -> None:
+        """silent_s: after which a viewer is let go; connect_s: the same before its connection stands."""
         self._peers = peers
         self._voice = voice
-        self._silent_limit_s = silent_limit_s
+        self._silent_limit_s = silent_s
+        self._connect_limit_s = connect_s
         self._viewers: dict[str, Viewer] = {}
         self._newest: tuple[I420, int] | None = None  # planes, capture time in 90 kHz ticks
         self._hanging_up: set[asyncio.Task[None]] = set()
@@ -42,16 +45,17 @@ class Audience:
         return len(self._viewers)
 
     async def add(
-        self, sdp: str, still_open: Callable[[], None], grant: Grant
+        self, sdp: str, still_open: Callable[[], None], grant: Grant, lease: Lease
     ) -> tuple[str, RTCSessionDescription]:
         """Answer a viewer's offer; gives the viewer's id. Raises RequestRefused.
 
-        still_open: raises where the session has ended meanwhile. grant: by which they came.
+        still_open: raises where the session has ended meanwhile. grant: by which they came. One that is still
+        connecting gives way.
         """
-        if len(self._viewers) >= MAX_VIEWERS:
+        if len(self._viewers) >= MAX_VIEWERS and not self._give_way():
             raise RequestRefused(503, f"{MAX_VIEWERS} viewers watch already; try again when one has left")
         viewer_id = secrets.token_urlsafe(16)
-        peer = Peer(self._peers, lambda reason: self._let_go(viewer_id, reason))
+        peer = Peer(self._peers, lambda reason: self._let_go(viewer_id, reason), lease)
         viewer = Viewer(peer, PictureTrack(), perf_counter_ns(), grant)
         self._viewers[viewer_id] = viewer
         try:
@@ -102,6 +106,8 @@ class Audience:
                 continue
             if viewer.silent_s(now_ns) > self._silent_limit_s:
                 self._let_go(viewer_id, f"silent for {self._silent_limit_s:.0f} s")
+            elif viewer.waits_s(now_ns) > self._connect_limit_s:
+                self._let_go(viewer_id, f"not connected within {self._connect_limit_s:.0f} s")
             elif viewer.unsent:
                 self._let_go(viewer_id, "sending to it has failed")
 
@@ -116,6 +122,16 @@ class Audience:
         viewers, self._viewers = list(self._viewers.values()), {}
         await asyncio.gather(*(tasks.attempt("hang up", viewer.hang_up(self._voice)) for viewer in viewers))
         await asyncio.gather(*self._hanging_up, return_exceptions=True)
+
+    def _give_way(self) -> bool:
+        """Let the viewer go that has tried to connect for the longest; False where all are connected."""
+        now_ns = perf_counter_ns()
+        waiting = {viewer_id: viewer.waits_s(now_ns) for viewer_id, viewer in self._viewers.items()}
+        longest = max(waiting, key=lambda viewer_id: waiting[viewer_id])
+        if not waiting[longest]:
+            return False
+        self._let_go(longest, "not connected, and another viewer needed the place")
+        return True
 
     def _let_go(self, viewer_id: str, reason: str) -> None:
         viewer = self._viewers.pop(viewer_id, None)

@@ -61,6 +61,10 @@ class Viewer:
             self.voice = None
         await self.peer.close()
 
+    def waits_s(self, now_ns: int) -> float:
+        """Since the start, where its connection does not stand yet; 0 where it does."""
+        return 0.0 if self.peer.connected or self._heard_ns is not None else (now_ns - self.since_ns) / _S
+
     def silent_s(self, now_ns: int) -> float:
         """Since the receiver's last packet, or since the start where none has come."""
         return (now_ns - (self.since_ns if self._heard_ns is None else self._heard_ns)) / _S

@@ -18,7 +18,7 @@ from time import perf_counter_ns, process_time, time
 from aiortc import RTCSessionDescription
 
 from stream import tasks
-from stream.budgets import Budgets
+from stream.budgets import MOST_CONNECTING, Account, Budgets, Lease
 from stream.logs import about_session
 from stream.media.encoders import EncoderChoice, choose_encoder
 from stream.render.avatars import Avatars
@@ -90,17 +90,23 @@ class SessionRegistry:
         return await self._pools.warm(self.avatars.first)
 
     async def create(
-        self, request: SessionRequest, grant: Grant = OPERATOR
+        self, request: SessionRequest, grant: Grant = OPERATOR, account: Account | None = None
     ) -> tuple[Session, RTCSessionDescription]:
         """A new session and its answer; or the one of this name that waits for just this presenter.
 
-        Raises RequestRefused: 400, 404 avatar, 409 name, 503 no room.
+        It has a place once its camera's pictures come. account: of whose client; None: of nobody.
+        Raises RequestRefused: 400, 404 avatar, 409 name, 429, 503 no room.
         """
         self.avatars.find(request.avatar)
         if request.name is not None and (waiting := self._of_name(request.name, request.secret, grant)):
             with about_session(waiting.id):  # as OBS does: it connects anew
                 return waiting, await waiting.resume(request)
-        self._make_room()
+        lease = (account or Account()).lease()
+        try:
+            self._let_in(lease)
+        except RequestRefused:
+            lease.give_back()
+            raise
         sockets = MediaSockets(
             self.telemetry.datagram_dropped, self.config.loopback_only, self.config.media_ports
         )
@@ -113,6 +119,8 @@ class SessionRegistry:
             request,
             Claim(request.name, grant),
             self.telemetry,
+            lease,
+            self._give_place,
             self._forget,
         )
         self.telemetry.session_opened()
@@ -143,17 +151,15 @@ class SessionRegistry:
 
     def by_view(self, view: str) -> Session:
         """By view id or by name. Raises RequestRefused (404)."""
-        for session in self._sessions.values():
-            if view in (session.view_id, session.name):
-                return session
+        if (session := self._viewed(view)) is not None:
+            return session
         raise RequestRefused(404, "there is nothing to watch here: the session may have ended")
 
     def names_of(self, view: str) -> set[str]:
         """What the session that is watched by this view id or name is also called; the view alone if none."""
-        for session in self._sessions.values():
-            if view in (session.view_id, session.name):
-                return {view, session.view_id, *([] if session.name is None else [session.name])}
-        return {view}
+        session = self._viewed(view)
+        names = (view,) if session is None else (view, session.view_id, session.name)
+        return {name for name in names if name is not None}
 
     def cut_off(self, is_void: Callable[[Grant], bool], why: str) -> None:
         """End what was begun by such a grant, and hang up on who watches by one. why: "was revoked"."""
@@ -176,11 +182,16 @@ class SessionRegistry:
             await asyncio.gather(self._reading, return_exceptions=True)
         await self._pools.close()
 
+    def _viewed(self, view: str) -> Session | None:
+        """Several may have been begun by one name; only one of them gets a place."""
+        found = [session for session in self if view in (session.view_id, session.name)]
+        return max(found, key=lambda session: session.has_place, default=None)
+
     def _of_name(self, name: str, secret: str, grant: Grant) -> Session | None:
         """The session of this name that waits for whoever asks. Raises RequestRefused (409)."""
         now_ns = perf_counter_ns()
         self._kept = {name: kept for name, kept in self._kept.items() if kept[1] > now_ns}
-        named = next((session for session in self if session.name == name), None)
+        named = next((session for session in self if session.name == name and session.has_place), None)
         if named is not None and named.end_reason is not None:
             raise RequestRefused(503, f"the session named {name!r} is just ending; try again")
         if named is not None and named.lost_ns is None:
@@ -194,23 +205,40 @@ class SessionRegistry:
             )
         return named
 
-    def _make_room(self) -> None:
-        """Raises RequestRefused (503) where there is none. A session without its presenter gives way."""
+    def _let_in(self, lease: Lease) -> None:
+        """A presenter may try to connect. Raises RequestRefused (429, 503)."""
         if self._closed:
             raise RequestRefused(503, "the server is stopping; try again when it is back")
-        running = [session for session in self if session.end_reason is None]
-        refusal = self._refusal(len(running))
-        waiting = [session for session in running if session.lost_ns is not None]
+        flowing = [session for session in self._placed() if session.lost_ns is None]
+        if (refusal := self._refusal(len(flowing))) is not None:
+            self.telemetry.session_refused()
+            raise RequestRefused(503, refusal)
+        if not lease.take("connecting"):
+            raise RequestRefused(429, "too many offers of yours are still connecting", retry_after_s=5)
+        connecting = [session for session in self if not session.has_place and session.end_reason is None]
+        if len(connecting) >= MOST_CONNECTING:
+            connecting[0].end("it did not connect, and others wanted to")
+
+    def _give_place(self, session: Session) -> None:
+        """To one whose pictures come; who has lost theirs gives way. Raises RequestRefused (409, 503)."""
+        placed = self._placed()
+        if session.name is not None and any(other.name == session.name for other in placed):
+            raise RequestRefused(409, f"the name {session.name!r} was taken meanwhile; choose another")
+        refusal = self._refusal(len(placed))
+        waiting = [other for other in placed if other.lost_ns is not None]
         if refusal is not None and waiting:
-            longest = min(waiting, key=lambda session: session.lost_ns or 0)
+            longest = min(waiting, key=lambda other: other.lost_ns or 0)
             longest.end("another presenter needed the room")
             if longest.name is not None and longest.lost_ns is not None:
                 until_ns = longest.lost_ns + round(self.config.limits.resume_s * 1e9)
                 self._kept[longest.name] = (longest.claim, until_ns)
-            refusal = self._refusal(len(running) - 1)
+            refusal = self._refusal(len(placed) - 1)
         if refusal is not None:
             self.telemetry.session_refused()
             raise RequestRefused(503, refusal)
+
+    def _placed(self) -> list[Session]:
+        return [session for session in self if session.has_place and session.end_reason is None]
 
     def _refusal(self, running: int) -> str | None:
         config = self.config

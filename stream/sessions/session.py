@@ -25,6 +25,7 @@ from aiortc.mediastreams import VIDEO_CLOCK_RATE, MediaStreamError, MediaStreamT
 
 from engine.render.background import Background
 from stream import tasks
+from stream.budgets import Account, Lease
 from stream.media.stepping import FULL, LADDER, RateGate
 from stream.media.tracks import PictureTrack
 from stream.media.voice import SmoothDelay, Voice
@@ -44,6 +45,7 @@ from stream.webrtc.picture_size import TOO_LARGE
 logger = logging.getLogger(__name__)
 
 WATCH_PERIOD_S = 0.5
+LAST_WORDS_S = 2.0  # for a page whose data channel does not stand yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class SessionLimits:
     silent_camera_s: float = 30.0
     silent_presenter_s: float = 15.0  # without a packet: the connection counts as lost, before ICE says so
     silent_viewer_s: float = 30.0
+    connect_s: float = 10.0  # for a connection to stand
     resume_s: float = 30.0  # for a presenter whose connection was lost to come back
 
 
@@ -68,19 +71,28 @@ class Session:
         request: SessionRequest,
         claim: Claim,
         telemetry: Telemetry,
+        lease: Lease,
+        on_camera: Callable[[Session], None],
         on_end: Callable[[Session], None],
     ) -> None:
+        """lease: what its connections take of its client's account until the session has a place.
+
+        on_camera: called with the first picture; gives the session a place or raises RequestRefused.
+        """
         self.id = secrets.token_urlsafe(16)  # whoever presents and knows it may steer the session
         self.view_id = secrets.token_urlsafe(16)  # viewers find it by this, or by its name
         self.name = request.name
         self.claim = claim
         self.metrics = SessionMetrics()
         self.end_reason: str | None = None
+        self.has_place = False  # it counts, for its camera's pictures come or have come
         self.lost_ns: int | None = None  # since when the presenter's connection is lost
         self._avatars = avatars
         self._peers = peers
         self._limits = limits
         self._telemetry = telemetry
+        self._lease = lease
+        self._on_camera = on_camera
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._started_ns = perf_counter_ns()
@@ -90,7 +102,7 @@ class Session:
         self._gate = RateGate(VIDEO_CLOCK_RATE)
         self._presenter: Peer | None = None
         self._own: Viewer | None = None  # the presenter's page, where it takes pictures back
-        self._audience = Audience(peers, self._voice, limits.silent_viewer_s)
+        self._audience = Audience(peers, self._voice, limits.silent_viewer_s, limits.connect_s)
         self._receiving: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._hanging_up: set[asyncio.Task[None]] = set()
@@ -106,7 +118,7 @@ class Session:
     @property
     def runner_reason(self) -> str:
         """What runs the network, and why."""
-        return self._performer.runner_reason
+        return self._performer.runner_reason or "chosen when the models are loaded, with the first picture"
 
     @property
     def dropped(self) -> int:
@@ -122,7 +134,6 @@ class Session:
         """Answer the first offer and start. Raises RequestRefused; the caller must then close."""
         peer, own = await self._accept(request)
         try:
-            await self._performer.start(self._on_rendered, self.id[:6], self.end)
             answer = await peer.answer()
             self._check_open()
         except BaseException:
@@ -174,10 +185,15 @@ class Session:
         self._check_open()
         await self._performer.switch(self._avatars.find(name))
 
-    async def add_viewer(self, sdp: str, grant: Grant = OPERATOR) -> tuple[str, RTCSessionDescription]:
-        """Answer a viewer who came by this grant; gives the viewer's id. Raises RequestRefused."""
+    async def add_viewer(
+        self, sdp: str, grant: Grant = OPERATOR, account: Account | None = None
+    ) -> tuple[str, RTCSessionDescription]:
+        """Answer a viewer who came by this grant; gives the viewer's id. Raises RequestRefused.
+
+        account: of whose client; None: of nobody.
+        """
         self._check_open()
-        return await self._audience.add(sdp, self._check_open, grant)
+        return await self._audience.add(sdp, self._check_open, grant, (account or Account()).lease())
 
     def cut_off_viewers(self, is_void: Callable[[Grant], bool], why: str) -> None:
         """Hang up on those who came by such a grant."""
@@ -256,7 +272,7 @@ class Session:
 
     async def _accept(self, request: SessionRequest) -> tuple[Peer, Viewer | None]:
         """A connection for the presenter, not yet taken up. Raises RequestRefused."""
-        peer = Peer(self._peers, lambda reason: self._on_lost(peer, reason))
+        peer = Peer(self._peers, lambda reason: self._on_lost(peer, reason), self._lease.account.lease())
         own = Viewer(peer, PictureTrack(), perf_counter_ns()) if request.receives else None
         try:
             await peer.accept(request.sdp, None if own is None else own.pictures, takes_camera=True)
@@ -277,6 +293,8 @@ class Session:
         self._presenter, self._own, self.lost_ns = peer, own, None
         self._started_ns, self.metrics.last_frame_ns = perf_counter_ns(), None
         self._heard = (0, self._started_ns)
+        if self.has_place:
+            peer.lease.give_back()
         self._voice.listen(peer.microphone)
         self._receiving = tasks.start(self._receive(peer, peer.camera), "receive", self.end)
 
@@ -290,6 +308,9 @@ class Session:
         """The presenter's connection is gone without a word: keep everything for a while."""
         if peer is not self._presenter or self._closing is not None:
             return
+        if not self.has_place:
+            self.end(reason)
+            return
         logger.info("%s; the session waits %.0f s", reason, self._limits.resume_s)
         own, self._presenter, self._own = self._own, None, None
         self.lost_ns = perf_counter_ns()
@@ -299,6 +320,8 @@ class Session:
         task.add_done_callback(self._hanging_up.discard)
 
     async def _release(self) -> None:
+        if not self.metrics.rendered:
+            await self._page_listens()
         tasks.guard("last words", None, self._send_stats, self.end_reason)
         for task in (self._watching, self._receiving):
             if task is not None:
@@ -310,7 +333,16 @@ class Session:
         await asyncio.gather(*self._hanging_up, return_exceptions=True)
         await tasks.attempt("release", self._voice.close())
         await tasks.attempt("release", self._performer.close())
+        self._lease.give_back()
         self._on_end(self)
+
+    async def _page_listens(self) -> None:
+        """The camera may come before the data channel does, and then be refused: the page is to hear why."""
+        end_ns = perf_counter_ns() + round(LAST_WORDS_S * 1e9)
+        while (own := self._own) is not None and own.peer.connected and perf_counter_ns() < end_ns:
+            if own.peer.channel is not None:
+                return
+            await asyncio.sleep(0.02)
 
     async def _receive(self, peer: Peer, camera: MediaStreamTrack) -> None:
         """Drain the camera's track, whose own queue is unbounded, as fast as it fills."""
@@ -318,6 +350,8 @@ class Session:
             while True:
                 frame = await camera.recv()
                 assert isinstance(frame, av.VideoFrame)
+                if not self.has_place:
+                    self._take_place()
                 incoming = Incoming(frame, perf_counter_ns())
                 self.metrics.on_received(incoming.arrived_ns)
                 self._telemetry.frame_received(incoming.arrived_ns)
@@ -327,6 +361,24 @@ class Session:
                     self.metrics.skipped += 1
         except MediaStreamError:
             self._on_lost(peer, "the camera's track has ended")
+        except RequestRefused as refusal:
+            self.end(str(refusal))
+
+    def _take_place(self) -> None:
+        """Pictures come: only now a pipeline is taken up. Raises RequestRefused where there is no room."""
+        self._check_open()
+        self._on_camera(self)
+        self.has_place = True
+        self._lease.give_back()
+        if self._presenter is not None:
+            self._presenter.lease.give_back()
+        tasks.start(self._perform(), "start", self.end)
+
+    async def _perform(self) -> None:
+        try:
+            await self._performer.start(self._on_rendered, self.id[:6], self.end)
+        except RequestRefused as refusal:
+            self.end(str(refusal))
 
     def _wanted_fps(self) -> int:
         """What the receiver with the highest rate takes: nothing is rendered for nobody's use."""
@@ -373,7 +425,10 @@ class Session:
         if peer is None:
             return
         packets, (before, heard_ns) = (await peer.link()).packets_in, self._heard
-        if packets != before:
+        limit_s = self._limits.connect_s
+        if not packets and not peer.connected and (now_ns - self._started_ns) / 1e9 > limit_s:
+            self._on_lost(peer, f"the connection did not come up within {limit_s:.0f} s")
+        elif packets != before:
             self._heard = (packets, now_ns)
         elif packets and (now_ns - heard_ns) / 1e9 > self._limits.silent_presenter_s:
             self._on_lost(peer, "nothing comes from the presenter")

@@ -43,6 +43,10 @@ class MediaSockets:
     loopback_only: bool = True  # nothing comes in from another machine
     ports: range | None = None  # UDP; None: any that is free
 
+    def each(self) -> int:
+        """How many sockets a connection opens, without one to a TURN server."""
+        return len(aioice.ice.get_host_addresses(use_ipv4=True, use_ipv6=True))
+
     def use(self, gatherer: RTCIceGatherer) -> None:
         """Let the connection of this gatherer, which has not gathered yet, open its sockets so."""
         connection = gatherer._connection

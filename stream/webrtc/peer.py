@@ -23,7 +23,7 @@ from aiortc.mediastreams import MediaStreamTrack
 from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
 
 from stream import tasks
-from stream.budgets import RESTARTS_AT_ONCE, RESTARTS_PER_MIN, RateLimiter
+from stream.budgets import RESTARTS_AT_ONCE, RESTARTS_PER_MIN, Lease, RateLimiter
 from stream.media.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
 from stream.media.tracks import PictureTrack
 from stream.media.voice import VoiceTrack
@@ -70,12 +70,14 @@ class Link:
 class Peer:
     """Use: accept(), answer(), close(). `on_lost` gets the reason, once, unless close() came first."""
 
-    def __init__(self, config: PeerConfig, on_lost: Callable[[str], None]) -> None:
+    def __init__(self, config: PeerConfig, on_lost: Callable[[str], None], lease: Lease) -> None:
+        """lease: what the connection takes of its client's account; given back when it is closed."""
         self.camera: MediaStreamTrack | None = None
         self.microphone: MediaStreamTrack | None = None
         self.channel: RTCDataChannel | None = None  # "stats", once the other side has opened it
         self._config = config
         self._on_lost = on_lost
+        self.lease = lease
         self._connection = RTCPeerConnection(
             RTCConfiguration(iceServers=config.ice_servers.for_aiortc(time()))
         )
@@ -109,6 +111,7 @@ class Peer:
 
     async def accept(self, sdp: str, pictures: PictureTrack | None, takes_camera: bool) -> None:
         """Apply a checked offer. Raises RequestRefused; on any failure the caller must close."""
+        self._take_sockets(self.lease)
         self._pictures = pictures
         if pictures is not None:
             direction = "sendrecv" if takes_camera else "sendonly"
@@ -166,11 +169,17 @@ class Peer:
         if wait_s := self._restarts.take("", 1.0, monotonic()):
             raise RequestRefused(429, "too many ICE restarts; try again later", retry_after_s=wait_s)
         self._restarting = True  # before anything is awaited: forty that came at once were all let in
+        lease = self.lease.account.lease()
         try:
+            self._take_sockets(lease)
             servers = self._config.ice_servers.for_aiortc(time())
             restart = await ice.restart(self._transport(), fragment, servers, self._config.sockets)
+        except BaseException:
+            lease.give_back()
+            raise
         finally:
             self._restarting = False
+        restart.task.add_done_callback(lambda _: lease.give_back())  # the old path's sockets or the new one's
         if self._closed:
             await restart.end()
             raise RequestRefused(404, "the connection has ended meanwhile")
@@ -219,8 +228,14 @@ class Peer:
         await asyncio.wait(
             [self._hanging_up], timeout=CLOSE_LIMIT_S
         )  # cancelled, it would leave sockets open
+        self.lease.give_back()
         if not self._hanging_up.done():
             logger.error("a peer connection did not close in %.0f s", CLOSE_LIMIT_S)
+
+    def _take_sockets(self, lease: Lease) -> None:
+        """Raises RequestRefused (429)."""
+        if not lease.take("media_sockets", self._config.sockets.each()):
+            raise RequestRefused(429, "too many connections of yours; end one, or wait", retry_after_s=10)
 
     def _transport(self) -> RTCIceTransport:
         """All sections are bundled: they share one."""

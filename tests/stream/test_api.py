@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from aiohttp.test_utils import TestServer
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
+from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.live.echo_server import EchoPipeline, echo_avatar
+from benchmarks.live.echo_server import EchoedFrame, EchoPipeline, echo_avatar
 from benchmarks.live.peer import AiortcPeer
 from engine.errors import SettingsError
 from engine.render.background import Background
@@ -37,8 +38,12 @@ class AttentivePipeline(EchoPipeline):
     def __init__(self) -> None:
         super().__init__()
         self.backgrounds: list[Background] = []
-        self.has_four = asyncio.Event()
+        self.works, self.has_four = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
+
+    def process(self, rgb: NDArray[np.uint8], time_ns: int) -> EchoedFrame:
+        self._loop.call_soon_threadsafe(self.works.set)
+        return super().process(rgb, time_ns)
 
     def set_background(self, background: Background) -> None:
         self.backgrounds.append(background)
@@ -162,6 +167,7 @@ async def test_the_same_session_by_a_new_offer() -> None:
 async def test_backgrounds_reach_the_pipeline() -> None:
     pipeline = AttentivePipeline()
     async with serving(pipeline=pipeline) as (_, url), calling(url) as peer:
+        await asyncio.wait_for(pipeline.works.wait(), WAIT_S)
         where = f"{url}/api/sessions/{peer.session['id']}/background"
         assert (await request("POST", where, {"kind": "color", "color": "#00b140"}))[0] == 200
         for kind in ("PNG", "JPEG"):

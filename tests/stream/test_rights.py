@@ -334,9 +334,10 @@ async def test_a_dropped_session_is_its_presenters_alone() -> None:
         _, guest = await asked(http, "POST", "/api/tokens", MASTER, {"rights": ["present"]})
         peer, (_, begun) = await offered(http, guest["token"], name="studio")
         await connect(peer, begun)
+        (session,) = live.registry
+        await until(lambda: session.has_place)
         assert (await refused(http, MASTER, name="studio"))[0] == 409
         await peer.close()  # without a word to the server
-        (session,) = live.registry
         await until(lambda: session.lost_ns is not None)
         for token, more in ((MASTER, {}), (guest["token"], {}), (MASTER, {"secret": "guess"})):
             code, words = await refused(http, token, name="studio", **more)
@@ -365,10 +366,15 @@ async def test_a_name_is_kept_also_where_its_session_made_room() -> None:
     async with calls() as (live, http):
         peer, (_, begun) = await offered(http, MASTER, name="studio")
         await connect(peer, begun)
-        await peer.close()
         (session,) = live.registry
+        await until(lambda: session.has_place)
+        await peer.close()
         await until(lambda: session.lost_ns is not None)
-        others = [(await offered(http, MASTER))[0] for _ in range(2)]
+        others = []
+        for _ in range(2):
+            other, (_, answer) = await offered(http, MASTER)
+            await connect(other, answer)
+            others.append(other)
         await until(lambda: session not in list(live.registry))
         for one in list(live.registry)[1:]:
             await one.close("the test makes room")
@@ -389,8 +395,9 @@ async def test_a_publisher_with_the_names_token_comes_back() -> None:
         peer, (code, begun) = await offered(http, made["token"])
         assert (code, begun["name"]) == (200, "studio")
         await connect(peer, begun)
-        await peer.close()
         (session,) = live.registry
+        await until(lambda: session.has_place)
+        await peer.close()
         await until(lambda: session.lost_ns is not None)
         again, (code, resumed) = await offered(http, made["token"], name="studio")
         assert (code, resumed["id"]) == (200, begun["id"])

@@ -109,7 +109,9 @@ async def test_a_deleted_avatar_is_nobody_any_more(presenter: Presenters) -> Non
     async with serving(echo=build, ada=build) as registry:
         first, second = presenter(), presenter()
         session = await present(registry, first, avatar="ada")
+        await until(lambda: made)
         other = await present(registry, second)
+        await until(lambda: len(made) == 2)
         ada = registry.avatars.find("ada")
         registry.avatars.remove(ada)
         await registry.let_go()
@@ -185,13 +187,14 @@ async def test_a_full_server_refuses_unless_someone_is_only_waited_for(presenter
     async with serving(RegistryConfig(max_sessions=1)) as registry:
         first, second, third = presenter(), presenter(), presenter()
         session = await present(registry, first)
+        await until(lambda: numbers(first.arrivals))
         with pytest.raises(RequestRefused, match=r"all 1 sessions are in use.*--max-sessions") as refusal:
             await present(registry, second)
         assert refusal.value.status == 503
-        await until(lambda: numbers(first.arrivals))
         await first.close()
         await until(lambda: session.lost_ns is not None)
         await present(registry, third)
+        await until(lambda: numbers(third.arrivals))
         assert session.end_reason == "another presenter needed the room"
 
 
@@ -203,7 +206,8 @@ async def test_no_room_where_a_picture_costs_too_much(presenter: Presenters) -> 
         registry.capacity.read(0.0, 0)
         registry.capacity.read(15.0, 100)
         registry.capacity.read = lambda *_: None  # type: ignore[method-assign]  # the figure stands
-        await present(registry, presenter())
+        session = await present(registry, presenter())
+        await until(lambda: session.has_place)
         with pytest.raises(
             RequestRefused, match=r"2 sessions would get 6\.7 pictures a second each"
         ) as refusal:

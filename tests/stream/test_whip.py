@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -264,6 +265,13 @@ async def test_patches_that_are_none(client: Client) -> None:
         assert len(client.registry) == 1  # RFC 9725: the session is not ended by them
 
 
+async def until(what: Callable[[], Any]) -> None:
+    end = time.perf_counter() + WAIT_S
+    while not what():
+        assert time.perf_counter() < end, f"not within {WAIT_S} s"
+        await asyncio.sleep(0.02)
+
+
 async def test_offers_that_are_refused(client: Client) -> None:
     async with connection(camera()) as publisher, connection(receive=("video",)) as viewer:
         sends, takes = publisher.localDescription.sdp, viewer.localDescription.sdp
@@ -281,6 +289,9 @@ async def test_offers_that_are_refused(client: Client) -> None:
             assert (reply.status, words in reply.text) == (status, True), (path, reply.text)
         published = await client.offer("/whip?name=studio", sends)
         assert published.status == 201
+        assert (await client.offer("/whip?name=studio", sends)).status == 201  # nobody has it yet
+        await publisher.setRemoteDescription(RTCSessionDescription(published.text, "answer"))
+        await until(lambda: client.registry.by_view("studio").has_place)
         assert (await client.offer("/whip?name=studio", sends)).status == 409
         for sdp in (sends, "", "nonsense"):
             assert (await client.offer("/whep/studio", sdp)).status == 400
@@ -289,10 +300,13 @@ async def test_offers_that_are_refused(client: Client) -> None:
             put = await client("PUT", path, sends, Content_Type="application/sdp")
             assert put.status == 405
             assert "POST" in put.headers["Allow"]
-        assert (await client.offer("/whip", sends)).status == 201
-        full = await client.offer("/whip", sends)
-        assert full.status == 503
-        assert int(full.headers["Retry-After"]) > 0
+        async with connection(camera()) as other:
+            second = await client.offer("/whip", other.localDescription.sdp)
+            await other.setRemoteDescription(RTCSessionDescription(second.text, "answer"))
+            await until(lambda: sum(session.has_place for session in client.registry) == 2)
+            full = await client.offer("/whip", sends)
+            assert full.status == 503
+            assert int(full.headers["Retry-After"]) > 0
 
 
 async def test_nothing_to_see_and_what_is_taken(client: Client) -> None:

@@ -27,6 +27,7 @@ from benchmarks.live.echo_server import EchoPipeline, echo_avatar
 from benchmarks.live.glass_statistics import Arrival
 from benchmarks.live.peer import AiortcPeer
 from engine.media.frame_code import read
+from stream.budgets import Account
 from stream.render.avatars import Avatars
 from stream.render.render_loop import FramePipeline
 from stream.sessions.registry import SessionRegistry
@@ -114,13 +115,17 @@ class WatchingPeer:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def watch(self, session: Session) -> None:
-        """Join the viewers of this session."""
+    async def offer(self) -> str:
+        """To receive."""
         restrict(self.connection.addTransceiver("video", "recvonly"), self.codec)
         if self.audio:
             self.connection.addTransceiver("audio", "recvonly")
         await self.connection.setLocalDescription()
-        self.viewer_id, answer = await session.add_viewer(self.connection.localDescription.sdp)
+        return self.connection.localDescription.sdp
+
+    async def watch(self, session: Session, account: Account | None = None) -> None:
+        """Join the viewers of this session."""
+        self.viewer_id, answer = await session.add_viewer(await self.offer(), account=account)
         await self.connection.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
         for transceiver in self.connection.getTransceivers():
             receive_promptly(transceiver.receiver)
