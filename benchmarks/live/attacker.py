@@ -1,0 +1,259 @@
+"""A client that holds a token and means harm: one kind of harm, as fast as it can, for some seconds.
+
+Run as a process of its own, at the lowest priority: an attacker elsewhere would take nothing of this
+machine's processor. It comes from an address of its own of the loopback network, so that a server counts it
+as a client of its own. The order is one JSON object on standard input; "ready" is printed once the attack may
+begin, which waits for one more line, and in the end a JSON object: how often the server answered what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from time import monotonic
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from PIL import Image
+
+from stream.webrtc.aiortc_tuning import gather_on_loopback
+
+SOURCE = "127.0.0.2"
+AT_ONCE = 24  # requests
+SILENT = 300  # connections
+CONNECT_LIMIT_S = 20.0
+_FRAGMENT = "application/trickle-ice-sdpfrag"
+_TROUBLE = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to do to whom."""
+
+    kind: str  # one of KINDS
+    url: str  # without a path, ends in /
+    headers: dict[str, str]  # of every request: the token
+    view: str  # the session to watch
+    seconds: float
+
+
+class Attacker:
+    """Use: one of the methods that KINDS names."""
+
+    def __init__(self, order: Order, http: aiohttp.ClientSession) -> None:
+        self.answers: Counter[str] = Counter()  # by status, or by what went wrong
+        self._order = order
+        self._http = http
+        self._end_s = 0.0
+
+    async def candidates(self) -> None:
+        """64 late candidates with every PATCH."""
+        async with self._watching() as (where, tag):
+            await self._begin()
+            named = 0
+
+            async def send() -> None:
+                nonlocal named
+                named += 64
+                await self._patch(where, tag, _hosts(named, 64))
+
+            await self._all_at_once(send)
+
+    async def restarts(self) -> None:
+        """ICE restarts that lead nowhere."""
+        async with self._watching() as (where, _):
+            await self._begin()
+            await self._all_at_once(
+                lambda: self._patch(
+                    where, "*", f"a=ice-ufrag:{secrets.token_hex(8)}\r\na=ice-pwd:{secrets.token_hex(16)}\r\n"
+                )
+            )
+
+    async def offers(self) -> None:
+        """Offers, to present and to watch, that are never gone on with; each third is as long as allowed."""
+        async with _connection(sends=True) as presenting, _connection(sends=False) as watching:
+            await self._begin()
+            crowd = _hosts(0, 951)
+            to_watch = watching.localDescription.sdp
+            body = json.dumps({"sdp": presenting.localDescription.sdp, "type": "offer"})
+            turn = 0
+
+            async def send() -> None:
+                nonlocal turn
+                turn += 1
+                if turn % 3:
+                    sdp = to_watch if turn % 3 == 1 else to_watch + crowd
+                    await self._ask("POST", f"/whep/{self._order.view}", sdp, "application/sdp")
+                else:
+                    await self._ask("POST", "/api/sessions", body, "application/json")
+
+            await self._all_at_once(send)
+
+    async def connections(self) -> None:
+        """Hundreds of connections that say nothing, or begin a request and do not go on."""
+        target = urlsplit(self._order.url)
+        await self._begin()
+        held: list[socket.socket] = []
+        loop = asyncio.get_running_loop()
+        while monotonic() < self._end_s:
+            one = socket.socket()
+            one.setblocking(False)
+            one.bind((SOURCE, 0))
+            try:
+                await asyncio.wait_for(loop.sock_connect(one, (target.hostname, target.port)), 1)
+                if len(held) % 2:
+                    await loop.sock_sendall(one, b"POST /api/sessions HTTP/1.1\r\nHost: ")
+                self.answers["connected"] += 1
+            except _TROUBLE as error:
+                self.answers[type(error).__name__] += 1
+            held.append(one)
+            if len(held) > SILENT:
+                held.pop(0).close()
+            await asyncio.sleep(0.005)
+        for one in held:
+            one.close()
+
+    async def pictures(self) -> None:
+        """Backgrounds of a few KB that are as large as is allowed, and larger."""
+        pictures = [_picture(4096, 3072, "PNG"), _picture(4096, 3072, "JPEG"), _picture(4096, 4096, "PNG")]
+        async with _connection(sends=True) as presenting:
+            body = json.dumps({"sdp": presenting.localDescription.sdp, "type": "offer"})
+            await self._begin()
+            where, turn = "", 0
+
+            async def send() -> None:
+                nonlocal where, turn
+                turn += 1
+                kind, data = pictures[turn % len(pictures)]
+                if await self._ask("PUT", where or "/api/sessions/none/background", data, kind) == 404:
+                    text = await self._text("POST", "/api/sessions", body, "application/json")
+                    with suppress(ValueError, KeyError):
+                        where = f"/api/sessions/{json.loads(text)['id']}/background"
+
+            await self._all_at_once(send)
+
+    async def _begin(self) -> None:
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        self._end_s = monotonic() + self._order.seconds
+
+    async def _all_at_once(self, send: Callable[[], Awaitable[None]]) -> None:
+        async def go_on() -> None:
+            while monotonic() < self._end_s:
+                await send()
+                await asyncio.sleep(0.001)
+
+        await asyncio.gather(*(go_on() for _ in range(AT_ONCE)))
+
+    async def _patch(self, where: str, tag: str, fragment: str) -> None:
+        await self._ask("PATCH", where, fragment, _FRAGMENT, {"If-Match": tag})
+
+    async def _ask(
+        self, method: str, path: str, data: str | bytes, kind: str, more: dict[str, str] | None = None
+    ) -> int | None:
+        """The status; None where there was none."""
+        headers = {"Content-Type": kind, **(more or {})}
+        try:
+            async with self._http.request(
+                method, urljoin(self._order.url, path), data=data, headers=headers
+            ) as reply:
+                await reply.read()
+        except _TROUBLE as error:
+            self.answers[type(error).__name__] += 1
+            await asyncio.sleep(0.02)
+            return None
+        self.answers[str(reply.status)] += 1
+        return reply.status
+
+    async def _text(self, method: str, path: str, data: str, kind: str) -> str:
+        try:
+            async with self._http.request(
+                method, urljoin(self._order.url, path), data=data, headers={"Content-Type": kind}
+            ) as reply:
+                self.answers[str(reply.status)] += 1
+                return await reply.text()
+        except _TROUBLE as error:
+            self.answers[type(error).__name__] += 1
+            return ""
+
+    @asynccontextmanager
+    async def _watching(self) -> AsyncIterator[tuple[str, str]]:
+        """A viewer whose connection stands: its resource, its entity tag."""
+        async with _connection(sends=False) as connection:
+            sdp = connection.localDescription.sdp.replace("a=end-of-candidates\r\n", "")
+            async with self._http.post(
+                f"{self._order.url}whep/{self._order.view}",
+                data=sdp,
+                headers={"Content-Type": "application/sdp"},
+            ) as reply:
+                text, where, tag = await reply.text(), reply.headers["Location"], reply.headers["ETag"]
+            await connection.setRemoteDescription(RTCSessionDescription(text, "answer"))
+            connected = asyncio.Event()
+            connection.on("connectionstatechange", connected.set)
+            while connection.connectionState != "connected":
+                await asyncio.wait_for(connected.wait(), CONNECT_LIMIT_S)
+                connected.clear()
+            yield where, tag
+
+
+KINDS = ("candidates", "restarts", "offers", "connections", "pictures")
+
+
+@asynccontextmanager
+async def _connection(sends: bool) -> AsyncIterator[RTCPeerConnection]:
+    gather_on_loopback()
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    connection.addTransceiver(VideoStreamTrack() if sends else "video", "sendrecv" if sends else "recvonly")
+    await connection.setLocalDescription()
+    yield connection
+    await connection.close()
+
+
+def _hosts(first: int, count: int) -> str:
+    """So many candidates, each another address of the loopback network."""
+    numbers = range(first, first + count)
+    hosts = (f"127.{1 + (n >> 16) % 250}.{(n >> 8) % 256}.{n % 256}" for n in numbers)
+    return "".join(f"a=candidate:1 1 udp 2113937151 {host} 9 typ host\r\n" for host in hosts)
+
+
+def _picture(width: int, height: int, kind: str) -> tuple[str, bytes]:
+    data = BytesIO()
+    Image.new("P" if kind == "PNG" else "L", (width, height)).save(data, kind)
+    return f"image/{kind.lower()}", data.getvalue()
+
+
+async def attack(order: Order) -> Counter[str]:
+    """How often the server answered what."""
+    connector = aiohttp.TCPConnector(limit=0, local_addr=(SOURCE, 0))
+    timeout = aiohttp.ClientTimeout(total=20)
+    async with aiohttp.ClientSession(connector=connector, headers=order.headers, timeout=timeout) as http:
+        attacker = Attacker(order, http)
+        await getattr(attacker, order.kind)()
+        return attacker.answers
+
+
+def as_text(order: Order) -> str:
+    """One line, as `main` reads it."""
+    return json.dumps(asdict(order)) + "\n"
+
+
+def main() -> int:
+    """Read the order, obey, tell."""
+    os.nice(19)
+    order = Order(**json.loads(sys.stdin.readline()))
+    print(json.dumps(asyncio.run(attack(order))), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,200 @@
+"""What does a token holder who means harm take from the others: rate, answers, descriptors, memory?
+
+    avatarcast bench harm [--seconds 20] [--kinds candidates restarts]
+
+A presenter calls the server; then an attacker, a process and a client of its own (benchmarks.live.attacker),
+does one kind of harm after another: late candidates, ICE restarts, offers that lead nowhere, connections that
+say nothing, pictures that are large once decoded. Before and after each the presenter is left alone for half
+the time. kept is the presenter's rate of new pictures under attack over that of the quiet times; healthz_p99
+is of GET /healthz, asked 20 times a second over one connection; descriptors and MB are the most that the
+server held under attack above what it held before. candidates and restarts come from a viewer, who watches in
+the quiet times too.
+
+What bounds it: attacker, presenter and server share this machine's cores, and the attacker gives way to both.
+passed says whether every figure is within the bounds that are in the record too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from statistics import quantiles
+from time import perf_counter, perf_counter_ns
+from typing import Any
+
+import aiohttp
+
+from benchmarks.live.attacker import KINDS, Order, as_text
+from benchmarks.live.driver_pictures import DriverPictures
+from benchmarks.live.glass_call import pictures_came
+from benchmarks.live.glass_statistics import numbers
+from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.server_link import at, bearer
+from benchmarks.live.server_process import Serving, holding, server_process
+from benchmarks.records.instrument import Instrument, Record, above_bounds, add_common
+
+CAMERA_FPS = 30
+WARM_UP_S = 5.0
+SETTLE_S = 3.0  # after an attack, for what it held to be let go
+ASK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What counts as no harm."""
+
+    kept_least: float = 0.95
+    healthz_p99_ms: float = 50.0
+    descriptors: int = 64
+    memory_mb: float = 100.0
+
+
+@dataclass
+class Watch:
+    """What the server answers and holds, while `run` runs."""
+
+    link: str
+    pid: int
+    answers_ms: list[float] = field(default_factory=list)
+    descriptors: list[int] = field(default_factory=list)
+    memory_mb: list[float] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with aiohttp.ClientSession() as http:
+            while True:
+                asked_s = perf_counter()
+                async with http.get(at(self.link, "/healthz")) as reply:
+                    await reply.read()
+                self.answers_ms.append((perf_counter() - asked_s) * 1e3)
+                held = holding(self.pid, tasks=0)
+                self.descriptors.append(held.files + held.sockets)
+                self.memory_mb.append(held.resident_mb)
+                await asyncio.sleep(ASK_EVERY_S)
+
+    def p99_ms(self) -> float:
+        """Of the answers so far."""
+        return quantiles(self.answers_ms, n=100, method="inclusive")[98]
+
+
+@dataclass(frozen=True, slots=True)
+class Presenter:
+    """Who must not notice."""
+
+    peer: AiortcPeer
+
+    def rate_hz(self, from_ns: int, to_ns: int) -> float:
+        """New pictures a second in this time."""
+        shown = [one for one in self.peer.arrivals if from_ns <= one.at_ns < to_ns]
+        return len(set(numbers(shown))) / ((to_ns - from_ns) / 1e9)
+
+
+async def harmed(link: str, pid: int, kind: str, presenter: Presenter, seconds: float) -> dict[str, Any]:
+    """One kind of harm, with quiet times around it."""
+    order = Order(kind, at(link, "/"), bearer(link), presenter.peer.session["view_id"], seconds)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.live.attacker"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(as_text(order).encode())
+    if (await process.stdout.readline()).strip() != b"ready":
+        raise SystemExit(f"the attacker of {kind} could not begin, see its message above")
+    await asyncio.sleep(1.0)
+    before_hz, quiet = await _watched(link, pid, presenter, seconds / 2)
+    process.stdin.write(b"\n")
+    under_hz, under = await _watched(link, pid, presenter, seconds)
+    told = await process.stdout.readline()
+    if await process.wait():
+        raise SystemExit(f"the attacker of {kind} failed, see its message above")
+    await asyncio.sleep(SETTLE_S)
+    after_hz, _ = await _watched(link, pid, presenter, seconds / 2)
+    return {
+        "kept": round(under_hz / ((before_hz + after_hz) / 2), 3),
+        "fps": [round(rate_hz, 2) for rate_hz in (before_hz, under_hz, after_hz)],
+        "healthz_p99_ms": round(under.p99_ms(), 1),
+        "healthz_quiet_p99_ms": round(quiet.p99_ms(), 1),
+        "descriptors": max(under.descriptors) - quiet.descriptors[-1],
+        "memory_mb": round(max(under.memory_mb) - quiet.memory_mb[-1], 1),
+        "answers": json.loads(told),
+    }
+
+
+async def _watched(link: str, pid: int, presenter: Presenter, seconds: float) -> tuple[float, Watch]:
+    watch, from_ns = Watch(link, pid), perf_counter_ns()
+    running = asyncio.create_task(watch.run())
+    await asyncio.sleep(seconds)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return presenter.rate_hz(from_ns, perf_counter_ns()), watch
+
+
+async def all_harm(
+    link: str, pid: int, kinds: list[str], camera: StampedCamera, seconds: float
+) -> dict[str, Any]:
+    """By kind."""
+    presenter = Presenter(AiortcPeer(link, camera))
+    await presenter.peer.connect()
+    await pictures_came(presenter.peer)
+    await asyncio.sleep(WARM_UP_S)
+    found = {}
+    for kind in kinds:
+        found[kind] = await harmed(link, pid, kind, presenter, seconds)
+        print(_told(kind, found[kind]), flush=True)
+    connected = presenter.peer.state == "connected"
+    await presenter.peer.close()
+    if not connected:
+        raise SystemExit("the presenter's call was lost")
+    return found
+
+
+def failures(found: Mapping[str, Record], bounds: Bounds) -> list[str]:
+    """Each figure that is out of its bound."""
+    failed = []
+    for kind, figures in found.items():
+        if figures["kept"] < bounds.kept_least:
+            failed.append(f"{kind}: kept {figures['kept']} < {bounds.kept_least}")
+        failed += [f"{kind}: {words}" for words in above_bounds(figures, asdict(bounds))]
+    return failed
+
+
+def _told(kind: str, figures: Record) -> str:
+    """One kind for people."""
+    answers = ", ".join(f"{name} {count}" for name, count in sorted(figures["answers"].items()))
+    return (
+        f"{kind:<12} kept {figures['kept']:.1%} ({' / '.join(map(str, figures['fps']))} pictures a second), "
+        f"healthz p99 {figures['healthz_p99_ms']} ms, descriptors {figures['descriptors']:+}, "
+        f"memory {figures['memory_mb']:+} MB; answers: {answers}"
+    )
+
+
+def measure(args: argparse.Namespace) -> Record:
+    """Start the server, harm it, judge."""
+    camera = StampedCamera(DriverPictures(args.driver, *args.size).at, CAMERA_FPS)
+    with server_process(Serving(args.pipeline, args.avatar, args.runner)) as (pid, facts):
+        found = asyncio.run(all_harm(facts["link"], pid, args.kinds, camera, args.seconds))
+    failed = failures(found, Bounds())
+    config = {"runner_reason": facts["runner_reason"], "camera_fps": CAMERA_FPS}
+    judged = {"passed": not failed, "failures": failed, "bounds": asdict(Bounds())}
+    return {**judged, "harm": found, "config": config}
+
+
+def describe(figures: Record) -> str:
+    """The verdict for people; the figures were told as they came."""
+    return "passed" if figures["passed"] else "FAILED: " + "; ".join(figures["failures"])
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What kinds, how long."""
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each attack (default 20)")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="(default all)")
+    add_common(parser, "pipeline", "avatar", "runner", "driver", "size")
+
+
+main = Instrument("harm", __doc__, add_options, measure, describe, quick={"seconds": 2.0, "pipeline": "echo"})
