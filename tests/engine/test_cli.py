@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -107,6 +108,43 @@ def test_signals_end_a_command_in_order(
     assert capsys.readouterr().err == f"avatarcast: {words}\n"
     assert tidied == [True]
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+FILMING = """
+import itertools, sys
+from fractions import Fraction
+import numpy as np
+from engine import cli
+from engine.media.video import VideoWriter
+
+def film(_):
+    with VideoWriter(sys.argv[1], 64, 48, Fraction(10)) as writer:
+        for index in itertools.count():
+            writer.write(np.full((48, 64, 3), index % 256, np.uint8))
+            if index == 20:
+                print("filming", flush=True)
+
+cli._dispatch = film
+sys.exit(cli.main([]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_process_that_is_ended_leaves_no_half_written_film(tmp_path: Path, number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", FILMING, str(tmp_path / "film.mp4")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "filming\n"
+    assert len(list(tmp_path.iterdir())) == 1
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert errors.splitlines()[-1] == f"avatarcast: ended by {number.name}"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_closed_terminal_is_no_end_after_nohup(fake: Fake) -> None:

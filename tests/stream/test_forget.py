@@ -100,7 +100,7 @@ def test_an_avatar_file(
     assert not built.exists()
     assert not (avatar_file.parent / "noise.prepared.npz").exists()
     assert (avatar_file.parent / "film.mp4").exists()
-    assert "films that it was enrolled from, and copies, are yours" in capsys.readouterr().err
+    assert "yours to remove: copies, and films it was enrolled from" in capsys.readouterr().err
 
 
 def test_a_damaged_file_goes_too(avatar_file: Path) -> None:
