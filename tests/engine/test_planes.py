@@ -22,6 +22,12 @@ def test_a_picture_is_rounded_not_cut_off_and_kept_in_range() -> None:
     assert to_picture(planes.repeat(3, axis=0))[..., 0].ravel().tolist() == [0, 0, 1, 255]
 
 
+def test_what_a_network_cannot_say_is_black() -> None:
+    """Weights from elsewhere may make it overflow: the cast of a NaN is undefined, and warns."""
+    planes = np.array([np.nan, np.inf, -np.inf, 0.0], np.float32).reshape(1, 2, 2)
+    assert to_picture(planes.repeat(3, axis=0))[..., 0].ravel().tolist() == [0, 255, 0, 128]
+
+
 def test_batches_and_a_buffer_of_the_callers() -> None:
     rgb = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3), np.uint8)
     buffer = np.empty((2, 3, 8, 8), np.float32)
