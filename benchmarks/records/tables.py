@@ -211,6 +211,21 @@ def soak(record: Record) -> str:
     return markdown(("growth of", "measured", "bound"), rows)
 
 
+def udp_fuzz(record: Record) -> str:
+    """What datagrams of strangers do to two calls, beside its bounds."""
+    shown = {
+        "calls_lost": "calls lost, of 2",
+        "exceptions": "exceptions in the log",
+        "log_bytes": "bytes of log",
+        "memory_mb": "memory, MB more",
+        "p99_ms": "motion to photon, 99th percentile, ms more",
+    }
+    rows = [(text, f"{record[name]:g}", f"{record['bounds'][name]:,.0f}") for name, text in shown.items()]
+    return markdown(
+        (f"{record['sent']:,} datagrams in {number(record['seconds'])} s", "measured", "bound"), rows
+    )
+
+
 def baselines(record: Record) -> str:
     """Time of a picture beside the diffusion graph."""
     rows = []
@@ -426,6 +441,7 @@ TABLES: Mapping[str, Table] = {
     "first_frame": Table(("first_frame",), first_frame),
     "load": Table(("load",), load),
     "soak": Table(("soak",), soak),
+    "udp_fuzz": Table(("udp_fuzz",), udp_fuzz),
     "baselines": Table(("baselines",), baselines),
     "baselines_live": Table(("baselines",), baselines_live),
     "av_sync": Table(("av_sync",), av_sync),

@@ -250,6 +250,15 @@ def test_soak_beside_its_bounds() -> None:
     assert line(text, 7) == "| server's tasks after 200 calls | +0 | 0 |"
 
 
+def test_strangers_datagrams_beside_their_bounds() -> None:
+    figures = {"calls_lost": 0, "exceptions": 0, "log_bytes": 99, "memory_mb": 2.4, "p99_ms": -6.93}
+    bounds = {"calls_lost": 0, "exceptions": 0, "log_bytes": 1_000_000, "memory_mb": 20.0, "p99_ms": 5.0}
+    text = tables.udp_fuzz({"sent": 1_000_000, "seconds": 251.6, "bounds": bounds, **figures})
+    assert text.startswith("| 1,000,000 datagrams in 252 s |")
+    assert line(text, 2) == "| bytes of log | 99 | 1,000,000 |"
+    assert line(text, 4) == "| motion to photon, 99th percentile, ms more | -6.93 | 5 |"
+
+
 def test_baselines() -> None:
     ms = {"p50": 1336.25, "p95": 1489.0}
     faster = {"value": 152.3, "low": 140.7, "high": 166.4}
