@@ -24,7 +24,7 @@ from engine.render.background import Background, replace_background, settled_mat
 from engine.render.detail import with_detail
 from engine.render.guidance import GUIDANCE_CHANNELS, GuidancePainter
 from engine.render.planes import to_picture, to_planes
-from engine.render.prior import KeyImage, Prior, PriorBuilder
+from engine.render.prior import Prior, PriorBuilder
 from engine.render.sampler import check_steps, sample
 from engine.render.temporal_cache import CacheConfig, TemporalCache, warm_start
 from engine.runners.choice import choose_runner
@@ -106,8 +106,7 @@ class Pipeline:
         self._runner = runner
         self._now = clock
         self._retargeter = Retargeter(avatar.neutral, avatar.support, avatar.torso, avatar.size)
-        keys = [KeyImage(np.dstack([key.rgb, key.matte]), key.landmarks) for key in avatar.keyframes]
-        self._prior = PriorBuilder(keys, avatar.neutral, avatar.plate, avatar.bare_torso)
+        self._prior = PriorBuilder(avatar.keyframes, avatar.neutral, avatar.plate, avatar.bare_torso)
         self._cache = TemporalCache(config.cache, self._prior)
         self._painter = GuidancePainter(avatar.size)
         self._plate = avatar.plate
@@ -118,7 +117,7 @@ class Pipeline:
             "noise_level": np.zeros(1, np.float32),
         }
         self._background: U8Image | None = None  # instead of the plate
-        self._at_rest = keys[0].rgba  # shown until there is a driver
+        self._at_rest = avatar.keyframes[0].rgba  # shown until there is a driver
         self._drawn = self._at_rest[..., :3].copy()  # over the plate, as the network paints
         self._matte = self._at_rest[..., 3].astype(np.float32) / 255
         self._picture = self._drawn

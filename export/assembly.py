@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from engine.avatar.avatar import Avatar, KeyFrame
+from engine.avatar.avatar import Avatar
 from export.footage.prepared import Identity, Prepared
 
 
@@ -21,12 +21,6 @@ def assembled(
     consent: Mapping[str, Any],
 ) -> Avatar:
     """models: file name to network, may be empty where the runner comes from elsewhere."""
-    keyframes = tuple(
-        KeyFrame(
-            np.ascontiguousarray(key.rgba[..., :3]), np.ascontiguousarray(key.rgba[..., 3]), key.landmarks
-        )
-        for key in identity.keys
-    )
     return Avatar(
         name=name,
         size=prepared.size,
@@ -34,12 +28,12 @@ def assembled(
         neutral=identity.neutral,
         support=identity.support,
         torso=identity.torso,
-        keyframes=keyframes,
+        keyframes=identity.keys,
         plate=identity.plate,
         models=dict(models),
         consent=dict(consent),
         report={},
-        preview_jpeg=_jpeg(keyframes[0].rgb),
+        preview_jpeg=_jpeg(identity.keys[0].rgb),
         bare_torso=identity.bare_torso,
     )
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from engine.avatar.avatar import Avatar, KeyFrame
+from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import save_avatar
 from engine.network.contract import Runner, denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
@@ -74,9 +74,6 @@ def identity(prepared: Prepared) -> Identity:
 @pytest.fixture(scope="session")
 def puppet_avatar(identity: Identity) -> Avatar:
     """The puppet as an avatar, without a network: for the null runner."""
-    keyframes = tuple(
-        KeyFrame(key.rgba[..., :3].copy(), key.rgba[..., 3].copy(), key.landmarks) for key in identity.keys
-    )
     return Avatar(
         name="puppet",
         size=PUPPET_PX,
@@ -84,7 +81,7 @@ def puppet_avatar(identity: Identity) -> Avatar:
         neutral=identity.neutral,
         support=identity.support,
         torso=identity.torso,
-        keyframes=keyframes,
+        keyframes=identity.keys,
         plate=identity.plate,
         bare_torso=identity.bare_torso,
         models={},

@@ -93,11 +93,12 @@ def small_presenters(folder: Path) -> list[bytes]:
     import cv2
     import torch
 
-    from engine.avatar.avatar import LOSSLESS_KEYFRAMES, HeldOutFrame, KeyFrame
+    from engine.avatar.avatar import LOSSLESS_KEYFRAMES, HeldOutFrame
     from engine.avatar.avatar_file import load_avatar, save_avatar
     from engine.avatar.bundled import BUNDLED
     from engine.network.contract import denoiser_inputs
     from engine.network.denoiser import Denoiser, DenoiserConfig
+    from engine.render.prior import KeyFrame
     from export.convert.fused import FusedDenoiser, HalfDenoiser
     from export.convert.onnx_export import export_onnx
     from export.convert.quantise import quantise
@@ -132,7 +133,7 @@ def small_presenters(folder: Path) -> list[bytes]:
     neutral = whole.neutral
     pixels = ("centre", "scale", "shoulders", "chest", "chest_middle", "body_scale", "rest_wrists")
     few = [*whole.keyframes[:3], *whole.keyframes[LOSSLESS_KEYFRAMES : LOSSLESS_KEYFRAMES + 2]]
-    frames = [KeyFrame(small(key.rgb), small(key.matte), moved(key.landmarks)) for key in few]
+    frames = [KeyFrame(small(key.rgba), moved(key.landmarks)) for key in few]
     held_out = []
     for frame in whole.held_out[:2]:
         data = cv2.imencode(".jpg", small(frame.rgb)[..., ::-1])[1].tobytes()

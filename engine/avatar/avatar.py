@@ -8,33 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from engine.arrays import U8Image
 from engine.person.landmarks import Landmarks
 from engine.person.motion import Neutral
 from engine.person.retarget import Support
 from engine.person.torso import TorsoModel
+from engine.render.prior import KeyFrame
 
 MIN_SIZE_PX, MAX_SIZE_PX, SIZE_STEP_PX = 32, 1024, 8
 MAX_FPS = 240.0
 LOSSLESS_KEYFRAMES = 40  # are stored as PNG, the others as JPEG: a fifth of the size
 MAX_KEYFRAMES = 64  # stored as PNG
 MAX_MEMORY = 88  # key frames stored as JPEG
-MAX_HELD_OUT = 64
-MAX_PICTURE_BYTES = 384 * 1024 * 1024  # of all key frames and held-out frames in memory
+MAX_HELD_OUT = 32
+MAX_PICTURE_BYTES = 256 * 1024 * 1024  # of all key frames and held-out frames in memory
 MAX_NAME_CHARACTERS = 200
 PERSONS = ("real", "synthetic")
 NETWORKS = ("denoiser-fp32.onnx", "denoiser-fp16.onnx", "denoiser-int8.onnx")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class KeyFrame:
-    """One real frame of the footage, on the avatar's canvas."""
-
-    rgb: NDArray[np.uint8]  # (S, S, 3)
-    matte: NDArray[np.uint8]  # (S, S), 255 = person
-    landmarks: Landmarks  # canvas px
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +32,7 @@ class HeldOutFrame:
     """One frame of the footage that training never saw, on the avatar's canvas."""
 
     jpeg: bytes  # (S, S) px
-    rgb: NDArray[np.uint8]  # (S, S, 3), what the JPEG decodes to
+    rgb: U8Image  # (S, S, 3), what the JPEG decodes to
     landmarks: Landmarks  # canvas px
 
 
@@ -67,7 +57,7 @@ class Avatar:
     support: Support  # the poses that the footage shows
     torso: TorsoModel  # how the chest follows the head
     keyframes: tuple[KeyFrame, ...]
-    plate: NDArray[np.uint8]  # (S, S, 3), the background without the person
+    plate: U8Image  # (S, S, 3), the background without the person
     models: dict[str, bytes]  # of NETWORKS, as `engine.network.network_check` wrote them anew
     consent: dict[str, Any]
     report: dict[str, Any]  # as measured at enrolment; may say anything (see engine.avatar.records)
@@ -76,7 +66,7 @@ class Avatar:
     training: dict[str, Any] = field(default_factory=dict)  # how the networks came about
     held_out: tuple[HeldOutFrame, ...] = ()  # consecutive; what an export is judged by; may be none
     report_png: bytes = b""  # contact sheet and curves; empty where there is none
-    bare_torso: NDArray[np.uint8] | None = None  # (S, S, 4), the person of the first key frame without arms
+    bare_torso: U8Image | None = None  # (S, S, 4), the person of the first key frame without arms
     stored: Stored | None = None  # the file it was loaded from; None for one that was made just now
 
 
@@ -96,5 +86,5 @@ def picture_bytes(size: int, keyframes: int, held_out: int) -> int:
 
 
 def most_keyframes(size: int) -> int:
-    """How many key frames an avatar of a `size` px canvas may have, whatever is held out: 48 at 1024 px."""
+    """How many key frames an avatar of a `size` px canvas may have, whatever is held out: 40 at 1024 px."""
     return (MAX_PICTURE_BYTES - picture_bytes(size, 0, MAX_HELD_OUT)) // picture_bytes(size, 1, 0)

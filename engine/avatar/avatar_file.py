@@ -34,7 +34,6 @@ from engine.avatar.avatar import (
     Avatar,
     Cover,
     HeldOutFrame,
-    KeyFrame,
     Stored,
     picture_bytes,
 )
@@ -61,6 +60,7 @@ from engine.avatar.members import (
 from engine.errors import PackageError, RunnerError
 from engine.network.network_check import checked_denoiser
 from engine.person.landmarks import Landmarks
+from engine.render.prior import KeyFrame
 
 MEMORY_QUALITY = 92
 CONSENT_FIELDS = ("who", "statement", "date", "person")
@@ -153,10 +153,7 @@ def save_avatar(path: str | Path, avatar: Avatar) -> Avatar:
 
 def _keyframe_members(frames: Sequence[KeyFrame]) -> dict[str, bytes]:
     lossless, memory = frames[:LOSSLESS_KEYFRAMES], frames[LOSSLESS_KEYFRAMES:]
-    members = {
-        f"keyframes/{index:02d}.png": encode_png(np.dstack([frame.rgb, frame.matte]))
-        for index, frame in enumerate(lossless)
-    }
+    members = {f"keyframes/{index:02d}.png": encode_png(frame.rgba) for index, frame in enumerate(lossless)}
     members[LANDMARKS] = encode_arrays(stack_landmarks([frame.landmarks for frame in lossless]))
     for index, frame in enumerate(memory):
         matte = np.repeat(frame.matte[..., None], 3, axis=2)
@@ -243,9 +240,8 @@ def _decode(source: Path, package: Package) -> Avatar:
     landmarks = read_landmarks(source, LANDMARKS, members[LANDMARKS], len(frames), size)
     keyframes = []
     for member, points in zip(frames, landmarks, strict=True):
-        rgba = read_image(source, member, members[member], "PNG", "RGBA", (size, size))
         keyframes.append(
-            KeyFrame(np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3]), points)
+            KeyFrame(read_image(source, member, members[member], "PNG", "RGBA", (size, size)), points)
         )
     if REPORT_PICTURE in members:
         read_image(source, REPORT_PICTURE, members[REPORT_PICTURE], "PNG", "RGB", None)
@@ -293,8 +289,7 @@ def _memory(source: Path, frames: Sequence[str], members: Mapping[str, bytes], s
     keyframes = []
     for member, points in zip(frames, landmarks, strict=True):
         both = read_image(source, member, members[member], "JPEG", "RGB", (2 * size, size))
-        rgb, matte = np.ascontiguousarray(both[:, :size]), np.ascontiguousarray(both[:, size:, 1])
-        keyframes.append(KeyFrame(rgb, matte, points))
+        keyframes.append(KeyFrame.of(both[:, :size], both[:, size:, 1], points))
     return keyframes
 
 

@@ -26,7 +26,7 @@ from engine.files import replacing
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MAX_MEMBERS = 256
-MAX_TOTAL_BYTES = 256 * 1024 * 1024  # of all members unpacked, and of the file
+MAX_TOTAL_BYTES = 192 * 1024 * 1024  # of all members unpacked, and of the file
 MAX_MANIFEST_BYTES = 1024 * 1024
 MAX_DIGITS = 18  # of an integer in JSON: it fits 64 bits
 MAX_RATIO = 100  # unpacked over packed, for members above RATIO_FREE_BYTES

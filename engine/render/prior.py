@@ -49,12 +49,27 @@ _MATTE_OF_ALPHA = np.clip((np.arange(256) - MATTE_LOW) / (MATTE_HIGH - MATTE_LOW
 )
 
 
-@dataclass(frozen=True, slots=True)
-class KeyImage:
-    """One key frame of the bank. rgba: (S, S, 4) uint8, alpha 255 is the person."""
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyFrame:
+    """One real frame of the footage, on the avatar's canvas."""
 
-    rgba: U8Image
-    landmarks: Landmarks
+    rgba: U8Image  # (S, S, 4), alpha 255 is the person; every picture drawn of the avatar shares it
+    landmarks: Landmarks  # canvas px
+
+    @classmethod
+    def of(cls, rgb: U8Image, matte: U8Image, landmarks: Landmarks) -> KeyFrame:
+        """rgb: (S, S, 3); matte: (S, S), 255 is the person."""
+        return cls(np.dstack([rgb, matte]), landmarks)
+
+    @property
+    def rgb(self) -> U8Image:
+        """(S, S, 3), a view."""
+        return self.rgba[..., :3]
+
+    @property
+    def matte(self) -> U8Image:
+        """(S, S), a view."""
+        return self.rgba[..., 3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +85,7 @@ class PriorBuilder:
 
     def __init__(
         self,
-        bank: Sequence[KeyImage],
+        bank: Sequence[KeyFrame],
         neutral: Neutral,
         plate: U8Image,
         bare_torso: U8Image | None = None,

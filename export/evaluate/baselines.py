@@ -18,6 +18,7 @@ from engine.person.landmarks import Landmarks
 from engine.person.motion import Neutral
 from engine.pipeline import Pipeline, PipelineConfig, Rendered, build_pipeline
 from engine.render.keyframes import region_features
+from engine.render.prior import KeyFrame
 from engine.render.temporal_cache import CacheConfig
 from export.evaluate.replay import NoTracker
 
@@ -91,7 +92,9 @@ def _driven(avatar: Avatar, config: PipelineConfig, neutral: Neutral) -> Pipelin
 
 def with_grey_keyframes(avatar: Avatar) -> Avatar:
     """The avatar with mid-grey key frames: what the network makes of guidance alone."""
-    grey = tuple(replace(key, rgb=np.full_like(key.rgb, 128)) for key in avatar.keyframes)
+    grey = tuple(
+        KeyFrame.of(np.full_like(key.rgb, 128), key.matte, key.landmarks) for key in avatar.keyframes
+    )
     return replace(avatar, keyframes=grey, plate=np.full_like(avatar.plate, 128), bare_torso=None)
 
 

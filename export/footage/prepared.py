@@ -36,7 +36,7 @@ from engine.person.retarget import (
 from engine.person.torso import TorsoModel, fit_torso
 from engine.render.keyframes import BANK_SIZE, select_bank
 from engine.render.patches import shown_arm
-from engine.render.prior import CELL_PX, KeyImage
+from engine.render.prior import CELL_PX, KeyFrame
 from engine.render.warp import FlowSolver, control_points, remap, trunk_flow
 
 MIN_FRAMES = 10  # fewer leave nothing to hold out
@@ -160,7 +160,7 @@ class Identity:
     support: Support
     torso: TorsoModel
     bank: tuple[int, ...]  # frame indices of the key frames
-    keys: tuple[KeyImage, ...]
+    keys: tuple[KeyFrame, ...]
     plate: U8Image  # (S, S, 3) uint8, the background without the person
     bare_torso: U8Image | None = None  # (S, S, 4) uint8, the person of the first key frame without arms
 
@@ -192,7 +192,7 @@ def learn_identity(prepared: Prepared, bank_size: int = BANK_SIZE) -> Identity:
         for frame, shift, bend in zip(frames, shifts, bends, strict=True)
     ]
     bank = select_bank(measured, neutral, min(bank_size, most_keyframes(prepared.size)))
-    keys = tuple(KeyImage(np.dstack([prepared.rgb[i], prepared.matte[i]]), measured[i]) for i in bank)
+    keys = tuple(KeyFrame.of(prepared.rgb[i], prepared.matte[i], measured[i]) for i in bank)
     return Identity(
         neutral,
         support,
@@ -228,7 +228,7 @@ def background_plate(rgb: U8Image, matte: U8Image) -> U8Image:
     return np.asarray(cv2.inpaint(plate, (~seen).astype(np.uint8), 5, cv2.INPAINT_TELEA), np.uint8)
 
 
-def bare_torso(keys: Sequence[KeyImage], neutral: Neutral) -> U8Image | None:
+def bare_torso(keys: Sequence[KeyFrame], neutral: Neutral) -> U8Image | None:
     """The person of keys[0] without hands and forearms, (S, S, 4) uint8: the median of what shows past them.
 
     None where no key frame shows an arm. What arms always cover keeps them.

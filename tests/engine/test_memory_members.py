@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.avatar.avatar import LOSSLESS_KEYFRAMES, MAX_MEMORY, Avatar, KeyFrame
+from engine.avatar.avatar import LOSSLESS_KEYFRAMES, MAX_MEMORY, Avatar
 from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.errors import PackageError
+from engine.render.prior import KeyFrame
 from tests.support.forged_package import forge, unzip
 from tests.support.puppet import Pose, Puppet
 
@@ -23,7 +24,7 @@ REMEMBERED = 3
 
 def keyframe(turn: float) -> KeyFrame:
     landmarks = PUPPET.landmarks(Pose(yaw_deg=turn))
-    return KeyFrame(*PUPPET.picture(landmarks), landmarks)
+    return KeyFrame.of(*PUPPET.picture(landmarks), landmarks)
 
 
 @pytest.fixture(scope="module")

@@ -287,3 +287,10 @@ def test_with_a_real_tracker(puppet_avatar: Avatar) -> None:
     finally:
         pipeline.close()
     pipeline.close()  # does nothing
+
+
+def test_presenters_share_the_avatars_pictures(puppet_avatar: Avatar, make: Make) -> None:
+    """Each pipeline once copied them all: 134 MB a presenter at 512 px."""
+    banks = [make([Pose()]).pipeline._prior._bank for _ in range(2)]
+    for mine, theirs, stored in zip(*banks, puppet_avatar.keyframes, strict=True):
+        assert mine.rgba is theirs.rgba is stored.rgba

@@ -13,7 +13,7 @@ from engine.arrays import U8Image
 from engine.person import topology as topo
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.person.motion import Neutral, build_neutral
-from engine.render.prior import KeyImage, PriorBuilder
+from engine.render.prior import KeyFrame, PriorBuilder
 from tests.support.puppet import Pose, Puppet, lively
 
 SIZE = 128
@@ -27,10 +27,10 @@ BANK = (
 )
 
 
-def key(pose: Pose) -> KeyImage:
+def key(pose: Pose) -> KeyFrame:
     landmarks = PUPPET.landmarks(pose)
     rgb, matte = PUPPET.picture(landmarks)
-    return KeyImage(np.dstack([rgb, matte]), landmarks)
+    return KeyFrame(np.dstack([rgb, matte]), landmarks)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_forbidden_key_frames_leave_no_trace(neutral: Neutral) -> None:
     keys = [key(pose) for pose in BANK]
     green = keys[2].rgba.copy()
     green[..., :3] = (0, 255, 0)
-    keys[2] = KeyImage(green, keys[2].landmarks)
+    keys[2] = KeyFrame(green, keys[2].landmarks)
     builder = PriorBuilder(keys, neutral, PUPPET.wall)
     target = PUPPET.landmarks(Pose(yaw_deg=18))
     forbidden = np.arange(len(keys)) == 2
@@ -218,7 +218,7 @@ def test_the_nearer_hand_covers_the_farther_one(neutral: Neutral, near: int) -> 
     half = SIZE // 2  # the person's left is on the right
     painted[:, half:, :3], painted[:, :half, :3] = (0, 0, 255), (255, 0, 0)
     builder = PriorBuilder(
-        [keys[0], KeyImage(painted, keys[1].landmarks)], neutral, PUPPET.wall, bare_torso=keys[0].rgba
+        [keys[0], KeyFrame(painted, keys[1].landmarks)], neutral, PUPPET.wall, bare_torso=keys[0].rgba
     )
     target = PUPPET.landmarks(Pose(hands=((0.1, 1.8), (-0.1, 1.8))))
     hands = target.hands.copy()
@@ -235,6 +235,6 @@ def test_hair_that_touched_the_top_does_not_run_up_in_streaks(neutral: Neutral) 
     rgba[:40, 50:80] = (0, 0, 0, 255)
     down = np.array([0, 24, 0], np.float32)
     lower = replace(rest.landmarks, face=rest.landmarks.face + down, pose=rest.landmarks.pose + down)
-    prior = PriorBuilder([KeyImage(rgba, rest.landmarks)], neutral, PUPPET.wall).build(lower)
+    prior = PriorBuilder([KeyFrame(rgba, rest.landmarks)], neutral, PUPPET.wall).build(lower)
     assert prior.matte[:14, 55:75].max() < 0.05
     assert prior.matte[30:50, 55:75].min() > 0.9

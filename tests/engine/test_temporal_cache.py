@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.person.landmarks import Landmarks
 from engine.person.motion import Neutral, build_neutral
-from engine.render.prior import KeyImage, PriorBuilder
+from engine.render.prior import KeyFrame, PriorBuilder
 from engine.render.temporal_cache import REFRESH_FRAMES, CacheConfig, TemporalCache
 from tests.support.puppet import Pose, Puppet, lively
 
@@ -27,7 +27,7 @@ def builder() -> PriorBuilder:
     neutral: Neutral = build_neutral([PUPPET.landmarks(pose) for pose in lively(60, hands=True)])
     rest = PUPPET.landmarks()
     rgb, matte = PUPPET.picture(rest)
-    return PriorBuilder([KeyImage(np.dstack([rgb, matte]), rest)], neutral, PUPPET.wall)
+    return PriorBuilder([KeyFrame(np.dstack([rgb, matte]), rest)], neutral, PUPPET.wall)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_the_gate_scales_with_the_canvas() -> None:
     small = Puppet(128)
     rest = small.landmarks()
     rgb, matte = small.picture(rest)
-    keys = [KeyImage(np.dstack([rgb, matte]), rest)]
+    keys = [KeyFrame(np.dstack([rgb, matte]), rest)]
     cache = TemporalCache(CacheConfig(), PriorBuilder(keys, build_neutral([rest]), small.wall))
     cache.keep(rest, rgb)
     assert cache.may_resend(rest.transformed(1.0, 0.14, 0.0, 128, 128))

@@ -14,6 +14,7 @@ import pytest
 
 from engine.avatar.avatar import Avatar
 from engine.person.landmarks import Landmarks
+from engine.render.prior import KeyFrame
 from export.evaluate import held_out as held_out_module
 from export.evaluate.baselines import with_grey_keyframes
 from export.evaluate.faithfulness import MOTION_FIGURES, compare_hands
@@ -175,7 +176,7 @@ def test_grey_key_frames_keep_their_shape(puppet_avatar: Avatar) -> None:
     grey = with_grey_keyframes(puppet_avatar)
     assert len(grey.keyframes) == len(puppet_avatar.keyframes)
     assert all((key.rgb == 128).all() for key in grey.keyframes)
-    assert grey.keyframes[0].matte is puppet_avatar.keyframes[0].matte
+    assert np.array_equal(grey.keyframes[0].matte, puppet_avatar.keyframes[0].matte)
     assert not (puppet_avatar.keyframes[0].rgb == 128).all()
 
 
@@ -262,7 +263,7 @@ def test_many_steps_are_measured_on_fewer_frames(
 
 def test_sharpness_tells_a_blurred_avatar(puppet_avatar: Avatar, prepared: Prepared) -> None:
     blurred = [
-        replace(key, rgb=np.asarray(cv2.GaussianBlur(key.rgb, (0, 0), 1.5), np.uint8))
+        KeyFrame.of(np.asarray(cv2.GaussianBlur(key.rgb, (0, 0), 1.5), np.uint8), key.matte, key.landmarks)
         for key in puppet_avatar.keyframes
     ]
     soft = replace(puppet_avatar, keyframes=tuple(blurred))

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.avatar.avatar import Avatar, KeyFrame
+from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
 from engine.errors import RunnerError
 from engine.network.contract import NullRunner, Runner, denoiser_inputs, denoiser_outputs
 from engine.person.landmarks import Landmarks
 from engine.person.motion import motion_of
+from engine.render.prior import KeyFrame
 from engine.runners.onnx_runner import OnnxRunner
 from export.convert import motion_gate
 from export.convert.motion_gate import (
@@ -38,7 +39,7 @@ def speaker(puppet_avatar: Avatar) -> Avatar:
     poses = [Pose(), Pose(mouth=0.08), Pose(mouth=0.13), Pose(mouth=0.22), Pose(lids=(0.1, 0.1))]
     poses.append(Pose(yaw_deg=20.0))
     key = puppet_avatar.keyframes[0]
-    keys = tuple(KeyFrame(key.rgb, key.matte, Puppet(SIZE).landmarks(pose)) for pose in poses)
+    keys = tuple(KeyFrame(key.rgba, Puppet(SIZE).landmarks(pose)) for pose in poses)
     return replace(puppet_avatar, keyframes=keys)
 
 
@@ -189,7 +190,7 @@ def test_what_cannot_be_judged_says_why(speaker: Avatar) -> None:
 def test_a_person_who_never_speaks_is_judged_by_the_rest(puppet_avatar: Avatar) -> None:
     key = puppet_avatar.keyframes[0]
     still = [replace(pose, mouth=0.0, lids=(1.0, 1.0)) for pose in lively(5, seed=3)]
-    keys = tuple(KeyFrame(key.rgb, key.matte, Puppet(SIZE).landmarks(pose)) for pose in still)
+    keys = tuple(KeyFrame(key.rgba, Puppet(SIZE).landmarks(pose)) for pose in still)
     quiet = replace(puppet_avatar, keyframes=keys)
     frames = asked(quiet)
     report = verdict(quiet, frames, frames)

@@ -14,7 +14,7 @@ from engine.errors import FootageError
 from engine.person import topology as topo
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.person.motion import motion_of
-from engine.render.prior import KeyImage
+from engine.render.prior import KeyFrame
 from export.footage.prepared import Identity, Prepared, background_plate, bare_torso, learn_identity
 from tests.support.puppet import Pose, Puppet
 
@@ -157,10 +157,10 @@ def test_footage_without_a_face_is_refused(prepared: Prepared) -> None:
 # The torso without arms
 
 
-def drawn(pose: Pose) -> KeyImage:
+def drawn(pose: Pose) -> KeyFrame:
     landmarks = PUPPET.landmarks(pose)
     rgb, matte = PUPPET.picture(landmarks)
-    return KeyImage(np.dstack([rgb, matte]), landmarks)
+    return KeyFrame(np.dstack([rgb, matte]), landmarks)
 
 
 def test_arms_that_move_leave_the_torso_behind_them(identity: Identity) -> None:

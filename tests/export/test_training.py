@@ -12,7 +12,7 @@ import pytest
 from engine.errors import SettingsError
 from engine.person import topology as topo
 from engine.person.landmarks import RIGHT, Landmarks
-from engine.render.prior import KeyImage
+from engine.render.prior import KeyFrame
 from export.footage.prepared import Identity, Prepared, learn_identity
 from tests.support.puppet import Pose, Puppet, lively
 
@@ -161,7 +161,7 @@ def test_the_prior_of_a_frame_never_comes_from_around_it(prepared: Prepared, ide
     rgba = identity.keys[painted].rgba.copy()
     rgba[..., :3] = (0, 255, 0)
     keys = list(identity.keys)
-    keys[painted] = KeyImage(rgba, keys[painted].landmarks)
+    keys[painted] = KeyFrame(rgba, keys[painted].landmarks)
     data = TrainingSet(prepared, replace(identity, keys=tuple(keys)), seed=2)
     far = [f for f in range(TRAINED) if (np.abs(bank - f) >= AWAY_FRAMES).any()]
     near = [f for f in far if abs(int(bank[painted]) - f) < AWAY_FRAMES]

@@ -9,13 +9,14 @@ import numpy as np
 from PIL import Image
 
 from engine.arrays import FloatArray
-from engine.avatar.avatar import Avatar, KeyFrame
+from engine.avatar.avatar import Avatar
 from engine.network.contract import denoiser_inputs, denoiser_outputs
 from engine.network.network_check import OPSET
 from engine.network.onnx_file import Graph, Node, encode_graph
 from engine.person.motion import build_neutral
 from engine.person.retarget import Support
 from engine.person.torso import TorsoModel
+from engine.render.prior import KeyFrame
 from tests.support.puppet import Pose, Puppet
 
 
@@ -44,7 +45,7 @@ def noise_avatar(size: int = 64) -> Avatar:
         neutral=build_neutral(landmarks),
         support=Support(np.full(6, -5.0, np.float32), np.full(6, 5.0, np.float32), np.ones(2, np.float32)),
         torso=TorsoModel(zeros(7, 2), zeros(9, 2), zeros(2), zeros(2, 2)),
-        keyframes=tuple(KeyFrame(image(3), image(1)[..., 0], points) for points in landmarks),
+        keyframes=tuple(KeyFrame(image(4), points) for points in landmarks),
         plate=image(3),
         models={"denoiser-fp32.onnx": least_network(size)},
         variants={"denoiser-fp32.onnx": {"precision": "fp32", "steps": 1}},
