@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.live.echo_server import EchoedFrame, EchoPipeline
-from engine.avatar import avatar as avatar_module
+from engine.avatar import avatar_file
 from engine.avatar.avatar import Avatar
 from engine.cli import main
 from engine.errors import RunnerError, SettingsError, VideoError
@@ -293,7 +293,7 @@ def test_the_real_pipeline_fills_the_camera(
             writer.write(frame.reformat(320, 240).to_ndarray(format="rgb24"))
     real = {"who": "Mia", "statement": "yes", "date": "2024-05-01", "person": "real"}
     puppet = Avatar(**{name: getattr(puppet_avatar, name) for name in Avatar.__slots__} | {"consent": real})
-    monkeypatch.setattr(avatar_module, "load_avatar", lambda _: puppet)
+    monkeypatch.setattr(avatar_file, "load_avatar", lambda _: puppet)
     camera = FakeCamera()
     asked: list[tuple[Any, ...]] = []
 
