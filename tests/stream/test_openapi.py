@@ -46,6 +46,7 @@ from tests.support.api_document import (
     within,
 )
 from tests.support.studio_stage import CONSENT, FAKE, load
+from tests.support.waiting import until
 
 MASTER = "the-operator's-token-of-a-test"
 SDP, FRAGMENT = "application/sdp", "application/trickle-ice-sdpfrag"
@@ -232,6 +233,7 @@ async def presenting(call: Caller) -> AsyncIterator[tuple[AiortcPeer, dict[str, 
     try:
         session = await call.good("createSession", {**await peer.offer(), "name": "here", "avatar": None})
         await peer.take_answer(session["sdp"])
+        await until(lambda: call.live.registry.session(session["id"]).has_place)  # the name is its own now
         yield peer, session
     finally:
         await peer.close()
