@@ -54,7 +54,8 @@ async def record(page: Page) -> None:
     await page.evaluate(WATCH_PROMPTS)  # each stands for a second or so: polling could miss one
     await page.click("#guide-start", timeout=60_000)  # enabled once the server sees the camera
     await page.locator("#taken-train").wait_for(timeout=120_000)
-    assert "Once more: Look down." in await page.evaluate("window.promptsShown")
+    shown = await page.evaluate("window.promptsShown")
+    assert any(line.startswith("Once more: ") for line in shown)  # what was missed is asked for again
 
 
 async def test_from_the_camera_to_an_avatar_that_is_driven(camera_file: Path, tmp_path: Path) -> None:
