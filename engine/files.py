@@ -3,8 +3,7 @@
 A file is written beside its place under a hidden name of its own, brought to the disk and only then renamed,
 and the folder after it: after a crash or on a full disk the file before is still there (Pillai et al., "All
 file systems are not created equal", OSDI 2014, on why each step is needed). Locks are the kernel's (flock):
-they end with their process, so none goes stale; Windows has none, there nothing is locked. Knows nothing of
-what the files hold.
+they end with their process, so none goes stale; Windows has none, there nothing is locked.
 """
 
 from __future__ import annotations

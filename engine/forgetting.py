@@ -1,6 +1,6 @@
 """Removes an avatar with all that was made of it on this machine: consent may be withdrawn at any time.
 
-Knows nothing of recordings; those of the studio are removed in stream.studio.folder.
+Recordings of the studio are removed in stream.studio.folder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """One frame in, one frame out: track, retarget, draw guidance, warp the prior, denoise, compose.
 
-`build_pipeline` is the visible start-up list. Knows nothing of sockets, codecs or files; time comes in as an
-argument.
+`build_pipeline` is the visible start-up list. Time comes in as an argument.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class JsonLines:
 def end_with_listener() -> None:
     """From now on this process is ended, as by SIGTERM, when nobody listens to its standard error any more.
 
-    Whoever asked for events and died would else leave it at work for nobody. Where it is no pipe, nothing
+    Whoever asked for events and died would else leave it at work for nobody. Where it is not a pipe, nothing
     happens; nor on Windows.
     """
 

@@ -1,7 +1,7 @@
 """The folder beside an avatar that is being made: what an interrupted enrolment needs to go on.
 
 NAME.avatar.work holds prepared.npz, checkpoint.pt and settings.json, which says what the others are of. Needs
-no torch; knows nothing of training.
+no torch.
 """
 
 from __future__ import annotations

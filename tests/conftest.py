@@ -27,7 +27,7 @@ from tests.support.small_avatar import noise_avatar
 
 SIZE_PX = 64
 
-# A machine that renders beside the tests is no failure.
+# A machine that renders beside the tests is not a failure.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 

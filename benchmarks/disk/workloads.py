@@ -295,7 +295,7 @@ def save_small(avatar: Avatar, path: Path, number: int) -> None:
 
 
 def flaw_of_avatar(path: Path) -> str:
-    """None is no flaw."""
+    """RIGHT where it loads, or is not there."""
     try:
         if path.exists():
             load_avatar(path)

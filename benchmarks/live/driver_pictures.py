@@ -1,7 +1,4 @@
-"""A driver clip as a webcam would show it: fitted into the camera's picture, played to and fro without a cut.
-
-Knows nothing of servers or measurements.
-"""
+"""A driver clip as a webcam would show it: fitted into its picture, played to and fro without a cut."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One measured call: a caller of either kind, with or without a bad network between it and a running server.
-
-Knows nothing of how the server was started, nor of options.
-"""
+"""One measured call: a caller of either kind, with or without a bad network before a running server."""
 
 from __future__ import annotations
 

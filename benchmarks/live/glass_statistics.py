@@ -82,7 +82,7 @@ def summarise(
     sent_ns: number -> the times it was sent, growing (numbers come round again after `modulus`).
     motion_to_photon_ms: receive time minus latest send time of the same number before it, new pictures only.
     dropped: numbers between the first and last that arrived, and did not. frozen: gaps of more than FREEZE_MS
-    between new pictures. stale: pictures that were no news. unreadable: pictures without an intact code.
+    between new pictures. stale: pictures that came before. unreadable: pictures without an intact code.
     latency_histogram, jitter_ms, timeline: see above. latency_slope_ms_per_min: drift; a backlog shows there.
     """
     latencies: list[tuple[int, float]] = []  # (arrival ns, ms)

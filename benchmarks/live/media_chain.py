@@ -1,7 +1,6 @@
 """A picture's way through the server without a network: decode, convert, render, convert, encode.
 
-The same codecs and conversions as a live session, one after the other in one thread. Knows nothing of
-percentiles, clocks or options.
+The same codecs and conversions as a live session, one after the other in one thread.
 """
 
 from __future__ import annotations

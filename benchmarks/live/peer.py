@@ -2,7 +2,6 @@
 
 The send time of a picture is the moment its raw frame is handed to the encoder, the receive time the moment
 its decoded answer is at hand; so both codecs, both network ways, all queues and the renderer lie between.
-Knows nothing of statistics, drivers or processes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""A server's link as it prints it, http://127.0.0.1:8080/#token=...; without a token where none is asked.
-
-Knows nothing of what is behind it.
-"""
+"""A server's link as it prints it, http://127.0.0.1:8080/#token=...; without a token where none is asked."""
 
 from __future__ import annotations
 

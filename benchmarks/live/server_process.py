@@ -1,7 +1,4 @@
-"""The real server in a process of its own, and what the system says that process holds.
-
-Knows nothing of calls or pictures.
-"""
+"""The real server in a process of its own, and what the system says that process holds."""
 
 from __future__ import annotations
 
@@ -84,7 +81,7 @@ class Holding:
 
     resident_mb: float
     threads: int
-    files: int  # descriptors that are no sockets
+    files: int  # descriptors that are not sockets
     sockets: int
     tasks: int  # of its event loop
 

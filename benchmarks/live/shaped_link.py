@@ -2,7 +2,6 @@
 
 A relay and not the kernel's netem: it needs no rights, no namespace and no kernel module, and both ends stay
 where they are. It sees the datagrams of one call, of both directions, as a router would: encrypted, whole.
-Knows nothing of HTTP.
 """
 
 from __future__ import annotations

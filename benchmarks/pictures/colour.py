@@ -1,4 +1,4 @@
-"""Differences between colours as people see them. Knows nothing of pictures' content."""
+"""Differences between colours as people see them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What an avatar is: one person, ready to be driven, with every part typed and checked where it was read.
 
-`engine.avatar.avatar_file` reads and writes it. Knows nothing of how one is made or rendered.
+`engine.avatar.avatar_file` reads and writes it.
 """
 
 from __future__ import annotations

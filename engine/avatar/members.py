@@ -1,6 +1,6 @@
 """The members of a package that are pictures and arrays: written, and read back with every value checked.
 
-Whatever is wrong is a PackageError that names the file and the member. Knows nothing of what a member is for.
+Whatever is wrong is a PackageError that names the file and the member.
 """
 
 from __future__ import annotations
@@ -112,9 +112,9 @@ def read_person(source: Path, member: str, data: bytes, size: int) -> tuple[Neut
     rotation = arrays["rotation"]
     flaw = None
     if np.abs(rotation @ rotation.T - np.eye(3)).max() > 0.01 or np.linalg.det(rotation) < 0:
-        flaw = "array rotation is no rotation"
+        flaw = "array rotation is not a rotation"
     elif _spread(arrays["face"][None]).min() < LEAST_SPREAD:
-        flaw = "array face is no face: its points lie in one place or on one line"
+        flaw = "array face is not a face: its points lie in one place or on one line"
     elif (arrays["support_low"] > arrays["support_high"]).any():
         flaw = "array support_low exceeds support_high"
     if flaw:
@@ -185,7 +185,7 @@ def read_landmarks(source: Path, member: str, data: bytes, count: int, size: int
     shown = arrays["face"][arrays["face_confidence"] > 0]
     if len(shown) and _spread(shown).min() < LEAST_FACE * size:
         raise PackageError(
-            f"{source}: member {member}: array face holds what is no face: points in one place or on one "
+            f"{source}: member {member}: array face holds what is not a face: points in one place or on one "
             "line: enrol again"
         )
     return [

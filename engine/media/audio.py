@@ -1,6 +1,6 @@
 """Carries the sound of one file into another being written: copied if the container takes it, else as AAC.
 
-Knows nothing of pictures except when their stream begins, so that sound and picture keep their distance.
+It keeps its distance from the beginning of the pictures' stream.
 """
 
 from __future__ import annotations

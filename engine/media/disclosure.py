@@ -1,7 +1,4 @@
-"""Says in the picture and in the file that a machine made it.
-
-Knows nothing of avatars beyond their consent record.
-"""
+"""Says in the picture and in the file that a machine made it."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ MIN_PERCENT, MAX_PERCENT = 3.0, 8.0  # smaller does not survive a call's video c
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LETTER_PX = 22.0  # height of its capitals at scale 1
-_LEAST_LETTER_PX = 8.0  # whatever the percentage: less is no letter
+_LEAST_LETTER_PX = 8.0  # whatever the percentage: less is not a letter
 _PLATE_OPACITY = 0.65
 
 

@@ -3,7 +3,7 @@
 FFmpeg guesses what a file is, and some of what it knows (playlists, concatenations, session descriptions)
 names other files or hosts that it then opens. So only containers that carry their streams themselves are let
 in, only decoders for what cameras, browsers and editors write; nothing but the file itself is read, and no
-picture is decoded that is larger than a camera's. Knows nothing of what is done with the pictures.
+picture is decoded that is larger than a camera's.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _ONLY_ITSELF = {
 def open_film(path: str | Path) -> Any:
     """The film's open container (PyAV's), to be used in a `with` or closed.
 
-    Raises VideoError, one line, for what is no film or of a kind that is not read. What is wrong further in
-    shows while decoding, as av.FFmpegError or OSError: `unreadable` makes a line of it.
+    Raises VideoError, one line, for what is not a film, or not of a kind that is read. What is wrong further
+    in shows while decoding, as av.FFmpegError or OSError: `unreadable` makes a line of it.
     """
     path = Path(path)
     if not path.is_file():

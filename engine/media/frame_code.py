@@ -8,7 +8,7 @@ The code is 8 x 4 square blocks of width/32 px each (20 px in a 640 px frame, 8 
     row 3      CRC-8 of the number
 
 Fixed pattern and checksum together let one in 65,000 random corners pass. Survives VP8 at low bitrate and
-scaling with the aspect kept; not a crop, and not a flip. Knows nothing of clocks, codecs or networks.
+scaling with the aspect kept; not a crop, and not a flip.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Metadata that outlives most tools: an XMP packet in an MP4 or QuickTime file.
 
 The packet: ISO 16684-1; where it lies in the file: XMP specification part 3; the term: IPTC Photo Metadata.
-Knows nothing of pictures.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class DenoiserConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DenoiserConfig:
-        """Inverse of `to_dict`. Raises TypeError, KeyError or SettingsError where it is none."""
+        """Inverse of `to_dict`. Raises TypeError, KeyError or SettingsError where it is not one."""
         return cls(**{**values, "widths": tuple(values["widths"])})
 
 

@@ -95,7 +95,7 @@ class _Message:
     def integer(self, number: int, default: int = 0) -> int:
         value = self._fields.get(number, [default])[-1]
         if not isinstance(value, int):
-            raise RunnerError(f"field {number} of the network is no number")
+            raise RunnerError(f"field {number} of the network is not a number")
         return _signed(value)
 
     def many(self, number: int) -> Iterator[memoryview]:
@@ -182,7 +182,7 @@ def read_graph(model: bytes) -> Graph:
     try:
         return _graph(_Message(memoryview(model), [MAX_FIELDS]))
     except UnicodeDecodeError as error:
-        raise RunnerError(f"a name in the network is no text ({error.reason})") from error
+        raise RunnerError(f"a name in the network is not text ({error.reason})") from error
 
 
 def _graph(model: _Message) -> Graph:

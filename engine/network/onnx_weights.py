@@ -32,7 +32,7 @@ def denoiser_from_onnx(model: bytes, shape: Mapping[str, Any]) -> Denoiser:
         network.load_state_dict({name: torch.from_numpy(stored[name].copy()) for name in wanted})
     except (KeyError, TypeError, ValueError, RuntimeError, RunnerError, SettingsError) as error:
         raise RunnerError(
-            f"the ONNX network is no denoiser of this version ({type(error).__name__}: {error}); "
+            f"the ONNX network is not a denoiser of this version ({type(error).__name__}: {error}); "
             "use --runner onnx-cpu, or enrol again"
         ) from error
     return network.eval()

@@ -1,4 +1,4 @@
-"""Rigid alignment and rotations. Pure functions on arrays; knows nothing of faces."""
+"""Rigid alignment and rotations. Pure functions on arrays."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Motion: what a person does, apart from who they are.
 
 `Neutral` holds who they are (their face at rest, where they sit, how long their bones are); `Motion` holds
-what they do, measured against their own neutral. Knows nothing of trackers, pictures or networks.
+what they do, measured against their own neutral.
 """
 
 from __future__ import annotations

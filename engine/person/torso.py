@@ -2,7 +2,7 @@
 
 Pose trackers place shoulders poorly in close-ups: on a talking-head clip the tracked shoulders explained a
 tenth to a third of the true motion of the chest, the head's pose two thirds. The model stands in where the
-chest itself cannot be tracked, and holds it back where it can. Knows nothing of pictures.
+chest itself cannot be tracked, and holds it back where it can.
 """
 
 from __future__ import annotations

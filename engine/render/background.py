@@ -1,6 +1,6 @@
 """What stands behind the person: the avatar's own background, a colour, or a picture.
 
-Knows nothing of how the person is drawn; takes the drawn picture, its matte and the plate it was drawn over.
+Takes the drawn picture, its matte and the plate it was drawn over.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 # Tuned by eye on dark hair, cloth and skin over chroma green.
 PLATE_LIKE = 14  # of 255, in each channel: what differs no more from the plate is the plate
 MATTE_ERROR_PX = 16  # at 256 px: how far the matte may reach over the person
-SPECK_SHARE = 0.004  # of the canvas: smaller pieces of a person are none, a hand is larger
+SPECK_SHARE = 0.004  # of the canvas: smaller pieces are not of a person, a hand is larger
 MATTE_EDGE = (0.35, 0.95)  # of the smoothed matte: cut inwards, its outermost pixel is mostly background
 SPILL_PX = 4  # at 256 px: how far inside the outline the old background may shine
 COLOR_REACH_PX = 7  # at 256 px: over which the person's own colour near the outline is averaged
@@ -146,7 +146,7 @@ def settled_matte(drawn: U8Image, matte: FloatArray, plate: U8Image) -> FloatArr
     person = (matte > 0.5).astype(np.uint8)
     difference = cv2.absdiff(cv2.blur(drawn, (3, 3)), cv2.blur(plate, (3, 3)))
     plate_like = cv2.inRange(difference, (0, 0, 0), (PLATE_LIKE, PLATE_LIKE, PLATE_LIKE)) > 0
-    depth_px = cv2.distanceTransform(person, cv2.DIST_L2, 3)  # to the outline; the canvas's edge is none
+    depth_px = cv2.distanceTransform(person, cv2.DIST_L2, 3)  # to the outline; the canvas's edge is not one
     near = depth_px <= MATTE_ERROR_PX * plate.shape[0] / 256
     maybe_outside = (plate_like & near) | (person == 0)
     count, pieces = cv2.connectedComponents(maybe_outside.astype(np.uint8), connectivity=4)

@@ -1,7 +1,7 @@
 """Choosing key frames: which real frame knows best how each region of the face and body looks right now.
 
-Every region (head, mouth, each eye, torso, each hand) chooses for itself, so that a shut mouth need not
-come with shut eyes. Knows nothing of warping or of pictures.
+Every region (head, mouth, each eye, torso, each hand) chooses for itself, so that a shut mouth need not come
+with shut eyes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Pieces of a key frame that are laid over the torso: where they are, which points carry them, their masks.
 
-Mouth and eyes come in soft ellipses, a hand along its outline together with its forearm. Knows nothing of
-which key frame is the right one or of pictures.
+Mouth and eyes come in soft ellipses, a hand along its outline together with its forearm.
 """
 
 from __future__ import annotations

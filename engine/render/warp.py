@@ -1,7 +1,7 @@
 """Warping a key frame onto a target pose by the correspondence of landmarks.
 
 The flow is moving least squares with affine maps (Schaefer, McPhail, Warren, SIGGRAPH 2006), solved on a
-coarse grid for all cells at once. Knows nothing of networks or of which key frame is the right one.
+coarse grid for all cells at once.
 """
 
 from __future__ import annotations

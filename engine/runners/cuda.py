@@ -1,7 +1,7 @@
 """The few CUDA calls that a runner needs, through NVIDIA's own bindings: memory, one stream, graphs.
 
-cuda-bindings rather than torch: 31 MB instead of gigabytes, and serving works without torch. Knows nothing of
-networks. Import it only where a GPU is wanted.
+cuda-bindings rather than torch: 31 MB instead of gigabytes, and serving works without torch. Import it only
+where a GPU is wanted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Runs an ONNX network in ONNX Runtime, on the CPU or on an NVIDIA GPU.
 
 All buffers are bound once, so a frame allocates nothing here; on a GPU they live there, and the network is
-one CUDA graph, which ONNX Runtime records in the first run. Knows nothing of what the network computes.
+one CUDA graph, which ONNX Runtime records in the first run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Runs a torch module as a runner: in training, for parity, and where a network was never exported.
-
-Knows nothing of what the module computes.
-"""
+"""Runs a torch module as a runner: in training, for parity, and where a network was never exported."""
 
 from __future__ import annotations
 

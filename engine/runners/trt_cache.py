@@ -1,7 +1,7 @@
 """TensorRT engines on disk, each with what it was built from: one that does not fit is refused, never run.
 
 An engine belongs to one network, one kind of GPU and one version of the library. Its file is one line of
-JSON, which says all that, then the engine; it is replaced only by a whole one. Knows nothing of TensorRT.
+JSON, which says all that, then the engine; it is replaced only by a whole one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Runs a TensorRT engine, of data-centre TensorRT or of TensorRT for RTX: imports differ, the code does not.
 
 All memory is allocated once and stays on the device. A frame is one stream: copies in, the network, copies
-out; recorded once as a CUDA graph and replayed, or queued call by call by its eager equal. Knows nothing of
-what the network computes.
+out; recorded once as a CUDA graph and replayed, or queued call by call by its eager equal.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _TEXTURED = 60  # percentile of the slope above which a pixel can be followed
 _MIN_PIXELS, _MAX_PIXELS = 150, 800  # fewer textured ones say nothing, more say nothing new
 _ARM_PX = 40.0  # at work size: half a chest
 _ROUNDS = 4  # of reweighting
-_SHARP_PX = 0.3  # at work size: flow is no better than this
+_SHARP_PX = 0.3  # at work size: flow is not better than this
 # Pulls the shape towards none: shoulders and arms follow the chest in part. None of it costs a seated man
 # with busy hands 0.35 dB of the warped key frames; so much costs nothing there, and keeps most of the gain.
 _STIFFNESS = 0.15

@@ -2,8 +2,6 @@
 
 MediaPipe's detector sees the picture at 128 px and misses a distant face, so after a miss the head that the
 body model sees is looked at through a window.
-
-Knows nothing of time or filters.
 """
 
 from __future__ import annotations

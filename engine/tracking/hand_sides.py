@@ -1,7 +1,4 @@
-"""Says which of the found hands is the person's left and which the right.
-
-Knows nothing of the detector: found hands, the body and the time come in as arguments.
-"""
+"""Says which of the found hands is the person's left and which the right."""
 
 from __future__ import annotations
 

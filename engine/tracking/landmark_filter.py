@@ -1,7 +1,4 @@
-"""Steadies the landmarks of a whole person in time: still when still, quick when moving.
-
-Knows nothing of trackers or clocks.
-"""
+"""Steadies the landmarks of a whole person in time: still when still, quick when moving."""
 
 from __future__ import annotations
 

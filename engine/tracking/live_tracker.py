@@ -1,7 +1,7 @@
 """Tracking for a live call: the face on every frame, body and hands as often as the machine allows.
 
 `track` never waits for body or hands: each runs in a thread of its own on the newest frame, and between two
-finds the last one is carried forward. Knows nothing of sources or display.
+finds the last one is carried forward.
 """
 
 from __future__ import annotations

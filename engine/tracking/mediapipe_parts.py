@@ -1,6 +1,6 @@
 """MediaPipe's face, body, hands and person matte, each as one small class that returns pixels.
 
-Knows nothing of time, filters or which hand is whose. Works offline: the wheel carries the models.
+Works offline: the wheel carries the models.
 """
 
 from __future__ import annotations

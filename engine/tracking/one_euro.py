@@ -1,6 +1,6 @@
 """One-Euro filter (Casiez, Roussel, Vogel: CHI 2012) for whole arrays: steady when still, quick when moving.
 
-Knows nothing of clocks or landmarks: the time of each sample is an argument.
+The time of each sample is an argument.
 """
 
 from __future__ import annotations

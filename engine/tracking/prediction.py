@@ -1,7 +1,4 @@
-"""Between two finds of a part: where it has moved meanwhile, and how far to trust it after it was lost.
-
-Knows nothing of trackers or clocks: times are arguments.
-"""
+"""Between two finds of a part: where it has moved meanwhile, and how far to trust it after it was lost."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """From a picture to Landmarks: the Tracker contract, and the tracker that looks at every part on every frame.
 
-Knows nothing of sources or display. Live use: engine/tracking/live_tracker.py, which never waits for body or
-hands.
+Live use: engine/tracking/live_tracker.py, which never waits for body or hands.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def judge(avatar: Avatar, before: Runner, after: Runner, frames: Sequence[HeldOu
 
 
 def require(report: GateReport, bound_db: float) -> None:
-    """Raises RunnerError beyond the bound, where the loss is no number, or where the face moves less."""
+    """Raises RunnerError beyond the bound, where the loss is not a number, or where the face moves less."""
     if not report.loss_db <= bound_db:
         raise RunnerError(
             f"the new network loses {report.loss_db:.2f} dB on {report.frames} held-out frames; "

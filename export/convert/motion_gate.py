@@ -2,7 +2,7 @@
 
 PSNR hardly sees a mouth that opens less: one distilled network passed it and took a tenth off small lip
 movements. So both networks render the same small movements of lips and lids, and the held-out frames' nods;
-the face is tracked in what comes out, and compared. Knows nothing of files.
+the face is tracked in what comes out, and compared.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from export.evaluate.replay import replay
 from export.evaluate.retrack import MakeTracker, Retracker, face_tracker
 
 MOUTHS = (0.06, 0.12, 0.2)  # gaps of the lips in head units: of speech; key frames near to them are faded in
-MIN_MOUTH, MAX_SHUT = 0.04, 0.6  # a smaller gap is no open mouth; lids this share of their rest are shut
+MIN_MOUTH, MAX_SHUT = 0.04, 0.6  # a smaller gap is not an open mouth; lids this share of their rest are shut
 WAVE = 16  # frames from rest to the expression and back
 MAX_GAIN_LOSS = 0.04  # of a movement's size; INT8 lost at most 0.01, the network that passed wrongly 0.08
 MAX_CORRELATION_LOSS = 0.1

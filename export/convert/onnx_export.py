@@ -1,7 +1,4 @@
-"""Turns a torch module into one self-contained ONNX file, and measures how far the two are apart.
-
-Knows nothing of avatars or of what the module computes.
-"""
+"""Turns a torch module into one self-contained ONNX file, and measures how far the two are apart."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Puts a variant into an avatar's file: the old file stays as it is until the new one is whole and verified.
 
-Every other member keeps its bytes. Knows nothing of how a variant is made.
+Every other member keeps its bytes.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Static, with scales from real feeds: activations by tensor, weights by output channel, written as
 quantise/dequantise pairs (Jacob et al., arXiv:1712.05877). Only convolutions are quantised: they are nearly
 all of the work, and what lies between them costs accuracy but gains no time. Which of them must stay in float
-is measured. Knows nothing of avatars.
+is measured.
 """
 
 from __future__ import annotations

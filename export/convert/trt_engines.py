@@ -78,7 +78,7 @@ def _timings_key(key: TrtEngineKey) -> TrtEngineKey:
 
 
 def _kept_timings(path: Path, key: TrtEngineKey) -> bytes:
-    """None known is no loss: the build takes longer."""
+    """Without any the build takes longer, and no more is lost."""
     try:
         return load_trt_engine(path, _timings_key(key), "built anew")
     except RunnerError:

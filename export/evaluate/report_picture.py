@@ -1,6 +1,6 @@
 """The report as a picture: frames from what the camera saw to what came out, and curves over time.
 
-Drawn with Pillow, which every installation has. Knows nothing of networks or files.
+Drawn with Pillow, which every installation has.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _unbroken(x: NDArray[np.float64], y: NDArray[np.float64]) -> list[list[tuple[float, float]]]:
-    """The stretches of points without a gap; a single point is none."""
+    """The stretches of points without a gap; a single point is not one."""
     there = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     stretches = np.split(there, np.flatnonzero(np.diff(there) > 1) + 1)
     return [[(float(x[i]), float(y[i])) for i in stretch] for stretch in stretches if len(stretch) > 1]

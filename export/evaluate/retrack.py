@@ -1,6 +1,6 @@
 """Pictures that follow each other, tracked: what a tracker makes of an avatar's output.
 
-Knows nothing of avatars. A machine without MediaPipe has no tracker; whoever asks is told so.
+A machine without MediaPipe has no tracker; whoever asks is told so.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Finds the cuts in a clip: frames that do not follow from the one before.
 
-Knows nothing of files; works on how much the picture and the face change from frame to frame.
+Works on how much the picture and the face change from frame to frame.
 """
 
 from __future__ import annotations

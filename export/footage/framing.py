@@ -1,6 +1,6 @@
 """Chooses the square of the footage that becomes the avatar's canvas, and cuts it out.
 
-Works on tracked landmarks; knows nothing of files or trackers.
+Works on tracked landmarks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Prepared footage: everything training needs, with no video file and no tracker any more.
 
-A prepared file may be carried to another machine and trained there. Knows nothing of networks.
+A prepared file may be carried to another machine and trained there.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def save_base(path: Path, network: Denoiser, record: Mapping[str, Any]) -> None:
 
 def _read(name: str, path: Path) -> BaseWeights:
     try:
-        with path.open("rb") as stream:  # NumPy leaves a file open that is no zip
+        with path.open("rb") as stream:  # NumPy leaves a file open that is not a zip
             data = np.load(stream, allow_pickle=False)
             arrays = {key: data[key] for key in data.files}
         record = json.loads(arrays.pop(_RECORD).tobytes())

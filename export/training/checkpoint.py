@@ -1,4 +1,4 @@
-"""Training state on disk: replaced only when the new one is whole. Knows nothing of what it means.
+"""Training state on disk: replaced only when the new one is whole.
 
 The file is the SHA-256 of what follows, then what torch writes: torch itself does not notice changed bytes.
 """

@@ -4,7 +4,7 @@ The student begins as the teacher. On the coarse part of the picture it keeps to
 draws, which is where the teacher is right; the fine part, which a mean smooths away, it learns from the
 footage through critics of the whole frame and of mouth, eyes and hands (adversarial post-training, Lin et
 al., arXiv:2501.08316). Roll-outs of one or two steps, gradients through the last (DMD2, Yin et al.,
-arXiv:2405.14867). Needs torch alone; knows nothing of packages.
+arXiv:2405.14867). Needs torch alone.
 """
 
 from __future__ import annotations

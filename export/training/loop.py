@@ -1,6 +1,6 @@
 """The loop of a training within a time budget: steps, reports, validations, checkpoints, and where it stands.
 
-Can be stopped and resumed: what it has done is part of the checkpoint. Knows nothing of networks.
+Can be stopped and resumed: what it has done is part of the checkpoint.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Fits a denoiser to one person within a time budget; can be stopped and resumed.
 
-Needs torch, but neither a tracker nor a video file. Knows nothing of packages.
+Needs torch, but neither a tracker nor a video file.
 """
 
 from __future__ import annotations

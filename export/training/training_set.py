@@ -1,7 +1,7 @@
 """Training batches: what the network will see live, built from prepared footage.
 
 The previous output that a batch is given is the network's own earlier output for that frame, kept in a store:
-a roll-out on its own pictures that costs no extra pass. Knows nothing of optimisers.
+a roll-out on its own pictures that costs no extra pass.
 """
 
 from __future__ import annotations

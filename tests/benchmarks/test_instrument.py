@@ -81,7 +81,7 @@ def test_no_folder_is_recorded() -> None:
     ("text", "flaw"),
     [(None, "no such file"), ("{", "not a readable record"), ("[1]", "holds a JSON list; wanted an object")],
 )
-def test_what_is_no_record(tmp_path: Path, text: str | None, flaw: str) -> None:
+def test_what_is_not_a_record(tmp_path: Path, text: str | None, flaw: str) -> None:
     path = tmp_path / "speed.json"
     if text is not None:
         path.write_text(text)

@@ -123,7 +123,7 @@ def test_a_record_without_the_figure_is_named(results: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "complaint"), [("[1]", "holds a JSON list"), ("{", "not a readable record")]
 )
-def test_a_record_that_is_none(results: Path, record: str, complaint: str) -> None:
+def test_a_record_that_is_not_one(results: Path, record: str, complaint: str) -> None:
     (results / "glass_to_glass_10min.json").write_text(record)
     _, complaints = readme.rewrite(block("live"), results)
     assert complaint in complaints[0]

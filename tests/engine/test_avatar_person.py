@@ -72,10 +72,10 @@ def test_an_array_more(arrays: dict[str, FloatArray]) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda a: {"rotation": -a["rotation"]}, "rotation is no rotation"),
-        (lambda a: {"rotation": np.zeros((3, 3), np.float32)}, "rotation is no rotation"),
-        (lambda a: {"face": np.zeros_like(a["face"])}, "face is no face"),
-        (lambda a: {"face": a["face"] * np.array([1, 0, 0], np.float32)}, "face is no face"),
+        (lambda a: {"rotation": -a["rotation"]}, "rotation is not a rotation"),
+        (lambda a: {"rotation": np.zeros((3, 3), np.float32)}, "rotation is not a rotation"),
+        (lambda a: {"face": np.zeros_like(a["face"])}, "face is not a face"),
+        (lambda a: {"face": a["face"] * np.array([1, 0, 0], np.float32)}, "face is not a face"),
         (lambda a: {"scale": np.float32(0.0)}, "scale leaves"),
         (lambda a: {"body_scale": np.float32(-1.0)}, "body_scale leaves"),
         (lambda a: {"support_low": a["support_high"] + 1}, "support_low exceeds support_high"),

@@ -266,7 +266,7 @@ def test_torch_reads_the_weights_back_from_onnx(avatar: Avatar) -> None:
     with torch.inference_mode():
         wanted = network.eval()(*(torch.from_numpy(array) for array in feed.values())).numpy()
     np.testing.assert_allclose(runner.run(feed)["clean"], wanted, atol=1e-6)
-    with pytest.raises(RunnerError, match="no denoiser of this version"):
+    with pytest.raises(RunnerError, match="not a denoiser of this version"):
         choose_runner("torch", replace(packed, models={"denoiser-fp32.onnx": b"not a network"}))
 
 

@@ -182,7 +182,7 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path, tone: Path) -> None:
 
 
 def _bad_files(folder: Path, good: Path, sound: Path) -> Iterator[tuple[Path, str]]:
-    (folder / "text.mp4").write_text("this is no video at all, " * 50)
+    (folder / "text.mp4").write_text("this is not a video at all, " * 50)
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "half.mp4").write_bytes(good.read_bytes()[: good.stat().st_size // 2])
     yield folder / "text.mp4", "not readable as video"

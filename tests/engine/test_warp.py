@@ -80,7 +80,7 @@ def test_affine_maps_are_reproduced_within_the_points(solver: FlowSolver, matrix
 
 
 def test_control_points_are_met(solver: FlowSolver) -> None:
-    """A smooth bend that is no affine map."""
+    """A smooth bend that is not an affine map."""
     points = (
         np.stack(np.meshgrid(*[np.linspace(20, SIZE - 20, 10)] * 2), -1).reshape(-1, 2).astype(np.float32)
     )

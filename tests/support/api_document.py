@@ -1,6 +1,6 @@
 """stream/http/openapi.json for tests, and a small validator of JSON Schema.
 
-It knows the keywords of CHECKED, and finds members that are not documented as well. Knows nothing of servers.
+It knows the keywords of CHECKED, and finds members that are not documented as well.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The geometry of one character: a posable person, smoothed, with what is drawn onto the skin.
 
-Built on the presenter's mesh; knows nothing of pictures beyond the mask textures.
+Built on the presenter's mesh.
 """
 
 from __future__ import annotations

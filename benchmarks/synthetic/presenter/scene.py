@@ -1,6 +1,6 @@
 """The studio: Blender materials, lights, camera, hair strands and the meshes of the presenter.
 
-Needs `bpy` (Blender as a module, GPL-3, a build tool only). Knows nothing of poses: vertices come in.
+Needs `bpy` (Blender as a module, GPL-3, a build tool only).
 """
 
 from __future__ import annotations

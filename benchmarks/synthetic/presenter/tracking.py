@@ -1,6 +1,6 @@
 """Turns one video clip of a person into motion curves with MediaPipe: face weights, head, wrists, hands.
 
-Knows nothing of the synthetic person or of the performance; `motion.py` retimes and combines these tracks.
+`motion.py` retimes and combines these tracks.
 Coordinates are the person's: +x to the person's left, +y up, +z towards the camera.
 """
 
