@@ -4,6 +4,7 @@ The rooms, each building on those above it:
 
     budgets         how much one client may take, all numbers in one place
     logs, tasks     what is logged, and what never is; how a task that fails is heard of
+    refusal         what is raised wherever a request is not served
     media           frames and sound between WebRTC and us: tracks, encoders, pacing
     webrtc          connections: offers and answers, ICE, what aiortc is tuned to
     render          from a presenter's pictures to the avatar's, one pipeline each

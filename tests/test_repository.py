@@ -21,6 +21,11 @@ MAX_LINES = 500
 LONGER: dict[str, str] = {}
 SOURCES = (".py", ".js", ".sh")
 WITH_ROOMS = (*OWN_PACKAGES, "benchmarks")
+# Modules that refuse requests, and whose tests need no WebRTC.
+REFUSING = (
+    *("stream.http.bodies", "stream.http.pictures", "stream.http.rules", "stream.http.security"),
+    *("stream.render.avatars", "stream.sessions.tokens", "stream.studio.studio"),
+)
 # What a text may name: `engine.person.motion`, `stream/page/call/link.js`, `tests/data/*.mp4`.
 MODULE = re.compile(r"(?<![\w./-])((?:engine|export|stream|benchmarks|tests)(?:\.[A-Za-z_]\w*)+)")
 FILE = re.compile(r"(?<![\w./-])(?:engine|export|stream|benchmarks|tests)/[\w./*-]*\w")
@@ -156,6 +161,7 @@ def test_modules_and_files_that_a_text_names_exist(files: list[Path]) -> None:
     [
         ("stream.http.server", ("torch", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "pyvirtualcam")),
         ("stream.commands.serve", ("torch", "onnx", "onnxscript")),
+        *[(name, ("aiortc", "aioice")) for name in REFUSING],
         ("engine.pipeline", ("torch", "onnx", "onnxscript", "aiortc", "mediapipe")),
         ("engine.runners.choice", ("torch", "onnxruntime", "tensorrt", "mediapipe", "aiortc")),
         ("engine.avatar.avatar_file", ("torch", "onnxruntime", "mediapipe", "aiortc", "av")),

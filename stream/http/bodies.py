@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from stream.budgets import Lease
-from stream.webrtc.negotiation import RequestRefused
+from stream.refusal import RequestRefused
 
 CLIENT = web.RequestKey("client", str)  # whose request it is; see Gate.client
 LEASE = web.RequestKey("lease", Lease)  # what it takes of this client's account, until it is answered

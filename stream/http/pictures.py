@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from engine.render.background import Background
 from stream.budgets import Budgets, RateLimiter
-from stream.webrtc.negotiation import RequestRefused
+from stream.refusal import RequestRefused
 
 _LOWEST_PRIORITY = 19
 

@@ -23,9 +23,9 @@ from urllib.parse import quote
 from aiohttp import web
 
 from stream.http.route import GRANT, Handler, Route
+from stream.refusal import RequestRefused
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.tokens import Right
-from stream.webrtc.negotiation import RequestRefused
 
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 

@@ -29,10 +29,11 @@ from engine.render.background import Background
 from stream.http.bodies import CLIENT, LEASE, PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S, read_body, read_json
 from stream.http.pictures import PictureReader
 from stream.http.route import GRANT, Route
+from stream.refusal import RequestRefused
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
 from stream.sessions.tokens import Tokens
-from stream.webrtc.negotiation import RequestRefused, read_request
+from stream.webrtc.negotiation import read_request
 
 MAX_LINES = 8192  # of a camera
 

@@ -21,11 +21,11 @@ from aiohttp import web
 
 from stream.http.bodies import read_body, read_json
 from stream.http.route import Route
+from stream.refusal import RequestRefused
 from stream.sessions.registry import SessionRegistry
 from stream.studio.folder import ENDINGS
 from stream.studio.recordings import MAX_CHUNK_BYTES, Consent, OpenRecording
 from stream.studio.studio import Studio
-from stream.webrtc.negotiation import RequestRefused
 
 CHUNK_LIMIT_S = 60.0
 

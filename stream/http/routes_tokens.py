@@ -20,9 +20,10 @@ from aiohttp import web
 
 from stream.http.bodies import read_json
 from stream.http.route import GRANT, Route
+from stream.refusal import RequestRefused
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.tokens import MAX_LIFETIME_S, Grant, Right, Tokens
-from stream.webrtc.negotiation import RequestRefused, view_name
+from stream.webrtc.negotiation import view_name
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from aiohttp import web
 from stream.budgets import RateLimiter
 from stream.http.client_address import Network, client_key
 from stream.http.rules import Rule
+from stream.refusal import RequestRefused
 from stream.sessions.tokens import NOBODY, OPERATOR, BadToken, Grant, Right, Tokens
-from stream.webrtc.negotiation import RequestRefused
 
 WRONG_TOKEN_COST = 20.0
 # Two of one of these, and a proxy in front may have judged by the other one (RFC 9110 section 5.3).
@@ -58,14 +58,6 @@ class Access:
     burst: float = 200.0  # requests of one peer at once
 
 
-class Refused(RequestRefused):
-    """A refusal with header fields of its own."""
-
-    def __init__(self, status: int, text: str, headers: dict[str, str]) -> None:
-        super().__init__(status, text)
-        self.headers = headers
-
-
 class Gate:
     """Lets a request through or refuses it, before anything of its body is read."""
 
@@ -84,10 +76,9 @@ class Gate:
                 raise RequestRefused(400, f"the request has more than one {name}; one is read")
         self._check_source(request, rule.from_anywhere and self._access.token is not None)
         key = self.client(request)
-        wait_s = self._rates.take(key, rule.cost, now_s)
-        if wait_s:
-            seconds = str(int(wait_s) + 1)
-            raise Refused(429, f"too many requests; try again in {seconds} s", {"Retry-After": seconds})
+        if wait_s := self._rates.take(key, rule.cost, now_s):
+            text = f"too many requests; try again in {int(wait_s) + 1} s"
+            raise RequestRefused(429, text, retry_after_s=wait_s)
         if self._access.token is None:
             grant = OPERATOR
         elif not rule.rights:
@@ -96,15 +87,14 @@ class Gate:
             try:
                 grant = self._tokens.read(_bearer(request), date_s)
             except BadToken as error:
-                if (
-                    not self._access.made_token
-                ):  # a made one is past guessing, and all of a machine are one client
+                # a made one is past guessing, and all of a machine are one client
+                if not self._access.made_token:
                     self._rates.drain(key, WRONG_TOKEN_COST, now_s)
-                raise Refused(
+                raise RequestRefused(
                     401,
                     f"{error}; open the address that the server printed when it started, which ends in "
                     "#token=TOKEN, or send Authorization: Bearer TOKEN",
-                    {"WWW-Authenticate": 'Bearer realm="avatarcast"'},
+                    headers={"WWW-Authenticate": 'Bearer realm="avatarcast"'},
                 ) from error
             if not grant.may(*rule.rights):
                 raise RequestRefused(
@@ -112,7 +102,8 @@ class Gate:
                     f"this token may {_listed(grant.rights)}; what is asked for needs {_listed(rule.rights)}",
                 )
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise Refused(415, "the body is compressed; send it as it is", {"Accept-Encoding": "identity"})
+            text, headers = "the body is compressed; send it as it is", {"Accept-Encoding": "identity"}
+            raise RequestRefused(415, text, headers=headers)
         return grant
 
     def client(self, request: web.Request) -> str:

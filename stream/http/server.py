@@ -24,12 +24,12 @@ from stream.http.routes_sessions import SessionRoutes
 from stream.http.routes_studio import StudioRoutes
 from stream.http.routes_tokens import TokenRoutes
 from stream.http.rules import NOWHERE, RULES, Rule
-from stream.http.security import CORS_HEADERS, HEADERS, Access, Gate, Refused
+from stream.http.security import CORS_HEADERS, HEADERS, Access, Gate
 from stream.http.whip import WhipRoutes
+from stream.refusal import RequestRefused
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.tokens import Grant, Tokens
 from stream.studio.studio import Studio
-from stream.webrtc.negotiation import RequestRefused
 
 logger = logging.getLogger(__name__)
 
@@ -149,9 +149,9 @@ def _refusal(request: web.Request, error: Exception) -> web.Response:
         headers = {name: value for name, value in error.headers.items() if name == "Allow"}
     elif isinstance(error, RequestRefused):
         status, text = error.status, str(error)
-        headers = error.headers if isinstance(error, Refused) else {}
+        headers = dict(error.headers)
         if error.retry_after_s is not None:
-            headers = headers | {"Retry-After": str(int(error.retry_after_s) + 1)}
+            headers["Retry-After"] = str(int(error.retry_after_s) + 1)
     elif isinstance(error, SettingsError):
         status, text = 400, str(error)
     elif isinstance(error, AvatarcastError):

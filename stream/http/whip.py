@@ -21,11 +21,12 @@ from aiortc import RTCSessionDescription
 
 from stream.http.bodies import LEASE, read_text
 from stream.http.route import GRANT, Route
+from stream.refusal import RequestRefused
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
 from stream.sessions.tokens import Tokens
 from stream.webrtc.ice import read_fragment
-from stream.webrtc.negotiation import RequestRefused, read_publish_request, read_viewer_offer
+from stream.webrtc.negotiation import read_publish_request, read_viewer_offer
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"

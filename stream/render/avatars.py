@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.errors import SettingsError
-from stream.webrtc.negotiation import RequestRefused
+from stream.refusal import RequestRefused
 
 if TYPE_CHECKING:
     from engine.media.disclosure import MarkStyle

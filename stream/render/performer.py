@@ -13,11 +13,11 @@ from collections.abc import Callable
 from engine.errors import AvatarcastError
 from engine.render.background import Background
 from stream import tasks
+from stream.refusal import RequestRefused
 from stream.render.avatars import ServedAvatar
 from stream.render.coach import Coach
 from stream.render.pipeline_pool import PipelinePools
 from stream.render.render_loop import FramePipeline, Incoming, Outgoing, RenderThread
-from stream.webrtc.negotiation import RequestRefused
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,9 @@ from stream import tasks
 from stream.budgets import Lease
 from stream.media.tracks import I420, PictureTrack
 from stream.media.voice import Voice
+from stream.refusal import RequestRefused
 from stream.sessions.receiver import Rendering, Viewer
 from stream.sessions.tokens import Grant
-from stream.webrtc.negotiation import RequestRefused
 from stream.webrtc.peer import Peer, PeerConfig
 
 logger = logging.getLogger(__name__)

@@ -21,6 +21,7 @@ from stream import tasks
 from stream.budgets import MOST_CONNECTING, Account, Budgets, Lease
 from stream.logs import about_session
 from stream.media.encoders import EncoderChoice, choose_encoder
+from stream.refusal import RequestRefused
 from stream.render.avatars import Avatars
 from stream.render.pipeline_pool import PipelinePools
 from stream.sessions.capacity import Capacity
@@ -31,7 +32,7 @@ from stream.webrtc.aiortc_tuning import gather_on_loopback
 from stream.webrtc.datagram_filter import parse_without_surprise
 from stream.webrtc.ice_servers import IceServers
 from stream.webrtc.media_connection import MediaSockets
-from stream.webrtc.negotiation import RequestRefused, SessionRequest
+from stream.webrtc.negotiation import SessionRequest
 from stream.webrtc.peer import PeerConfig
 
 logger = logging.getLogger(__name__)

@@ -29,6 +29,7 @@ from stream.budgets import Account, Lease
 from stream.media.stepping import FULL, LADDER, RateGate
 from stream.media.tracks import PictureTrack
 from stream.media.voice import SmoothDelay, Voice
+from stream.refusal import RequestRefused
 from stream.render.avatars import Avatars
 from stream.render.metrics import SessionMetrics
 from stream.render.performer import Performer
@@ -38,7 +39,7 @@ from stream.sessions.audience import Audience
 from stream.sessions.receiver import Rendering, Viewer
 from stream.sessions.telemetry import Telemetry
 from stream.sessions.tokens import OPERATOR, Claim, Grant
-from stream.webrtc.negotiation import RequestRefused, SessionRequest
+from stream.webrtc.negotiation import SessionRequest
 from stream.webrtc.peer import Link, Peer, PeerConfig
 from stream.webrtc.picture_size import TOO_LARGE
 

@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from stream.webrtc.negotiation import RequestRefused
+from stream.refusal import RequestRefused
 
 MAX_LIFETIME_S = 30 * 24 * 3600.0
 MAX_MADE = 1_000  # that the operator has made and that are still good

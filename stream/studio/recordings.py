@@ -20,8 +20,8 @@ from typing import Any
 
 from engine.errors import FileError
 from engine.files import LEFT_S, Part, in_one_line, private_folder, set_aside, sweep, write_file
+from stream.refusal import RequestRefused
 from stream.studio.folder import CONSENT, ENDINGS
-from stream.webrtc.negotiation import RequestRefused
 
 logger = logging.getLogger(__name__)
 

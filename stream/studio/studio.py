@@ -24,12 +24,12 @@ from engine.errors import AvatarcastError, FileError
 from engine.files import LOCK, FolderLock, in_one_line, is_left, private_folder, sweep, sweep_scratch
 from engine.forgetting import Removed, remove
 from stream import tasks
+from stream.refusal import RequestRefused
 from stream.render.avatars import Avatars, ServedAvatar
 from stream.studio.enrolment import Enrolment
 from stream.studio.folder import RECORDINGS, avatar_files, forget
 from stream.studio.prompts import SCRIPT, Script
 from stream.studio.recordings import MAX_CHUNK_BYTES, Recordings
-from stream.webrtc.negotiation import RequestRefused
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,9 @@ from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
 from stream import tasks
 from stream.budgets import MOST_CANDIDATES
+from stream.refusal import RequestRefused
 from stream.webrtc.media_connection import MediaSockets
-from stream.webrtc.negotiation import RequestRefused, check_candidates, without_foreign_candidates
+from stream.webrtc.negotiation import check_candidates, without_foreign_candidates
 
 logger = logging.getLogger(__name__)
 

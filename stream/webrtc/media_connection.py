@@ -26,8 +26,8 @@ from aioice import turn
 from aioice.candidate import candidate_foundation, candidate_priority
 from aiortc import RTCIceGatherer
 
+from stream.refusal import RequestRefused
 from stream.webrtc.datagram_filter import FULL, FilteredProtocol
-from stream.webrtc.negotiation import RequestRefused
 
 logger = logging.getLogger(__name__)
 

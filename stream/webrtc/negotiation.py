@@ -20,21 +20,13 @@ from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import SessionDescription
 
 from stream.budgets import MOST_CANDIDATES, MOST_OFFER_LINES
+from stream.refusal import RequestRefused
 
 logger = logging.getLogger(__name__)
 
 NEGOTIATION_LIMIT_S = 10.0
 _CANDIDATE = "a=candidate:"
 _VIEW_NAME = re.compile("[a-z0-9-]{1,40}")
-
-
-class RequestRefused(Exception):
-    """A request that is not served; the text is shown to whoever sent it."""
-
-    def __init__(self, status: int, text: str, retry_after_s: float | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-        self.retry_after_s = retry_after_s  # when to ask again, where that is known
 
 
 @dataclass(frozen=True, slots=True)

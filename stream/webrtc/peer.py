@@ -27,6 +27,7 @@ from stream.budgets import RESTARTS_AT_ONCE, RESTARTS_PER_MIN, Lease, RateLimite
 from stream.media.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
 from stream.media.tracks import PictureTrack
 from stream.media.voice import VoiceTrack
+from stream.refusal import RequestRefused
 from stream.webrtc import ice
 from stream.webrtc.aiortc_tuning import (
     PromptJitterBuffer,
@@ -37,7 +38,7 @@ from stream.webrtc.aiortc_tuning import (
 )
 from stream.webrtc.ice_servers import IceServers
 from stream.webrtc.media_connection import MediaSockets
-from stream.webrtc.negotiation import RequestRefused, accept_offer, make_answer, without_foreign_candidates
+from stream.webrtc.negotiation import accept_offer, make_answer, without_foreign_candidates
 from stream.webrtc.picture_size import Size
 
 logger = logging.getLogger(__name__)

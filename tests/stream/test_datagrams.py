@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from benchmarks.live.datagrams import corpus
 from benchmarks.live.peer import AiortcPeer, StampedCamera
+from stream.refusal import RequestRefused
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.webrtc import datagram_filter
 from stream.webrtc.datagram_filter import (
@@ -36,7 +37,6 @@ from stream.webrtc.datagram_filter import (
     parse_without_surprise,
 )
 from stream.webrtc.media_connection import MOST_WAITING, MediaConnection, MediaSockets
-from stream.webrtc.negotiation import RequestRefused
 from tests.support.direct_call import WatchingPeer, avatars_of, present, publish
 
 EXAMPLES = int(os.environ.get("AVATARCAST_FUZZ_EXAMPLES", "400"))

@@ -17,12 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.live.peer import StampedCamera
+from stream.refusal import RequestRefused
 from stream.sessions.registry import SessionRegistry
 from stream.webrtc import ice
 from stream.webrtc.aiortc_tuning import gather_on_loopback
 from stream.webrtc.ice import Fragment, read_fragment
 from stream.webrtc.media_connection import MediaSockets
-from stream.webrtc.negotiation import RequestRefused, read_publish_request
+from stream.webrtc.negotiation import read_publish_request
 from tests.support.direct_call import WatchingPeer, avatars_of, publish
 
 WAIT_S = 30.0

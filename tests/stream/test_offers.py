@@ -18,9 +18,10 @@ from benchmarks.live.echo_server import echo_avatar
 from benchmarks.live.peer import AiortcPeer
 from stream.http.security import Access
 from stream.http.server import LiveServer
+from stream.refusal import RequestRefused
 from stream.render.avatars import Avatars
 from stream.sessions.registry import SessionRegistry
-from stream.webrtc.negotiation import RequestRefused, read_request, without_foreign_candidates
+from stream.webrtc.negotiation import read_request, without_foreign_candidates
 
 JSON = {"Content-Type": "application/json"}
 

@@ -19,9 +19,10 @@ from benchmarks.live.peer import AiortcPeer, StampedCamera
 from engine.errors import RunnerError
 from engine.render.background import Background
 from stream.budgets import Account, Budgets
+from stream.refusal import RequestRefused
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import Session, SessionLimits
-from stream.webrtc.negotiation import RequestRefused, read_request
+from stream.webrtc.negotiation import read_request
 from tests.support.direct_call import WatchingPeer, avatars_of, present
 
 WAIT_S = 20.0

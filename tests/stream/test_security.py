@@ -19,10 +19,10 @@ from engine.errors import SettingsError
 from stream.budgets import RateLimiter
 from stream.http.client_address import THIS_MACHINE, Network, client_key, read_proxy
 from stream.http.rules import Rule
-from stream.http.security import Access, Gate, Refused, is_loopback
+from stream.http.security import Access, Gate, is_loopback
+from stream.refusal import RequestRefused
 from stream.sessions.tokens import NOBODY, Right, Tokens
 from stream.webrtc.ice_servers import CREDENTIALS_LIFETIME_S, IceServers
-from stream.webrtc.negotiation import RequestRefused
 
 TOKEN = "correct horse battery staple"
 NOW_S = 1_000.0
@@ -60,7 +60,7 @@ def refusal(gate: Gate, asked: web.Request, rule: Rule = PRESENTS) -> RequestRef
 )  # fmt: skip
 def test_wrong_tokens(authorization: str) -> None:
     refused = refusal(gate_of(Access(token=TOKEN)), request(Authorization=authorization))
-    assert isinstance(refused, Refused)
+    assert refused is not None
     assert refused.status == 401
     assert refused.headers["WWW-Authenticate"].startswith("Bearer")
 

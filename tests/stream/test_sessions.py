@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from benchmarks.live.echo_server import EchoedFrame, EchoPipeline
 from benchmarks.live.glass_statistics import numbers
 from benchmarks.live.peer import AiortcPeer, StampedCamera
+from stream.refusal import RequestRefused
 from stream.sessions.capacity import Capacity
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import SessionLimits
 from stream.webrtc import peer as peer_module
-from stream.webrtc.negotiation import RequestRefused, read_request
+from stream.webrtc.negotiation import read_request
 from tests.support.direct_call import WatchingPeer, avatars_of, present, present_again, publish
 
 WAIT_S = 30.0  # longest wait for anything

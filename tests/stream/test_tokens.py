@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream.refusal import RequestRefused
 from stream.sessions.tokens import MAX_MADE, OPERATOR, BadToken, Claim, Grant, Right, Tokens
-from stream.webrtc.negotiation import RequestRefused
 
 MASTER = "the-operator's-token-of-a-test"
 NOW_S = 1_000_000.0

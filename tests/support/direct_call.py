@@ -28,12 +28,13 @@ from benchmarks.live.glass_statistics import Arrival
 from benchmarks.live.peer import AiortcPeer
 from engine.media.frame_code import read
 from stream.budgets import Account
+from stream.refusal import RequestRefused
 from stream.render.avatars import Avatars
 from stream.render.render_loop import FramePipeline
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
 from stream.webrtc.aiortc_tuning import gather_on_loopback, receive_promptly
-from stream.webrtc.negotiation import RequestRefused, read_publish_request, read_request
+from stream.webrtc.negotiation import read_publish_request, read_request
 
 Builder = Callable[[], FramePipeline]
 

@@ -20,10 +20,10 @@ from engine.errors import PackageError
 from engine.files import LOCK
 from stream.http.security import Access
 from stream.http.server import LiveServer
+from stream.refusal import RequestRefused
 from stream.render.avatars import Avatars, ServedAvatar
 from stream.sessions.registry import SessionRegistry
 from stream.studio.studio import Studio, StudioConfig
-from stream.webrtc.negotiation import RequestRefused
 
 WEBM = {"Content-Type": "video/webm"}
 CONSENT = {"who": "Ada Lovelace", "statement": "to an avatar for her talks", "agreed": True}
