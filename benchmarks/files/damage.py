@@ -274,7 +274,7 @@ def _one_value(random: Random, array: NDArray[Any], value: float) -> NDArray[Any
 _ARRAY_DAMAGE: Mapping[str, Callable[[Random, NDArray[Any]], NDArray[Any] | None]] = {
     "drop": lambda random, array: None,
     "rename": lambda random, array: array,
-    "cut": lambda random, array: array[: random.randrange(len(array))] if array.ndim else array[None],
+    "cut": lambda random, array: array[: random.randrange(max(len(array), 1))] if array.ndim else array[None],
     "retype": lambda random, array: array.astype(
         random.choice(["f8", "f2", "i4", "u1", "c8", "S4", "U4", "?", ">f4"])
     ),

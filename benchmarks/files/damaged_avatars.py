@@ -26,6 +26,7 @@ import os
 import resource
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -336,6 +337,7 @@ _bench: Bench | None = None  # of this worker
 
 def _start(files: Sequence[bytes], commands_every: int) -> None:
     global _bench
+    warnings.simplefilter("error", RuntimeWarning)  # it would be a second line
     _bench = Bench(files, commands_every)
 
 

@@ -3,7 +3,8 @@
 Run as a process of its own, at the lowest priority: an attacker elsewhere would take nothing of this
 machine's processor. It comes from an address of its own of the loopback network, so that a server counts it
 as a client of its own. The order is one JSON object on standard input; "ready" is printed once the attack may
-begin, which waits for one more line, and in the end a JSON object: how often the server answered what.
+begin, which waits for one more line. Then a JSON object is printed, how often the server answered what; and
+until standard input ends the process only takes as much of the processor as the attack took.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from io import BytesIO
-from time import monotonic
+from time import monotonic, process_time
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -54,7 +55,8 @@ class Attacker:
         self.answers: Counter[str] = Counter()  # by status, or by what went wrong
         self._order = order
         self._http = http
-        self._end_s = 0.0
+        self._begun_s = self._end_s = 0.0
+        self._begun_cpu_s = 0.0
 
     async def candidates(self) -> None:
         """64 late candidates with every PATCH."""
@@ -68,6 +70,7 @@ class Attacker:
                 await self._patch(where, tag, _hosts(named, 64))
 
             await self._all_at_once(send)
+            await self._only_busy()
 
     async def restarts(self) -> None:
         """ICE restarts that lead nowhere."""
@@ -78,6 +81,7 @@ class Attacker:
                     where, "*", f"a=ice-ufrag:{secrets.token_hex(8)}\r\na=ice-pwd:{secrets.token_hex(16)}\r\n"
                 )
             )
+            await self._only_busy()
 
     async def offers(self) -> None:
         """Offers, to present and to watch, that are never gone on with; each third is as long as allowed."""
@@ -98,6 +102,7 @@ class Attacker:
                     await self._ask("POST", "/api/sessions", body, "application/json")
 
             await self._all_at_once(send)
+            await self._only_busy()
 
     async def connections(self) -> None:
         """Hundreds of connections that say nothing, or begin a request and do not go on."""
@@ -122,6 +127,7 @@ class Attacker:
             await asyncio.sleep(0.005)
         for one in held:
             one.close()
+        await self._only_busy()
 
     async def pictures(self) -> None:
         """Backgrounds of a few KB that are as large as is allowed, and larger."""
@@ -141,11 +147,24 @@ class Attacker:
                         where = f"/api/sessions/{json.loads(text)['id']}/background"
 
             await self._all_at_once(send)
+            await self._only_busy()
 
     async def _begin(self) -> None:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        self._end_s = monotonic() + self._order.seconds
+        self._begun_s, self._begun_cpu_s = monotonic(), process_time()
+        self._end_s = self._begun_s + self._order.seconds
+
+    async def _only_busy(self) -> None:
+        """The attack is over: tell, then be as busy as it was until standard input ends."""
+        now_s, cpu_s = monotonic(), process_time()
+        share = (cpu_s - self._begun_cpu_s) / (now_s - self._begun_s)
+        print(json.dumps(self.answers), flush=True)
+        over = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+        while not over.done():
+            while process_time() - cpu_s < share * (monotonic() - now_s):
+                pass
+            await asyncio.sleep(0.002)
 
     async def _all_at_once(self, send: Callable[[], Awaitable[None]]) -> None:
         async def go_on() -> None:
@@ -232,14 +251,12 @@ def _picture(width: int, height: int, kind: str) -> tuple[str, bytes]:
     return f"image/{kind.lower()}", data.getvalue()
 
 
-async def attack(order: Order) -> Counter[str]:
-    """How often the server answered what."""
+async def attack(order: Order) -> None:
+    """Obey, and tell."""
     connector = aiohttp.TCPConnector(limit=0, local_addr=(SOURCE, 0))
     timeout = aiohttp.ClientTimeout(total=20)
     async with aiohttp.ClientSession(connector=connector, headers=order.headers, timeout=timeout) as http:
-        attacker = Attacker(order, http)
-        await getattr(attacker, order.kind)()
-        return attacker.answers
+        await getattr(Attacker(order, http), order.kind)()
 
 
 def as_text(order: Order) -> str:
@@ -248,10 +265,9 @@ def as_text(order: Order) -> str:
 
 
 def main() -> int:
-    """Read the order, obey, tell."""
+    """Read the order, obey."""
     os.nice(19)
-    order = Order(**json.loads(sys.stdin.readline()))
-    print(json.dumps(asyncio.run(attack(order))), flush=True)
+    asyncio.run(attack(Order(**json.loads(sys.stdin.readline()))))
     return 0
 
 

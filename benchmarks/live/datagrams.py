@@ -11,6 +11,7 @@ strangers do, and from the callers' own sockets, which it is given, as whoever f
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 import struct
@@ -115,7 +116,8 @@ def as_text(order: Order) -> str:
 
 
 def main() -> int:
-    """Run as a process of its own."""
+    """Run at the lowest priority: an attacker elsewhere takes nothing of this machine's processor."""
+    os.nice(19)
     print(json.dumps(throw(Order(**json.load(sys.stdin)))), flush=True)
     return 0
 

@@ -16,6 +16,7 @@ def to_planes(rgb: U8Image, out: FloatArray | None = None) -> FloatArray:
 
 def to_picture(planes: FloatArray) -> U8Image:
     """(..., 3, S, S) float32, about [-1, 1], to (..., S, S, 3) uint8, rounded and clipped; NaN is black."""
-    values = np.moveaxis(planes, -3, -1) * np.float32(127.5) + np.float32(128)
+    with np.errstate(over="ignore"):  # of a network from elsewhere; infinity is clipped too
+        values = np.moveaxis(planes, -3, -1) * np.float32(127.5) + np.float32(128)
     values = np.fmin(np.fmax(values, np.float32(0)), np.float32(255))  # unlike clip, these leave no NaN
     return np.ascontiguousarray(values, np.uint8)

@@ -26,6 +26,8 @@ def test_what_a_network_cannot_say_is_black() -> None:
     """Weights from elsewhere may make it overflow: the cast of a NaN is undefined, and warns."""
     planes = np.array([np.nan, np.inf, -np.inf, 0.0], np.float32).reshape(1, 2, 2)
     assert to_picture(planes.repeat(3, axis=0))[..., 0].ravel().tolist() == [0, 255, 0, 128]
+    large = np.array([3e38, -3e38, 1e30, -1e30], np.float32).reshape(1, 2, 2)  # overflows once scaled
+    assert to_picture(large.repeat(3, axis=0))[..., 0].ravel().tolist() == [255, 0, 255, 0]
 
 
 def test_batches_and_a_buffer_of_the_callers() -> None:
