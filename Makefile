@@ -28,7 +28,7 @@ doctor: $(STAMP_SERVE)
 	@$(PY) -m engine.cli doctor
 
 test: static
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
 
 egress: $(STAMP_DEV)
 	$(PY) -m pytest -m "long or not long" tests/test_egress.py

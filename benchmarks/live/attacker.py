@@ -3,8 +3,8 @@
 Run as a process of its own, at the lowest priority: an attacker elsewhere would take nothing of this
 machine's processor. It comes from an address of its own of the loopback network, so that a server counts it
 as a client of its own. The order is one JSON object on standard input; "ready" is printed once the attack may
-begin, which waits for one more line. Then a JSON object is printed, how often the server answered what; and
-until standard input ends the process only takes as much of the processor as the attack took.
+begin. Each further line is one attack, answered by a JSON object: how often the server answered what so far.
+In between the process only takes as much of the processor as the attack took; it ends with standard input.
 """
 
 from __future__ import annotations
@@ -55,13 +55,11 @@ class Attacker:
         self.answers: Counter[str] = Counter()  # by status, or by what went wrong
         self._order = order
         self._http = http
-        self._begun_s = self._end_s = 0.0
-        self._begun_cpu_s = 0.0
+        self._end_s = 0.0
 
     async def candidates(self) -> None:
         """64 late candidates with every PATCH."""
         async with self._watching() as (where, tag):
-            await self._begin()
             named = 0
 
             async def send() -> None:
@@ -69,24 +67,21 @@ class Attacker:
                 named += 64
                 await self._patch(where, tag, _hosts(named, 64))
 
-            await self._all_at_once(send)
-            await self._only_busy()
+            await self._turns(lambda: self._all_at_once(send))
 
     async def restarts(self) -> None:
         """ICE restarts that lead nowhere."""
         async with self._watching() as (where, _):
-            await self._begin()
-            await self._all_at_once(
-                lambda: self._patch(
-                    where, "*", f"a=ice-ufrag:{secrets.token_hex(8)}\r\na=ice-pwd:{secrets.token_hex(16)}\r\n"
-                )
-            )
-            await self._only_busy()
+
+            async def send() -> None:
+                fragment = f"a=ice-ufrag:{secrets.token_hex(8)}\r\na=ice-pwd:{secrets.token_hex(16)}\r\n"
+                await self._patch(where, "*", fragment)
+
+            await self._turns(lambda: self._all_at_once(send))
 
     async def offers(self) -> None:
         """Offers, to present and to watch, that are never gone on with; each third is as long as allowed."""
         async with _connection(sends=True) as presenting, _connection(sends=False) as watching:
-            await self._begin()
             crowd = _hosts(0, 951)
             to_watch = watching.localDescription.sdp
             body = json.dumps({"sdp": presenting.localDescription.sdp, "type": "offer"})
@@ -101,15 +96,15 @@ class Attacker:
                 else:
                     await self._ask("POST", "/api/sessions", body, "application/json")
 
-            await self._all_at_once(send)
-            await self._only_busy()
+            await self._turns(lambda: self._all_at_once(send))
 
     async def connections(self) -> None:
         """Hundreds of connections that say nothing, or begin a request and do not go on."""
-        target = urlsplit(self._order.url)
-        await self._begin()
+        await self._turns(self._connect)
+
+    async def _connect(self) -> None:
+        target, loop = urlsplit(self._order.url), asyncio.get_running_loop()
         held: list[socket.socket] = []
-        loop = asyncio.get_running_loop()
         while monotonic() < self._end_s:
             one = socket.socket()
             one.setblocking(False)
@@ -127,14 +122,12 @@ class Attacker:
             await asyncio.sleep(0.005)
         for one in held:
             one.close()
-        await self._only_busy()
 
     async def pictures(self) -> None:
         """Backgrounds of a few KB that are as large as is allowed, and larger."""
         pictures = [_picture(4096, 3072, "PNG"), _picture(4096, 3072, "JPEG"), _picture(4096, 4096, "PNG")]
         async with _connection(sends=True) as presenting:
             body = json.dumps({"sdp": presenting.localDescription.sdp, "type": "offer"})
-            await self._begin()
             where, turn = "", 0
 
             async def send() -> None:
@@ -146,25 +139,27 @@ class Attacker:
                     with suppress(ValueError, KeyError):
                         where = f"/api/sessions/{json.loads(text)['id']}/background"
 
-            await self._all_at_once(send)
-            await self._only_busy()
+            await self._turns(lambda: self._all_at_once(send))
 
-    async def _begin(self) -> None:
+    async def _turns(self, attack: Callable[[], Awaitable[None]]) -> None:
+        """One attack for each line; as busy in between, and doing nothing, until there are no more."""
         print("ready", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
-        self._begun_s, self._begun_cpu_s = monotonic(), process_time()
-        self._end_s = self._begun_s + self._order.seconds
+        share = 0.0  # of a processor
+        while await self._next_line(share):
+            begun_s, cpu_s = monotonic(), process_time()
+            self._end_s = begun_s + self._order.seconds
+            await attack()
+            share = (process_time() - cpu_s) / (monotonic() - begun_s)
+            print(json.dumps(self.answers), flush=True)
 
-    async def _only_busy(self) -> None:
-        """The attack is over: tell, then be as busy as it was until standard input ends."""
-        now_s, cpu_s = monotonic(), process_time()
-        share = (cpu_s - self._begun_cpu_s) / (now_s - self._begun_s)
-        print(json.dumps(self.answers), flush=True)
-        over = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
-        while not over.done():
-            while process_time() - cpu_s < share * (monotonic() - now_s):
+    async def _next_line(self, share: float) -> str:
+        begun_s, cpu_s = monotonic(), process_time()
+        line: asyncio.Task[str] = asyncio.create_task(asyncio.to_thread(sys.stdin.readline))
+        while not line.done():
+            while process_time() - cpu_s < share * (monotonic() - begun_s):
                 pass
             await asyncio.sleep(0.002)
+        return await line
 
     async def _all_at_once(self, send: Callable[[], Awaitable[None]]) -> None:
         async def go_on() -> None:

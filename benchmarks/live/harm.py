@@ -1,19 +1,19 @@
 """What does a token holder who means harm take from the others: rate, answers, descriptors, memory?
 
-    avatarcast bench harm [--seconds 20] [--kinds candidates restarts]
+    avatarcast bench harm [--rounds 8] [--seconds 5] [--kinds candidates restarts]
 
 A presenter calls the server; then an attacker, a process and a client of its own (benchmarks.live.attacker),
 does one kind of harm after another: late candidates, ICE restarts, offers that lead nowhere, connections that
-say nothing, pictures that are large once decoded. Before and after each the presenter is left alone for as
-long. kept is the presenter's rate of new pictures under attack over that after it; healthz_p99 is of GET
-/healthz, asked 20 times a second over one connection; descriptors and MB are the most that the server held
-under attack above what it held before. candidates and restarts come from a viewer, who watches in the quiet
-times too.
+say nothing, pictures that are large once decoded. Each comes in rounds, --seconds of attack and as long
+without. kept is the presenter's rate of new pictures under attack over that between the attacks; healthz_p99
+is of GET /healthz, asked 20 times a second over one connection; descriptors and MB are the most that the
+server held under attack above what it held before. candidates and restarts come from a viewer, who watches
+between the attacks too.
 
 What bounds it: attacker, presenter and server share this machine's cores. The attacker gives way to both, but
-its process slows a core's other half; so after the attack it goes on taking as much of the processor as the
-attack took, and asks nothing: fps has the rates before, when it took nothing, under attack, and after.
-passed says whether every figure is within the bounds that are in the record too.
+its process slows the other half of a core; so between the attacks it goes on taking as much of the processor
+as an attack took, and asks nothing: fps has the rates before all, when it took nothing, under attack, and
+between. passed says whether every figure is within the bounds that are in the record too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from statistics import quantiles
+from statistics import fmean, quantiles
 from time import perf_counter, perf_counter_ns
 from typing import Any
 
@@ -37,11 +37,11 @@ from benchmarks.live.glass_statistics import numbers
 from benchmarks.live.peer import AiortcPeer, StampedCamera
 from benchmarks.live.server_link import at, bearer
 from benchmarks.live.server_process import Serving, holding, server_process
-from benchmarks.records.instrument import Instrument, Record, above_bounds, add_common
+from benchmarks.records.instrument import Instrument, Record, above_bounds, add_common, counted
 
 CAMERA_FPS = 30
 WARM_UP_S = 5.0
-SETTLE_S = 3.0  # after an attack, for what it held to be let go
+SETTLE_S = 1.0  # after an attack, for its last requests
 ASK_EVERY_S = 0.05
 
 
@@ -95,8 +95,10 @@ class Presenter:
         return len(set(numbers(shown))) / ((to_ns - from_ns) / 1e9)
 
 
-async def harmed(link: str, pid: int, kind: str, presenter: Presenter, seconds: float) -> dict[str, Any]:
-    """One kind of harm, with quiet times around it."""
+async def harmed(
+    link: str, pid: int, kind: str, presenter: Presenter, seconds: float, rounds: int
+) -> dict[str, Any]:
+    """One kind of harm, so many times."""
     order = Order(kind, at(link, "/"), bearer(link), presenter.peer.session["view_id"], seconds)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.live.attacker"),
@@ -108,19 +110,23 @@ async def harmed(link: str, pid: int, kind: str, presenter: Presenter, seconds: 
     process.stdin.write(as_text(order).encode())
     if (await process.stdout.readline()).strip() != b"ready":
         raise SystemExit(f"the attacker of {kind} could not begin, see its message above")
-    await asyncio.sleep(1.0)
-    before_hz, quiet = await _watched(link, pid, presenter, seconds)
-    process.stdin.write(b"\n")
-    under_hz, under = await _watched(link, pid, presenter, seconds)
-    told = await process.stdout.readline()
     await asyncio.sleep(SETTLE_S)
-    after_hz, _ = await _watched(link, pid, presenter, seconds)
+    quiet, under = Watch(link, pid), Watch(link, pid)
+    before_hz = await _watched(quiet, presenter, seconds)
+    under_hz, between_hz, told = [], [], b""
+    for _ in range(rounds):
+        process.stdin.write(b"\n")
+        under_hz.append(await _watched(under, presenter, seconds))
+        told = await process.stdout.readline()
+        await asyncio.sleep(SETTLE_S)
+        between_hz.append(await _watched(Watch(link, pid), presenter, seconds))
     process.stdin.close()
     if await process.wait():
         raise SystemExit(f"the attacker of {kind} failed, see its message above")
+    rates_hz = before_hz, fmean(under_hz), fmean(between_hz)
     return {
-        "kept": round(under_hz / after_hz, 3),
-        "fps": [round(rate_hz, 2) for rate_hz in (before_hz, under_hz, after_hz)],
+        "kept": round(rates_hz[1] / rates_hz[2], 3),
+        "fps": [round(rate_hz, 2) for rate_hz in rates_hz],
         "healthz_p99_ms": round(under.p99_ms(), 1),
         "healthz_quiet_p99_ms": round(quiet.p99_ms(), 1),
         "descriptors": max(under.descriptors) - quiet.descriptors[-1],
@@ -129,17 +135,17 @@ async def harmed(link: str, pid: int, kind: str, presenter: Presenter, seconds: 
     }
 
 
-async def _watched(link: str, pid: int, presenter: Presenter, seconds: float) -> tuple[float, Watch]:
-    watch, from_ns = Watch(link, pid), perf_counter_ns()
-    running = asyncio.create_task(watch.run())
+async def _watched(watch: Watch, presenter: Presenter, seconds: float) -> float:
+    """The presenter's rate, in Hz."""
+    running, from_ns = asyncio.create_task(watch.run()), perf_counter_ns()
     await asyncio.sleep(seconds)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    return presenter.rate_hz(from_ns, perf_counter_ns()), watch
+    return presenter.rate_hz(from_ns, perf_counter_ns())
 
 
 async def all_harm(
-    link: str, pid: int, kinds: list[str], camera: StampedCamera, seconds: float
+    link: str, pid: int, kinds: list[str], camera: StampedCamera, seconds: float, rounds: int
 ) -> dict[str, Any]:
     """By kind."""
     presenter = Presenter(AiortcPeer(link, camera))
@@ -148,7 +154,7 @@ async def all_harm(
     await asyncio.sleep(WARM_UP_S)
     found = {}
     for kind in kinds:
-        found[kind] = await harmed(link, pid, kind, presenter, seconds)
+        found[kind] = await harmed(link, pid, kind, presenter, seconds, rounds)
         print(_told(kind, found[kind]), flush=True)
     connected = presenter.peer.state == "connected"
     await presenter.peer.close()
@@ -181,7 +187,7 @@ def measure(args: argparse.Namespace) -> Record:
     """Start the server, harm it, judge."""
     camera = StampedCamera(DriverPictures(args.driver, *args.size).at, CAMERA_FPS)
     with server_process(Serving(args.pipeline, args.avatar, args.runner)) as (pid, facts):
-        found = asyncio.run(all_harm(facts["link"], pid, args.kinds, camera, args.seconds))
+        found = asyncio.run(all_harm(facts["link"], pid, args.kinds, camera, args.seconds, args.rounds))
     failed = failures(found, Bounds())
     config = {"runner_reason": facts["runner_reason"], "camera_fps": CAMERA_FPS}
     judged = {"passed": not failed, "failures": failed, "bounds": asdict(Bounds())}
@@ -195,9 +201,12 @@ def describe(figures: Record) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What kinds, how long."""
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each attack (default 20)")
+    parser.add_argument("--rounds", type=counted, default=8, help="of attack and rest (default 8)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each attack (default 5)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="(default all)")
     add_common(parser, "pipeline", "avatar", "runner", "driver", "size")
 
 
-main = Instrument("harm", __doc__, add_options, measure, describe, quick={"seconds": 2.0, "pipeline": "echo"})
+main = Instrument(
+    "harm", __doc__, add_options, measure, describe, quick={"rounds": 1, "seconds": 2.0, "pipeline": "echo"}
+)
