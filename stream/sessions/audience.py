@@ -21,6 +21,7 @@ from stream.media.voice import Voice
 from stream.refusal import RequestRefused
 from stream.sessions.receiver import Rendering, Viewer
 from stream.sessions.tokens import Grant
+from stream.webrtc.offer import Offer
 from stream.webrtc.peer import Peer, PeerConfig
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Audience:
         return len(self._viewers)
 
     async def add(
-        self, sdp: str, still_open: Callable[[], None], grant: Grant, lease: Lease
+        self, offer: Offer, still_open: Callable[[], None], grant: Grant, lease: Lease
     ) -> tuple[str, RTCSessionDescription]:
         """Answer a viewer's offer; gives the viewer's id. Raises RequestRefused.
 
@@ -59,7 +60,7 @@ class Audience:
         viewer = Viewer(peer, PictureTrack(), perf_counter_ns(), grant)
         self._viewers[viewer_id] = viewer
         try:
-            await peer.accept(sdp, viewer.pictures, takes_camera=False)
+            await peer.accept(offer, viewer.pictures, takes_camera=False)
             viewer.take_voice(self._voice)
             answer = await peer.answer()
             still_open()

@@ -40,6 +40,7 @@ from stream.sessions.receiver import Rendering, Viewer
 from stream.sessions.telemetry import Telemetry
 from stream.sessions.tokens import OPERATOR, Claim, Grant
 from stream.webrtc.negotiation import SessionRequest
+from stream.webrtc.offer import Offer
 from stream.webrtc.peer import Link, Peer, PeerConfig
 from stream.webrtc.picture_size import TOO_LARGE
 
@@ -187,14 +188,14 @@ class Session:
         await self._performer.switch(self._avatars.find(name))
 
     async def add_viewer(
-        self, sdp: str, grant: Grant = OPERATOR, account: Account | None = None
+        self, offer: Offer, grant: Grant = OPERATOR, account: Account | None = None
     ) -> tuple[str, RTCSessionDescription]:
         """Answer a viewer who came by this grant; gives the viewer's id. Raises RequestRefused.
 
         account: of whose client; None: of nobody.
         """
         self._check_open()
-        return await self._audience.add(sdp, self._check_open, grant, (account or Account()).lease())
+        return await self._audience.add(offer, self._check_open, grant, (account or Account()).lease())
 
     def cut_off_viewers(self, is_void: Callable[[Grant], bool], why: str) -> None:
         """Hang up on those who came by such a grant."""
@@ -276,7 +277,7 @@ class Session:
         peer = Peer(self._peers, lambda reason: self._on_lost(peer, reason), self._lease.account.lease())
         own = Viewer(peer, PictureTrack(), perf_counter_ns()) if request.receives else None
         try:
-            await peer.accept(request.sdp, None if own is None else own.pictures, takes_camera=True)
+            await peer.accept(request.offer, None if own is None else own.pictures, takes_camera=True)
             if peer.camera is None:
                 raise RequestRefused(400, "the offer has no camera")
             if own is not None:

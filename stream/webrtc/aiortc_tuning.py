@@ -7,8 +7,10 @@ and tests/stream/test_tuning.py fails when a new version moves it. Written again
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from time import monotonic
 
 import aioice.ice
+import aiortc.rtp
 from aiortc import RTCRtpReceiver, RTCRtpSender, RTCRtpTransceiver
 from aiortc.jitterbuffer import MAX_MISORDER, JitterBuffer, JitterFrame
 from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket, RtpPacket
@@ -21,6 +23,7 @@ _JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 _RECEIVER_KIND = "_RTCRtpReceiver__kind"
 _ENCODER = "_RTCRtpSender__encoder"
 _VIDEO_CAPACITY_PACKETS = 512  # as in aiortc
+SILENT_STREAM_S = 1.0  # without a packet: its sender has begun another one
 
 
 class PromptJitterBuffer(JitterBuffer):
@@ -150,6 +153,35 @@ def report_steadily(transceiver: RTCRtpTransceiver, late_s: Callable[[], float])
         await send(packets)
 
     setattr(sender, "_send_rtcp", send_steadily)  # noqa: B010  a method of one sender
+
+
+def take_one_stream(receiver: RTCRtpReceiver, clock: Callable[[], float] = monotonic) -> None:
+    """Let packets of one SSRC through at a time, and of another only once that one is silent.
+
+    aiortc takes each SSRC of a known payload type for the same stream: the layers of a simulcast, whose
+    numbers have nothing to do with each other, would be mixed. Before the receiver has started; relies on one
+    private method. clock: in seconds.
+    """
+    handle: Callable[..., Awaitable[None]] = receiver._handle_rtp_packet
+    taken: dict[int, tuple[int, float]] = {}  # by payload type, for repairs have one of their own: SSRC, when
+
+    async def handle_one(packet: RtpPacket, arrival_time_ms: int) -> None:
+        now_s = clock()
+        ssrc, heard_s = taken.get(packet.payload_type, (packet.ssrc, now_s))
+        if ssrc == packet.ssrc or now_s - heard_s > SILENT_STREAM_S:
+            taken[packet.payload_type] = packet.ssrc, now_s
+            await handle(packet, arrival_time_ms=arrival_time_ms)
+
+    setattr(receiver, "_handle_rtp_packet", handle_one)  # noqa: B010  a method of one receiver
+
+
+def answer_offered_numbers() -> None:
+    """Let aiortc answer every payload type by the number it was offered with.
+
+    It does so from 96 on alone, and calls what was offered as 35 to 63, as Chromium does when it has many
+    codecs, by a number of its own.
+    """
+    aiortc.rtp.DYNAMIC_PAYLOAD_TYPES = range(128)
 
 
 def gather_on_loopback() -> None:

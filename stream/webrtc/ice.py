@@ -26,12 +26,11 @@ from stream.budgets import MOST_CANDIDATES
 from stream.refusal import RequestRefused
 from stream.webrtc.media_connection import MediaSockets
 from stream.webrtc.negotiation import check_candidates, without_foreign_candidates
+from stream.webrtc.offer import PASSWORD, UFRAG
 
 logger = logging.getLogger(__name__)
 
 RESTART_LIMIT_S = 20.0
-_UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")  # RFC 8839 section 5.4
-_PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
 _NAMED = "candidates_named"  # our mark on a connection: how many its other end has
 _GATHERER = "_RTCIceTransport__iceGatherer"
 
@@ -59,7 +58,7 @@ def read_fragment(text: str, loopback_only: bool) -> Fragment:
         else:
             values.setdefault(name, value)
     username, password = values.get("a=ice-ufrag"), values.get("a=ice-pwd")
-    for found, wanted in ((username, _UFRAG), (password, _PASSWORD)):
+    for found, wanted in ((username, UFRAG), (password, PASSWORD)):
         if found is not None and not wanted.fullmatch(found):
             raise RequestRefused(
                 400, f"ice-ufrag or ice-pwd is {found[:20]!r}; RFC 8839 section 5.4 says how"

@@ -11,8 +11,7 @@ import asyncio
 import ipaddress
 import logging
 import re
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aioice.ice
@@ -21,6 +20,7 @@ from aiortc.sdp import SessionDescription
 
 from stream.budgets import MOST_CANDIDATES, MOST_OFFER_LINES
 from stream.refusal import RequestRefused
+from stream.webrtc.offer import Offer, read_offer
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _VIEW_NAME = re.compile("[a-z0-9-]{1,40}")
 class SessionRequest:
     """A checked request for a session."""
 
-    sdp: str
+    offer: Offer
     measure: bool = False  # read the frame code of the camera frame and stamp it on the answer's picture
     mirror: bool = False
     avatar: str | None = None  # None: the server's first
@@ -64,29 +64,30 @@ def read_request(body: Any) -> SessionRequest:
         raise RequestRefused(400, "secret is not text; send what came with the session")
     if not isinstance(avatar, str | None):
         raise RequestRefused(400, f"avatar is {str(avatar)[:40]!r}; the name of one of /api/config is needed")
-    _check_media(sdp, ("sendrecv",), "no video to send and receive; offer one camera as sendrecv")
-    return SessionRequest(sdp=sdp, avatar=avatar, name=view_name(name), secret=secret, **flags)
+    offer = _read(sdp, ("sendrecv",), True, "no video to send and receive; offer one camera as sendrecv")
+    return SessionRequest(offer, avatar=avatar, name=view_name(name), secret=secret, **flags)
 
 
 def read_publish_request(sdp: str, avatar: str | None, name: str | None) -> SessionRequest:
     """Check a WHIP offer (RFC 9725 section 4.2). Raises RequestRefused (400) with one line."""
-    _check_media(sdp, ("sendonly", "sendrecv"), "no video to send; offer one camera as sendonly")
-    return SessionRequest(_as_dtls_client(sdp), avatar=avatar, name=view_name(name), receives=False)
+    without = "no video to send; offer one camera as sendonly"
+    offer = _read(sdp, ("sendonly", "sendrecv"), False, without)
+    return SessionRequest(_of_dtls_client(offer), avatar=avatar, name=view_name(name), receives=False)
 
 
-def read_viewer_offer(sdp: str) -> str:
-    """Check a WHEP offer; gives what to answer. Raises RequestRefused (400) with one line."""
-    _check_media(sdp, ("recvonly", "sendrecv"), "no video to receive; offer one video section as recvonly")
-    return _as_dtls_client(sdp)
+def read_viewer_offer(sdp: str) -> Offer:
+    """Check a WHEP offer. Raises RequestRefused (400) with one line."""
+    without = "no video to receive; offer one video section as recvonly"
+    return _of_dtls_client(_read(sdp, ("recvonly", "sendrecv"), True, without))
 
 
-def _as_dtls_client(sdp: str) -> str:
+def _of_dtls_client(offer: Offer) -> Offer:
     """The offer of a peer that may take either role in DTLS, with the client's chosen.
 
     A media server is expected in the server's role (RFC 9725 section 4.4.4), and GStreamer, whose certificate
     is RSA, shares no cipher with aiortc in the client's.
     """
-    return re.sub(r"(?m)^a=setup:actpass(?=\s*$)", "a=setup:active", sdp)
+    return replace(offer, sdp=offer.sdp.replace("a=setup:actpass\r\n", "a=setup:active\r\n"))
 
 
 def view_name(name: Any) -> str | None:
@@ -98,46 +99,25 @@ def view_name(name: Any) -> str | None:
     return name
 
 
-def _check_media(sdp: str, video_directions: tuple[str, ...], without_video: str) -> None:
-    """Raises RequestRefused (400) unless the sections can be served."""
-    media = Counter(_media_kinds(sdp, video_directions))
-    if not media["video"]:
-        raise RequestRefused(400, f"the offer has {without_video}")
-    for kind, count in media.items():
-        if kind not in ("audio", "video", "application"):
-            raise RequestRefused(
-                400, f"the offer has a section {kind[:40]!r}; audio, video and data are understood"
-            )
-        if count > 1:
-            raise RequestRefused(400, f"the offer has {count} {kind} sections; one is served")
-
-
-def _media_kinds(sdp: str, video_directions: tuple[str, ...]) -> list[str]:
-    """The kind of every media section; video only where its direction is one of those wanted."""
+def _read(sdp: str, directions: tuple[str, ...], sends: bool, without_video: str) -> Offer:
+    """As read_offer() does. Raises RequestRefused (400)."""
     lines = len(sdp.splitlines())
     if lines > MOST_OFFER_LINES:
         raise RequestRefused(400, f"the offer has {lines} lines; {MOST_OFFER_LINES} are read")
     check_candidates(sdp)
     try:
-        description = SessionDescription.parse(sdp)
-        names = [section.rtp.muxId or "" for section in description.media]
-        bundled = [item for group in description.group if group.semantic == "BUNDLE" for item in group.items]
-        kinds = [
-            section.kind
-            for section in description.media
-            if section.kind != "video" or section.direction in video_directions
-        ]
+        offer = read_offer(sdp, directions, sends, without_video)
+        SessionDescription.parse(offer.sdp)
+    except RequestRefused:
+        raise
     except Exception as error:  # the parser raises nearly anything on text that is no SDP; it touches nothing
         logger.info("an offer was refused", exc_info=True)
         raise RequestRefused(
             400, "sdp cannot be read as a session description; send the offer unchanged"
         ) from error
-    if len(names) == 1 and not bundled:  # GStreamer names no group of one
-        bundled = [*names]
-    # aiortc takes these for granted, and half builds a connection that it cannot close again
-    if "" in names or len(set(names)) < len(names) or sorted(bundled) != sorted(names):
-        raise RequestRefused(400, "the offer's sections need one mid each, all in one BUNDLE group")
-    return kinds
+    for line in offer.refused:
+        logger.info("of an offer, %s", line)
+    return offer
 
 
 def check_candidates(sdp: str) -> None:
@@ -178,15 +158,13 @@ def _is_here(address: str, here: set[str]) -> bool:
 
 
 async def accept_offer(connection: RTCPeerConnection, sdp: str) -> None:
-    """Apply a checked offer. Raises RequestRefused (400) where it cannot be applied."""
+    """Apply what a checked offer gives aiortc. Raises RequestRefused (400) where it cannot be applied."""
     try:
         description = RTCSessionDescription(sdp=sdp, type="offer")
         await asyncio.wait_for(connection.setRemoteDescription(description), NEGOTIATION_LIMIT_S)
-    except Exception as error:  # as in _media_kinds: text from outside, and an open-ended list of exceptions
+    except Exception as error:  # as in _read: text from outside, and an open-ended list of exceptions
         logger.info("an offer was refused", exc_info=True)
-        raise RequestRefused(
-            400, f"the offer cannot be used ({_one_line(error)}); VP8 or H.264 over DTLS is"
-        ) from error
+        raise RequestRefused(400, "the offer cannot be used; the server's log says why") from error
 
 
 async def make_answer(
@@ -203,10 +181,5 @@ async def make_answer(
         raise
     except Exception as error:  # an offer that was accepted may still be impossible to answer
         logger.info("an offer was refused", exc_info=True)
-        raise RequestRefused(400, f"the offer cannot be answered ({_one_line(error)})") from error
+        raise RequestRefused(400, "the offer cannot be answered; the server's log says why") from error
     return connection.localDescription
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())[:120]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -35,10 +35,12 @@ from stream.webrtc.aiortc_tuning import (
     prefer_codec,
     receive_promptly,
     report_steadily,
+    take_one_stream,
 )
 from stream.webrtc.ice_servers import IceServers
 from stream.webrtc.media_connection import MediaSockets
 from stream.webrtc.negotiation import accept_offer, make_answer, without_foreign_candidates
+from stream.webrtc.offer import Offer
 from stream.webrtc.picture_size import Size
 
 logger = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class Peer:
         self._encoder: RenderedVp8Encoder | RenderedH264Encoder | None = None
         self._pictures: PictureTrack | None = None
         self._camera_buffer: PromptJitterBuffer | None = None
+        self._offer: Offer | None = None
         self._restarts = RateLimiter(RESTARTS_PER_MIN / 60, RESTARTS_AT_ONCE)
         self._restarting = False
         self._restart: ice.Restart | None = None
@@ -107,21 +110,23 @@ class Peer:
 
     @property
     def has_audio(self) -> bool:
-        """The offer has an audio section."""
+        """Of the offer an audio section is served."""
         return any(transceiver.kind == "audio" for transceiver in self._connection.getTransceivers())
 
-    async def accept(self, sdp: str, pictures: PictureTrack | None, takes_camera: bool) -> None:
+    async def accept(self, offer: Offer, pictures: PictureTrack | None, takes_camera: bool) -> None:
         """Apply a checked offer. Raises RequestRefused; on any failure the caller must close."""
         self._take_sockets(self.lease)
         self._pictures = pictures
         if pictures is not None:
             direction = "sendrecv" if takes_camera else "sendonly"
             prefer_codec(self._connection.addTransceiver(pictures, direction), self._config.encoder)
+        self._offer, sdp = offer, offer.sdp
         if self._config.sockets.loopback_only:
             sdp = without_foreign_candidates(sdp)
         await accept_offer(self._connection, sdp)
         self._config.sockets.use(self._transport().iceGatherer)
         for transceiver in self._connection.getTransceivers():
+            take_one_stream(transceiver.receiver)
             buffer = receive_promptly(transceiver.receiver)
             if isinstance(buffer, PromptJitterBuffer):
                 self._camera_buffer = buffer
@@ -142,10 +147,15 @@ class Peer:
                 report_steadily(transceiver, lambda: voice.late_s)
 
     async def answer(self) -> RTCSessionDescription:
-        """Our answer, with all our candidates; now the connection comes up. Raises RequestRefused."""
+        """Our answer, with all our candidates; now the connection comes up. Raises RequestRefused.
+
+        After accept().
+        """
+        assert self._offer is not None
         answering = self._connection.setLocalDescription()
         self._answering = tasks.start(answering, "answer", expected=(Exception,))  # it is the offer's fault
-        return await make_answer(self._connection, self._answering)
+        answer = await make_answer(self._connection, self._answering)
+        return RTCSessionDescription(self._offer.answer(answer.sdp), answer.type)
 
     @property
     def ice_tag(self) -> str:

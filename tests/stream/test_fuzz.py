@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from benchmarks.live.echo_server import echo_avatar
+from benchmarks.live.offer_cases import CASES
 from benchmarks.live.peer import StampedCamera
 from stream.http.security import Access
 from stream.http.server import CONNECTION_LIMITS, LiveServer
@@ -141,6 +142,17 @@ requests = st.one_of(
         st.binary(max_size=300),
     ),
 )  # fmt: skip
+offers = st.one_of(
+    *(
+        st.tuples(
+            st.just("POST"),
+            st.just(path),
+            st.just("application/sdp"),
+            mutated([case.sdp for case in CASES if case.watches is watches]).map(str.encode),
+        )
+        for path, watches in (("/whip", False), ("/whep/live", True))
+    )
+)
 
 
 class Hung(BaseException):
@@ -226,7 +238,23 @@ def open_files() -> int:
 
 
 def test_fuzzed_requests() -> None:
-    """Never a 5xx but the 503 of a full server, never a hang, never a task, session or socket left."""
+    statuses = thrown(requests)
+    if EXAMPLES >= 200:
+        assert {200, 201, 204, 400, 404} <= set(statuses)  # both sides of the checks were seen
+
+
+def test_fuzzed_offers() -> None:
+    """Every kind of client's offer is a seed; what came of it is refused in one line, or served."""
+    statuses = thrown(offers)
+    if EXAMPLES >= 200:
+        assert set(statuses) == {201, 400}
+
+
+def thrown(requests: st.SearchStrategy[Request]) -> dict[int, int]:
+    """Never a 5xx but the 503 of a full server, never a hang, never a task, session or socket left.
+
+    Gives how many were answered with each status.
+    """
     loop = asyncio.new_event_loop()
     before = open_files()
     target = Target()
@@ -246,10 +274,9 @@ def test_fuzzed_requests() -> None:
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
     print(f"\n{EXAMPLES} examples, answered with {dict(sorted(target.statuses.items()))}")
-    if EXAMPLES >= 200:
-        assert {200, 201, 204, 400, 404} <= set(target.statuses)  # both sides of the checks were seen
     assert not len(target.registry)
     assert open_files() <= before + 5  # of libraries that open a file once; a leak is one a session
+    return target.statuses
 
 
 async def nothing_runs() -> None:

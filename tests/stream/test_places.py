@@ -22,7 +22,7 @@ from stream.budgets import Account, Budgets
 from stream.refusal import RequestRefused
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import Session, SessionLimits
-from stream.webrtc.negotiation import read_request
+from stream.webrtc.negotiation import read_request, read_viewer_offer
 from tests.support.direct_call import WatchingPeer, avatars_of, present
 
 WAIT_S = 20.0
@@ -205,7 +205,7 @@ async def test_a_viewer_who_does_not_connect_is_let_go_and_gives_way(
         watching, late = viewer(), viewer()
         await watching.watch(session)
         await until(lambda: numbers(watching.arrivals))
-        idle = await session.add_viewer(await viewer().offer())
+        idle = await session.add_viewer(read_viewer_offer(await viewer().offer()))
         assert session.viewers == 2
         await late.watch(session)  # the one that is still connecting makes room
         await until(lambda: numbers(late.arrivals))
@@ -213,10 +213,10 @@ async def test_a_viewer_who_does_not_connect_is_let_go_and_gives_way(
         with pytest.raises(RequestRefused, match="no such viewer"):
             await session.remove_viewer(idle[0])
         with pytest.raises(RequestRefused, match="2 viewers watch already"):
-            await session.add_viewer(await viewer().offer())
+            await session.add_viewer(read_viewer_offer(await viewer().offer()))
         await late.close()
         await until(lambda: session.viewers == 1)
-        await session.add_viewer(await viewer().offer())
+        await session.add_viewer(read_viewer_offer(await viewer().offer()))
         await until(lambda: session.viewers == 1)
 
 
@@ -230,7 +230,7 @@ async def test_one_clients_viewers_share_its_sockets(presenter: Presenters, view
             await one.watch(session, account)
         await until(lambda: all(numbers(one.arrivals) for one in watching))
         with pytest.raises(RequestRefused, match="too many connections of yours") as refusal:
-            await session.add_viewer(await viewer().offer(), account=account)
+            await session.add_viewer(read_viewer_offer(await viewer().offer()), account=account)
         assert refusal.value.status == 429
         with pytest.raises(RequestRefused, match="too many connections of yours"):
             await session.restart_ice(
@@ -239,5 +239,5 @@ async def test_one_clients_viewers_share_its_sockets(presenter: Presenters, view
         assert session.viewers == 2
         await session.remove_viewer(watching[0].viewer_id)
         assert account.held["media_sockets"] == each
-        await session.add_viewer(await viewer().offer(), account=account)
+        await session.add_viewer(read_viewer_offer(await viewer().offer()), account=account)
     assert not +account.held

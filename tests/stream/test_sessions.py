@@ -25,7 +25,7 @@ from stream.sessions.capacity import Capacity
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import SessionLimits
 from stream.webrtc import peer as peer_module
-from stream.webrtc.negotiation import read_request
+from stream.webrtc.negotiation import read_request, read_viewer_offer
 from tests.support.direct_call import WatchingPeer, avatars_of, present, present_again, publish
 
 WAIT_S = 30.0  # longest wait for anything
@@ -343,7 +343,9 @@ async def test_who_is_cut_off_while_ice_gathers_leaves_no_socket(
             viewer.connection.addTransceiver("video", "recvonly")
             await viewer.connection.setLocalDescription()
             gathering = HeldGathering(monkeypatch)
-            joining = asyncio.create_task(session.add_viewer(viewer.connection.localDescription.sdp))
+            joining = asyncio.create_task(
+                session.add_viewer(read_viewer_offer(viewer.connection.localDescription.sdp))
+            )
         await asyncio.wait_for(gathering.reached.wait(), WAIT_S)
         if cut == "the session ends":
             ending: asyncio.Task[Any] = asyncio.create_task(registry.close())

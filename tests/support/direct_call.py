@@ -34,7 +34,7 @@ from stream.render.render_loop import FramePipeline
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
 from stream.webrtc.aiortc_tuning import gather_on_loopback, receive_promptly
-from stream.webrtc.negotiation import read_publish_request, read_request
+from stream.webrtc.negotiation import read_publish_request, read_request, read_viewer_offer
 
 Builder = Callable[[], FramePipeline]
 
@@ -126,7 +126,9 @@ class WatchingPeer:
 
     async def watch(self, session: Session, account: Account | None = None) -> None:
         """Join the viewers of this session."""
-        self.viewer_id, answer = await session.add_viewer(await self.offer(), account=account)
+        self.viewer_id, answer = await session.add_viewer(
+            read_viewer_offer(await self.offer()), account=account
+        )
         await self.connection.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
         for transceiver in self.connection.getTransceivers():
             receive_promptly(transceiver.receiver)
