@@ -68,12 +68,13 @@ class LiveServer:
         """
         app = web.Application(middlewares=[self._guard])
         for route in self._routes:
-            resource = app.router.add_route(route.method, route.path, route.handler).resource
-            assert resource is not None
-            if f"{route.method} {resource.canonical}" not in RULES:
-                raise LookupError(f"{route.method} {resource.canonical} has no rule in stream/http/rules.py")
-            if route.method == "GET":
-                app.router.add_route("HEAD", route.path, route.handler)
+            for path in _spellings(route.path):
+                resource = app.router.add_route(route.method, path, route.handler).resource
+                assert resource is not None
+                if f"{route.method} {_canonical(resource)}" not in RULES:
+                    raise LookupError(f"{route.method} {path} has no rule in stream/http/rules.py")
+                if route.method == "GET":
+                    app.router.add_route("HEAD", path, route.handler)
         app.on_startup.append(self._begin)
         app.on_shutdown.append(self._shutdown)
         return app
@@ -138,7 +139,17 @@ def _rule_of(request: web.Request) -> Rule:
     if resource is None:
         return NOWHERE
     method = "GET" if request.method == "HEAD" else request.method
-    return RULES.get(f"{method} {resource.canonical}", NOWHERE)
+    return RULES.get(f"{method} {_canonical(resource)}", NOWHERE)
+
+
+def _spellings(path: str) -> tuple[str, ...]:
+    """What people type into a program by hand may end with a slash."""
+    return (path, f"{path}/") if path.startswith(("/whip", "/whep")) else (path,)
+
+
+def _canonical(resource: web.AbstractResource) -> str:
+    """The path of its rule."""
+    return resource.canonical.rstrip("/") or "/"
 
 
 def _refusal(request: web.Request, error: Exception) -> web.Response:

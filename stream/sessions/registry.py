@@ -192,6 +192,8 @@ class SessionRegistry:
     def _of_name(self, name: str, secret: str, grant: Grant) -> Session | None:
         """The session of this name that waits for whoever asks. Raises RequestRefused (409)."""
         now_ns = perf_counter_ns()
+        if any(session.view_id == name for session in self):  # which its viewers were told
+            raise RequestRefused(409, f"the name {name!r} is taken; choose another")
         self._kept = {name: kept for name, kept in self._kept.items() if kept[1] > now_ns}
         named = next((session for session in self if session.name == name and session.has_place), None)
         if named is not None and named.end_reason is not None:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 NEGOTIATION_LIMIT_S = 10.0
 _CANDIDATE = "a=candidate:"
-_VIEW_NAME = re.compile("[a-z0-9-]{1,40}")
+_VIEW_NAME = re.compile("[A-Za-z0-9_-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def view_name(name: Any) -> str | None:
     """A name to present under, or None. Raises RequestRefused (400) where it is neither."""
     if name is not None and not (isinstance(name, str) and _VIEW_NAME.fullmatch(name)):
         raise RequestRefused(
-            400, f"name is {str(name)[:40]!r}; 1 to 40 of the letters a-z, digits and - are needed"
+            400, f"name is {str(name)[:40]!r}; 1 to 40 of the letters A-Z and a-z, digits, - and _ are needed"
         )
     return name
 

@@ -282,31 +282,31 @@ async def test_a_view_plays_wherever_its_presenter_goes(url: str, camera_file: P
         page = await context.new_page()
         await page.goto(url)
         await page.get_by_text("Show it elsewhere").click()
-        await page.fill("#view-name", "Studio")
+        await page.fill("#view-name", "My studio")
         await page.click("#start")
         await until_text(page, "#pill-text", "Live")
         address = await page.input_value("#view-link")
         where, _, share = address.partition("#token=")
-        assert where == at(url, "/view/studio")
+        assert where == at(url, "/view/My-studio")
         assert share not in url or not share  # one that may watch, not that of whoever presents
         view = await context.new_page()
         await view.goto(address)
-        await until_title(view, "studio: live")
+        await until_title(view, "My-studio: live")
         assert np.mean(await view.evaluate(CORNER)) > 20
         assert await view.locator("button").count() == 0
         await page.click("#start")
         gone = "this token is for another session" if share else "there is nothing to watch here"
-        await until_title(view, f"studio: {gone}")
-        lasting = await make_address(page, "watch", "studio") if share else address
+        await until_title(view, f"My-studio: {gone}")
+        lasting = await make_address(page, "watch", "My-studio") if share else address
         async with browser_with() as elsewhere:
             other = await elsewhere.new_page()
             await other.goto(lasting)
-            await until_title(other, "studio: there is nothing to watch here")
+            await until_title(other, "My-studio: there is nothing to watch here")
             await page.click("#start")
-            await until_title(other, "studio: live")
+            await until_title(other, "My-studio: live")
             if share:
                 await page.get_by_role("button", name="Revoke", exact=True).click()
-                await until_title(other, "studio: the token was revoked")
+                await until_title(other, "My-studio: the token was revoked")
 
 
 async def make_address(page: Page, right: str, name: str) -> str:

@@ -166,6 +166,28 @@ async def test_a_view_by_its_name_and_an_avatar_by_its_own(client: Client) -> No
         assert await pictures(viewer, 2)
 
 
+async def test_addresses_as_people_type_them(client: Client) -> None:
+    """A slash at the end, capitals and underscores in the name."""
+    async with connection(camera()) as publisher, connection(receive=("video",)) as viewer:
+        published = await client.offer("/whip/?name=My_Studio", publisher.localDescription.sdp)
+        await answered(publisher, published)
+        await until(lambda: client.registry.by_view("My_Studio").has_place)
+        watched = await client.offer("/whep/My_Studio/", viewer.localDescription.sdp)
+        await answered(viewer, watched)
+        assert await pictures(viewer, 2)
+        assert (await client("OPTIONS", "/whip/")).headers["Accept-Post"] == "application/sdp"
+        for where in (watched, published):
+            assert (await client("DELETE", where.headers["Location"] + "/")).status == 200
+
+
+async def test_a_name_is_nobody_elses_view(client: Client) -> None:
+    async with connection(camera()) as publisher:
+        sdp = publisher.localDescription.sdp
+        await answered(publisher, await client.offer("/whip", sdp))
+        (session,) = client.registry
+        assert (await client.offer(f"/whip?name={session.view_id}", sdp)).status == 409
+
+
 async def test_a_publisher_that_was_cut_off_comes_back() -> None:
     """OBS connects anew: by the token for its name it takes its session up again, and the viewers stay."""
     operator = {"Authorization": "Bearer the-operators-own-token"}
@@ -281,8 +303,8 @@ async def test_offers_that_are_refused(client: Client) -> None:
             ("/whip", takes, 400, "no video to send"),
             ("/whip?avatar=none", sends, 404, "there are: echo, second"),
             ("/whip?avatar=../../etc/passwd", sends, 404, "no avatar"),
-            ("/whip?name=UPPER", sends, 400, "letters a-z"),
-            ("/whip?name=" + 41 * "x", sends, 400, "letters a-z"),
+            ("/whip?name=my%20studio", sends, 400, "letters A-Z"),
+            ("/whip?name=" + 41 * "x", sends, 400, "letters A-Z"),
             ("/whep/none", takes, 404, "nothing to watch"),
         ):
             reply = await client.offer(path, sdp)

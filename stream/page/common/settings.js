@@ -79,7 +79,7 @@ function wireViewName({ wishes }) {
   const field = byId("view-name");
   field.value = wishes.name;
   field.addEventListener("change", () => {
-    field.value = field.value.toLowerCase().replace(/[^a-z0-9-]+/g, "-").slice(0, 40);
+    field.value = field.value.replace(/[^A-Za-z0-9_-]+/g, "-").slice(0, 40);
     wishes.name = field.value;
     remember("view-name", field.value);
   });
