@@ -37,6 +37,7 @@ from stream.webrtc.peer import PeerConfig
 
 logger = logging.getLogger(__name__)
 
+DEAD_S = 2.0  # without a packet: a presenter who comes again is believed to have been cut off
 _READ_PERIOD_S = 1.0
 _COLLECT_AFTER_S = 0.3  # for the tasks of an ended session to let go of it
 
@@ -119,7 +120,7 @@ class SessionRegistry:
             peers,
             self.config.limits,
             request,
-            Claim(request.name, grant),
+            Claim(request.name, grant, told=request.receives),
             self.telemetry,
             lease,
             self._give_place,
@@ -198,10 +199,11 @@ class SessionRegistry:
         named = next((session for session in self if session.name == name and session.has_place), None)
         if named is not None and named.end_reason is not None:
             raise RequestRefused(503, f"the session named {name!r} is just ending; try again")
-        if named is not None and named.lost_ns is None:
-            raise RequestRefused(409, f"the name {name!r} is taken; choose another")
         claim = named.claim if named is not None else self._kept[name][0] if name in self._kept else None
-        if claim is not None and not claim.is_held(secret, grant):
+        is_theirs = claim is None or claim.is_held(secret, grant)
+        if named is not None and named.lost_ns is None and not (is_theirs and named.silent_s() > DEAD_S):
+            raise RequestRefused(409, f"the name {name!r} is taken; choose another")
+        if not is_theirs:
             raise RequestRefused(
                 409,
                 f"the name {name!r} is kept for up to {self.config.limits.resume_s:.0f} s for its presenter, "

@@ -55,7 +55,7 @@ class SessionLimits:
     """How long a session waits for what does not come, in seconds."""
 
     silent_camera_s: float = 30.0
-    silent_presenter_s: float = 15.0  # without a packet: the connection counts as lost, before ICE says so
+    silent_presenter_s: float = 8.0  # without a packet: the connection counts as lost, before ICE says so
     silent_viewer_s: float = 30.0
     connect_s: float = 10.0  # for a connection to stand
     resume_s: float = 30.0  # for a presenter whose connection was lost to come back
@@ -232,6 +232,10 @@ class Session:
     async def close(self, reason: str) -> None:
         """End the session and wait until everything is released."""
         await asyncio.shield(self.end(reason))
+
+    def silent_s(self) -> float:
+        """Since the presenter's last packet, by a look twice a second."""
+        return (perf_counter_ns() - self._heard[1]) / 1e9
 
     def stats(self) -> dict[str, Any]:
         """One message of the "stats" data channel."""

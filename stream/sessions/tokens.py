@@ -63,18 +63,20 @@ class Grant:
 class Claim:
     """To a session, and to its name while it waits for its presenter.
 
-    Held by its secret; or by the token that it was begun with, where that presents under this name only.
+    Held by its secret; or by the token that it was begun with, where that presents under this name only, or
+    where its presenter was given no secret, as WHIP publishers are not.
     """
 
-    def __init__(self, name: str | None, grant: Grant) -> None:
+    def __init__(self, name: str | None, grant: Grant, told: bool = True) -> None:
+        """told: the presenter is given its secret."""
         self.secret = secrets.token_urlsafe(32)
         self.grant = grant
-        self._by_token = bool(grant.id) and grant.scope == name
+        self._by_token = not told or (bool(grant.id) and grant.scope == name)
 
     def is_held(self, secret: str, grant: Grant) -> bool:
         """By whoever comes with this secret and this grant."""
         by_secret = hmac.compare_digest(secret.encode("utf-8", "replace"), self.secret.encode())
-        return by_secret or (self._by_token and grant.id == self.grant.id)
+        return by_secret or (self._by_token and grant == self.grant)
 
 
 NOBODY = Grant(frozenset())

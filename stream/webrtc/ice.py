@@ -16,6 +16,7 @@ import asyncio
 import logging
 import re
 from dataclasses import dataclass, field
+from typing import cast
 
 import aioice
 from aiortc import RTCIceCandidate, RTCIceGatherer, RTCIceServer, RTCIceTransport
@@ -24,7 +25,7 @@ from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 from stream import tasks
 from stream.budgets import MOST_CANDIDATES
 from stream.refusal import RequestRefused
-from stream.webrtc.media_connection import MediaSockets
+from stream.webrtc.media_connection import MediaConnection, MediaSockets
 from stream.webrtc.negotiation import check_candidates, without_foreign_candidates
 from stream.webrtc.offer import PASSWORD, UFRAG
 
@@ -118,7 +119,9 @@ class Restart:
         ours = self.gatherer.getLocalParameters()
         lines += [f"a=ice-ufrag:{ours.usernameFragment}", f"a=ice-pwd:{ours.password}"]
         lines += [f"a=candidate:{candidate_to_sdp(one)}" for one in self.gatherer.getLocalCandidates()]
-        return "\r\n".join([*lines, "a=end-of-candidates", ""])
+        if not cast(MediaConnection, self.connection).asks_servers:
+            lines.append("a=end-of-candidates")
+        return "\r\n".join([*lines, ""])
 
 
 async def restart(

@@ -31,6 +31,8 @@ from stream.webrtc.datagram_filter import FULL, FilteredProtocol
 
 logger = logging.getLogger(__name__)
 
+SERVERS_WAIT_S = 0.5  # an answer waits so long for STUN and TURN servers
+SERVERS_LIMIT_S = 10.0  # what comes until then still helps
 MOST_WAITING = 1_024  # datagrams for DTLS and SRTP that nobody has taken up: 4 s of a camera's
 LOOPBACK = ("127.0.0.1", "::1")
 
@@ -79,17 +81,38 @@ def _bound(address: str, port: int) -> socket.socket:
     return made
 
 
+_Found = tuple[aioice.Candidate, aioice.ice.StunProtocol | None]  # the protocol of a relayed address
+
+
+def _found(task: asyncio.Task[_Found]) -> _Found | None:
+    """What a STUN or TURN server gave; None: nothing."""
+    if task.cancelled():
+        return None
+    if error := task.exception():
+        logger.info("a STUN or TURN server gave no address: %s", str(error) or type(error).__name__)
+        return None
+    return task.result()
+
+
 class MediaConnection(aioice.Connection):
     """An ICE connection whose sockets are all filtered, and whose queue does not grow without end."""
 
     sockets: MediaSockets
     _sources: frozenset[str] | None = None  # addresses that datagrams may come from; None: any
+    _asking: frozenset[asyncio.Task[_Found]] = frozenset()  # servers that have not answered yet
+
+    @property
+    def asks_servers(self) -> bool:
+        """More candidates of our own may come."""
+        return bool(self._asking)
 
     async def get_component_candidates(
-        self, component: int, addresses: list[str], timeout: int = 5
+        self, component: int, addresses: list[str], timeout: float = SERVERS_WAIT_S
     ) -> list[aioice.Candidate]:
-        """Open the sockets; ask the STUN and TURN servers, for up to `timeout` s.
+        """Open the sockets; ask the STUN and TURN servers.
 
+        What takes longer than `timeout` s is not in the answer. A relayed address that comes later than that
+        is one to send from: its checks tell the other side of it.
         Raises RequestRefused (503) where a range of ports is set and none of it is free.
         """
         if self.sockets.loopback_only:
@@ -97,7 +120,7 @@ class MediaConnection(aioice.Connection):
         hosts = await self._open_hosts(component, addresses)
         self._protocols += hosts
         candidates = [protocol.local_candidate for protocol in hosts]
-        asked: list[Coroutine[Any, Any, tuple[aioice.Candidate, aioice.ice.StunProtocol | None]]] = []
+        asked: list[Coroutine[Any, Any, _Found]] = []
         if self.stun_server is not None:
             asked += [
                 aioice.ice.server_reflexive_candidate(protocol, self.stun_server)
@@ -119,18 +142,54 @@ class MediaConnection(aioice.Connection):
             )
         if not asked:
             return candidates
-        done, late = await asyncio.wait([asyncio.create_task(each) for each in asked], timeout=timeout)
-        for task in late:
-            task.cancel()
+        asking = [asyncio.create_task(asyncio.wait_for(each, SERVERS_LIMIT_S)) for each in asked]
+        try:
+            done, late = await asyncio.wait(asking, timeout=timeout)
+        except asyncio.CancelledError:
+            for task in asking:
+                task.cancel()
+            raise
         for task in done:
-            if error := task.exception():
-                logger.info("a STUN or TURN server gave no address: %s", error)
-                continue
-            candidate, relay = task.result()
-            candidates.append(candidate)
-            if relay is not None:
-                self._protocols.append(relay)
+            if (found := _found(task)) is not None:
+                candidates.append(found[0])
+                self._take_relay(found[1])
+        self._asking = frozenset(late)
+        for task in late:
+            task.add_done_callback(self._take_late)
         return candidates
+
+    def _take_late(self, task: asyncio.Task[_Found]) -> None:
+        """A server has answered, or will not."""
+        self._asking -= {task}
+        if (found := _found(task)) is not None:
+            candidate, relay = found
+            if self._check_list_done:  # a path is found, or it is all over
+                if relay is not None:
+                    relay.transport.close()
+            else:
+                self._local_candidates.append(candidate)
+                self._take_relay(relay)
+        if self._early_checks_done and not self._check_list_done:
+            self._check_list_maybe_fail()
+
+    def _take_relay(self, relay: aioice.ice.StunProtocol | None) -> None:
+        if relay is None:
+            return
+        self._protocols.append(relay)
+        for remote in self._remote_candidates:
+            self._pair_remote_candidate(remote)
+        self.sort_check_list()
+
+    def _remote_candidates_expected(self) -> bool:
+        """Whether checks go on: more candidates of the other end may come, or of ours."""
+        return self.asks_servers or super()._remote_candidates_expected()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
+        await super().close()
 
     async def _open_hosts(self, component: int, addresses: list[str]) -> list[FilteredProtocol]:
         hosts = []

@@ -170,7 +170,7 @@ async def accept_offer(connection: RTCPeerConnection, sdp: str) -> None:
 async def make_answer(
     connection: RTCPeerConnection, answering: asyncio.Future[None]
 ) -> RTCSessionDescription:
-    """Answer with all our ICE candidates in it. Raises RequestRefused: 400 where no answer can be given, 503.
+    """Answer, with our ICE candidates. Raises RequestRefused: 400 where no answer can be given, 503.
 
     answering: setLocalDescription() under way. It is never cancelled, for aioice would forget the sockets
     opened so far; whoever closes the connection waits for its end first.

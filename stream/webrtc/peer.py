@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import monotonic, time
+from typing import cast
 
 import aioice
 from aiortc import (
@@ -38,7 +39,7 @@ from stream.webrtc.aiortc_tuning import (
     take_one_stream,
 )
 from stream.webrtc.ice_servers import IceServers
-from stream.webrtc.media_connection import MediaSockets
+from stream.webrtc.media_connection import MediaConnection, MediaSockets
 from stream.webrtc.negotiation import accept_offer, make_answer, without_foreign_candidates
 from stream.webrtc.offer import Offer
 from stream.webrtc.picture_size import Size
@@ -147,7 +148,7 @@ class Peer:
                 report_steadily(transceiver, lambda: voice.late_s)
 
     async def answer(self) -> RTCSessionDescription:
-        """Our answer, with all our candidates; now the connection comes up. Raises RequestRefused.
+        """Our answer, with the candidates that we have; now the connection comes up. Raises RequestRefused.
 
         After accept().
         """
@@ -155,7 +156,10 @@ class Peer:
         answering = self._connection.setLocalDescription()
         self._answering = tasks.start(answering, "answer", expected=(Exception,))  # it is the offer's fault
         answer = await make_answer(self._connection, self._answering)
-        return RTCSessionDescription(self._offer.answer(answer.sdp), answer.type)
+        sdp = self._offer.answer(answer.sdp)
+        if cast(MediaConnection, self._ice()).asks_servers:
+            sdp = sdp.replace("a=end-of-candidates\r\n", "")
+        return RTCSessionDescription(sdp, answer.type)
 
     @property
     def ice_tag(self) -> str:

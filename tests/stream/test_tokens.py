@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.refusal import RequestRefused
-from stream.sessions.tokens import MAX_MADE, OPERATOR, BadToken, Claim, Grant, Right, Tokens
+from stream.sessions.tokens import MAX_MADE, NOBODY, OPERATOR, BadToken, Claim, Grant, Right, Tokens
 
 MASTER = "the-operator's-token-of-a-test"
 NOW_S = 1_000_000.0
@@ -123,3 +123,7 @@ def test_who_holds_a_claim() -> None:
         assert not claim.is_held(secret, grant)
     assert not Claim("studio", for_any).is_held("", for_any)  # others may have the same token
     assert not Claim(None, OPERATOR).is_held("", OPERATOR)
+    untold = Claim("studio", for_any, told=False)  # of a WHIP publisher, who has nothing but the token
+    assert untold.is_held("", for_any)
+    for grant in (for_name, OPERATOR, NOBODY):
+        assert not untold.is_held("", grant)

@@ -25,6 +25,7 @@ from stream.http.security import Access
 from stream.http.server import LiveServer
 from stream.render.avatars import Avatars
 from stream.sessions.registry import RegistryConfig, SessionRegistry
+from stream.sessions.session import WATCH_PERIOD_S, SessionLimits
 from stream.webrtc.ice_servers import IceServers
 
 WAIT_S = 30.0  # longest wait for anything; a second or two on an idle machine
@@ -219,6 +220,44 @@ async def test_a_publisher_that_was_cut_off_comes_back() -> None:
             assert again.headers["ETag"] != first.headers["ETag"]
             assert len(client.registry) == 1
             assert len(await pictures(viewer, 40)) == 40  # more than were under way
+
+
+async def test_a_publisher_that_died_comes_back_under_its_name(client: Client) -> None:
+    """It was killed and said nothing; it has no secret, and nobody is asked for a token here."""
+    async with connection(camera()) as before, connection(camera()) as after:
+        first = await client.offer("/whip?name=studio", before.localDescription.sdp)
+        await answered(before, first)
+        await until(lambda: client.registry.by_view("studio").has_place)
+        alive = await client.offer("/whip?name=studio", after.localDescription.sdp)
+        assert alive.status == 409
+        ice = before.getTransceivers()[0].receiver.transport.transport._connection
+        for protocol in ice._protocols:
+            protocol.transport.abort()
+        again = alive
+        for _ in range(int(WAIT_S / 0.05)):
+            again = await client.offer("/whip?name=studio", after.localDescription.sdp)
+            if again.status != 409:
+                break
+            await asyncio.sleep(0.05)
+        await answered(after, again)
+        assert again.headers["Location"] == first.headers["Location"]
+        (session,) = client.registry
+        received = session.metrics.received
+        await until(lambda: session.metrics.received > received + 5)
+
+
+async def test_the_place_of_a_publisher_that_died_is_free_again() -> None:
+    config = RegistryConfig(max_sessions=1, limits=SessionLimits(silent_presenter_s=1.0))
+    assert SessionLimits().silent_presenter_s + 2 * WATCH_PERIOD_S < 10
+    async with serving(config=config) as client, connection(camera()) as dead, connection(camera()) as other:
+        await answered(dead, await client.offer("/whip?name=one", dead.localDescription.sdp))
+        await until(lambda: client.registry.by_view("one").has_place)
+        assert (await client.offer("/whip?name=two", other.localDescription.sdp)).status == 503
+        for protocol in dead.getTransceivers()[0].receiver.transport.transport._connection._protocols:
+            protocol.transport.abort()
+        await until(lambda: client.registry.by_view("one").lost_ns)
+        await answered(other, await client.offer("/whip?name=two", other.localDescription.sdp))
+        await until(lambda: client.registry.by_view("two").has_place)
 
 
 async def test_candidates_may_come_later(client: Client) -> None:
