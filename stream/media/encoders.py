@@ -7,6 +7,7 @@ they get into a sender. Knows nothing of sessions or tracks.
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ _TIMES = 120  # encoding times kept
 _H264_FPS = 30  # what its rate control counts with
 HARDWARE_H264 = ("h264_nvenc", "h264_qsv", "h264_videotoolbox", "h264_vaapi")
 SOFTWARE_H264 = "libx264"
+_BASELINE, _LEVEL = 66, 31  # what answers say, see stream.webrtc.offered_codecs
+_PARAMETERS = re.compile(rb"(?s)\x00\x00\x01[\x07\x27\x47\x67](...)")  # profile, constraints, level
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +218,21 @@ def open_h264(name: str, width: int, height: int, bitrate_bps: int) -> av.VideoC
     codec.gop_size = 3_000  # key frames are sent when they are asked for
     codec.max_b_frames = 0
     codec.options = {
-        "libx264": {"tune": "zerolatency", "preset": "superfast", "level": "31"},
-        "h264_nvenc": {"preset": "p2", "tune": "ull", "zerolatency": "1", "delay": "0", "forced-idr": "1"},
-        "h264_qsv": {"async_depth": "1", "low_power": "0", "forced_idr": "1"},
-        "h264_videotoolbox": {"realtime": "1"},
+        "libx264": {
+            **{"tune": "zerolatency", "preset": "superfast"},
+            **{"profile": "baseline", "level": "31"},
+        },
+        "h264_nvenc": {
+            **{"preset": "p2", "tune": "ull", "zerolatency": "1", "delay": "0", "forced-idr": "1"},
+            **{"profile": "baseline", "level": "3.1"},
+        },
+        "h264_qsv": {
+            **{"async_depth": "1", "low_power": "0", "forced_idr": "1"},
+            **{"profile": "baseline", "level": "31"},
+        },
+        "h264_videotoolbox": {"realtime": "1", "profile": "baseline", "level": "3.1"},
+        "h264_vaapi": {"profile": "constrained_baseline", "level": "3.1"},
     }.get(name, {})
-    codec.profile = "Constrained Baseline" if name == "libx264" else None
     codec.open()
     return codec
 
@@ -255,5 +267,10 @@ def _try(name: str) -> None:
     codec = open_h264(name, 256, 256, bitrates(256, 256).start)
     frame = av.VideoFrame(256, 256, "yuv420p")
     frame.pts, frame.time_base = 0, VIDEO_TIME_BASE
-    if not codec.encode(frame):
+    data = b"".join(bytes(packet) for packet in codec.encode(frame))
+    if not data:
         raise ValueError("it holds pictures back")
+    if (coded := _PARAMETERS.search(data)) is not None:
+        profile, _, level = coded[1]
+        if profile != _BASELINE or level > _LEVEL:
+            raise ValueError(f"it codes profile {profile}, level {level}; Baseline at 3.1 is answered")

@@ -13,9 +13,11 @@ import { Studio } from "/studio/studio.js";
 
 const STATE_WORDS = {
   "no frames from the camera": "No frames are coming from the camera. Is it covered, or used by another program?",
+  "waits for a key frame": "Packets of the camera were lost on the way; a whole picture is asked for.",
   "no face seen": "No face is seen. Look at the camera, with light on your face.",
   calibrating: "Calibrating: look straight ahead with a relaxed face.",
 };
+const TROUBLES = { "no face seen": "No face", "waits for a key frame": "Waiting for a key frame" };
 const INTERRUPTED = "The connection is interrupted; waiting for it to come back.";
 const WHERE_THE_TOKEN_IS = "Open the address that the server printed when it started, or give its token here.";
 const HINT_MS = 8000;
@@ -189,7 +191,7 @@ function onStats(message) {
   if (message.state === "live") say("live", "Live", words);
   else if (message.state === "calibrating") say("live", "Calibrating", words);
   else if (message.state === "starting") say("connecting", "Starting", words);
-  else say("trouble", message.state === "no face seen" ? "No face" : "No camera", STATE_WORDS[message.state] ?? words);
+  else say("trouble", TROUBLES[message.state] ?? "No camera", STATE_WORDS[message.state] ?? words);
 }
 
 function stop(phase = "idle", pill = "Ready", notice = "") {

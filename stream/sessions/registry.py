@@ -280,6 +280,7 @@ class SessionRegistry:
             rendered = self._rendered_before + sum(session.metrics.rendered for session in self)
             self.capacity.read(process_time(), rendered)
             config = self.config
+            self.telemetry.set_waiting(sum(session.waits_for_key_frame for session in self))
             self.telemetry.set_capacity(self.capacity.sessions(config.least_fps, config.max_sessions))
             await asyncio.sleep(_READ_PERIOD_S)
 

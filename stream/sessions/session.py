@@ -110,6 +110,7 @@ class Session:
         self._hanging_up: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
         self._heard = (0, 0)  # packets from the presenter, and when there was the last new one, in ns
+        self._key_frames_asked = 0  # over the presenter's connection, that telemetry knows of
         self._counted = (0, 0)  # frames dropped and failed that telemetry knows of
 
     @property
@@ -233,6 +234,11 @@ class Session:
         """End the session and wait until everything is released."""
         await asyncio.shield(self.end(reason))
 
+    @property
+    def waits_for_key_frame(self) -> bool:
+        """The camera's packets come, and no picture can be made of them yet."""
+        return self._presenter is not None and self._presenter.waits_for_key_frame
+
     def silent_s(self) -> float:
         """Since the presenter's last packet, by a look twice a second."""
         return (perf_counter_ns() - self._heard[1]) / 1e9
@@ -249,6 +255,8 @@ class Session:
         if self._performer.failing:
             message["state"] = "the renderer fails"
             words = "The renderer failed; a still picture is shown until it works again."
+        if self.waits_for_key_frame:
+            message["state"] = "waits for a key frame"
         if self._presenter is not None and (size := self._presenter.too_large) is not None:
             words = TOO_LARGE.format(*size)
         if self._performer.coach is not None:
@@ -442,6 +450,9 @@ class Session:
     def _count_losses(self) -> None:
         """What was dropped or has failed since the last look."""
         dropped, failed = self.dropped, self._performer.failed
+        asked = 0 if self._presenter is None else self._presenter.key_frames_asked
+        self._telemetry.key_frames_asked(max(asked - self._key_frames_asked, 0))
+        self._key_frames_asked = asked
         self._telemetry.frames_dropped(max(dropped - self._counted[0], 0))
         for _ in range(failed - self._counted[1]):
             self._telemetry.frame_failed()

@@ -45,6 +45,12 @@ class Telemetry:
         self._rendered = counter("frames_rendered", "Pictures of the avatar handed to an encoder.")
         self._failed = counter("frames_failed", "Camera frames on which the pipeline raised an error.")
         self._dropped = counter("frames_dropped", "Frames left out because a newer one was there.")
+        self._key_frames = counter("key_frames_asked", "Key frames that cameras were asked for.")
+        self._waiting = Gauge(
+            "avatarcast_sessions_waiting_for_key_frame",
+            "Sessions whose camera's packets come and make no picture yet.",
+            registry=registry,
+        )
         self._datagrams = counter("datagrams_dropped", "Datagrams left out of a call, by reason.", ["reason"])
         for reason in REASONS:  # told from the start, so that an alert sees the first one rise
             self._datagrams.labels(reason)
@@ -120,6 +126,14 @@ class Telemetry:
     def frames_dropped(self, count: int) -> None:
         """So many frames more were left out because newer ones were there."""
         self._dropped.inc(count)
+
+    def key_frames_asked(self, count: int) -> None:
+        """Cameras were asked for so many key frames more."""
+        self._key_frames.inc(count)
+
+    def set_waiting(self, sessions: int) -> None:
+        """So many sessions wait for a key frame now."""
+        self._waiting.set(sessions)
 
     def datagram_dropped(self, reason: str) -> None:
         """A datagram was left out. reason: one of stream.webrtc.datagram_filter.REASONS."""

@@ -6,6 +6,7 @@ and tests/stream/test_tuning.py fails when a new version moves it. Written again
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
@@ -17,56 +18,13 @@ from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket, RtpPacket
 from aiortc.utils import uint16_add, uint16_gt, uint32_add
 
 from stream.media.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
-from stream.webrtc.picture_size import Size, announced_size, is_too_large
+from stream.webrtc.camera_buffer import PromptJitterBuffer
 
 _JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 _RECEIVER_KIND = "_RTCRtpReceiver__kind"
 _ENCODER = "_RTCRtpSender__encoder"
-_VIDEO_CAPACITY_PACKETS = 512  # as in aiortc
+_DECODER_ERROR = "_RTCRtpReceiver__decoder_error"
 SILENT_STREAM_S = 1.0  # without a packet: its sender has begun another one
-
-
-class PromptJitterBuffer(JitterBuffer):
-    """Gives a video frame out with its own last packet (RTP marker bit, RFC 7741 section 4.1).
-
-    aiortc waits for the first packet of the *next* frame: one frame of structural delay, 33 ms at 30 fps.
-    From a picture that is too large on, nothing goes to the decoder until one comes that is not.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        super().__init__(capacity, is_video=True)
-        self.too_large: Size | None = None  # what the camera sends now, where that is not taken
-
-    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
-        """Whether a key frame is wanted; a whole frame, if there is one."""
-        wants_key_frame, frame = super().add(packet)
-        if frame is None:
-            return wants_key_frame, None
-        try:
-            size = announced_size(frame.data)
-        except ValueError:  # no decoder could read it either
-            return True, None
-        if size is not None:
-            self.too_large = size if is_too_large(size) else None
-        return wants_key_frame, None if self.too_large else frame
-
-    def _remove_frame(self, sequence_number: int) -> JitterFrame | None:
-        packets: list[RtpPacket] = []
-        assert self._origin is not None
-        for count in range(self.capacity):
-            packet = self._packets[(self._origin + count) % self.capacity]
-            if packet is None:
-                return None
-            if packets and packet.timestamp != packets[0].timestamp:
-                break  # the marker was missing: the next frame's packet ends this one
-            packets.append(packet)
-            if packet.marker:
-                break
-        else:
-            return None
-        self.remove(len(packets))
-        data = b"".join(getattr(packet, "_data") for packet in packets)  # noqa: B009  set by the receiver
-        return JitterFrame(data=data, timestamp=packets[0].timestamp)
 
 
 class PromptVoiceBuffer(JitterBuffer):
@@ -97,17 +55,20 @@ class PromptVoiceBuffer(JitterBuffer):
 
 
 def receive_promptly(receiver: RTCRtpReceiver) -> PromptVoiceBuffer | PromptJitterBuffer:
-    """Give a receiver the buffer above of its kind, and return it.
+    """Give a receiver our buffer of its kind, and return it.
 
-    Before the receiver has started; relies on two private names.
+    Before the receiver has started; relies on three private names.
     """
     if not isinstance(getattr(receiver, _JITTER_BUFFER), JitterBuffer):
         raise TypeError(f"this aiortc keeps no JitterBuffer in {_JITTER_BUFFER}")
-    buffer = (
-        PromptVoiceBuffer()
-        if getattr(receiver, _RECEIVER_KIND) == "audio"
-        else PromptJitterBuffer(capacity=_VIDEO_CAPACITY_PACKETS)
-    )
+    if not isinstance(getattr(receiver, _DECODER_ERROR), threading.Event):
+        raise TypeError(f"this aiortc keeps no event in {_DECODER_ERROR}")
+    buffer: PromptVoiceBuffer | PromptJitterBuffer
+    if getattr(receiver, _RECEIVER_KIND) == "audio":
+        buffer = PromptVoiceBuffer()
+    else:
+        buffer = PromptJitterBuffer()
+        setattr(receiver, _DECODER_ERROR, buffer.failed)
     setattr(receiver, _JITTER_BUFFER, buffer)
     return buffer
 

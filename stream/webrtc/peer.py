@@ -31,13 +31,13 @@ from stream.media.voice import VoiceTrack
 from stream.refusal import RequestRefused
 from stream.webrtc import ice
 from stream.webrtc.aiortc_tuning import (
-    PromptJitterBuffer,
     encode_cleanly,
     prefer_codec,
     receive_promptly,
     report_steadily,
     take_one_stream,
 )
+from stream.webrtc.camera_buffer import PromptJitterBuffer
 from stream.webrtc.ice_servers import IceServers
 from stream.webrtc.media_connection import MediaConnection, MediaSockets
 from stream.webrtc.negotiation import accept_offer, make_answer, without_foreign_candidates
@@ -108,6 +108,16 @@ class Peer:
     def too_large(self) -> Size | None:
         """Of the camera's pictures, where they are not taken because of it."""
         return None if self._camera_buffer is None else self._camera_buffer.too_large
+
+    @property
+    def waits_for_key_frame(self) -> bool:
+        """The camera's packets come, and no picture can be made of them yet."""
+        return self._camera_buffer is not None and self._camera_buffer.waits_for_key_frame
+
+    @property
+    def key_frames_asked(self) -> int:
+        """How often the camera was asked for one."""
+        return 0 if self._camera_buffer is None else self._camera_buffer.asked
 
     @property
     def has_audio(self) -> bool:

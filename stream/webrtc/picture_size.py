@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
+from stream.webrtc.key_frames import VP8_START, is_h264
+
 MOST_SIDE_PX = 2_048
 MOST_AREA_PX = 1_920 * 1_200
 TOO_LARGE = "The camera sends {}x{} pixels; up to 1920x1200 are taken: choose a smaller size."
-_VP8_START = b"\x9d\x01\x2a"
 _NAL_START = re.compile(b"\x00\x00\x01")
 _NAL_SPS = 7
 _WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)  # profile_idc
@@ -33,7 +34,7 @@ def announced_size(frame: bytes) -> Size | None:
 
     Raises ValueError where H.264 says it in a way that cannot be read.
     """
-    if not frame.startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01")):
+    if not is_h264(frame):
         return _vp8_size(frame)
     starts = list(islice(_sps_starts(frame), _MOST_SPS + 1))
     if len(starts) > _MOST_SPS:
@@ -43,7 +44,7 @@ def announced_size(frame: bytes) -> Size | None:
 
 
 def _vp8_size(frame: bytes) -> Size | None:
-    if len(frame) < 10 or frame[0] & 1 or frame[3:6] != _VP8_START:
+    if len(frame) < 10 or frame[0] & 1 or frame[3:6] != VP8_START:
         return None
     width, height = (int.from_bytes(frame[at : at + 2], "little") & 0x3FFF for at in (6, 8))
     return width, height

@@ -130,6 +130,26 @@ def test_hardware_is_chosen_where_it_takes_a_picture(monkeypatch: pytest.MonkeyP
     assert choice.reason == "VP8 first, no hardware encoder works (h264_nowhere: not built in)"
 
 
+def test_an_encoder_of_another_profile_than_is_answered_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As cards make Main where nothing is said."""
+
+    def open_main(name: str, width: int, height: int, bitrate_bps: int) -> av.VideoCodecContext:
+        codec = av.CodecContext.create(name, "w")
+        assert isinstance(codec, av.VideoCodecContext)
+        codec.width, codec.height, codec.pix_fmt, codec.time_base = width, height, "yuv420p", VIDEO_TIME_BASE
+        codec.options = {"tune": "zerolatency", "profile": "main"}
+        return codec
+
+    monkeypatch.setattr(stream.media.encoders, "HARDWARE_H264", ("libx264",))
+    assert choose_encoder().h264_first
+    monkeypatch.setattr(stream.media.encoders, "open_h264", open_main)
+    choice = choose_encoder()
+    assert not choice.h264_first
+    assert "codes profile 77" in choice.reason.lower()
+
+
 def test_a_card_that_takes_no_further_stream_costs_no_picture(caplog: pytest.LogCaptureFixture) -> None:
     encoder = RenderedH264Encoder("h264_nowhere")
     for index in range(3):

@@ -80,11 +80,11 @@ class MainProfileEncoder(RenderedH264Encoder):
             codec = av.CodecContext.create("libx264", "w")
             assert isinstance(codec, av.VideoCodecContext)
             codec.width, codec.height, codec.pix_fmt = frame.width, frame.height, "yuv420p"
-            codec.time_base, codec.profile = VIDEO_TIME_BASE, "Main"
-            codec.options = {"tune": "zerolatency", "slice-max-size": "1200"}
+            codec.time_base = VIDEO_TIME_BASE
+            codec.options = {"tune": "zerolatency", "profile": "main", "slice-max-size": "1200"}
             self.codec = codec
         data = b"".join(bytes(packet) for packet in self.codec.encode(frame))
-        assert self.codec.profile == "Main"
+        assert data[4] & 0x1F != 7 or data[5] == 77
         return list(self._split_bitstream(data)), convert_timebase(
             frame.pts, frame.time_base, VIDEO_TIME_BASE
         )
