@@ -78,7 +78,7 @@ class PictureTrack(MediaStreamTrack):
 
     def __init__(self) -> None:
         super().__init__()
-        self._slot: LatestSlot[tuple[I420, int]] = LatestSlot()
+        self._slot: LatestSlot[tuple[I420, int, int | None]] = LatestSlot()
         self._last: I420 | None = None
         self._last_ticks: int | None = None
         self._gate = RateGate(VIDEO_CLOCK_RATE)
@@ -86,16 +86,20 @@ class PictureTrack(MediaStreamTrack):
         self.paused = False
         self.resent = 0
         self.lateness = Lateness()
+        self.captured_ns: int | None = None  # when the last picture's camera frame was here (perf_counter_ns)
 
     @property
     def dropped(self) -> int:
         """Rendered frames that the encoder was too busy to take."""
         return self._slot.dropped
 
-    def push(self, i420: I420, ticks: int) -> None:
-        """Event loop only. i420: see i420_from_rgb, not changed afterwards; ticks: capture time, 90 kHz."""
+    def push(self, i420: I420, ticks: int, captured_ns: int | None = None) -> None:
+        """Event loop only. i420: see i420_from_rgb, not changed afterwards; ticks: capture time, 90 kHz.
+
+        captured_ns: the same by our clock (perf_counter_ns), where it is known.
+        """
         if not self.paused and self._gate.passes(ticks, self.level.fps):
-            self._slot.put((i420, ticks))
+            self._slot.put((i420, ticks, captured_ns))
 
     async def recv(self) -> av.VideoFrame:
         """The next frame for the encoder."""
@@ -103,7 +107,7 @@ class PictureTrack(MediaStreamTrack):
             raise MediaStreamError
         while True:
             try:
-                i420, ticks = await asyncio.wait_for(self._slot.get(), RESEND_AFTER_S)
+                i420, ticks, self.captured_ns = await asyncio.wait_for(self._slot.get(), RESEND_AFTER_S)
             except asyncio.TimeoutError:
                 if self.readyState != "live":
                     raise MediaStreamError from None
@@ -111,6 +115,7 @@ class PictureTrack(MediaStreamTrack):
                     continue
                 self.resent += 1
                 i420, ticks = self._last, self._last_ticks + round(RESEND_AFTER_S * VIDEO_CLOCK_RATE)
+                self.captured_ns = None  # of none: the still is sent again
             break
         self._last = i420
         self._last_ticks = following_ticks(self._last_ticks, ticks)

@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections import deque
 from fractions import Fraction
+from time import perf_counter_ns
 
 import av
 import numpy as np
@@ -82,6 +83,7 @@ class VoiceTrack(MediaStreamTrack):
         self._arrived = asyncio.Event()
         self._clock = asyncio.get_running_loop().time  # seconds
         self.overflows = 0
+        self.captured_ns: int | None = None  # when the last frame was here (perf_counter_ns)
         self.late_s = 0.0  # by how much the last frame was released after it was due
 
     def push(self, even_arrival_s: float, frame: av.AudioFrame) -> None:
@@ -108,7 +110,9 @@ class VoiceTrack(MediaStreamTrack):
         if not self._queue or self.readyState != "live":
             raise MediaStreamError
         self.late_s = max(self._clock() - due_s, 0.0)
-        return self._queue.popleft()[1]
+        even_arrival_s, frame = self._queue.popleft()
+        self.captured_ns = perf_counter_ns() - round((self._clock() - even_arrival_s) * 1e9)
+        return frame
 
     def stop(self) -> None:
         """End the track and let go of what waits."""

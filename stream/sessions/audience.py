@@ -39,7 +39,7 @@ class Audience:
         self._silent_limit_s = silent_s
         self._connect_limit_s = connect_s
         self._viewers: dict[str, Viewer] = {}
-        self._newest: tuple[I420, int] | None = None  # planes, capture time in 90 kHz ticks
+        self._newest: tuple[I420, int, int | None] | None = None  # as PictureTrack.push() takes it
         self._hanging_up: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -86,11 +86,11 @@ class Audience:
         del self._viewers[viewer_id]
         await viewer.hang_up(self._voice)
 
-    def push(self, i420: I420, ticks: int) -> None:
+    def push(self, i420: I420, ticks: int, captured_ns: int | None = None) -> None:
         """Show everybody this picture; see PictureTrack.push."""
-        self._newest = (i420, ticks)
+        self._newest = (i420, ticks, captured_ns)
         for viewer in self._viewers.values():
-            viewer.pictures.push(i420, ticks)
+            viewer.pictures.push(i420, ticks, captured_ns)
 
     def fastest_fps(self) -> int:
         """The highest rate that a viewer takes; 0 where nobody watches."""

@@ -410,9 +410,10 @@ class Session:
             self._telemetry.frame_rendered(report, now_ns)
             link = Link() if self._own is None else self._own.link
             self._delay.update(report.server_ms + (link.encode_ms or 0.0))
+        captured_ns = now_ns - round(report.server_ms * 1e6)
         if self._own is not None:
-            self._own.pictures.push(outgoing.i420, outgoing.ticks)
-        self._audience.push(outgoing.i420, outgoing.ticks)
+            self._own.pictures.push(outgoing.i420, outgoing.ticks, captured_ns)
+        self._audience.push(outgoing.i420, outgoing.ticks, captured_ns)
 
     async def _watch(self) -> None:
         """Twice a second: look at every link, tell the page how it goes, end what is idle or dead."""
