@@ -26,9 +26,9 @@ from stream.http.security import Access
 from stream.http.server import LiveServer
 from stream.render.avatars import Avatars
 from stream.sessions.registry import RegistryConfig, SessionRegistry
+from tests.support.waiting import WAIT_S
 
 TOKEN = "a-token-of-a-test"
-WAIT_S = 30.0  # longest wait for anything
 ODD_NAME = "Ada & Zoë 100%?#.avatar"
 
 

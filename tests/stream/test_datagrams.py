@@ -8,9 +8,8 @@ import os
 import socket
 import struct
 import sys
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -38,9 +37,9 @@ from stream.webrtc.datagram_filter import (
 )
 from stream.webrtc.media_connection import MOST_WAITING, MediaConnection, MediaSockets
 from tests.support.direct_call import WatchingPeer, avatars_of, present, publish
+from tests.support.waiting import WAIT_S, until
 
 EXAMPLES = int(os.environ.get("AVATARCAST_FUZZ_EXAMPLES", "400"))
-WAIT_S = 30.0
 GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 ALERT = bytes.fromhex("15fefd0000000000000000000202") + b"\x28"  # fatal: handshake_failure
 MALFORMED_STUN = bytes.fromhex("000300082112a442bb46e1769b59d9b9b886adb1000d0001fa000000")
@@ -56,13 +55,6 @@ HERE, MOVED = ("127.0.0.1", 40_000), ("127.0.0.1", 40_001)
 
 def camera() -> StampedCamera:
     return StampedCamera(lambda _: GREY, 20.0)
-
-
-async def until(what: Callable[[], Any]) -> None:
-    end = time.perf_counter() + WAIT_S
-    while not (value := what()):
-        assert time.perf_counter() < end, f"still {value!r} after {WAIT_S} s"
-        await asyncio.sleep(0.02)
 
 
 @pytest.fixture

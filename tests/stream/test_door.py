@@ -26,8 +26,8 @@ from stream.http.server import CONNECTION_LIMITS, LiveServer
 from stream.render.avatars import Avatars
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from tests.support.certificate import certificate_for_this_machine
+from tests.support.waiting import WAIT_S
 
-WAIT_S = 20.0
 MANY = Budgets(connections_per_s=1e4, connections_at_once=1e4)
 
 

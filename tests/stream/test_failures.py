@@ -18,8 +18,8 @@ from stream.render.performer import Performer
 from stream.render.pipeline_pool import PipelinePools
 from stream.render.render_loop import BROKEN_AFTER, RECOVERED_AFTER, Incoming, Outgoing, RenderThread
 from tests.support.direct_call import avatars_of
+from tests.support.waiting import WAIT_S
 
-WAIT_S = 30.0
 BRIGHT = 200
 
 

@@ -31,10 +31,10 @@ from stream.http.security import Access
 from stream.http.server import CONNECTION_LIMITS, LiveServer
 from stream.render.avatars import Avatars
 from stream.sessions.registry import RegistryConfig, SessionRegistry
+from tests.support.waiting import WAIT_S
 
 EXAMPLES = int(os.environ.get("AVATARCAST_FUZZ_EXAMPLES", "300"))
 WATCHDOG_S = 60  # for one request; some take a second, while the machine is busy
-WAIT_S = 30.0
 MAX_CHARACTERS = 200_000  # of a mutated text: more than is read; the client warns about megabytes
 OFFERS = [
     path.read_text().replace("\n", "\r\n")

@@ -17,8 +17,7 @@ from stream.http.security import Access
 from stream.http.server import CONNECTION_LIMITS, LiveServer
 from stream.render.avatars import Avatars
 from stream.sessions.registry import SessionRegistry
-
-WAIT_S = 30.0  # longest wait for anything
+from tests.support.waiting import WAIT_S
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Callable
 from typing import Any
 
 import aioice
@@ -25,8 +23,8 @@ from stream.webrtc.ice import Fragment, read_fragment
 from stream.webrtc.media_connection import MediaSockets
 from stream.webrtc.negotiation import read_publish_request
 from tests.support.direct_call import WatchingPeer, avatars_of, publish
+from tests.support.waiting import WAIT_S, until
 
-WAIT_S = 30.0
 GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 HOST = "a=candidate:1 1 udp 2130706431 127.0.0.1 40000 typ host"
 CREDENTIALS = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n"
@@ -34,13 +32,6 @@ CREDENTIALS = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n"
 
 def camera() -> StampedCamera:
     return StampedCamera(lambda _: GREY, 20.0)
-
-
-async def until(what: Callable[[], Any]) -> None:
-    end = time.perf_counter() + WAIT_S
-    while not (value := what()):
-        assert time.perf_counter() < end, f"still {value!r} after {WAIT_S} s"
-        await asyncio.sleep(0.02)
 
 
 def test_a_fragment_as_rfc_9725_shows_one() -> None:

@@ -33,9 +33,9 @@ from stream.render.avatars import Avatars
 from stream.render.render_loop import FramePipeline
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import SessionLimits
+from tests.support.waiting import WAIT_S, until
 
 FPS = 20.0
-WAIT_S = 30.0  # longest wait for anything; a second or two on an idle machine
 AT_ONCE = 4  # frames in the server: one waits, one is in hand, results on their way; a queue holds dozens
 
 
@@ -153,14 +153,6 @@ async def calling(peer: AiortcPeer) -> AsyncIterator[AiortcPeer]:
         yield peer
     finally:
         await peer.close()
-
-
-async def until(what: Callable[[], Any], limit_s: float = WAIT_S) -> None:
-    """Poll until `what()` is true; its last value is in the failure."""
-    end = time.perf_counter() + limit_s
-    while not (value := what()):
-        assert time.perf_counter() < end, f"still {value!r} after {limit_s} s"
-        await asyncio.sleep(0.02)
 
 
 @pytest.fixture

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import weakref
-from collections.abc import Callable
 
 import aiohttp
 import numpy as np
@@ -19,16 +17,7 @@ from stream.http.security import Access
 from stream.http.server import LiveServer
 from stream.render.avatars import Avatars
 from stream.sessions.registry import SessionRegistry
-
-WAIT_S = 30.0
-
-
-async def until(what: Callable[[], bool]) -> None:
-    async def poll() -> None:
-        while not what():  # noqa: ASYNC110  a weak reference tells nobody
-            await asyncio.sleep(0.02)
-
-    await asyncio.wait_for(poll(), WAIT_S)
+from tests.support.waiting import until
 
 
 async def test_an_ended_session_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
@@ -19,18 +16,11 @@ from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import SessionLimits
 from stream.webrtc.peer import Link
 from tests.support.direct_call import avatars_of, present, present_again
+from tests.support.waiting import until
 
-WAIT_S = 30.0
 S = 1_000_000_000  # in ns
 RENDERING = Rendering(fps_in=30, fps_out=30, render_ms=10)
 GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
-
-
-async def until(what: Callable[[], Any]) -> None:
-    end = time.perf_counter() + WAIT_S
-    while not (value := what()):
-        assert time.perf_counter() < end, f"still {value!r} after {WAIT_S} s"
-        await asyncio.sleep(0.02)
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import SessionLimits
 from stream.webrtc.picture_size import announced_size, is_too_large
 from tests.support.direct_call import avatars_of, present
+from tests.support.waiting import until
 
-WAIT_S = 20.0
 START = b"\x00\x00\x00\x01"
 
 
@@ -128,13 +128,6 @@ class Packets(MediaStreamTrack):
         packet.pts, packet.time_base = self.sent * 4500, fractions.Fraction(1, 90_000)
         self.sent += 1
         return packet
-
-
-async def until(what: Callable[[], Any]) -> None:
-    end = time.perf_counter() + WAIT_S
-    while not what():
-        assert time.perf_counter() < end, f"not within {WAIT_S} s"
-        await asyncio.sleep(0.02)
 
 
 async def test_a_camera_that_is_too_large_is_told_so_and_never_decoded() -> None:

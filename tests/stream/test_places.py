@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,8 +22,8 @@ from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import Session, SessionLimits
 from stream.webrtc.negotiation import read_request, read_viewer_offer
 from tests.support.direct_call import WatchingPeer, avatars_of, present
+from tests.support.waiting import until
 
-WAIT_S = 20.0
 GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 SOON = SessionLimits(connect_s=0.4)
 
@@ -61,13 +59,6 @@ async def viewer() -> AsyncIterator[Viewers]:
     yield make
     for one in made:
         await one.close()
-
-
-async def until(what: Callable[[], Any]) -> None:
-    end = time.perf_counter() + WAIT_S
-    while not what():
-        assert time.perf_counter() < end, f"not within {WAIT_S} s"
-        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

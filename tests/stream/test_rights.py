@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,9 @@ from stream.sessions.tokens import MAX_LIFETIME_S, Right
 from stream.studio.studio import Studio, StudioConfig
 from tests.support.direct_call import avatars_of
 from tests.support.studio_stage import load
+from tests.support.waiting import until
 
 MASTER = "the-operator's-token-of-a-test"
-WAIT_S = 30.0  # longest wait for anything
 
 # Written down once more, not taken from the rules: what a change of those must not change unseen.
 NEEDED: dict[str, str] = {
@@ -176,14 +175,6 @@ async def offered(
     """A presenter's offer and its answer."""
     peer = AiortcPeer("", VideoStreamTrack())
     return peer, await asked(http, "POST", path, token, {**await peer.offer(), **fields})
-
-
-async def until(what: Callable[[], bool]) -> None:
-    for _ in range(int(WAIT_S / 0.02)):
-        if what():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come to pass")
 
 
 async def connect(peer: AiortcPeer, answer: dict[str, Any]) -> None:

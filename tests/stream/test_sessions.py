@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,8 +26,8 @@ from stream.sessions.session import SessionLimits
 from stream.webrtc import peer as peer_module
 from stream.webrtc.negotiation import read_request, read_viewer_offer
 from tests.support.direct_call import WatchingPeer, avatars_of, present, present_again, publish
+from tests.support.waiting import WAIT_S, until
 
-WAIT_S = 30.0  # longest wait for anything
 GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 
 
@@ -82,13 +81,6 @@ async def presenter() -> AsyncIterator[Presenters]:
     yield make
     for peer in made:
         await peer.close()
-
-
-async def until(what: Callable[[], Any]) -> None:
-    end = time.perf_counter() + WAIT_S
-    while not (value := what()):
-        assert time.perf_counter() < end, f"still {value!r} after {WAIT_S} s"
-        await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

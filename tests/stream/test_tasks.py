@@ -38,8 +38,8 @@ from stream.sessions.session import Session
 from stream.studio.enrolment import Enrolment
 from stream.webrtc.peer import Peer
 from tests.support.direct_call import WatchingPeer, avatars_of, present
+from tests.support.waiting import until
 
-WAIT_S = 30.0
 GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 ERROR = "what nobody thought of"
 
@@ -51,13 +51,6 @@ class Closing(EchoPipeline):
 
     def close(self) -> None:
         self.closed = True
-
-
-async def until(what: Callable[[], Any]) -> None:
-    end = time.perf_counter() + WAIT_S
-    while not (value := what()):
-        assert time.perf_counter() < end, f"still {value!r} after {WAIT_S} s"
-        await asyncio.sleep(0.02)
 
 
 def descriptors() -> int:

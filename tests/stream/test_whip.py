@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +26,8 @@ from stream.render.avatars import Avatars
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import WATCH_PERIOD_S, SessionLimits
 from stream.webrtc.ice_servers import IceServers
+from tests.support.waiting import WAIT_S, until
 
-WAIT_S = 30.0  # longest wait for anything; a second or two on an idle machine
 FRAGMENT = {"Content_Type": "application/trickle-ice-sdpfrag"}
 OTHER_ICE = "a=ice-ufrag:another1\r\na=ice-pwd:0123456789012345678901\r\n"
 
@@ -324,13 +323,6 @@ async def test_patches_that_are_none(client: Client) -> None:
         assert (await client("PATCH", "/whip/none", "", If_Match=tag, **FRAGMENT)).status == 404
         assert (await client("PATCH", "/whep/none/none", "", If_Match=tag, **FRAGMENT)).status == 404
         assert len(client.registry) == 1  # RFC 9725: the session is not ended by them
-
-
-async def until(what: Callable[[], Any]) -> None:
-    end = time.perf_counter() + WAIT_S
-    while not what():
-        assert time.perf_counter() < end, f"not within {WAIT_S} s"
-        await asyncio.sleep(0.02)
 
 
 async def test_offers_that_are_refused(client: Client) -> None:
