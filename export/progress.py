@@ -51,17 +51,30 @@ def note(text: str) -> None:
 
 
 class Bars:
-    """One progress bar per stage."""
+    """One progress bar per stage. Closed at the end of a `with`, or by `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, disable: bool | None = False) -> None:
+        """disable: None shows them on a terminal only."""
         self._bar: tqdm | None = None
+        self._disable = disable
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def stage(self, name: str, total: float) -> None:
         """See Listener."""
-        self.close()
-        unit = "{n:.0f}/{total:.0f} s" if total > 1.0 else "{percentage:.0f} %"
-        layout = "{desc:16}|{bar}| " + unit + " [{elapsed}<{remaining}] {postfix}"
-        self._bar = tqdm(total=total, desc=name, bar_format=layout, mininterval=0.5, file=sys.stderr)
+        self._begin(name, total, "s")
+
+    def show(self, stage: str, done: float, total: float = 1.0, unit: str = "frames") -> None:
+        """The stage, which begins where it is another than before, has done so much; of 1.0 it is a share."""
+        bar = self._bar
+        if bar is None or stage != self._stage:
+            bar = self._begin(stage, total, unit)
+        bar.total = max(total, done)  # frames in all are an estimate
+        self.advance(done)
 
     def advance(self, done: float, note: str = "") -> None:
         """See Listener."""
@@ -79,6 +92,21 @@ class Bars:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def _begin(self, name: str, total: float, unit: str) -> tqdm:
+        self.close()
+        done = f"{{n:.0f}}/{{total:.0f}} {unit}" if total > 1.0 else "{percentage:.0f} %"
+        layout = "{desc:16}|{bar}| " + done + " [{elapsed}<{remaining}] {postfix}"
+        self._stage = name
+        self._bar = tqdm(
+            total=total,
+            desc=name,
+            bar_format=layout,
+            mininterval=0.5,
+            file=sys.stderr,
+            disable=self._disable,
+        )
+        return self._bar
 
 
 class JsonLines:

@@ -21,7 +21,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
-from engine.avatar.bundled import BUNDLED, avatar_help
+from engine.commands.options import add_avatar, add_runner
 from engine.errors import AvatarcastError, VideoError
 from engine.media.disclosure import COMMENT, SOURCE_TYPE
 from engine.media.film import file_url
@@ -104,8 +104,8 @@ def main() -> int:
     )
     parser.add_argument("--driver", required=True, type=Path, help="the video that the avatar follows")
     parser.add_argument("--out", required=True, type=Path, help="the video to write")
-    parser.add_argument("--avatar", default=BUNDLED, help=avatar_help())
-    parser.add_argument("--runner", default="auto", help="auto (default), onnx-cpu, onnx-cuda, torch, null")
+    add_avatar(parser)
+    add_runner(parser)
     args = parser.parse_args()
     try:
         probe(args.driver)

@@ -15,14 +15,12 @@ from engine.avatar.avatar import Avatar
 from engine.errors import RunnerError
 from engine.network.contract import NullRunner, Runner, denoiser_inputs, denoiser_outputs
 from engine.runners import trt_build
+from engine.runners.names import AUTO, NAMES, TENSORRT
 from engine.runners.trt_cache import load_trt_engine, trt_engine_path, trt_engines_of
 
 if TYPE_CHECKING:
     import torch
 
-AUTO = "auto"
-TENSORRT = ("tensorrt", "tensorrt-rtx")
-NAMES = (AUTO, "onnx-cpu", "onnx-cuda", *TENSORRT, "torch", "null")
 AUTO_ORDER = (*TENSORRT, "onnx-cuda", "onnx-cpu")  # fastest first; TensorRT only where an engine was built
 # Which of the avatar's networks each runner takes: the first it has.
 MODELS: Mapping[str, Sequence[str]] = {

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from tqdm import tqdm
-
 from engine.errors import AvatarcastError, SettingsError
+from export.progress import Bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,17 +35,15 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError(f"--out {args.out}: wanted NAME.npz in a folder that exists")
     if args.out.exists():
         raise SettingsError(f"--out {args.out}: exists already; choose another name, or remove it first")
-    with tqdm(total=len(args.prepared), desc="people", file=sys.stderr) as people:
-        bar = tqdm(total=args.minutes * 60.0, desc="training", unit="s", file=sys.stderr)
-        with bar:
-            record = train_base(
-                args.prepared,
-                args.out,
-                args.minutes,
-                args.device,
-                lambda done, total: people.update(done - people.n) and None,
-                lambda now: bar.update(min(now.elapsed_s, bar.total) - bar.n) and None,
-            )
+    with Bars() as bars:
+        record = train_base(
+            args.prepared,
+            args.out,
+            args.minutes,
+            args.device,
+            lambda done, total: bars.show("people", done, total, "files"),
+            lambda now: bars.show("training", now.elapsed_s, args.minutes * 60.0, "s"),
+        )
     if args.json:
         print(json.dumps(asdict(record)))
     else:

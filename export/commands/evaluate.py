@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import BUNDLED, avatar_help
 from engine.avatar.records import number, table
+from engine.commands.options import add_runner
 from engine.errors import SettingsError
 from engine.files import write_file
 from engine.pipeline import PipelineConfig
@@ -23,6 +21,7 @@ from export.evaluate.held_out import measure_held_out
 from export.evaluate.report_sheets import driven_picture, held_out_picture
 from export.evaluate.report_text import held_out_motion_table, held_out_table, motion_table
 from export.footage.prepare import prepare_again
+from export.progress import Bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--driver", type=Path, help="a clip to drive it with: tracks the output and compares the motion"
     )
-    parser.add_argument("--runner", default="auto", help="auto (default), onnx-cpu, onnx-cuda, null")
+    add_runner(parser)
     parser.add_argument(
         "--steps", type=int, default=1, help="denoising steps per frame with --driver (default 1)"
     )
@@ -61,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         report, picture = _measure_again(avatar, args.footage, args.runner)
     if args.driver:
         config = PipelineConfig(args.runner, args.steps, live=False)
-        with _Bars() as bars:
+        with Bars() as bars:
             found = follow(avatar, args.driver, config, bars.show, with_frames=args.picture is not None)
         report |= found.report
         if args.picture is not None:
@@ -104,38 +103,10 @@ def _check_picture(avatar: Avatar, args: argparse.Namespace) -> None:
 
 def _measure_again(avatar: Avatar, paths: Sequence[Path], runner: str) -> tuple[dict[str, Any], bytes]:
     """The report and its picture."""
-    with _Bars() as bars:
+    with Bars() as bars:
         prepared = prepare_again(avatar, paths, bars.show)
         found = measure_held_out(
             avatar, prepared, runner, lambda done, total: bars.show("measuring", done, total)
         )
     training = avatar.training
     return found.report, held_out_picture(found, avatar.name, prepared.fps, training)
-
-
-class _Bars:
-    """One progress bar per stage, on standard error."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm | None = None
-        self._stage = ""
-
-    def show(self, stage: str, done: int, total: int) -> None:
-        """The stage has done so many frames."""
-        if self._bar is None or stage != self._stage:
-            self._close()
-            self._bar = tqdm(desc=stage, unit="frame", file=sys.stderr, mininterval=0.5)
-            self._stage = stage
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()

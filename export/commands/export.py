@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
-
-from tqdm import tqdm
 
 from engine.avatar.avatar import Avatar, HeldOutFrame
 from engine.avatar.avatar_file import load_avatar
@@ -21,8 +18,9 @@ from engine.avatar.records import number, printable, table
 from engine.errors import AvatarcastError, SettingsError
 from engine.files import sweep
 from engine.runners import trt_cache
-from engine.runners.choice import TENSORRT
+from engine.runners.names import TENSORRT
 from engine.runners.trt_build import rebuild_command
+from export.progress import Bars
 
 if TYPE_CHECKING:
     from export.convert.variants import Variant
@@ -102,8 +100,8 @@ def _distill(avatar: Avatar, args: argparse.Namespace) -> None:
         )
     if not args.minutes > 0:
         raise SettingsError(f"--minutes {args.minutes}: must be above 0; 20 sharpens well on two cores")
-    with _Bar() as bar:
-        student, dropped = distill_avatar(Path(args.avatar), avatar, args.footage, args.minutes, bar.show)
+    with Bars() as bars:
+        student, dropped = distill_avatar(Path(args.avatar), avatar, args.footage, args.minutes, bars.show)
     found = student.facts["distillation"]
     before, after = found["teacher"]["sharpness"], found["student"]["sharpness"]
     print(f"distilled: sharpness {before:.2f} -> {after:.2f} of the footage's", file=sys.stderr)
@@ -118,8 +116,8 @@ def _convert(avatar: Avatar, target: str, args: argparse.Namespace) -> tuple[Var
 
     path = Path(args.avatar)
     frames = _held_out(avatar, path, args.footage)
-    with _Bar() as bar:
-        variant = convert(avatar, network_of(avatar), target, frames, bar.show)
+    with Bars() as bars:
+        variant = convert(avatar, network_of(avatar), target, frames, bars.show)
     return variant, put_variant(path, avatar, variant, () if avatar.held_out else frames)
 
 
@@ -211,39 +209,5 @@ def _held_out(avatar: Avatar, path: Path, footage: Sequence[Path] | None) -> Seq
     from export.convert.gate import held_out_frames
     from export.footage.prepare import prepare_again
 
-    with _Bar() as bar:
-        return held_out_frames(
-            prepare_again(avatar, footage, lambda stage, done, total: bar.show(stage, done / max(total, 1)))
-        )
-
-
-class _Bar:
-    """One progress bar per stage, on standard error."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm | None = None
-        self._stage = ""
-
-    def show(self, stage: str, share: float) -> None:
-        """The stage stands at this share."""
-        if stage != self._stage:
-            self.close()
-            layout = "{desc:16}|{bar}| {percentage:.0f} % [{elapsed}<{remaining}]"
-            self._bar = tqdm(total=1.0, desc=stage, bar_format=layout, file=sys.stderr)
-            self._stage = stage
-        if self._bar is not None:
-            self._bar.update(share - self._bar.n)
-
-    def close(self) -> None:
-        """Ends the current bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    with Bars() as bars:
+        return held_out_frames(prepare_again(avatar, footage, bars.show))

@@ -19,10 +19,10 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from engine.arrays import U8Image
-from engine.avatar.bundled import BUNDLED, avatar_help, bundled_name
+from engine.avatar.bundled import bundled_name
+from engine.commands.options import add_avatar, add_background, add_mirror, add_runner
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.files import sweep
 from engine.media.disclosure import (
@@ -40,6 +40,7 @@ from engine.media.video import VideoInfo, VideoWriter, probe, read_frames
 from engine.person.landmarks import Landmarks
 from engine.render.background import Background
 from engine.stages import STAGES, percentiles
+from export.progress import Bars
 
 _SUFFIXES = (".mp4", ".mkv", ".mov")
 _LATE = 0.5  # of a frame's time: from there on a clip's frame rate counts as variable
@@ -84,17 +85,13 @@ class RenderOptions:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `avatarcast render`."""
-    parser.add_argument("--avatar", default=BUNDLED, help=avatar_help())
+    add_avatar(parser)
     parser.add_argument("--driver", required=True, help="the video whose motion the avatar takes on")
     parser.add_argument("--out", required=True, help=f"the video to write ({', '.join(_SUFFIXES)})")
-    parser.add_argument("--runner", default="auto", help="auto (default), onnx-cpu, onnx-cuda, torch, null")
+    add_runner(parser)
     parser.add_argument("--steps", type=int, default=1, help="denoising steps per frame (default 1)")
-    parser.add_argument("--mirror", action="store_true", help="move as in a mirror")
-    parser.add_argument(
-        "--background",
-        default="original",
-        help="behind the person: original (default), a colour such as '#00b140', or a PNG or JPEG",
-    )
+    add_mirror(parser)
+    add_background(parser)
     parser.add_argument("--side-by-side", action="store_true", help="show the driver beside the avatar")
     add_mark_arguments(parser)
     parser.add_argument("--no-mark", action="store_true", help="leave off the visible 'AI-generated' mark")
@@ -165,7 +162,7 @@ def render(
             comment=COMMENT,
             source_type=SOURCE_TYPE,
         ) as writer,
-        _bar("rendering", len(landmarks)) as bar,
+        Bars(disable=None) as bars,
     ):
         for frame, found in zip(read_frames(driver), landmarks, strict=True):
             seen = _seen(frame.rgb, options.mirror)
@@ -178,7 +175,7 @@ def render(
                 picture = np.hstack([_beside(seen, width - pipeline.size, height), picture])
             writer.write(picture, frame.time_s)
             rendered += 1
-            bar.update()
+            bars.show("rendering", rendered, len(landmarks))
     seconds = (time.perf_counter_ns() - begun_ns) * 1e-9
     return {
         "frames_in": len(landmarks),
@@ -197,20 +194,15 @@ def _track(
 ) -> tuple[list[Landmarks], list[float]]:
     """Landmarks and time (s) of every frame."""
     landmarks, times_s = [], []
-    with _bar("tracking", info.frames) as bar:
+    with Bars(disable=None) as bars:
         for frame in read_frames(driver):
             picture = _seen(frame.rgb, mirror)
             begun_ns = time.perf_counter_ns()
             landmarks.append(tracker.track(picture, int(frame.time_s * 1e9)))
             track_ms.append((time.perf_counter_ns() - begun_ns) * 1e-6)
             times_s.append(frame.time_s)
-            bar.update()
+            bars.show("tracking", len(times_s), info.frames)
     return landmarks, times_s
-
-
-def _bar(what: str, frames: int) -> Any:
-    """A progress bar on standard error; none where that is not a terminal."""
-    return tqdm(total=frames or None, desc=what, unit=" frames", file=sys.stderr, disable=None, leave=False)
 
 
 def _checked_out(out: Path, driver: Path) -> Path:

@@ -16,7 +16,8 @@ from typing import Any
 
 import av
 
-from engine.avatar.bundled import BUNDLED, avatar_help, bundled_name
+from engine.avatar.bundled import bundled_name
+from engine.commands.options import add_avatar, add_background, add_mirror, add_runner
 from engine.errors import RunnerError, SettingsError
 from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, unmarked_note, wants_mark
 from engine.render.background import Background
@@ -32,23 +33,15 @@ _KEPT = 10_000  # latest frames whose delay is told at the end
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `avatarcast camera`."""
-    parser.add_argument("--avatar", default=BUNDLED, help=avatar_help())
+    add_avatar(parser)
     parser.add_argument(
         "--device", default="0", help="the real webcam: 0 (default), /dev/videoN, its name, or a video file"
     )
     parser.add_argument("--virtual-device", help="the virtual camera to fill (default: the first free one)")
     parser.add_argument("--fps", default="30", help="frames per second asked of the webcam (default 30)")
-    parser.add_argument(
-        "--runner",
-        default="auto",
-        help="auto (default), tensorrt, tensorrt-rtx, onnx-cuda, onnx-cpu, torch, null",
-    )
-    parser.add_argument("--mirror", action="store_true", help="move as in a mirror")
-    parser.add_argument(
-        "--background",
-        default="original",
-        help="behind the person: original (default), a colour such as '#00b140', or a PNG or JPEG",
-    )
+    add_runner(parser)
+    add_mirror(parser)
+    add_background(parser)
     add_mark_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.avatar.bundled import bundled_name, bundled_names
+from engine.commands.options import add_runner
 from engine.errors import SettingsError
 from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, unmarked_note, wants_mark
 from stream.http.exposure import add_exposure_arguments, listen, read_exposure
@@ -50,11 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "may be given several times, the first is shown first",
     )
     parser.add_argument("--port", default="8080", help="port to listen on, 0 for any free one (default 8080)")
-    parser.add_argument(
-        "--runner",
-        default="auto",
-        help="auto (default), tensorrt, tensorrt-rtx, onnx-cuda, onnx-cpu, torch, null",
-    )
+    add_runner(parser)
     parser.add_argument(
         "--studio",
         metavar="FOLDER",

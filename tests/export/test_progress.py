@@ -93,6 +93,17 @@ def test_bars_show_stage_and_note(capsys: pytest.CaptureFixture[str]) -> None:
     assert "avatarcast: note: film longer" in shown
 
 
+def test_bars_begin_with_their_stage_and_count_frames_or_shares(capsys: pytest.CaptureFixture[str]) -> None:
+    with Bars() as bars:
+        for done in (1, 2, 3):  # more than there were said to be
+            bars.show("tracking", done, 2)
+        bars.show("converting", 0.5)
+    shown = capsys.readouterr().err
+    assert "3/3 frames" in shown
+    assert "50 %" in shown
+    assert shown.index("tracking") < shown.index("converting")
+
+
 def test_bars_are_the_default() -> None:
     assert next(iter(DISPLAYS)) == "bars"
 

@@ -1,0 +1,33 @@
+"""Options that several commands have, each said once. Light: nothing that takes long to import."""
+
+from __future__ import annotations
+
+import argparse
+
+from engine.avatar.bundled import BUNDLED, avatar_help
+from engine.runners.names import AUTO, NAMES
+
+
+def add_avatar(parser: argparse.ArgumentParser) -> None:
+    """--avatar: one file or presenter."""
+    parser.add_argument("--avatar", default=BUNDLED, help=avatar_help())
+
+
+def add_runner(parser: argparse.ArgumentParser) -> None:
+    """--runner; `engine.runners.choice.choose_runner` refuses what is not one."""
+    names = ", ".join(name for name in NAMES if name != AUTO)
+    parser.add_argument("--runner", default=AUTO, help=f"of the network: {AUTO} (default), {names}")
+
+
+def add_background(parser: argparse.ArgumentParser) -> None:
+    """--background; `engine.render.background.Background.parse` reads it."""
+    parser.add_argument(
+        "--background",
+        default="original",
+        help="behind the person: original (default), a colour such as '#00b140', or a PNG or JPEG",
+    )
+
+
+def add_mirror(parser: argparse.ArgumentParser) -> None:
+    """--mirror."""
+    parser.add_argument("--mirror", action="store_true", help="move as in a mirror")
