@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from engine.media.video import VideoWriter, read_frames
+from tests.support.places import PRESENTER
 
 HERE = Path(__file__).parent
-PRESENTER = HERE / "data" / "presenter_driver.mp4"
 LIMIT_S = 1800  # on a machine that is busy with other tests
 AVATARCAST = (sys.executable, "-m", "engine.cli")
 CACHE = "home/.cache/avatarcast/"  # as the README names it

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.places import ROOT
 
 # Answers what the set-up script asks; each knob is an environment variable.
 FAKE_PYTHON = """#!/bin/sh

@@ -37,8 +37,8 @@ from engine.person.geometry import rotation_to_euler_deg
 from engine.person.motion import canonical_reference, in_head_axes, lip_gap
 from engine.tracking.mediapipe_parts import FacePart
 from tests.support.browser import BUNDLED, ECHO, TWIN, call_with, write_twin
+from tests.support.places import PRESENTER
 
-DRIVER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 WATCH_S = 14.0
 MAX_LAG_S = 2.0  # 0.15 on an idle machine
 Signal = NDArray[np.float64]
@@ -119,7 +119,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("camera") / "presenter.y4m"
-    write_camera_file(path, DriverPictures(DRIVER, 640, 480), 640, 480, fps=20, numbered=False)
+    write_camera_file(path, DriverPictures(PRESENTER, 640, 480), 640, 480, fps=20, numbered=False)
     return path
 
 

@@ -18,9 +18,9 @@ from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import bundled_file
 from engine.media.video import probe
 from tests.support.browser import BUNDLED
+from tests.support.places import PRESENTER, ROOT
 
-DRIVER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
-SERVER = Path(__file__).parents[1] / "support" / "studio_server.py"
+SERVER = ROOT / "tests" / "support" / "studio_server.py"
 NAME = "ada-lovelace"
 ENROL_LIMIT_S = 300.0  # 60 on an idle machine
 WATCH_PROMPTS = """() => {
@@ -39,7 +39,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("camera") / "presenter.y4m"
-    write_camera_file(path, DriverPictures(DRIVER, 640, 480), 640, 480, fps=20, numbered=False)
+    write_camera_file(path, DriverPictures(PRESENTER, 640, 480), 640, 480, fps=20, numbered=False)
     return path
 
 

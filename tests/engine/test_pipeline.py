@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +14,12 @@ from engine.media.video import read_frames
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.stages import STAGES
+from tests.support.places import PRESENTER
 from tests.support.puppet import Pose, Puppet, lively
 from tests.support.puppet_stage import DRIVER, FRAME_NS, Make, no_gate
 
 SIZE = 128
 PUPPET = Puppet(SIZE)
-PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 
 
 # One frame in, one frame out

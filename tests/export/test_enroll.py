@@ -29,8 +29,8 @@ from engine.network.denoiser import Denoiser, DenoiserConfig
 from export import enroll as enroll_module
 from export.enroll import enroll
 from export.enroll_options import EnrollOptions
+from tests.support.places import PRESENTER
 
-PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 FRAMES = 135  # at 15 fps: nine seconds, one more than the least
 SIZE = 128
 CONSENT = "Nobody, a synthetic person made for tests"

@@ -25,9 +25,9 @@ from engine.render.background import Background
 from stream.avatar_track import AvatarTrack
 from stream.example_call import call
 from stream.media.tracks import rgb_from_frame
+from tests.support.places import PRESENTER
 from tests.support.waiting import WAIT_S
 
-PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 CONSENT = {"who": "Mia", "statement": "yes", "date": "2024-05-01", "person": "real"}
 
 

@@ -28,8 +28,7 @@ from stream.commands import camera as command_camera
 from stream.commands.camera import drive
 from stream.commands.virtual_camera import open_virtual_camera
 from stream.commands.webcam import find_source, open_source
-
-PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
+from tests.support.places import PRESENTER
 
 
 class FakeCamera:

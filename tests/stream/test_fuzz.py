@@ -31,15 +31,13 @@ from stream.http.security import Access
 from stream.http.server import CONNECTION_LIMITS, LiveServer
 from stream.render.avatars import Avatars
 from stream.sessions.registry import RegistryConfig, SessionRegistry
+from tests.support.places import DATA
 from tests.support.waiting import WAIT_S
 
 EXAMPLES = int(os.environ.get("AVATARCAST_FUZZ_EXAMPLES", "300"))
 WATCHDOG_S = 60  # for one request; some take a second, while the machine is busy
 MAX_CHARACTERS = 200_000  # of a mutated text: more than is read; the client warns about megabytes
-OFFERS = [
-    path.read_text().replace("\n", "\r\n")
-    for path in sorted((Path(__file__).parents[1] / "data/offers").iterdir())
-]
+OFFERS = [path.read_text().replace("\n", "\r\n") for path in sorted((DATA / "offers").iterdir())]
 FRAGMENT = """a=group:BUNDLE 0
 m=video 9 UDP/TLS/RTP/SAVPF 96
 a=mid:0

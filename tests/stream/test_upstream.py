@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-PATCHES = sorted((Path(__file__).parents[2] / "stream" / "upstream").glob("*.patch"))
+from tests.support.places import ROOT
+
+PATCHES = sorted((ROOT / "stream" / "upstream").glob("*.patch"))
 LIMIT_S = 120  # on a machine that is busy with other tests
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -26,6 +25,7 @@ from stream.render.avatars import Avatars
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import WATCH_PERIOD_S, SessionLimits
 from stream.webrtc.ice_servers import IceServers
+from tests.support.places import DATA
 from tests.support.waiting import WAIT_S, until
 
 FRAGMENT = {"Content_Type": "application/trickle-ice-sdpfrag"}
@@ -151,7 +151,7 @@ async def test_a_camera_in_by_whip_and_its_avatar_out_by_whep(client: Client) ->
 
 async def test_a_client_that_is_no_browser(client: Client) -> None:
     """GStreamer offers one section and no group, and its DTLS can only be the client's end of ours."""
-    offer = (Path(__file__).parents[1] / "data/offers/gstreamer.sdp").read_text().replace("\n", "\r\n")
+    offer = (DATA / "offers/gstreamer.sdp").read_text().replace("\n", "\r\n")
     published = await client.offer("/whip", offer)
     assert published.status == 201
     assert "a=setup:passive" in published.text

@@ -9,8 +9,8 @@ from pathlib import Path
 from playwright.async_api import Page
 
 from benchmarks.live.browser_stage import camera_flags, page_with, until_text
-from benchmarks.records.machine import ROOT
 from engine.avatar.container import FIELDS, read_package, write_package
+from tests.support.places import ROOT
 
 BUNDLED = ROOT / "engine" / "assets" / "theo.avatar"
 ECHO = ("-m", "benchmarks.live.echo_server")

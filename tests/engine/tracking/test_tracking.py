@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,9 +20,8 @@ from engine.tracking.landmark_filter import LandmarkFilter
 from engine.tracking.live_tracker import LiveTracker
 from engine.tracking.mediapipe_parts import HandsPart
 from engine.tracking.tracker import EveryFrameTracker, PersonMatte
+from tests.support.places import PRESENTER, SHARED
 
-PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 FRAME_NS = 33_333_333
 
 pytestmark = pytest.mark.skipif(not PRESENTER.exists(), reason=f"{PRESENTER.name} is not there")

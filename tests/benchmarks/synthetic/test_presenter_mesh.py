@@ -10,8 +10,9 @@ import pytest
 from benchmarks.synthetic.presenter.cast import CAST, THEO, ShoulderShape
 from benchmarks.synthetic.presenter.mesh import Person, parse_ranges, read_fit, read_obj
 from benchmarks.synthetic.presenter.rig import BodyPose, Rig, bend_triangle, transform
+from tests.support.places import SHARED
 
-ASSETS = Path(__file__).resolve().parents[3] / "shared/data/synthetic_person"
+ASSETS = SHARED / "synthetic_person"
 needs_assets = pytest.mark.skipif(not ASSETS.is_dir(), reason=f"no synthetic person assets at {ASSETS}")
 
 

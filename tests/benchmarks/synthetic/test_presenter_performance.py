@@ -24,8 +24,8 @@ from benchmarks.synthetic.presenter.performance import (
 )
 from benchmarks.synthetic.presenter.script import ACTS, DRIVER, SCRIPTS
 from benchmarks.synthetic.presenter.visemes import CONTACTS, JAW, SHAPES, Phone, articulate
+from tests.support.places import SHARED
 
-DATA = Path(__file__).resolve().parents[3] / "shared/data"
 HELD_OUT = 0.8  # the share of the frames after which nothing is enrolled
 IN_VIEW = -0.62  # a raised wrist: higher than this, in shoulder widths from the shoulders
 
@@ -215,9 +215,9 @@ def test_a_video_has_sound_where_there_is_some(tmp_path: Path, sound: npt.NDArra
         assert (len(container.streams.video), len(container.streams.audio)) == (1, int(sound is not None))
 
 
-@pytest.mark.skipif(not (DATA / "speech").is_dir(), reason=f"no recordings of speech at {DATA}/speech")
+@pytest.mark.skipif(not (SHARED / "speech").is_dir(), reason=f"no recordings of speech at {SHARED}/speech")
 def test_speech_is_heard_where_it_is_spoken() -> None:
-    sound = speech_track(DRIVER, DATA)[0]
+    sound = speech_track(DRIVER, SHARED)[0]
     assert len(sound) == 10 * SOUND_RATE_HZ
     assert not sound[: round(1.05 * SOUND_RATE_HZ)].any()
     talk = DRIVER.talks[0]

@@ -22,9 +22,9 @@ from engine.media.video import read_frames
 from export.footage.framing import Framing
 from export.footage.prepared import Prepared
 from export.footage.prepared_file import Origin, load_prepared, origin_of, save_prepared, sha256_of
+from tests.support.places import PRESENTER
 from tests.support.puppet import Puppet, lively
 
-PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 CONSENT = "Nobody, a synthetic person made for tests"
 ORIGIN = Origin(("ab" * 32,), ("0,0,128",), ("only 3 s of usable footage",), "0.1.0")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,11 +15,11 @@ from engine.errors import FootageError, SettingsError
 from engine.media.video import read_frames
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from export.footage.framing import Framing, choose_framing, crop_resize, parse_framing, to_canvas
+from tests.support.places import SHARED
 from tests.support.puppet import Pose, Puppet
 
 SIZE = 480
 PUPPET = Puppet(SIZE)
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def performance(count: int = 100, **changes: Any) -> list[Pose]:

@@ -20,8 +20,9 @@ from benchmarks.synthetic.people.raster import Context, open_context
 from benchmarks.synthetic.people.render import main
 from benchmarks.synthetic.people.surfaces import backdrop, texture_of
 from benchmarks.synthetic.presenter.performance import ARKIT_NAMES, VISEMES
+from tests.support.places import SHARED
 
-ASSETS = Path(__file__).resolve().parents[3] / "shared/data/synthetic_person"
+ASSETS = SHARED / "synthetic_person"
 SIDE_PX = 128
 
 

@@ -21,9 +21,8 @@ from engine.media.film import open_film
 from engine.media.video import VideoWriter, probe, read_frames
 from export.footage import footage
 from stream.commands.webcam import Source, open_source
+from tests.support.places import PRESENTER, ROOT
 
-ROOT = Path(__file__).parents[2]
-PRESENTER = ROOT / "tests" / "data" / "presenter_driver.mp4"
 SIZE, FRAMES = (64, 48), 30  # px
 
 

@@ -13,8 +13,7 @@ from benchmarks.pictures import picture
 from engine.cli import main
 from engine.errors import SettingsError
 from engine.media.video import read_frames
-
-DRIVER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
+from tests.support.places import PRESENTER
 
 
 def make(out: Path, *words: str) -> int:
@@ -23,7 +22,7 @@ def make(out: Path, *words: str) -> int:
 
 def test_driver_and_avatar_move_side_by_side(tmp_path: Path) -> None:
     out = tmp_path / "pairs.webp"
-    pair = ("--pair", "theo", str(DRIVER))
+    pair = ("--pair", "theo", str(PRESENTER))
     assert make(out, *pair, *pair, "--start", "1", "--seconds", "0.8", "--fps", "5") == 0
     with Image.open(out) as animation:
         assert (animation.format, animation.size, animation.info["loop"]) == ("WEBP", (1040, 256), 0)
@@ -31,7 +30,7 @@ def test_driver_and_avatar_move_side_by_side(tmp_path: Path) -> None:
         for index in range(4):
             animation.seek(index)
             shown.append(np.asarray(animation.convert("RGBA")).astype(float))
-    frames = list(read_frames(DRIVER))
+    frames = list(read_frames(PRESENTER))
     for index, rgba in enumerate(shown):
         assert rgba[:, 512:528, 3].max() == 0
         assert rgba[:, :512, 3].min() == 255
@@ -49,8 +48,8 @@ def test_a_clip_that_ends_early_is_played_back() -> None:
     ("words", "flaw"),
     [
         (("--pair", "theo", "missing.mp4"), "missing.mp4: no such file"),
-        (("--pair", "nobody", str(DRIVER)), "nobody: no such file; wanted an .avatar file"),
-        (("--pair", "theo", str(DRIVER), "--seconds", "0"), "wanted a start from 0 on"),
+        (("--pair", "nobody", str(PRESENTER)), "nobody: no such file; wanted an .avatar file"),
+        (("--pair", "theo", str(PRESENTER), "--seconds", "0"), "wanted a start from 0 on"),
     ],
 )
 def test_what_is_refused_leaves_no_file(

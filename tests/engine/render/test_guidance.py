@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +13,11 @@ from numpy.typing import NDArray
 from engine.person import topology as topo
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.render.guidance import GUIDANCE_CHANNELS, GuidancePainter
+from tests.support.places import DATA
 from tests.support.puppet import Pose, Puppet
 
 SIZE = 256
-GOLDEN = Path(__file__).parents[1] / "data" / "guidance.npz"
+GOLDEN = DATA / "guidance.npz"
 GOLDEN_POSE = Pose(yaw_deg=12, pitch_deg=-4, mouth=0.1, gaze_x=0.03, hands=((1.4, 1.9), None))
 CONTOURS, MOUTH, EYES, BODY, MESH_X, _, MESH_Z, HANDS = range(GUIDANCE_CHANNELS)
 IRIS = 150  # above what the white of an eye has, below what an iris has
@@ -26,7 +26,7 @@ Maps = NDArray[np.uint8]
 
 
 def write_golden() -> None:
-    """Writes the golden maps anew: python -c "from tests.engine.test_guidance import *; write_golden()"."""
+    """The golden maps anew: python -c "from tests.engine.render.test_guidance import *; write_golden()"."""
     np.savez_compressed(GOLDEN, maps=draw(GOLDEN_POSE))
 
 

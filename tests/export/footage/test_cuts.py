@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +10,11 @@ import pytest
 from engine.media.video import read_frames
 from engine.person.landmarks import Landmarks
 from export.footage.cuts import CutWatch, face_jumps, find_cuts, thumbnail
+from tests.support.places import SHARED
 from tests.support.puppet import Pose, Puppet
 
 SIZE = 480
 PUPPET = Puppet(SIZE)
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def tracked(poses: Sequence[Pose]) -> list[Landmarks]:

@@ -18,12 +18,11 @@ from engine.media.video import VideoWriter
 from engine.person import topology as topo
 from engine.person.landmarks import LEFT, Landmarks
 from export.footage.checks import FrameStats, covered, judge, sharpness, usable
+from tests.support.places import PRESENTER
 from tests.support.puppet import Pose, Puppet
 
 SIZE = 480
 PUPPET = Puppet(SIZE)
-PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 FRAMES = 250
 
 

@@ -24,10 +24,10 @@ from engine.pipeline import PipelineConfig
 from export.commands import evaluate
 from export.evaluate.follow import Followed, follow
 from export.evaluate.report_picture import PAIR_CELL_PX, PAIRS, ReportFrame, pairs_png
+from tests.support.places import PRESENTER
 from tests.support.puppet import Pose, Puppet, lively
 from tests.support.puppet_stage import DRIVER
 
-CLIP = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 NULL = PipelineConfig(runner="null", live=False)
 
 
@@ -55,7 +55,7 @@ def scripts(*sides: Sequence[Landmarks]) -> Callable[[], Script]:
 
 @pytest.fixture(scope="module")
 def poses() -> list[Pose]:
-    return lively(probe(CLIP).frames, seed=6)
+    return lively(probe(PRESENTER).frames, seed=6)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,9 @@ def followed(puppet_avatar: Avatar, poses: list[Pose]) -> tuple[Followed, list[t
     heard: list[tuple[str, int, int]] = []
     theirs = [DRIVER.landmarks(pose) for pose in poses]
     ours = [Puppet(128).landmarks(pose) for pose in poses]
-    found = follow(puppet_avatar, CLIP, NULL, lambda *told: heard.append(told), True, scripts(theirs, ours))
+    found = follow(
+        puppet_avatar, PRESENTER, NULL, lambda *told: heard.append(told), True, scripts(theirs, ours)
+    )
     return found, heard
 
 
@@ -77,7 +79,7 @@ def test_an_output_that_follows(followed: tuple[Followed, list[tuple[str, int, i
 
 
 def test_both_sides_are_told(followed: tuple[Followed, list[tuple[str, int, int]]]) -> None:
-    frames = probe(CLIP).frames
+    frames = probe(PRESENTER).frames
     heard = followed[1]
     assert [told for told in heard if told[1] == frames] == [
         ("tracking", frames, frames),

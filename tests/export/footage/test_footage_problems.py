@@ -29,9 +29,8 @@ from export.footage.framing import Framing
 from export.footage.prepare import prepare
 from export.footage.prepared import Identity, Prepared
 from export.training.training_set import TrainingSet
+from tests.support.places import PRESENTER, SHARED
 
-PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 FPS = 5  # every third frame of the presenter: tracking is what takes the time
 FRAMES = 41  # 8.2 s
 HAND_OVER_MOUTH = 36  # frame of the presenter

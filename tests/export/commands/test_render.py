@@ -26,11 +26,11 @@ from engine.render.background import Background
 from engine.stages import STAGES
 from export.commands import render as command_render
 from export.commands.render import RenderOptions, render
+from tests.support.places import PRESENTER
 from tests.support.puppet import Pose, Puppet
 
 SIZE = 64
 FPS = Fraction(10)
-PRESENTER = Path(__file__).parents[1] / "data" / "presenter_driver.mp4"
 
 
 @dataclass
