@@ -28,7 +28,8 @@ from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.peer import StampedCamera
 from benchmarks.live.server_process import Serving, server_process, without_token
 from benchmarks.live.sync_peer import ClickMicrophone, Returned, SyncPeer
-from benchmarks.records.instrument import Instrument, Record, add_common
+from benchmarks.records.instrument import Instrument, add_common
+from benchmarks.records.record import Record
 from benchmarks.records.series import slope_per_minute
 from engine.stages import percentiles
 
@@ -87,7 +88,7 @@ def summarise(found: Sequence[dict[str, Any]], from_ns: int) -> dict[str, Any]:
 
 async def clapping_call(args: argparse.Namespace) -> dict[str, Any]:
     """Start, call, sum up."""
-    with server_process(Serving(args.pipeline, args.avatar, args.runner)) as (_, facts):
+    with server_process(Serving.of(args)) as (_, facts):
         microphone = ClickMicrophone(args.drift_ppm / 1e6)
         camera = StampedCamera(DriverPictures(args.driver, *CAMERA).at, CAMERA_FPS)
         peer = SyncPeer(facts["link"], camera, microphone)
@@ -105,34 +106,15 @@ async def clapping_call(args: argparse.Namespace) -> dict[str, Any]:
     return {**summarise(found, from_ns), "server": without_token(facts), "last": told}
 
 
-def describe(figures: Record) -> str:
-    """The figures for people."""
-    reports, arrival = figures["offset_ms"]["by_reports"], figures["offset_ms"]["by_arrival"]
-    size = figures["offset_size_ms"]
-    lines = {
-        "voice before picture": f"p50 {reports['p50']} ms, p95 {reports['p95']} ms by sender reports",
-        "as it arrives": f"p50 {arrival['p50']} ms, p95 {arrival['p95']} ms",
-        "size of the offset": f"p50 {size['p50']} ms, p95 {size['p95']} ms, p99 {size['p99']} ms",
-        "drift": f"{figures['drift_ms_per_min']} ms per minute over {figures['clicks']} clicks",
-        "voice held back": f"{figures['last']['audio_delay_ms']} ms",
-    }
-    return "\n".join(f"  {name:<22}{text}" for name, text in lines.items())
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What is called, how long, with which microphone."""
-    parser.add_argument(
-        "--seconds", type=float, default=60.0, help="measured, after the warm-up (default 60)"
-    )
-    add_common(parser, "warm-up", "pipeline", "avatar", "runner", "driver")
+    add_common(parser, "warm_up", "pipeline", "avatar", "runner", "driver", seconds=60.0)
     parser.add_argument("--drift-ppm", type=float, default=0.0, help="of the microphone's clock (default 0)")
 
 
-main = Instrument(
-    "av_sync",
-    __doc__,
-    add_options,
-    lambda args: asyncio.run(clapping_call(args)),
-    describe,
-    quick={"seconds": 4.0, "warm_up": 1.0},
-)
+def measure(args: argparse.Namespace) -> Record:
+    """One call."""
+    return asyncio.run(clapping_call(args))
+
+
+main = Instrument("av_sync", __doc__, add_options, measure, quick={"seconds": 4.0, "warm_up": 1.0})

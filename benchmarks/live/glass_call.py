@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.live.driver_pictures import DriverPictures
-from benchmarks.live.glass_statistics import Arrival
+from benchmarks.live.glass_statistics import Arrival, summarise
 from benchmarks.live.peer import AiortcPeer, StampedCamera
 from benchmarks.live.shaped_link import LinkConfig, ShapedRelay
 from benchmarks.records.instrument import DEFAULT_DRIVER
 from engine.media.frame_code import NUMBER_MODULUS
 
 FIRST_PICTURE_LIMIT_S = 60.0
+CAMERA_FPS = 30
 NO_SHAPING = LinkConfig()
 
 
@@ -27,7 +30,7 @@ class CallConfig:
     peer: str = "aiortc"  # or "chromium"
     driver: Path = DEFAULT_DRIVER
     size: tuple[int, int] = (640, 480)  # of the camera
-    fps: int = 30  # of the camera
+    fps: int = CAMERA_FPS  # of the camera
     seconds: float = 60.0  # measured, after the warm-up
     warm_up: float = 5.0  # seconds
     network: LinkConfig = NO_SHAPING
@@ -57,15 +60,32 @@ async def make_call(link: str, config: CallConfig) -> Seen:
             relay.close()
 
 
-async def _with_aiortc(link: str, config: CallConfig, relay: ShapedRelay | None) -> Seen:
-    camera = StampedCamera(DriverPictures(config.driver, *config.size).at, config.fps)
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A headless caller, whose camera numbers its pictures."""
+
+    peer: AiortcPeer
+    camera: StampedCamera
+
+    def figures(self, from_ns: int, to_ns: int | None = None) -> dict[str, Any]:
+        """Of the pictures that came in this time; see glass_statistics."""
+        arrivals = [one for one in self.peer.arrivals if to_ns is None or one.at_ns < to_ns]
+        return summarise(self.camera.sent_ns, arrivals, from_ns)
+
+
+@asynccontextmanager
+async def calling(
+    link: str, pictures: DriverPictures, fps: float = CAMERA_FPS, relay: ShapedRelay | None = None
+) -> AsyncIterator[Caller]:
+    """A call that brings pictures; hung up in the end. SystemExit when none comes."""
+    camera = StampedCamera(pictures.at, fps)
     peer = AiortcPeer(link, camera, relay=relay)
-    await peer.connect()
-    await pictures_came(peer)
-    await asyncio.sleep(config.warm_up + config.seconds)
-    await peer.close()
-    network = None if relay is None else relay.as_json()
-    return Seen(camera.sent_ns, peer.arrivals, peer.stats, NUMBER_MODULUS, network)
+    try:
+        await peer.connect()
+        await pictures_came(peer)
+        yield Caller(peer, camera)
+    finally:
+        await peer.close()
 
 
 async def pictures_came(peer: AiortcPeer, count: int = 1) -> None:
@@ -78,6 +98,14 @@ async def pictures_came(peer: AiortcPeer, count: int = 1) -> None:
                 f"connection {peer.state}"
             )
         await asyncio.sleep(0.05)
+
+
+async def _with_aiortc(link: str, config: CallConfig, relay: ShapedRelay | None) -> Seen:
+    pictures = DriverPictures(config.driver, *config.size)
+    async with calling(link, pictures, config.fps, relay) as caller:
+        await asyncio.sleep(config.warm_up + config.seconds)
+    network = None if relay is None else relay.as_json()
+    return Seen(caller.camera.sent_ns, caller.peer.arrivals, caller.peer.stats, NUMBER_MODULUS, network)
 
 
 async def _with_chromium(link: str, config: CallConfig, relay: ShapedRelay | None) -> Seen:

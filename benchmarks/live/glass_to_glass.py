@@ -30,13 +30,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from benchmarks.live.glass_call import CallConfig, make_call
 from benchmarks.live.glass_statistics import summarise
 from benchmarks.live.server_process import ServerWatch, Serving, server_process, without_token
 from benchmarks.live.shaped_link import LinkConfig
-from benchmarks.records.instrument import Instrument, Record, add_common
+from benchmarks.records.instrument import Instrument, add_common
+from benchmarks.records.record import Record
 from benchmarks.records.series import slope_per_minute
 from engine.stages import percentiles
 
@@ -44,28 +46,25 @@ from engine.stages import percentiles
 def server_figures(stats: list[tuple[int, dict[str, Any]]], start_ns: int) -> dict[str, Any]:
     """What the server said about itself: medians over its messages of p50 and p95."""
     measured = [(at_ns, message) for at_ns, message in stats if at_ns >= start_ns]
-
-    def middle(name: str, rank: str) -> float | None:
-        values = [message[name][rank] for _, message in measured if message[name][rank] is not None]
-        return percentiles(values)["p50"]
-
-    stages = sorted({stage for _, message in measured for stage in message["stage_ms"]})
+    messages = [message for _, message in measured]
+    stages = sorted({stage for message in messages for stage in message["stage_ms"]})
     ages = [(at_ns, message["queue_age_ms"]["p95"]) for at_ns, message in measured]
     return {
         "stage_ms": {
-            stage: {
-                rank: percentiles(
-                    [m["stage_ms"][stage][rank] for _, m in measured if stage in m["stage_ms"]]
-                )["p50"]
-                for rank in ("p50", "p95")
-            }
+            stage: _medians(one["stage_ms"][stage] for one in messages if stage in one["stage_ms"])
             for stage in stages
         },
-        "server_ms": {rank: middle("server_ms", rank) for rank in ("p50", "p95")},
-        "queue_age_ms": {rank: middle("queue_age_ms", rank) for rank in ("p50", "p95")},
+        "server_ms": _medians(one["server_ms"] for one in messages),
+        "queue_age_ms": _medians(one["queue_age_ms"] for one in messages),
         "queue_age_slope_ms_per_min": slope_per_minute([(at, age) for at, age in ages if age is not None]),
-        "last": measured[-1][1] if measured else None,
+        "last": messages[-1] if messages else None,
     }
+
+
+def _medians(ranks: Iterable[Mapping[str, float | None]]) -> dict[str, float | None]:
+    rows = list(ranks)
+    columns = {rank: [value for row in rows if (value := row[rank]) is not None] for rank in ("p50", "p95")}
+    return {rank: percentiles(values)["p50"] for rank, values in columns.items()}
 
 
 async def one_call(serving: Serving, config: CallConfig) -> dict[str, Any]:
@@ -99,9 +98,8 @@ def above(total: dict[str, float | None], floor: dict[str, float | None]) -> dic
     return difference
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
+def measure(args: argparse.Namespace) -> Record:
     """The call, and the one beneath it where it is asked for."""
-    serving = Serving(args.pipeline, args.avatar, args.runner)
     config = CallConfig(
         peer=args.peer,
         driver=args.driver,
@@ -111,7 +109,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         warm_up=args.warm_up,
         network=LinkConfig(args.loss, args.delay, args.jitter, args.rate),
     )
-    figures = asyncio.run(one_call(serving, config))
+    figures = asyncio.run(one_call(Serving.of(args), config))
     figures["floor"] = figures["ours_ms"] = None
     if args.transport_floor:
         floor = asyncio.run(one_call(Serving("echo"), config))
@@ -121,42 +119,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
-def describe(figures: Record) -> str:
-    """The figures for people."""
-    latency, memory, config = figures["motion_to_photon_ms"], figures["memory_mb"], figures["config"]
-    machine, server = figures["machine"], figures["server"]
-    stages = ", ".join(f"{stage} {ms['p50']}" for stage, ms in figures["stage_ms"].items())
-    age, growth = figures["queue_age_ms"]["p95"], figures["queue_age_slope_ms_per_min"]
-    uneven, change = figures["jitter_ms"]["interval"], figures["jitter_ms"]["latency"]
-    lines = {
-        "motion to photon": f"p50 {latency['p50']} ms, p95 {latency['p95']} ms, p99 {latency['p99']} ms",
-        "jitter": f"latency p50 {change['p50']} ms, p95 {change['p95']} ms; interval p95 {uneven['p95']} ms",
-        "drift": f"{figures['latency_slope_ms_per_min']} ms per minute",
-        "delivered": f"{figures['fps_delivered']} new pictures a second, for {figures['duration_s']} s",
-        "dropped": f"{figures['dropped']} camera pictures, {figures['dropped_share']} of all",
-        "stale": f"{figures['stale']} pictures, {figures['unreadable']} unreadable",
-        "frozen": f"{figures['frozen']} times, longest gap {figures['longest_gap_ms']} ms",
-        "server": f"{figures['server_ms']['p50']} ms per picture: {stages}",
-        "queue age": f"p95 {age} ms, {growth} ms per minute",
-        "server memory": f"{memory['start']} -> {memory['end']} MB, {memory['slope_per_min']} MB per minute",
-        "server CPU": f"{figures['server_cpu_ms_per_picture']} ms per picture",
-    }
-    if figures["floor"] is not None:
-        floor, ours = figures["floor"]["motion_to_photon_ms"], figures["ours_ms"]
-        lines["floor"] = f"p50 {floor['p50']} ms, p95 {floor['p95']} ms, p99 {floor['p99']} ms"
-        lines["ours"] = f"p50 {ours['p50']} ms, p95 {ours['p95']} ms, p99 {ours['p99']} ms"
-    if figures["network"] is not None:
-        lines["network"] = ", ".join(f"{name} {value}" for name, value in figures["network"].items())
-    head = f"{server['avatar']} ({server['runner_reason']})\non {machine['cpu']}, {machine['cores']} cores, "
-    head += f"peer {config['peer']}, {config['size'][0]}x{config['size'][1]} at {config['fps']} fps\n"
-    return head + "\n".join(f"  {name:<18}{text}" for name, text in lines.items())
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Who calls whom, how long, over which network."""
-    parser.add_argument(
-        "--seconds", type=float, default=60.0, help="measured, after the warm-up (default 60)"
-    )
     parser.add_argument("--peer", choices=("aiortc", "chromium"), default="aiortc")
     parser.add_argument(
         "--pipeline",
@@ -167,7 +131,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transport-floor", action="store_true", help="call an echo server too, and tell the difference"
     )
-    add_common(parser, "avatar", "runner", "driver", "size", "warm-up")
+    add_common(parser, "avatar", "runner", "driver", "size", "warm_up", seconds=60.0)
     parser.add_argument("--fps", type=int, default=30, help="of the camera (default 30)")
     network = parser.add_argument_group("a bad network, both ways alike")
     network.add_argument("--loss", type=float, default=0.0, help="percent of the datagrams (default 0)")
@@ -176,6 +140,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--rate", type=float, help="kbit a second (default no limit)")
 
 
-main = Instrument(
-    "glass_to_glass", __doc__, add_options, measure, describe, quick={"seconds": 3.0, "warm_up": 1.0}
-)
+main = Instrument("glass_to_glass", __doc__, add_options, measure, quick={"seconds": 3.0, "warm_up": 1.0})

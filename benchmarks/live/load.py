@@ -24,15 +24,14 @@ from time import perf_counter_ns
 from typing import Any
 
 from benchmarks.live.driver_pictures import DriverPictures
-from benchmarks.live.glass_call import pictures_came
-from benchmarks.live.glass_statistics import summarise
-from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.glass_call import CAMERA_FPS, calling
 from benchmarks.live.server_process import Serving, server_process
-from benchmarks.records.instrument import Instrument, Record, add_common, counted
+from benchmarks.records.instrument import Instrument, add_common, counted
 from benchmarks.records.machine import cpu_seconds, resident_mb
+from benchmarks.records.record import Record
+from export.progress import Bars
 
 START_S, START_EACH_S = 4.0, 4.0  # for callers to start and models to load: in all, and for each session
-CAMERA_FPS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +48,12 @@ def call_once(link: str, driver: Path, size: tuple[int, int], from_ns: int, to_n
 
 
 async def _call(link: str, driver: Path, size: tuple[int, int], from_ns: int, to_ns: int) -> dict[str, Any]:
-    camera = StampedCamera(DriverPictures(driver, *size).at, CAMERA_FPS)
-    peer = AiortcPeer(link, camera)
     try:
-        await peer.connect()
-        await pictures_came(peer)
-        await asyncio.sleep((to_ns - perf_counter_ns()) / 1e9)
+        async with calling(link, DriverPictures(driver, *size)) as caller:
+            await asyncio.sleep((to_ns - perf_counter_ns()) / 1e9)
     except ConnectionError as refusal:
         return {"refused": str(refusal)}
-    finally:
-        await peer.close()
-    arrivals = [arrival for arrival in peer.arrivals if arrival.at_ns <= to_ns]
-    figures = summarise(camera.sent_ns, arrivals, from_ns)
+    figures = caller.figures(from_ns, to_ns)
     kept = ("motion_to_photon_ms", "jitter_ms", "dropped_share", "frozen")
     # Over the whole window: a session that stands still at the start or the end has had fewer.
     fps = figures["delivered"] / ((to_ns - from_ns) / 1e9)
@@ -100,7 +93,7 @@ def capacity(steps: Sequence[dict[str, Any]]) -> int:
 
 def run_step(sessions: int, args: argparse.Namespace, promise: Promise) -> dict[str, Any]:
     """Start a server, let that many call it at once, sum up."""
-    serving = Serving(args.pipeline, args.avatar, args.runner, max_sessions=sessions)
+    serving = Serving.of(args, max_sessions=sessions)
     context = multiprocessing.get_context("spawn")
     with server_process(serving) as (pid, facts), ProcessPoolExecutor(sessions, context) as callers:
         from_ns = perf_counter_ns() + round((START_S + START_EACH_S * sessions) * 1e9)
@@ -125,40 +118,26 @@ async def _watch(pid: int, from_ns: int, to_ns: int) -> tuple[float | None, floa
     return None if before is None or after is None else after - before, resident_mb(pid)
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
+def measure(args: argparse.Namespace) -> Record:
     """More and more sessions until the promise breaks."""
     promise = Promise(args.fps, args.p95)
     steps: list[dict[str, Any]] = []
-    for sessions in range(1, args.most + 1):
-        steps.append(run_step(sessions, args, promise))
-        print(describe_step(steps[-1]), flush=True)
-        if not steps[-1]["holds"]:
-            break
+    with Bars(disable=None) as bars:
+        for sessions in range(1, args.most + 1):
+            steps.append(run_step(sessions, args, promise))
+            bars.show("sessions", sessions, args.most, "")
+            if not steps[-1]["holds"]:
+                break
     config = {"camera_fps": CAMERA_FPS, "promise": asdict(promise)}
     return {"capacity": capacity(steps), "steps": steps, "config": config}
-
-
-def describe_step(step: dict[str, Any]) -> str:
-    """One number of sessions, for people."""
-    text = (
-        f"{step['sessions']} sessions: {step['fps_least']} fps at least, p50 {step['p50_worst_ms']} and "
-        f"p95 {step['p95_worst_ms']} ms at worst, {step['server_cores']} cores, {step['server_mb']} MB"
-    )
-    return text + ("" if step["holds"] else "\n  broken: " + "; ".join(step["broken_by"]))
-
-
-def describe(figures: Record) -> str:
-    """The figures for people."""
-    return f"capacity: {figures['capacity']} sessions"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """How many, how long, and what was promised."""
     parser.add_argument("--most", type=counted, default=4, help="sessions at once at the end (default 4)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each number's window (default 20)")
     parser.add_argument("--fps", type=float, default=25.0, help="promised (default 25)")
     parser.add_argument("--p95", type=float, default=150.0, help="promised, ms (default 150)")
-    add_common(parser, "pipeline", "avatar", "runner", "driver", "size")
+    add_common(parser, "pipeline", "avatar", "runner", "driver", "size", seconds=20.0)
 
 
-main = Instrument("load", __doc__, add_options, measure, describe, quick={"most": 1, "seconds": 2.0})
+main = Instrument("load", __doc__, add_options, measure, quick={"most": 1, "seconds": 2.0})

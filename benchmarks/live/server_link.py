@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.request import Request, urlopen
+
+ANSWER_LIMIT_S = 60.0
 
 
 def at(link: str, path: str) -> str:
@@ -20,3 +23,18 @@ def bearer(link: str) -> dict[str, str]:
     """Header fields that carry the token."""
     given = parse_qs(urlsplit(link).fragment).get("token")
     return {} if given is None else {"Authorization": f"Bearer {given[0]}"}
+
+
+def metrics(link: str) -> dict[str, float]:
+    """What the server counts, by its names for Prometheus less `avatarcast_`, with their labels."""
+    with urlopen(Request(at(link, "/metrics"), headers=bearer(link)), timeout=ANSWER_LIMIT_S) as reply:
+        lines = reply.read().decode().splitlines()
+    found = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name.removeprefix("avatarcast_"): float(value) for name, _, value in found}
+
+
+def counts(link: str, name: str) -> dict[str, int]:
+    """Of what the server counts under this name, how often by reason."""
+    start = f'{name}_total{{reason="'
+    found = metrics(link).items()
+    return {key[len(start) : -2]: int(count) for key, count in found if key.startswith(start)}

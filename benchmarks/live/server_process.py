@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -28,6 +29,11 @@ class Serving:
     avatar: str = "bundled"
     runner: str = "auto"
     max_sessions: int = 2
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, **more: Any) -> Serving:
+        """As the options of these names say."""
+        return cls(args.pipeline, args.avatar, args.runner, **more)
 
     def command(self) -> list[str]:
         """Its command line; any free port."""

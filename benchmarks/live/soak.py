@@ -19,71 +19,54 @@ import argparse
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from time import perf_counter, perf_counter_ns
 from typing import Any
 
 import aiohttp
 
 from benchmarks.live.driver_pictures import DriverPictures
-from benchmarks.live.glass_call import pictures_came
-from benchmarks.live.glass_statistics import summarise
-from benchmarks.live.peer import AiortcPeer, StampedCamera
-from benchmarks.live.server_link import at, bearer
+from benchmarks.live.glass_call import CAMERA_FPS, calling, pictures_came
+from benchmarks.live.peer import AiortcPeer
+from benchmarks.live.server_link import at, bearer, metrics
 from benchmarks.live.server_process import Holding, Serving, holding, server_process
-from benchmarks.records.instrument import Instrument, Record, above_bounds, add_common, counted
+from benchmarks.records.instrument import Instrument, above_bounds, add_common, counted
+from benchmarks.records.record import Record
 from benchmarks.records.series import slope_per_minute
 from engine.stages import percentiles
+from export.progress import Bars
 
 SAMPLE_S = 5.0
-CAMERA_FPS = 30
 CALL_EVERY_S = 1.0  # at most: the server limits the requests of one peer
 CALM_LIMIT_S = 60.0  # for the server to say that no session is open
 Row = Mapping[str, float | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What counts as no growth."""
-
-    queue_age_ms_per_min: float = 0.2
-    latency_ms_per_min: float = 0.5
-    call_mb_per_min: float = 0.5  # of the server's memory, within one call
-    mb_per_session: float = 0.1  # from call to call
-    threads: int = 2  # more at the end than after the first fifth; executors make theirs as they need them
-    files: int = 0
-    sockets: int = 2  # of the last requests' connections
-    tasks: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Soak:
-    """How long, how often, and with which picture."""
-
-    minutes: float
-    sessions: int
-    pictures: int  # of each short call
-    driver: Path
-    size: tuple[int, int]
+# What counts as no growth.
+BOUNDS: Mapping[str, float] = {
+    "queue_age_ms_per_min": 0.2,
+    "latency_ms_per_min": 0.5,
+    "call_mb_per_min": 0.5,  # of the server's memory, within one call
+    "mb_per_session": 0.1,  # from call to call
+    "threads": 2,  # more at the end than after the first fifth; executors make theirs as they need them
+    "files": 0,
+    "sockets": 2,  # of the last requests' connections
+    "tasks": 2,
+}
 
 
-async def long_call(link: str, pid: int, soak: Soak) -> dict[str, Any]:
-    """One caller for all the minutes; samples by time, and the slopes after the warm-up."""
-    camera = StampedCamera(DriverPictures(soak.driver, *soak.size).at, CAMERA_FPS)
-    peer = AiortcPeer(link, camera)
-    await peer.connect()
-    await pictures_came(peer)
-    start_ns = perf_counter_ns()
+async def long_call(link: str, pid: int, pictures: DriverPictures, seconds: float) -> dict[str, Any]:
+    """One caller for all the time; samples by time, and the slopes after the warm-up."""
     samples: list[dict[str, float | None]] = []
-    while (elapsed_s := (perf_counter_ns() - start_ns) / 1e9) < soak.minutes * 60:
-        await asyncio.sleep(min(SAMPLE_S, soak.minutes * 60 - elapsed_s))
-        samples.append({**_state(peer, start_ns), **(await held(link, pid)).as_json()})
-        if len(samples) % 12 == 0:
-            print(f"  {samples[-1]}", flush=True)
-    await end(link, peer)
-    warm_up_s = warm_up(soak.minutes * 60)
-    figures = summarise(camera.sent_ns, peer.arrivals, start_ns + round(warm_up_s * 1e9))
+    warm_up_s = warm_up(seconds)
+    async with calling(link, pictures) as caller:
+        start_ns = perf_counter_ns()
+        with Bars(disable=None) as bars:
+            while (elapsed_s := (perf_counter_ns() - start_ns) / 1e9) < seconds:
+                await asyncio.sleep(min(SAMPLE_S, seconds - elapsed_s))
+                samples.append({**_state(caller.peer, start_ns), **(await held(link, pid)).as_json()})
+                bars.show("one call", elapsed_s, seconds, "s")
+        await stop(link, caller.peer)
+    figures = caller.figures(start_ns + round(warm_up_s * 1e9))
     return {**call_figures(samples, warm_up_s), **kept(figures), "samples": samples}
 
 
@@ -98,10 +81,8 @@ def _state(peer: AiortcPeer, start_ns: int) -> dict[str, float | None]:
 
 async def held(link: str, pid: int) -> Holding:
     """What the server holds now; the question itself is one of its tasks and one or two of its sockets."""
-    async with aiohttp.ClientSession(headers=bearer(link)) as http, http.get(at(link, "/metrics")) as reply:
-        lines = (await reply.text()).splitlines()
-    (tasks,) = [line.split()[1] for line in lines if line.startswith("avatarcast_event_loop_tasks ")]
-    return holding(pid, round(float(tasks)))
+    tasks = (await asyncio.to_thread(metrics, link))["event_loop_tasks"]
+    return holding(pid, round(tasks))
 
 
 def warm_up(seconds: float) -> float:
@@ -135,30 +116,29 @@ def kept(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {"latency_ms_per_min": figures["latency_slope_ms_per_min"], **{n: figures[n] for n in names}}
 
 
-async def short_calls(link: str, pid: int, soak: Soak) -> list[Holding]:
-    """What the server holds after each call."""
-    pictures = DriverPictures(soak.driver, *soak.size)
+async def short_calls(
+    link: str, pid: int, driver: DriverPictures, sessions: int, pictures: int
+) -> list[Holding]:
+    """What the server holds after each call; pictures: of each call."""
     after_each: list[Holding] = []
     begun_s = perf_counter()
-    for number in range(1, soak.sessions + 1):
-        await asyncio.sleep(begun_s + (number - 1) * CALL_EVERY_S - perf_counter())
-        peer = AiortcPeer(link, StampedCamera(pictures.at, CAMERA_FPS))
-        await peer.connect()
-        await pictures_came(peer, soak.pictures)
-        await end(link, peer)
-        await calm(link)
-        after_each.append(await held(link, pid))
-        if number % 10 == 0:
-            print(f"  session {number}: {after_each[-1].as_json()}", flush=True)
+    with Bars(disable=None) as bars:
+        for number in range(sessions):
+            await asyncio.sleep(begun_s + number * CALL_EVERY_S - perf_counter())
+            async with calling(link, driver) as caller:
+                await pictures_came(caller.peer, pictures)
+                await stop(link, caller.peer)
+            await calm(link)
+            after_each.append(await held(link, pid))
+            bars.show("calls", number + 1, sessions, "")
     return after_each
 
 
-async def end(link: str, peer: AiortcPeer) -> None:
-    """Stop as the page does: tell the server, then hang up."""
+async def stop(link: str, peer: AiortcPeer) -> None:
+    """As the page does: tell the server."""
     where = at(link, f"/api/sessions/{peer.session['id']}")
     async with aiohttp.ClientSession(headers=bearer(link)) as http, http.delete(where):
         pass
-    await peer.close()
 
 
 async def calm(link: str) -> None:
@@ -193,56 +173,34 @@ def session_figures(after_each: Sequence[Holding]) -> dict[str, Any]:
     }
 
 
-async def run_soak(link: str, pid: int, soak: Soak) -> dict[str, Any]:
+async def run_soak(link: str, pid: int, args: argparse.Namespace) -> dict[str, Any]:
     """Both parts; a part of no length is left out."""
     figures: dict[str, Any] = {"call": None, "calls": None}
-    if soak.minutes:
-        print(f"one call of {soak.minutes:g} minutes", flush=True)
-        figures["call"] = await long_call(link, pid, soak)
+    pictures = DriverPictures(args.driver, *args.size)
+    if args.minutes:
+        figures["call"] = await long_call(link, pid, pictures, args.minutes * 60)
         await calm(link)
-    if soak.sessions:
-        print(f"{soak.sessions} calls, one after the other", flush=True)
-        figures["calls"] = session_figures(await short_calls(link, pid, soak))
+    if args.sessions:
+        calls = await short_calls(link, pid, pictures, args.sessions, args.pictures)
+        figures["calls"] = session_figures(calls)
     return figures
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
+def measure(args: argparse.Namespace) -> Record:
     """Start the server, soak it, judge."""
-    soak = Soak(args.minutes, args.sessions, args.pictures, args.driver, args.size)
-    with server_process(Serving(args.pipeline, args.avatar, args.runner)) as (pid, facts):
-        figures = asyncio.run(run_soak(facts["link"], pid, soak))
-    bounds = asdict(Bounds())
+    with server_process(Serving.of(args)) as (pid, facts):
+        figures = asyncio.run(run_soak(facts["link"], pid, args))
     parts = [part for part in (figures["call"], figures["calls"]) if part is not None]
-    failed = [text for part in parts for text in above_bounds(part, bounds)]
+    failed = [text for part in parts for text in above_bounds(part, BOUNDS)]
     config = {"runner_reason": facts["runner_reason"], "camera_fps": CAMERA_FPS}
-    judged = {"passed": not failed, "failures": failed, "bounds": bounds}
-    return {**judged, **figures, "config": config}
-
-
-def describe(figures: Record) -> str:
-    """The figures for people."""
-    lines = ["passed" if figures["passed"] else "FAILED: " + "; ".join(figures["failures"])]
-    if (call := figures["call"]) is not None:
-        lines.append(
-            f"one call: {call['fps_delivered']} fps, latency {call['motion_to_photon_ms']['p50']} ms and "
-            f"{call['latency_ms_per_min']} ms per minute, "
-            f"queue age {call['queue_age_ms_per_min']} ms per minute, "
-            f"memory {call['call_mb_per_min']} MB per minute"
-        )
-    if (calls := figures["calls"]) is not None:
-        lines.append(
-            f"{calls['sessions']} calls: {calls['mb_per_session']} MB each; threads {calls['threads']:+d}, "
-            f"files {calls['files']:+d}, sockets {calls['sockets']:+d}, tasks {calls['tasks']:+d}"
-        )
-    return "\n".join(lines)
+    return {"failures": failed, "bounds": BOUNDS, **figures, "config": config}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """How long, how often."""
-    parser.add_argument("--minutes", type=float, default=30.0, help="of the one call (default 30; 0: none)")
     parser.add_argument("--sessions", type=int, default=200, help="calls after it (default 200; 0: none)")
     parser.add_argument("--pictures", type=counted, default=10, help="of each of those (default 10)")
-    add_common(parser, "pipeline", "avatar", "runner", "driver", "size")
+    add_common(parser, "pipeline", "avatar", "runner", "driver", "size", minutes=30.0)
 
 
-main = Instrument("soak", __doc__, add_options, measure, describe, quick={"minutes": 0.05, "sessions": 3})
+main = Instrument("soak", __doc__, add_options, measure, quick={"minutes": 0.05, "sessions": 3})

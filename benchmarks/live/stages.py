@@ -29,8 +29,9 @@ from typing import Any
 
 from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.media_chain import CHAIN, MediaChain, Passage, camera_packets
-from benchmarks.records.instrument import Instrument, Record, add_common, counted
+from benchmarks.records.instrument import Instrument, add_common, counted
 from benchmarks.records.machine import peak_mb, resident_mb
+from benchmarks.records.record import Record
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
 from engine.pipeline import Pipeline, PipelineConfig
@@ -133,7 +134,7 @@ def allocations(chain: MediaChain, pictures: int) -> dict[str, Any]:
     }
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
+def measure(args: argparse.Namespace) -> Record:
     """All passes."""
     avatar = load_avatar(args.avatar)
     pictures = DriverPictures(args.driver, WIDTH, HEIGHT)
@@ -160,45 +161,12 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
 
-def describe(figures: Record) -> str:
-    """The figures for people."""
-    lines = [
-        f"{figures['config']['avatar']} ({figures['config']['runner_reason']})",
-        f"{figures['fps']} pictures a second, {figures['cpu_ms_per_picture']} ms of CPU each, "
-        f"{figures['cores_busy']} cores busy; {figures['reused_share']:.0%} sent again",
-        f"{'':<12}{'p50':>8}{'p95':>8}{'p99':>8}  of {figures['budget_ms']:.0f} ms  thread process (CPU)",
-    ]
-    for stage in (*CHAIN, "total"):
-        wall = figures["total_ms"] if stage == "total" else figures["stage_ms"][stage]
-        share, cpu = (
-            figures["share_of_budget"][stage],
-            [figures[f"cpu_{of}_ms"][stage] for of in ("thread", "process")],
-        )
-        lines.append(
-            f"{stage:<12}{_cells(wall.values())}{'-' if share is None else f'{share:.0%}':>10}"
-            f"{_cells([ranks['p50'] for ranks in cpu])}"
-        )
-    lines.append("within track; pose and hands beside it, in threads of their own:")
-    lines += [f"  {part:<10}{_cells(ranks.values())}" for part, ranks in figures["track_part_ms"].items()]
-    memory, held = figures["memory_mb"], figures["allocations"]
-    lines.append(
-        f"memory {memory['before']} -> {memory['after']} MB, peak {memory['peak']} MB; per picture "
-        f"{held['transient_kb']['p50']} KB allocated and given back, {held['kept_kb_per_picture']} KB kept"
-    )
-    return "\n".join(lines)
-
-
-def _cells(values: Any) -> str:
-    return "".join(f"{'-' if value is None else f'{value:.2f}':>8}" for value in values)
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What is run, how long."""
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each of three passes (default 20)")
     parser.add_argument(
         "--memory-pictures", type=counted, default=60, help="over which memory is counted (default 60)"
     )
-    add_common(parser, "warm-up", "avatar", "runner", "threads", "driver")
+    add_common(parser, "warm_up", "avatar", "runner", "threads", "driver", seconds=20.0)
 
 
 main = Instrument(
@@ -206,6 +174,5 @@ main = Instrument(
     __doc__,
     add_options,
     measure,
-    describe,
     quick={"seconds": 0.5, "warm_up": 0.2, "memory_pictures": 5},
 )

@@ -34,10 +34,10 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.live.openmp import wait_patiently
-from benchmarks.records.instrument import Instrument, Record, add_common, counted
+from benchmarks.records.instrument import Instrument, add_common, counted
+from benchmarks.records.record import Record
 from benchmarks.records.series import paired_ratio
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
@@ -46,14 +46,14 @@ from engine.media.video import read_frames
 from engine.pipeline import Pipeline, PipelineConfig, build_pipeline
 from engine.render.temporal_cache import CacheConfig
 from engine.runners.choice import choose_runner, default_threads
-from engine.stages import percentiles
+from engine.stages import Clock, percentiles
+from export.progress import Bars
 
 BASELINE = "sd_turbo"
 FRAME_NS = 40_000_000
 LIVE = {"echo": "echo", "avatar": "avatar", BASELINE: "sd-turbo"}  # our name -> glass_to_glass's
 LIVE_FIGURES = ("motion_to_photon_ms", "fps_delivered", "delivered", "duration_s")
 LIVE_PX = 256  # of the echo's picture
-Clock = Callable[[], float]  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +68,17 @@ class Arm:
 def take_turns(arms: Mapping[str, Arm], rounds: int, now: Clock) -> dict[str, list[list[float]]]:
     """ms of each picture, by arm and round."""
     taken: dict[str, list[list[float]]] = {name: [] for name in arms}
-    for _ in tqdm(range(rounds), desc="rounds", file=sys.stderr):
-        for name, arm in arms.items():
-            for _ in range(arm.settle):
-                arm.run()
-            times = [now()]
-            for _ in range(arm.pictures):
-                arm.run()
-                times.append(now())
-            taken[name].append((np.diff(times) * 1e3).tolist())
+    with Bars(disable=None) as bars:
+        for done in range(rounds):
+            for name, arm in arms.items():
+                for _ in range(arm.settle):
+                    arm.run()
+                times = [now()]
+                for _ in range(arm.pictures):
+                    arm.run()
+                    times.append(now())
+                taken[name].append((np.diff(times) * 1e3).tolist())
+            bars.show("rounds", done + 1, rounds, "")
     return taken
 
 
@@ -181,32 +183,7 @@ def glass_to_glass(pipeline: str, args: argparse.Namespace) -> dict[str, Any]:
     return measured
 
 
-def describe(figures: Record) -> str:
-    """The figures for people."""
-    lines = ["{threads} threads, {size} px".format(**figures["config"]) + f"; weights {figures['weights']}"]
-    machine = figures["machine"]
-    if machine["load_before"] > machine["cores"] / 2:
-        lines.append(
-            f"the machine was busy (load {machine['load_before']} on {machine['cores']} cores), which slows "
-            "long runs more than short ones: do not quote these ratios"
-        )
-    for name, ms in figures["picture_ms"].items():
-        line = f"  {name:<16}p50 {ms['p50']:>9.2f} ms, p95 {ms['p95']:>9.2f} ms"
-        if name in figures["times_faster"]:
-            ratio = figures["times_faster"][name]
-            line += f": {ratio['value']:.1f} times faster ({ratio['low']}..{ratio['high']})"
-        lines.append(line)
-    for name, call in figures.get("live", {}).items():
-        ms = call["motion_to_photon_ms"]
-        lines.append(
-            f"  live {name:<11}p50 {ms['p50']} ms, p95 {ms['p95']} ms, {call['fps_delivered']} a second"
-        )
-    for name, ratio in figures.get("motion_to_photon_ratio", {}).items():
-        lines.append(f"  {name.replace('_', ' ')}: {ratio}")
-    return "\n".join(lines)
-
-
-def measure(args: argparse.Namespace) -> dict[str, Any]:
+def measure(args: argparse.Namespace) -> Record:
     """Side by side, then live where asked for."""
     wait_patiently()
     avatar = load_avatar(args.avatar)
@@ -223,17 +200,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which networks, how often."""
-    add_common(parser, "avatar", "runner", "driver")
-    parser.add_argument(
-        "--threads", type=int, default=default_threads(), help="of each network (default: as in serving)"
-    )
+    add_common(parser, "avatar", "runner", "driver", threads=default_threads(), seconds=60.0)
     parser.add_argument("--rounds", type=counted, default=8, help="(default 8)")
     parser.add_argument("--pictures", type=counted, default=25, help="of ours in a round (default 25)")
     parser.add_argument(
         "--baseline-pictures", type=counted, default=2, help="of the baseline in a round (default 2)"
     )
     parser.add_argument("--live", action="store_true", help="three calls through the real server too")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each call (default 60)")
 
 
 main = Instrument(
@@ -241,6 +214,5 @@ main = Instrument(
     __doc__,
     add_options,
     measure,
-    describe,
     quick={"rounds": 1, "pictures": 3, "baseline_pictures": 1, "seconds": 3.0},
 )

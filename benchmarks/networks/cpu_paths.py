@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.records.instrument import Instrument, Record, add_common, counted
+from benchmarks.records.instrument import Instrument, add_common, counted
+from benchmarks.records.record import Record
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
 from engine.network.contract import Array
@@ -105,7 +106,7 @@ def summarise(taken: Mapping[str, list[float]], outputs: Mapping[str, Sequence[A
     }
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
+def measure(args: argparse.Namespace) -> Record:
     """Races all paths and compares what they give."""
     avatar = load_avatar(args.avatar)
     runs = paths(avatar, args.threads)
@@ -120,23 +121,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def describe(figures: Record) -> str:
-    """The figures for people."""
-    lines = [f"{'path':<34}{'p50 ms':>8}{'p95 ms':>8}{'x float32':>11}{'dB':>8}"]
-    for name, path in figures["paths"].items():
-        near = "-" if path["psnr_db"] is None else f"{path['psnr_db']:.1f}"
-        lines.append(
-            f"{name:<34}{path['ms']['p50']:>8.2f}{path['ms']['p95']:>8.2f}{path['times_float32']:>11.2f}{near:>8}"
-        )
-    return "\n".join(lines)
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Whose network, how often, on how many threads."""
-    add_common(parser, "avatar")
+    add_common(parser, "avatar", threads=1)
     parser.add_argument("--runs", type=counted, default=200, help="timed runs of each path (default 200)")
     parser.add_argument("--poses", type=counted, help="that feeds are made of (default all)")
-    parser.add_argument("--threads", type=counted, default=1, help="of the network (default 1)")
 
 
-main = Instrument("cpu_paths", __doc__, add_options, measure, describe, quick={"runs": 10, "poses": 10})
+main = Instrument("cpu_paths", __doc__, add_options, measure, quick={"runs": 10, "poses": 10})

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,25 +26,27 @@ import torch
 
 from benchmarks.pictures.clips import FILMS, prepared_from
 from benchmarks.pictures.drift import PERSON, change_between
-from benchmarks.records.instrument import Instrument, Record, counted, progress
-from engine.arrays import FloatArray
+from benchmarks.records.instrument import Instrument, add_common, counted
+from benchmarks.records.record import Record
+from engine.arrays import FloatArray, U8Image
 from engine.errors import SettingsError
 from engine.network.contract import denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
-from engine.pipeline import Pipeline, PipelineConfig
 from engine.runners.onnx_runner import OnnxRunner
 from engine.runners.torch_runner import TorchRunner
 from export.assembly import assembled
 from export.convert.onnx_export import export_onnx
-from export.evaluate.held_out import fine_power, psnr_db, region_boxes
-from export.evaluate.replay import NoTracker
+from export.evaluate.held_out import Scores, fine_power, region_boxes
+from export.evaluate.replay import replay
 from export.footage.prepared import Identity, Prepared, learn_identity
+from export.progress import Bars
 from export.training.base_weights import NONE, BaseWeights, load_base, starting_network
 from export.training.loop import TrainingProgress
 from export.training.train import TrainConfig, Trainer
 from export.training.training_set import Batch, TrainingSet
 
 REGIONS = ("frame", "mouth", "hands")
+METHOD = "network"  # whose pictures are scored
 TIMED_RUNS = 30
 
 NetworkOf = Callable[[DenoiserConfig, BaseWeights | None], Denoiser]
@@ -64,7 +67,7 @@ def from_scratch(config: DenoiserConfig, base: BaseWeights | None) -> Denoiser:
 def without_plate(identity: Identity) -> Identity:
     """Key frames are warped with their background."""
 
-    def opaque(rgba: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def opaque(rgba: U8Image) -> U8Image:
         return np.dstack([rgba[..., :3], np.full(rgba.shape[:2], 255, np.uint8)])
 
     keys = tuple(replace(key, rgba=opaque(key.rgba)) for key in identity.keys)
@@ -119,7 +122,8 @@ def enrolled(
             Path(folder) / "checkpoint.pt",
             clock=count(0.0).__next__,  # a second is a step: every variation trains for as many
         )
-        trainer.run(data, data.validation(prepared, identity), _tell)
+        with Bars(disable=None) as bars:
+            trainer.run(data, data.validation(prepared, identity), partial(_tell, bars))
         return trainer.result(), identity, perf_counter() - began
 
 
@@ -127,36 +131,24 @@ def driven(network: Denoiser, identity: Identity, prepared: Prepared) -> dict[st
     """The figures of the held-out tail."""
     avatar = assembled("trial", prepared, identity, {}, {})
     runner = TorchRunner(network, denoiser_inputs(prepared.size))
-    pipeline = Pipeline(avatar, PipelineConfig(live=False), NoTracker(), runner, "a trial")
-    pipeline.drive_by(avatar.neutral)
-    scores: dict[str, list[float]] = {name: [] for name in REGIONS}
+    seen = prepared.landmarks
+    tail = [i for i in range(prepared.tail_start, len(seen)) if seen[i].face_confidence > 0]
+    scores, fine = Scores(), []
     changes: list[tuple[float, float]] = []  # of the footage and of the avatar
-    fine: list[float] = []
-    before: tuple[int, np.ndarray[Any, np.dtype[np.uint8]]] | None = None
-    for index in range(prepared.tail_start, len(prepared.rgb)):
-        landmarks, truth = prepared.landmarks[index], prepared.rgb[index]
-        if landmarks.face_confidence <= 0:
-            continue
-        time_ns = round((index - prepared.tail_start) / prepared.fps * 1e9)
-        picture = pipeline.process(truth, time_ns, landmarks).rgb.copy()
-        for name, boxes in region_boxes(landmarks, prepared.size).items():
-            if name in scores:
-                scores[name] += [
-                    psnr_db(picture[y0:y1, x0:x1], truth[y0:y1, x0:x1]) for x0, y0, x1, y1 in boxes
-                ]
+    before: tuple[int, U8Image] | None = None
+    for index, rendered in zip(tail, replay(avatar, runner, [seen[i] for i in tail]), strict=True):
+        truth, picture = prepared.rgb[index], rendered.rgb.copy()
+        scores.add({METHOD: picture}, truth, region_boxes(seen[index], prepared.size))
         fine.append(fine_power(picture) / fine_power(truth))
         if before is not None and prepared.shot[before[0]] == prepared.shot[index]:
             person = prepared.matte[index] > PERSON
             real = change_between(prepared.rgb[before[0]], truth, person)
             changes.append((real, change_between(before[1], picture, person)))
         before = index, picture
-    pipeline.close()
     real, made = np.sum(changes, axis=0)
+    means = scores.means(METHOD)
     return {
-        **{
-            f"{name}_db": round(float(np.mean(values)), 2) if values else None
-            for name, values in scores.items()
-        },
+        **{f"{region}_db": means[region] for region in REGIONS},
         "flicker": round(float(made / real), 3),
         "sharpness": round(float(np.mean(fine)), 3),
     }
@@ -179,7 +171,7 @@ def network_ms(network: Denoiser, size: int) -> float:
     return round(min(times) * 1e3, 2)
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
+def measure(args: argparse.Namespace) -> Record:
     """One row for each variation."""
     unknown = [name for name in args.only or () if name not in VARIATIONS]
     if unknown:
@@ -200,17 +192,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return {"rows": rows}
 
 
-def describe(figures: Record) -> str:
-    """The figures for people."""
-    names = [name for name in figures["rows"][0] if name != "part"]
-    lines = [f"{'':22}" + "".join(f"{name:>12}" for name in names)]
-    for row in figures["rows"]:
-        lines.append(f"{row['part']:22}" + "".join(f"{'-' if row[n] is None else row[n]:>12}" for n in names))
-    return "\n".join(lines)
-
-
-def _tell(now: TrainingProgress) -> None:
-    progress("step", now.steps, round(now.budget_s))
+def _tell(bars: Bars, now: TrainingProgress) -> None:
+    bars.show("training", now.steps, now.budget_s, "steps")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -222,10 +205,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=counted, default=1000, help="of training, each (default 1000)")
     parser.add_argument("--base", default=NONE, help="base weights: bundled, none (default), or a file")
     parser.add_argument("--only", action="append", help="one variation; may be repeated (default all)")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU for training (default 1)")
-    parser.add_argument("--seed", type=int, default=7)
+    add_common(parser, threads=1, seed=7)
 
 
-main = Instrument(
-    "ablation", __doc__, add_options, measure, describe, quick={"steps": 2, "only": ["as shipped"]}
-)
+main = Instrument("ablation", __doc__, add_options, measure, quick={"steps": 2, "only": ["as shipped"]})

@@ -21,9 +21,11 @@ from typing import Any
 import torch
 
 from benchmarks.pictures.clips import FILMS, Labelled, prepared_from
-from benchmarks.records.instrument import Instrument, Record, progress
+from benchmarks.records.instrument import Instrument, add_common
+from benchmarks.records.record import Record
 from engine.network.denoiser import DenoiserConfig
 from export.footage.prepared import Prepared, learn_identity
+from export.progress import Bars
 from export.training.base_weights import BUNDLED, NONE, load_base, starting_network
 from export.training.loop import TrainingProgress
 from export.training.train import TrainConfig, Trainer
@@ -42,7 +44,8 @@ def curves(prepared: Prepared, base_name: str, minutes: float) -> dict[str, Any]
         with TemporaryDirectory() as folder:
             config = TrainConfig(minutes * 60.0, device="cpu")
             trainer = Trainer(config, network, Path(folder) / "checkpoint.pt")
-            made = trainer.run(data, validation, partial(_tell, start))
+            with Bars(disable=None) as bars:
+                made = trainer.run(data, validation, partial(_tell, bars, start))
         found[start] = {
             "steps": made.steps,
             "best_db": round(_db(made.best_mse), 3),
@@ -59,29 +62,19 @@ def sooner(found: Mapping[str, Any]) -> float | None:
     return round(end / reached[0], 2) if reached else None
 
 
-def describe(figures: Record) -> str:
-    """The figures for people."""
-    return "\n".join(
-        f"{clip['label']}: prior {clip['prior_db']:.2f} dB; from scratch {clip['scratch']['best_db']:.2f}, "
-        f"from base weights {clip['base']['best_db']:.2f} dB, as good {clip['sooner'] or 'no'} times sooner"
-        for clip in figures["clips"]
-    )
-
-
 def _db(mse: float) -> float:
     return 10.0 * math.log10(4.0 / mse)  # pictures on [-1, 1]
 
 
-def _tell(start: str, now: TrainingProgress) -> None:
-    progress(f"{start}, step {now.steps}, seconds", round(now.elapsed_s), round(now.budget_s))
+def _tell(bars: Bars, start: str, now: TrainingProgress) -> None:
+    bars.show(f"from {start}", now.elapsed_s, now.budget_s, "s")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """On what, how long."""
     parser.add_argument("--clip", action="append", help="LABEL=X.prepared.npz, or a video; may be repeated")
     parser.add_argument("--base", default=BUNDLED, help="bundled (default), or a file of avatarcast base")
-    parser.add_argument("--minutes", type=float, default=6.0, help="of each training (default 6)")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU for training (default 1)")
+    add_common(parser, minutes=6.0, threads=1)
 
 
 def measure(args: argparse.Namespace) -> Record:
@@ -94,4 +87,4 @@ def measure(args: argparse.Namespace) -> Record:
     return {"clips": clips}
 
 
-main = Instrument("base_gain", __doc__, add_options, measure, describe, quick={"minutes": 0.05})
+main = Instrument("base_gain", __doc__, add_options, measure, quick={"minutes": 0.05})

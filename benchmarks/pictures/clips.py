@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from engine.errors import AvatarcastError, SettingsError
+from engine.errors import SettingsError
 from export.enroll_options import DEFAULT_SIZE_PX
 from export.footage.footage import load_footage
 from export.footage.prepare import frame_footage, prepare
@@ -42,19 +37,3 @@ def prepared_from(file: Path) -> Prepared:
         return Prepared.load(file)
     footage = load_footage([file])
     return prepare(footage, frame_footage(footage, "full"), DEFAULT_SIZE_PX, lambda done, total: None)
-
-
-def result_of(command: Sequence[str]) -> dict[str, Any]:
-    """What an avatarcast command gives with --json. Raises AvatarcastError when it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "engine.cli", *command, "--json"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise AvatarcastError(
-            f"avatarcast {command[0]} ended with status {done.returncode}: see what it says above"
-        )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found

@@ -36,7 +36,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pictures.clips import FILMS
+from benchmarks.pictures.clips import FILMS, Labelled
 from benchmarks.pictures.cross_truth import (
     CALIBRATIONS,
     OUTPUT,
@@ -47,33 +47,33 @@ from benchmarks.pictures.cross_truth import (
     drive,
     figures,
 )
-from benchmarks.records.instrument import Instrument, Record, add_common, check_writable, progress, told
+from benchmarks.records.instrument import Instrument, add_common, check_writable, told
+from benchmarks.records.record import Record
 from engine.arrays import U8Image
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
 from engine.errors import SettingsError
 from export.evaluate.report_picture import CELL_PX, ERROR_GAIN, error_picture, fitted, rows_png
 from export.footage.prepared import Prepared
+from export.progress import Bars
 
 PRESENTERS = tuple(f"{name}={film}" for name, film in FILMS.items())
 COLUMNS = 6  # of the picture
 
 
-def pairs_of(words: Sequence[str], wanted: str) -> list[tuple[str, Path]]:
+def pairs_of(words: Sequence[str]) -> list[tuple[str, Path]]:
     """Of words NAME_OR_FILE=PATH. Raises SettingsError."""
-    found = []
+    pairs = [Labelled.parse(word) for word in words]
     for word in words:
-        name, _, path = word.rpartition("=")
-        if not (name and path):
-            raise SettingsError(f"{word!r}: wanted {wanted}")
-        found.append((name, Path(path)))
-    return found
+        if "=" not in word:
+            raise SettingsError(f"{word!r}: wanted NAME_OR_FILE=PATH")
+    return [(pair.label, Path(pair.file)) for pair in pairs]
 
 
 def measure(args: argparse.Namespace) -> Record:
     """Everybody drives everybody; writes the picture where one is asked for."""
     check_writable("--picture", args.picture, ".png")
-    cast = pairs_of(args.avatar or PRESENTERS, "--avatar NAME_OR_FILE=CLIP")
+    cast = pairs_of(args.avatar or PRESENTERS)
     if len(cast) < 2:
         raise SettingsError(f"--avatar: {len(cast)} given; wanted two or more, so that one can drive another")
     if len({path.stem for _, path in cast}) < len(cast):
@@ -85,16 +85,17 @@ def measure(args: argparse.Namespace) -> Record:
         for driver in clips:
             check_pair(name, avatar, truth, driver)
     training = _training(args.training, cast, avatars)
-    clips = [clip.tracked(progress) for clip in clips]
     how = {"runner": args.runner, "steps": args.steps, "calibration": args.calibration}
     runs, rows, reason = [], dict[str, list[U8Image]](), ""
-    for (name, _), avatar, truth, seen in zip(cast, avatars, clips, training, strict=True):
-        for driver in clips:
-            driven = drive(Path(name).stem, avatar, truth, driver, seen, how, progress)
-            runs.append(figures(driven))
-            reason = driven.runner_reason
-            if not driven.own:
-                rows |= picture_rows(driven)
+    with Bars(disable=None) as bars:
+        clips = [clip.tracked(bars.show) for clip in clips]
+        for (name, _), avatar, truth, seen in zip(cast, avatars, clips, training, strict=True):
+            for driver in clips:
+                driven = drive(Path(name).stem, avatar, truth, driver, seen, how, bars.show)
+                runs.append(figures(driven))
+                reason = driven.runner_reason
+                if not driven.own:
+                    rows |= picture_rows(driven)
     if args.picture is not None:
         args.picture.write_bytes(rows_png(rows))
     nearest = [f"{len(seen.rgb)} {seen.source}" for seen in training]
@@ -112,7 +113,7 @@ def measure(args: argparse.Namespace) -> Record:
 def _training(
     words: Sequence[str], cast: Sequence[tuple[str, Path]], avatars: Sequence[Avatar]
 ) -> list[Training]:
-    given = dict(pairs_of(words, "--training NAME_OR_FILE=X.prepared.npz"))
+    given = dict(pairs_of(words))
     if unknown := set(given) - {name for name, _ in cast}:
         raise SettingsError(
             f"--training {unknown.pop()}: no such --avatar; wanted one of {[n for n, _ in cast]}"
@@ -144,25 +145,6 @@ def picture_rows(run: Driven) -> dict[str, list[U8Image]]:
     return {f"{name}: {what}": [fitted(cell, CELL_PX) for cell in cells] for what, cells in shown.items()}
 
 
-def describe(found: Record) -> str:
-    """The figures for people."""
-    lines = []
-    for run in found["runs"]:
-        lines.append(f"{run['avatar']} driven by {run['driver']}{' (its own)' if run['own'] else ''}")
-        for name, row in {"avatar": run, **run["baselines"]}.items():
-            decibels = ", ".join(
-                f"{part} {value}" for part, value in row["psnr_db"].items() if value is not None
-            )
-            apart = ", ".join(
-                f"{part} {value['p50']}" for part, value in row["landmarks_px"].items() if value is not None
-            )
-            lines.append(f"  {name.replace('_', ' ')}: dB {decibels}; px {apart}")
-        moved = (run["motion"] or {}).items()
-        parts = [f"{part} {v['correlation']:.2f}/{v['gain']:.2f}" for part, v in moved if v is not None]
-        lines.append(f"  correlation/gain against the truth: {', '.join(parts)}")
-    return "\n".join(lines)
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Who drives whom, and how much of the clips."""
     parser.add_argument(
@@ -179,9 +161,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="an avatar's footage, as `enroll --prepare-only` writes it",
     )
     parser.add_argument("--calibration", choices=CALIBRATIONS, default="start", help="(default start)")
+    add_common(parser, "runner", "steps", "picture")
     parser.add_argument("--seconds", type=float, help="of the clips, from their start (default all)")
-    add_common(parser, "runner", "steps")
-    parser.add_argument("--picture", type=Path, metavar="OUT.png", help="also write frames side by side")
 
 
-main = Instrument("cross_driving", __doc__, add_options, measure, describe, quick={"seconds": 0.5})
+main = Instrument("cross_driving", __doc__, add_options, measure, quick={"seconds": 0.5})

@@ -1,12 +1,12 @@
 """An avatar driven by one video and compared with another that shows what it should look like.
 
-Both show the same motion, frame for frame; `truth` shows it on the avatar's own person and canvas. Knows
-nothing of command lines or tables; see benchmarks/pictures/cross_driving.py for what is measured and why.
+Both show the same motion, frame for frame; `truth` shows it on the avatar's own person and canvas. See
+benchmarks/pictures/cross_driving.py for what is measured and why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,8 +30,7 @@ from export.evaluate.faithfulness import compare_motion, hand_distances
 from export.evaluate.held_out import Box, Scores, region_boxes, ssim_map
 from export.evaluate.retrack import Retracker
 from export.footage.prepared import Prepared
-
-Tell = Callable[[str, int, int], None]  # what is going on, done, of
+from export.progress import StageFramesDone
 
 OUTPUT = "output"  # the avatar's own pictures, among the methods
 RETRACKED = (OUTPUT, "warp_only", "shuffled_conditions", "zero_prior")
@@ -61,7 +60,7 @@ class Clip:
         most = None if seconds is None else max(2, round(seconds * fps))
         return cls(file, fps, [frame.rgb for frame in islice(read_frames(file), most)])
 
-    def tracked(self, tell: Tell) -> Clip:
+    def tracked(self, tell: StageFramesDone) -> Clip:
         """With landmarks. Raises FootageError where no frame shows a face."""
         found = retrack(self.rgb, self.fps, f"tracking {self.label}", tell)
         if not any(frame.face_confidence > 0 for frame in found):
@@ -160,7 +159,7 @@ def drive(
     driver: Clip,
     training: Training,
     how: Mapping[str, Any],
-    tell: Tell,
+    tell: StageFramesDone,
 ) -> Driven:
     """Renders the avatar and its baselines for every frame of the driver, and tracks what comes out.
 
@@ -193,7 +192,7 @@ def drive(
     return Driven(name, driver, truth, frames, pictures, landmarks, reason)
 
 
-def retrack(pictures: Sequence[U8Image], fps: float, stage: str, tell: Tell) -> list[Landmarks]:
+def retrack(pictures: Sequence[U8Image], fps: float, stage: str, tell: StageFramesDone) -> list[Landmarks]:
     """Landmarks of pictures (H, W, 3) that follow each other, every part looked for in each, unfiltered."""
     with Retracker(EveryFrameTracker) as tracker:
         for index, picture in enumerate(pictures):

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count, cycle
 from pathlib import Path
@@ -34,7 +35,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.pictures.colour import de2000, lab
-from benchmarks.records.instrument import DEFAULT_DRIVER, Instrument, Record, add_common, progress
+from benchmarks.records.instrument import DEFAULT_DRIVER, Instrument, add_common
+from benchmarks.records.record import Record
 from benchmarks.records.series import slope_per_minute
 from engine.arrays import DoubleArray, U8Image
 from engine.avatar.avatar import Avatar
@@ -50,6 +52,7 @@ from export.evaluate.follow import track_clip
 from export.evaluate.held_out import fine_power, region_boxes
 from export.evaluate.replay import NoTracker
 from export.footage.prepared import Prepared
+from export.progress import Bars
 
 PATCHES = ("cheek", "cloth")
 RATIOS = ("sharpness", "flicker")
@@ -251,64 +254,45 @@ def is_still(one: Landmarks, other: Landmarks, canvas_px: int) -> bool:
     return bool(max(moved) <= STILL_SHARE * canvas_px)
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
+def measure(args: argparse.Namespace) -> Record:
     """Tracks, drives, judges."""
     avatar = load_avatar(args.avatar)
     prepared = None if args.footage is None else Prepared.load(args.footage)
     drivers = args.driver or [DEFAULT_DRIVER]
-    acts = [Act.of(track_clip(clip, progress), probe(clip).fps) for clip in drivers]
     pipeline = build_pipeline(avatar, PipelineConfig(runner=args.runner, threads=args.threads), NoTracker())
     looks = []
-    try:
+    with closing(pipeline), Bars(disable=None) as bars:
+        acts = [Act.of(track_clip(clip, bars.show), probe(clip).fps) for clip in drivers]
         for look in drive(pipeline, acts, args.minutes):
             looks.append(look)
-            progress("driving", round(look.time_ns / 1e9), round(args.minutes * 60))
-    finally:
-        pipeline.close()
+            bars.show("driving", look.time_ns / 1e9, args.minutes * 60, "s")
     rows = rows_of(looks, args.row_seconds)
     found = trends(rows)
-    failed = failures(found)
-    figures = {
-        "passed": not failed,
-        "failures": failed,
+    config = {
+        "avatar": avatar.name,
+        "size": avatar.size,
+        "runner_reason": pipeline.runner_reason,
+        "drivers": [clip.name for clip in drivers],
+        "round_s": round(sum(len(act.frames) * act.frame_ns for act in acts) / 1e9, 1),
+        "real_time": False,  # each clip tracked once, rendered as fast as it goes
+    }
+    return {
+        "failures": failures(found),
         "bounds": {name: list(bounds) for name, bounds in BOUNDS.items()},
         "pictures": len(looks),
         "drift": found,
         "rows": rows,
         "beside_footage": None if prepared is None else beside_footage(avatar, prepared, args.runner),
-        "config": {
-            "avatar": avatar.name,
-            "size": avatar.size,
-            "runner_reason": pipeline.runner_reason,
-            "drivers": [clip.name for clip in drivers],
-            "round_s": round(sum(len(act.frames) * act.frame_ns for act in acts) / 1e9, 1),
-            "real_time": False,  # each clip tracked once, rendered as fast as it goes
-        },
+        "config": config,
     }
-    return figures
-
-
-def describe(figures: Record) -> str:
-    """The figures for people."""
-    lines = ["passed" if figures["passed"] else "FAILED: " + "; ".join(figures["failures"])]
-    for name, value in figures["drift"].items():
-        lines.append(f"{name}: at most {value['apart']:+g} apart, {value['slope_per_min']} per minute")
-    for kind, value in (figures["beside_footage"] or {}).items():
-        lines.append(
-            f"{kind} ({value['pairs']} pairs): changes by {value['avatar']}, footage {value['footage']}"
-        )
-    return "\n".join(lines)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Who drives, how long."""
     parser.add_argument("--driver", type=Path, action="append", help="clip; may be repeated")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of pictures (default 10)")
     parser.add_argument("--row-seconds", type=float, default=60.0, help="of one row (default 60)")
     parser.add_argument("--footage", type=Path, help="the avatar's footage, prepared: X.prepared.npz")
-    add_common(parser, "avatar", "runner", "threads")
+    add_common(parser, "avatar", "runner", "threads", minutes=10.0)
 
 
-main = Instrument(
-    "drift", __doc__, add_options, measure, describe, quick={"minutes": 0.3, "row_seconds": 2.0}
-)
+main = Instrument("drift", __doc__, add_options, measure, quick={"minutes": 0.3, "row_seconds": 2.0})

@@ -20,19 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pictures.clips import Labelled
-from benchmarks.records.instrument import (
-    DEFAULT_DRIVER,
-    Instrument,
-    Record,
-    add_common,
-    check_writable,
-    progress,
-    told,
-)
+from benchmarks.records.instrument import DEFAULT_DRIVER, Instrument, add_common, check_writable, told
+from benchmarks.records.record import Record
 from engine.avatar.avatar_file import load_avatar
 from engine.pipeline import PipelineConfig
 from export.evaluate.follow import follow
 from export.evaluate.report_picture import ReportFrame, pairs_png
+from export.progress import Bars
 
 
 def measure(args: argparse.Namespace) -> Record:
@@ -43,7 +37,8 @@ def measure(args: argparse.Namespace) -> Record:
     drivers: list[dict[str, Any]] = []
     pairs: dict[str, list[ReportFrame]] = {}
     for driver in map(Labelled.parse, args.driver or [str(DEFAULT_DRIVER)]):
-        found = follow(avatar, Path(driver.file), config, progress, with_frames=args.picture is not None)
+        with Bars(disable=None) as bars:
+            found = follow(avatar, Path(driver.file), config, bars.show, with_frames=args.picture is not None)
         drivers.append({"label": driver.label, "file": told(driver.file), **found.report})
         pairs[driver.label] = list(found.report_frames.values())
     if args.picture is not None:
@@ -51,28 +46,10 @@ def measure(args: argparse.Namespace) -> Record:
     return {"name": avatar.name, "drivers": drivers}
 
 
-def describe(figures: Record) -> str:
-    """The figures for people."""
-    lines = []
-    for driver in figures["drivers"]:
-        parts = [
-            f"{part} {value['correlation']:.2f}/{value['gain']:.2f}"
-            for part, value in driver["motion"].items()
-            if value is not None
-        ]
-        controls = [value["correlation"] for value in driver["motion_shuffled"].values() if value is not None]
-        lines.append(f"{driver['label']} (correlation/gain): {', '.join(parts)}")
-        lines.append(f"  shuffled: at most {max(map(abs, controls), default=0.0):.2f}")
-    return "\n".join(lines)
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Who follows whom."""
     parser.add_argument("--driver", action="append", help="LABEL=CLIP; may be repeated")
-    add_common(parser, "avatar", "runner", "steps")
-    parser.add_argument(
-        "--picture", type=Path, metavar="OUT.png", help="also write pairs of driver and output"
-    )
+    add_common(parser, "avatar", "runner", "steps", "picture")
 
 
-main = Instrument("follow", __doc__, add_options, measure, describe, quick={})
+main = Instrument("follow", __doc__, add_options, measure, quick={})

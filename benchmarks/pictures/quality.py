@@ -2,43 +2,22 @@
 
     avatarcast bench quality --avatar "presenter, 63 s=theo" --avatar "talking head=me.avatar" ...
 
-Asks `avatarcast evaluate --json` for every avatar; without --avatar for the bundled presenters. LABEL=FILE
-names a row of the table; a file alone is its own label. A long list may stand in a text file, one word a
-line, given as @FILE. The held-out table is the one that enrolment stored in the avatar. How faithfully an
-avatar follows strangers: benchmarks.pictures.follow.
+The held-out table that enrolment stored in each avatar; without --avatar of the bundled presenters.
+LABEL=FILE names a row of the table; a file alone is its own label. A long list may stand in a text file, one
+word a line, given as @FILE. How faithfully an avatar follows strangers: benchmarks.pictures.follow.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from typing import Any
 
-from benchmarks.pictures.clips import Labelled, result_of
-from benchmarks.records.instrument import Instrument, Record
+from benchmarks.pictures.clips import Labelled
+from benchmarks.records.instrument import Instrument
+from benchmarks.records.record import Record
+from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import bundled_names
 
 HELD_OUT = ("held_out", "steps", "baselines")
-Evaluate = Callable[[Sequence[str]], dict[str, Any]]  # an avatarcast command less --json -> what it printed
-
-
-def tables(avatars: Sequence[Labelled], evaluate: Evaluate) -> list[dict[str, Any]]:
-    """For each avatar its held-out table."""
-    found = []
-    for avatar in avatars:
-        report = evaluate(["evaluate", avatar.file])
-        found.append(
-            {"label": avatar.label, "name": report["avatar"], **{key: report[key] for key in HELD_OUT}}
-        )
-    return found
-
-
-def describe(figures: Record) -> str:
-    """The figures for people."""
-    return "\n".join(
-        f"{avatar['label']}: held-out tail {avatar['held_out']['psnr_db']['frame']} dB"
-        for avatar in figures["avatars"]
-    )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -47,9 +26,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(args: argparse.Namespace) -> Record:
-    """Asks for each. Raises AvatarcastError where an evaluation fails."""
-    avatars = [Labelled.parse(text) for text in args.avatar or bundled_names()]
-    return {"avatars": tables(avatars, result_of)}
+    """Reads each."""
+    found = []
+    for one in map(Labelled.parse, args.avatar or bundled_names()):
+        avatar = load_avatar(one.file)
+        tables = {name: avatar.report[name] for name in HELD_OUT}
+        found.append({"label": one.label, "name": avatar.name, **tables})
+    return {"avatars": found}
 
 
-main = Instrument("quality", __doc__, add_options, measure, describe, quick={})
+main = Instrument("quality", __doc__, add_options, measure, quick={})

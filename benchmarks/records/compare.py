@@ -13,14 +13,13 @@ Records of different instruments are refused; what differs in machine or config 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from benchmarks.records.instrument import Instrument, Record, read_record
+from benchmarks.records.instrument import parser_of
+from benchmarks.records.record import Record, read_record
 from benchmarks.records.series import FEWEST, Ratio, ratio_of_medians
 from engine.errors import SettingsError
 
@@ -45,10 +44,15 @@ class Comparison:
             return VERDICTS[self.ratio.within_noise]
         return "the same" if self.before == self.after else VERDICTS[None]
 
-    def as_json(self) -> dict[str, Any]:
-        """By name."""
-        ratio = None if self.ratio is None else self.ratio.as_json()
-        return {"before": self.before, "after": self.after, "ratio": ratio, "verdict": self.verdict}
+    def line(self, width: int) -> str:
+        """For people; width: of the longest name."""
+        ratio = interval = ""
+        if self.ratio is not None:
+            ratio = f"x{self.ratio.value:.3f}"
+            if self.ratio.low is not None:
+                interval = f"{self.ratio.low:.3f}..{self.ratio.high:.3f}"
+        values = f"{self.before:>10.2f} {self.after:>10.2f}"
+        return f"{self.name:<{width}} {values}  {ratio:<10}{interval:<18}{self.verdict}"
 
 
 def numbers(record: Record, prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -105,43 +109,24 @@ def differences(before: Record, after: Record) -> list[str]:
     return found
 
 
-def describe(figures: Record) -> str:
-    """The comparison for people."""
-    lines = [f"not the same: {line}" for line in figures["differences"]]
-    width = max(map(len, figures["figures"]), default=0)
-    for name, one in figures["figures"].items():
-        ratio = interval = ""
-        if one["ratio"] is not None:
-            ratio = f"x{one['ratio']['value']:.3f}"
-            if one["ratio"]["low"] is not None:
-                interval = f"{one['ratio']['low']:.3f}..{one['ratio']['high']:.3f}"
-        values = f"{one['before']:>10.2f} {one['after']:>10.2f}"
-        lines.append(f"{name:<{width}} {values}  {ratio:<10}{interval:<18}{one['verdict']}")
-    return "\n".join(lines)
-
-
 def _compared(name: str, before: Sequence[float], after: Sequence[float], **noise: int) -> Comparison:
     ratio = ratio_of_medians(after, before, **noise) if min(*before, *after) > 0 else None
     return Comparison(name, median(before), median(after), ratio)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Records of both sides."""
+def main(words: Sequence[str]) -> int:
+    """Prints the comparison. Raises SettingsError for what cannot be compared."""
+    parser = parser_of("compare", __doc__)
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("--more-before", type=Path, nargs="+", default=[], help="further runs of BEFORE")
     parser.add_argument("--more-after", type=Path, nargs="+", default=[], help="further runs of AFTER")
-
-
-def measure(args: argparse.Namespace) -> Record:
-    """Reads and compares."""
+    args = parser.parse_args(words)
     sides = [[args.before, *args.more_before], [args.after, *args.more_after]]
     before, after = ([read_record(path) for path in side] for side in sides)
+    for line in differences(before[0], after[0]):
+        print(f"not the same: {line}")
     found = compare(before, after)
-    return {
-        "differences": differences(before[0], after[0]),
-        "figures": {one.name: one.as_json() for one in found},
-    }
-
-
-main = Instrument("compare", __doc__, add_options, measure, describe, quick={})
+    width = max((len(one.name) for one in found), default=0)
+    print("\n".join(one.line(width) for one in found))
+    return 0

@@ -1,4 +1,4 @@
-"""What every instrument shares: options, and the end: figures for people, then a record as one JSON line.
+"""What every instrument shares: options, and the end: tables for people, then a record as one JSON line.
 
 An instrument is a module whose docstring begins with a question and whose `main` is an `Instrument`; it is
 run by `avatarcast bench NAME`. A record has the figures at its top level, and what they need to be judged:
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -17,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records.machine import ROOT, commit, describe_machine
-from engine.avatar.bundled import BUNDLED, avatar_help
+from benchmarks.records.record import Record
+from benchmarks.records.tables import drawn
+from engine.commands.options import add_avatar, add_runner
 from engine.errors import SettingsError
-from engine.runners.choice import AUTO, NAMES
 
-Record = Mapping[str, Any]
 DEFAULT_DRIVER = ROOT / "tests" / "data" / "presenter_driver.mp4"
 
 
@@ -30,15 +29,15 @@ class Instrument:
     """Called with the words of its command line, it measures once and gives the exit status.
 
     name: as `avatarcast bench` has it; text: its help. measure: options to figures; `config` among them holds
-    what else they were measured with, and `passed` False makes the status 1. describe: record to lines for
-    people. quick: what options are with --quick, unless they are given; then nothing is judged.
+    what else they were measured with, and where `failures` says in words what is out of its bounds, `passed`
+    is whether nothing is; if not, the status is 1. quick: what options are with --quick, unless they are
+    given; then nothing is judged.
     """
 
     name: str
     text: str | None
     add_options: Callable[[argparse.ArgumentParser], None]
     measure: Callable[[argparse.Namespace], Record]
-    describe: Callable[[Record], str]
     quick: Mapping[str, Any]
 
     def __call__(self, words: Sequence[str]) -> int:
@@ -49,8 +48,10 @@ class Instrument:
         figures = dict(self.measure(args))
         config = {name: told(value) for name, value in vars(args).items() if name != "out"}
         config |= figures.pop("config", {})
+        failures = figures.get("failures", [])
         written = {
             "benchmark": self.name,
+            **({"passed": not failures} if "failures" in figures else {}),
             **figures,
             "machine": machine,
             "date": datetime.now(timezone.utc).date().isoformat(),
@@ -59,9 +60,9 @@ class Instrument:
         }
         if args.out is not None:
             args.out.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-        print(self.describe(written))
+        print(*drawn(written), *(f"FAILED: {failure}" for failure in failures), sep="\n\n")
         print(json.dumps(written), flush=True)
-        return 0 if args.quick or figures.get("passed", True) else 1
+        return 1 if failures and not args.quick else 0
 
     def options(self, words: Sequence[str]) -> argparse.Namespace:
         """From the words of a command line."""
@@ -102,25 +103,33 @@ def counted(text: str) -> int:
 
 
 COMMON: Mapping[str, Mapping[str, Any]] = {
-    "avatar": {"default": BUNDLED, "help": avatar_help()},
     "driver": {"type": Path, "default": DEFAULT_DRIVER, "help": "clip that plays the presenter"},
+    "minutes": {"type": float, "help": "how long (default %(default)s)"},
+    "picture": {"type": Path, "metavar": "OUT.png", "help": "also write what was measured side by side"},
     "pipeline": {
         "choices": ("avatar", "echo"),
         "default": "avatar",
-        "help": "echo: the server renders nothing",
+        "help": "echo: the server renders nothing (default %(default)s)",
     },
-    "runner": {"choices": NAMES, "default": AUTO, "help": "of the network (default auto)"},
+    "seconds": {"type": float, "help": "how long (default %(default)s)"},
+    "seed": {"type": int, "help": "of what is drawn by lot (default %(default)s)"},
     "size": {"type": picture_size, "default": (640, 480), "help": "of the camera (default 640x480)"},
     "steps": {"type": counted, "default": 1, "help": "denoising steps of a picture (default 1)"},
     "threads": {"type": int, "default": 0, "help": "of the CPU for the network; 0, the default: as served"},
-    "warm-up": {"type": float, "default": 5.0, "help": "seconds left out at the start (default 5)"},
+    "warm_up": {"type": float, "default": 5.0, "help": "seconds left out at the start (default %(default)s)"},
 }
 
 
-def add_common(parser: argparse.ArgumentParser, *names: str) -> None:
-    """Options that several instruments have, by their names in COMMON."""
-    for name in names:
-        parser.add_argument(f"--{name}", **COMMON[name])
+def add_common(parser: argparse.ArgumentParser, *names: str, **defaults: Any) -> None:
+    """Options that several instruments have, by their names in COMMON, avatar and runner as the commands."""
+    for name in (*names, *defaults):
+        if name == "avatar":
+            add_avatar(parser)
+        elif name == "runner":
+            add_runner(parser)
+        else:
+            parser.add_argument(f"--{name.replace('_', '-')}", **COMMON[name])
+    parser.set_defaults(**defaults)
 
 
 def check_writable(option: str, path: Path | None, suffix: str) -> None:
@@ -150,22 +159,3 @@ def told(value: Any) -> Any:
     if isinstance(value, Path) or (isinstance(value, str) and "/" in value):
         return Path(value).name
     return value
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Raises SettingsError for a file that is not one."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: no such file; wanted what an instrument wrote with --out") from None
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path}: not a readable record ({error}): record it again") from error
-    if not isinstance(found, dict):
-        raise SettingsError(f"{path}: holds a JSON {type(found).__name__}; wanted an object: record it again")
-    return found
-
-
-def progress(stage: str, done: int, total: int) -> None:
-    """How far it is, on one line for people at a terminal."""
-    if sys.stderr.isatty():
-        print(f"\r{stage} {done}/{total}", end="\n" if done >= total else "", file=sys.stderr, flush=True)

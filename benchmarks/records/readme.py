@@ -7,8 +7,8 @@ Writes each table of benchmarks.records.tables between its two marks in README.m
     <!-- figures:NAME -->
     <!-- end -->
 
-from benchmarks/results/*.json. A table whose record is missing, or lacks a figure, is left out and named; the
-exit status is then 1. --check writes nothing and names every table that would change.
+from benchmarks/results/*.json. Where a record is missing stands how to take it. A table whose record lacks a
+figure is left out and named; the exit status is then 1. --check writes nothing and names what would change.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.records.instrument import parser_of, read_record
+from benchmarks.records.instrument import parser_of
 from benchmarks.records.machine import ROOT
+from benchmarks.records.record import read_record
 from benchmarks.records.tables import TABLES
 from engine.errors import SettingsError
 
@@ -32,10 +33,13 @@ _OPENING = "<!-- figures:"
 
 
 def table_text(name: str, results: Path) -> str:
-    """The Markdown of one table. Raises SettingsError: unknown name, missing or unfit record."""
+    """The Markdown of one table. Raises SettingsError: unknown name, unfit record."""
     if name not in TABLES:
         raise SettingsError(f"figures:{name} is unknown; wanted one of {', '.join(sorted(TABLES))}")
     table = TABLES[name]
+    for record in table.records:
+        if not (results / f"{record}.json").exists():
+            return f"*Not measured yet: `avatarcast bench {table.instrument} --out {record}.json`.*"
     try:
         records = [read_record(results / f"{record}.json") for record in table.records]
         return table.text(records)
@@ -101,7 +105,7 @@ def _keep(document: Path, check: bool) -> int:
         complaints += [f"figures:{name} is not what its records say: make figures" for name in changed]
     else:
         document.write_text(new, encoding="utf-8")
-        print(f"{document.name}: {len(changed)} of its tables changed: {', '.join(changed) or 'none'}")
+        print(f"{document}: {len(changed)} of its tables changed: {', '.join(changed) or 'none'}")
     for complaint in complaints:
         print(f"{document}: {complaint}", file=sys.stderr)
     return 1 if complaints else 0

@@ -188,9 +188,9 @@ def _known(graph: Graph, nodes: Sequence[Node]) -> dict[str, _Tensor]:
 
 
 def _checked_use(node: Node, known: Mapping[str, _Tensor]) -> tuple[_Use, Sequence[_Tensor]]:
-    rule = _RULES.get(node.op)
+    rule = RULES.get(node.op)
     if rule is None:
-        raise RunnerError(f"operator {node.op!r} has no place in a denoiser; wanted {', '.join(_RULES)}")
+        raise RunnerError(f"operator {node.op!r} has no place in a denoiser; wanted {', '.join(RULES)}")
     inputs = [known[name] if name else None for name in node.inputs]
     use = _Use(inputs, dict(node.attributes), len(node.outputs))
     try:
@@ -388,7 +388,7 @@ def _dequantize(use: _Use) -> Sequence[_Tensor]:
     return [_Tensor("float32", values.shape)]
 
 
-_RULES: Mapping[str, Callable[[_Use], Sequence[_Tensor]]] = MappingProxyType(
+RULES: Mapping[str, Callable[[_Use], Sequence[_Tensor]]] = MappingProxyType(
     {
         "Add": _elementwise,
         "Cast": _cast,

@@ -21,8 +21,8 @@ from aiortc import RTCDtlsTransport, RTCIceGatherer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.live.datagrams import corpus
 from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.robustness.datagrams import corpus
 from stream.refusal import RequestRefused
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.webrtc import datagram_filter

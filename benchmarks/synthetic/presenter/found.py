@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.records.instrument import Instrument, Record
+from benchmarks.records.instrument import Instrument
+from benchmarks.records.record import Record
 from benchmarks.synthetic.presenter.assemble import read_picture
 from benchmarks.synthetic.presenter.camera import Camera
 from benchmarks.synthetic.presenter.cast import CAST
@@ -78,18 +79,6 @@ def frames_of(folder: Path) -> list[Path]:
     return sorted(folder.glob("[0-9]*.png"))
 
 
-def describe(figures: Record) -> str:
-    """The figures for people, by clip."""
-    lines = []
-    for what, found in figures["clips"].items():
-        hands = "no hand" if found["hands"] is None else f"hands in {found['hands']:.1%}"
-        lines.append(
-            f"{what}: {found['frames']} frames, face in {found['face']:.1%}, pose in {found['pose']:.1%}, "
-            f"{hands} of {found['hands_visible']} visible"
-        )
-    return "\n".join(lines)
-
-
 def look_at(folder: Path, name: str, clip: str, assets: Path, most: int | None) -> dict[str, Any]:
     """The figures of one clip of one character; folder holds its frames from 00000.png on."""
     character, motion = CAST[name], load_performance(PERFORMANCE_FILE, clip)
@@ -128,4 +117,4 @@ def measure(args: argparse.Namespace) -> Record:
     }
 
 
-main = Instrument("found", __doc__, add_options, measure, describe, quick={"most": 10})
+main = Instrument("found", __doc__, add_options, measure, quick={"most": 10})

@@ -60,7 +60,7 @@ def test_a_real_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     options = "--pipeline echo --most 1 --seconds 2 --fps 0 --p95 100000 --size 320x240"
     assert main(options.split()) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("1 sessions: ")
+    assert lines[0].startswith("| sessions | fewest pictures per second |")
     figures = json.loads(lines[-1])
     assert {"benchmark", "capacity", "steps", "machine", "date", "commit", "config"} == set(figures)
     (step,) = figures["steps"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import pytest
 
 from benchmarks.live.server_process import Holding
-from benchmarks.live.soak import Bounds, call_figures, main, session_figures, warm_up
+from benchmarks.live.soak import BOUNDS, call_figures, main, session_figures, warm_up
 from benchmarks.records.instrument import above_bounds
 
 
@@ -61,12 +60,11 @@ def test_growth_from_call_to_call() -> None:
 def test_verdict() -> None:
     call = call_figures(samples(age_per_min=0.0, mb_per_min=0.0), 120) | {"latency_ms_per_min": 0.0}
     calls = session_figures([Holding(300.0, 9, 8, 4, 12)] * 20)
-    bounds = asdict(Bounds())
-    assert above_bounds(call, bounds) + above_bounds(calls, bounds) == []
-    assert above_bounds({**call, "call_mb_per_min": 2.0}, bounds) == ["call_mb_per_min: 2.0 > 0.5"]
-    assert above_bounds({**calls, "files": 3}, bounds) == ["files: 3 > 0"]
+    assert above_bounds(call, BOUNDS) + above_bounds(calls, BOUNDS) == []
+    assert above_bounds({**call, "call_mb_per_min": 2.0}, BOUNDS) == ["call_mb_per_min: 2.0 > 0.5"]
+    assert above_bounds({**calls, "files": 3}, BOUNDS) == ["files: 3 > 0"]
     alone = session_figures([Holding(300.0, 9, 8, 4, 12)])
-    assert above_bounds(alone, bounds) == ["mb_per_session: too few samples"]
+    assert above_bounds(alone, BOUNDS) == ["mb_per_session: too few samples"]
 
 
 def test_a_real_soak_of_seconds(capsys: pytest.CaptureFixture[str]) -> None:

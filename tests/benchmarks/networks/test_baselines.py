@@ -17,7 +17,7 @@ import torch
 from benchmarks.live.echo_server import EchoPipeline
 from benchmarks.live.openmp import wait_patiently
 from benchmarks.live.sd_turbo import SdTurbo, SdTurboConfig, SdTurboOnCpu, counted, parameters
-from benchmarks.networks.baselines import Arm, describe, live_figures, summarise, take_turns
+from benchmarks.networks.baselines import Arm, live_figures, summarise, take_turns
 
 TINY = SdTurboConfig(
     size_px=64, widths=(32, 32, 64, 64), heads=(2, 2, 2, 2), text_width=16, norm_groups=8, coder_width=8
@@ -95,19 +95,6 @@ def test_a_slow_minute_does_not_change_the_ratio() -> None:
     assert "sd_turbo" not in figures["times_faster"]
     assert figures["picture_ms"]["denoiser"]["p50"] == 10.0
     assert figures["round_ms"]["sd_turbo"] == [1500.0, 1500.0, 3750.0, 1500.0, 2550.0]
-
-
-def test_a_busy_machine_is_told() -> None:
-    figures = {
-        **summarise({"sd_turbo": [[1500.0]] * 3, "denoiser": [[10.0]] * 3}),
-        "weights": "random",
-        "config": {"threads": 2, "size": 256},
-        "machine": {"load_before": 1.4, "cores": 2},
-    }
-    assert "do not quote these ratios" in describe(figures)
-    figures["machine"] = {"load_before": 0.4, "cores": 2}
-    assert "quote" not in describe(figures)
-    assert "150.0 times faster" in describe(figures)
 
 
 def test_patience_comes_before_torch() -> None:

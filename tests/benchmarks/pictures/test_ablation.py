@@ -21,7 +21,7 @@ from benchmarks.pictures.ablation import (
     without_hands,
     without_plate,
 )
-from benchmarks.records import tables
+from benchmarks.records.tables import TABLES
 from engine.network.denoiser import Denoiser, DenoiserConfig
 from engine.render.prior import PriorBuilder
 from export.training.base_weights import starting_network
@@ -79,5 +79,5 @@ def test_the_table_has_a_row_for_each_part() -> None:
         "sharpness": 0.5,
         "network_ms": 15.24,
     }
-    lines = tables.ablation({"rows": [row]}).splitlines()
+    lines = TABLES["ablation"].draw({"rows": [row]}).splitlines()
     assert lines[2] == "| as shipped | 26.50 | 31.25 | - | 0.90 | 0.50 | 15.2 |"

@@ -18,7 +18,6 @@ from benchmarks.pictures.drift import (
     change_between,
     cheek_colour,
     cloth_colour,
-    describe,
     drive,
     failures,
     is_still,
@@ -183,7 +182,5 @@ def test_the_whole_instrument(puppet_avatar: Avatar, monkeypatch: pytest.MonkeyP
     options = "--minutes 0.1 --row-seconds 1.5 --runner null"
     figures = drift.measure(drift.main.options(options.split()))
     assert set(figures["drift"]) == set(figures["bounds"]) == set(BOUNDS)
-    assert figures["passed"] == (not figures["failures"])
     assert figures["config"]["drivers"] == ["presenter_driver.mp4"]
     assert figures["beside_footage"] is None
-    assert len(describe(figures).splitlines()) == 1 + len(BOUNDS)

@@ -13,29 +13,28 @@ from typing import Any
 import pytest
 
 from benchmarks.command import instruments
-from benchmarks.records.instrument import Instrument, add_common, read_record, told
+from benchmarks.records.instrument import Instrument, add_common, told
 from benchmarks.records.readme import DOCUMENTS
+from benchmarks.records.record import read_record
 from engine.cli import main
 from engine.errors import SettingsError
 from tests.support.browser import BUNDLED
 
 CHEAP = ("quality", "cpu_paths")
-NO_RECORD = {"charts", "picture", "readme"}  # they read records, or make the README's picture
+NO_RECORD = {"charts", "compare", "picture", "readme"}  # they read records, or make the README's picture
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--clip", type=Path)
-    add_common(parser, "size")
+    add_common(parser, "size", seconds=60.0)
 
 
 def measure(args: argparse.Namespace) -> Mapping[str, Any]:
-    return {"seconds": args.seconds, "passed": args.seconds > 50, "config": {"avatar": "ada"}}
+    failures = [] if args.seconds > 50 else [f"{args.seconds} s"]
+    return {"seconds": args.seconds, "failures": failures, "config": {"avatar": "ada"}}
 
 
-SPEED = Instrument(
-    "speed", "How fast?", add_options, measure, lambda record: f"{record['seconds']} s", {"seconds": 2.0}
-)
+SPEED = Instrument("speed", "How fast?", add_options, measure, {"seconds": 2.0})
 
 
 def test_the_record_has_what_its_figures_need_to_be_judged(
@@ -43,9 +42,7 @@ def test_the_record_has_what_its_figures_need_to_be_judged(
 ) -> None:
     out = tmp_path / "speed.json"
     assert SPEED(["--clip", "a/b/clip.mp4", "--size", "320x240", "--out", str(out)]) == 0
-    text, line = capsys.readouterr().out.splitlines()
-    record = json.loads(line)
-    assert text == "60.0 s"
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert record == read_record(out)
     assert (record["benchmark"], record["seconds"], record["passed"]) == ("speed", 60.0, True)
     assert record["machine"]["cores"] >= 1
@@ -61,6 +58,7 @@ def test_the_record_has_what_its_figures_need_to_be_judged(
 
 def test_quick_is_shorter_judges_nothing_and_gives_way(capsys: pytest.CaptureFixture[str]) -> None:
     assert SPEED(["--seconds", "3"]) == 1
+    assert "FAILED: 3.0 s" in capsys.readouterr().out
     assert SPEED(["--quick"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["config"]["seconds"] == 2.0
     assert SPEED.options(["--quick", "--seconds", "7"]).seconds == 7.0

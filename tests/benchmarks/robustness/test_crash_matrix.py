@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks.disk.crash_matrix import FAULTS
+from benchmarks.records.tables import FAULTS
 
 pytest.importorskip("torch", reason="needs torch")
 

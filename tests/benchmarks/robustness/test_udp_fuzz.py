@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import asdict
 from typing import Any
 
 import pytest
 
-import benchmarks.live.udp_fuzz
-from benchmarks.live.datagrams import MOST_BYTES, corpus, mutated
-from benchmarks.live.udp_fuzz import Bounds, main, p99_growth
+import benchmarks.robustness.udp_fuzz
 from benchmarks.records.instrument import above_bounds
+from benchmarks.robustness.datagrams import MOST_BYTES, corpus, mutated
+from benchmarks.robustness.udp_fuzz import BOUNDS, main, p99_growth
 
 
 def test_mutations_are_many_and_can_be_made_again() -> None:
@@ -35,8 +34,8 @@ def test_growth_and_verdict() -> None:
     assert p99_growth([call(30.0, 33.0, 31.0), call(40.0, 45.0, 41.0)]) == 3.5
     assert p99_growth([call(None, 33.0, 31.0)]) is None
     harmless = {"calls_lost": 0, "exceptions": 0, "log_bytes": 99, "memory_mb": 19.0, "p99_ms": -1.0}
-    assert above_bounds(harmless, asdict(Bounds())) == []
-    assert above_bounds(harmless | {"calls_lost": 1, "p99_ms": None}, asdict(Bounds())) == [
+    assert above_bounds(harmless, BOUNDS) == []
+    assert above_bounds(harmless | {"calls_lost": 1, "p99_ms": None}, BOUNDS) == [
         "calls_lost: 1 > 0",
         "p99_ms: too few samples",
     ]
@@ -46,7 +45,7 @@ def test_a_real_attack_of_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two live calls bear it. What latency says is not judged: other tests share the machine."""
-    monkeypatch.setattr(benchmarks.live.udp_fuzz, "WARM_UP_S", 0.5)
+    monkeypatch.setattr(benchmarks.robustness.udp_fuzz, "WARM_UP_S", 0.5)
     options = "--datagrams 4000 --per-second 4000 --quiet 1 --size 320x240"
     status = main(options.split())
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])

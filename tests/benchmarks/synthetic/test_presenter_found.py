@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.records.tables import TABLES
 from benchmarks.synthetic.presenter.camera import LENS_MM, SENSOR_MM, Camera
-from benchmarks.synthetic.presenter.found import JOINT_POINTS, compare, describe
+from benchmarks.synthetic.presenter.found import JOINT_POINTS, compare
 from benchmarks.synthetic.presenter.mesh import Array
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 
@@ -69,5 +70,5 @@ def test_left_and_right_may_not_be_changed_over() -> None:
 def test_a_clip_without_hands_is_told_too() -> None:
     outside = joints(-300, -300)
     figures = compare([outside], [replace(Landmarks(SIDE_PX, SIDE_PX), face_confidence=1.0)], SIDE_PX)
-    told = describe({"clips": {"theo, driver": figures}})
-    assert told == "theo, driver: 1 frames, face in 100.0%, pose in 0.0%, no hand of 0 visible"
+    row = TABLES["found"].draw({"clips": {"theo, driver": figures}}).splitlines()[2]
+    assert row == "| theo, driver | 1 | 100 % | 0 % | - of 0 | - |"

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.files.damage import Damage
+from benchmarks.robustness.damage import Damage
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.avatar.members import encode_arrays

@@ -338,7 +338,7 @@ MUTATIONS: Mapping[str, Callable[[onnx.ModelProto, st.DataObject], None]] = {
 
 def another_operator(data: st.DataObject) -> str:
     others = ["Identity", "Expand", "Tile", "Pad", "Range", "If", "Gather"]
-    return data.draw(st.sampled_from([*network_check._RULES, *others]))
+    return data.draw(st.sampled_from([*network_check.RULES, *others]))
 
 
 def pick(data: st.DataObject, things: Any) -> int:

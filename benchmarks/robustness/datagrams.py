@@ -5,7 +5,7 @@ have sent. A mutation is a fault at one or more places, a cut, a splice of two, 
 message of random attributes that is well formed around them. The process sends from sockets of its own, as
 strangers do, and from the callers' own sockets, which it is given, as whoever forges a source address does:
 
-    python -m benchmarks.live.datagrams < ORDER      (one JSON object; an Order)
+    python -m benchmarks.robustness.datagrams < ORDER      (one JSON object; an Order)
 """
 
 from __future__ import annotations

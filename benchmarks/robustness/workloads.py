@@ -25,8 +25,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch._dynamo  # which an optimiser wants: seconds that each process would take
 
-from benchmarks.disk.victims import limit_disk
 from benchmarks.live.echo_server import echo_avatar
+from benchmarks.robustness.victims import limit_disk
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.cli import main as command

@@ -2,7 +2,7 @@
 
     avatarcast bench crash_matrix --kills 200
 
-Each case does one piece of work (benchmarks.disk.workloads) in a process that is ended by SIGTERM, SIGHUP or
+Each case does one piece of work (`workloads.py`) in a process that is ended by SIGTERM, SIGHUP or
 SIGKILL at a random time, or whose disk is full from a random size of file on; or that is killed, and then one
 file that it left is cut at a random length. Then everything is made three minutes old, and the same is done
 again, undisturbed. A case went on where that succeeds and what it made is whole: of recordings, all that the
@@ -12,7 +12,7 @@ so it did where a process that was asked to end (SIGTERM, SIGHUP) left a half-wr
 
 What bounds it: a power cut cannot be had, so what the disk itself loses is not seen. Arithmetic that touches
 no disk is left out, so kills meet writing more often than they would. Processes are forked, which needs
-Linux or macOS. The last line of stdout is one JSON object.
+Linux or macOS.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.disk import victims
-from benchmarks.disk.victims import Ended
-from benchmarks.records.instrument import Instrument, Record, counted
+from benchmarks.records.instrument import Instrument, add_common, counted
+from benchmarks.records.record import Record
+from benchmarks.records.tables import FAULTS
+from benchmarks.robustness import victims
+from benchmarks.robustness.victims import Ended
 from engine.files import LEFT_S, LOCK
 
 if TYPE_CHECKING:
-    from benchmarks.disk.workloads import Workload
+    from benchmarks.robustness.workloads import Workload
 
-FULL, CUT = "full disk", "cut file"
-FAULTS = ("SIGTERM", "SIGHUP", "SIGKILL", FULL, CUT)
+FULL, CUT = FAULTS[-2:]
 TURN = ("recording", "packages", "recording", "export", "packages", "enrolment")  # quick ones more often
 MOST_BYTES = 1_500_000  # up to which a full disk may come; the largest file is ten million
 AGE_S = LEFT_S + 60
@@ -67,7 +68,9 @@ def measure(args: argparse.Namespace) -> Record:
 
 def _cases(kills: int, rng: random.Random) -> Iterator[Case]:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a process with threads is not to be forked
-    workloads = {one.name: one for one in importlib.import_module("benchmarks.disk.workloads").WORKLOADS}
+    workloads = {
+        one.name: one for one in importlib.import_module("benchmarks.robustness.workloads").WORKLOADS
+    }
     with tempfile.TemporaryDirectory(prefix="crash-matrix-") as base:
         os.environ["XDG_DATA_HOME"] = os.environ["AVATARCAST_CACHE"] = f"{base}/home"
         undisturbed: dict[str, Ended] = {}
@@ -208,7 +211,6 @@ def _figures(cases: Sequence[Case], seconds: float) -> dict[str, Any]:
         "first_ends": dict(Counter(case.first for case in cases if case.outcome != "failed")),
         "reasons": sorted({_plain(case.why) for case in cases if case.outcome == "said why"}),
         "failures": [f"{case.work}, {case.fault}: {case.why}" for case in cases if case.outcome == "failed"],
-        "passed": not any(case.outcome == "failed" for case in cases),
         "seconds": round(seconds, 1),
     }
 
@@ -218,20 +220,10 @@ def _plain(line: str) -> str:
     return " ".join(Path(word).name if word.startswith("/") else word for word in line.split())
 
 
-def describe(figures: Record) -> str:
-    """A table of what went on or said why, of how many, and what did not."""
-    lines = [f"{'':10}" + "".join(f"{fault:>11}" for fault in FAULTS)]
-    for work, cells in figures["cells"].items():
-        lines.append(f"{work:10}" + "".join(f"{cells[fault]:>11}" for fault in FAULTS))
-    found = figures["outcomes"]
-    lines.append(f"{found['went on']} went on, {found['said why']} said why, {found['failed']} failed")
-    return "\n".join([*lines, *figures["failures"]])
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """How many, and which."""
     parser.add_argument("--kills", type=counted, default=200, help="how many cases (default 200)")
-    parser.add_argument("--seed", type=int, default=7, help="of works, faults and times (default 7)")
+    add_common(parser, seed=7)
 
 
-main = Instrument("crash_matrix", __doc__, add_options, measure, describe, quick={"kills": 6})
+main = Instrument("crash_matrix", __doc__, add_options, measure, quick={"kills": 6})

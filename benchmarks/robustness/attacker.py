@@ -134,8 +134,9 @@ class Attacker:
                 nonlocal where, turn
                 turn += 1
                 kind, data = pictures[turn % len(pictures)]
-                if await self._ask("PUT", where or "/api/sessions/none/background", data, kind) == 404:
-                    text = await self._text("POST", "/api/sessions", body, "application/json")
+                status, _ = await self._ask("PUT", where or "/api/sessions/none/background", data, kind)
+                if status == 404:
+                    _, text = await self._ask("POST", "/api/sessions", body, "application/json")
                     with suppress(ValueError, KeyError):
                         where = f"/api/sessions/{json.loads(text)['id']}/background"
 
@@ -174,31 +175,18 @@ class Attacker:
 
     async def _ask(
         self, method: str, path: str, data: str | bytes, kind: str, more: dict[str, str] | None = None
-    ) -> int | None:
-        """The status; None where there was none."""
-        headers = {"Content-Type": kind, **(more or {})}
+    ) -> tuple[int, str]:
+        """Status and text; 0 where there was no answer."""
+        where, headers = urljoin(self._order.url, path), {"Content-Type": kind, **(more or {})}
         try:
-            async with self._http.request(
-                method, urljoin(self._order.url, path), data=data, headers=headers
-            ) as reply:
-                await reply.read()
+            async with self._http.request(method, where, data=data, headers=headers) as reply:
+                text = await reply.text()
         except _TROUBLE as error:
             self.answers[type(error).__name__] += 1
             await asyncio.sleep(0.02)
-            return None
+            return 0, ""
         self.answers[str(reply.status)] += 1
-        return reply.status
-
-    async def _text(self, method: str, path: str, data: str, kind: str) -> str:
-        try:
-            async with self._http.request(
-                method, urljoin(self._order.url, path), data=data, headers={"Content-Type": kind}
-            ) as reply:
-                self.answers[str(reply.status)] += 1
-                return await reply.text()
-        except _TROUBLE as error:
-            self.answers[type(error).__name__] += 1
-            return ""
+        return reply.status, text
 
     @asynccontextmanager
     async def _watching(self) -> AsyncIterator[tuple[str, str]]:

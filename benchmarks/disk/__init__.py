@@ -1,1 +1,0 @@
-"""What crashes, full disks and cut files leave behind, and whether the same command goes on."""

@@ -1,1 +1,0 @@
-"""What files from elsewhere can do to whoever opens them."""
