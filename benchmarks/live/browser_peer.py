@@ -9,19 +9,16 @@ installed Chromium.
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Page, Route
+from playwright.async_api import Page
 
 from benchmarks.live.browser_stage import LIMIT_S, camera_flags, page_with
 from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.glass_statistics import Arrival
 from benchmarks.live.server_link import page_at
-from benchmarks.live.shaped_link import ShapedRelay
 from engine.media.frame_code import stamp
 
 LOOP_LIMIT_S = 12.0  # of the fake camera's file, 14 MB a second
@@ -55,15 +52,10 @@ class BrowserCall:
     local_frames: int = 0
 
 
-async def call(link: str, camera_file: Path, seconds: float, relay: ShapedRelay | None = None) -> BrowserCall:
-    """Open the page, press Start, stay for `seconds` after the first picture, press Stop.
-
-    relay: opened; the call goes through it.
-    """
+async def call(link: str, camera_file: Path, seconds: float) -> BrowserCall:
+    """Open the page, press Start, stay for `seconds` after the first picture, press Stop."""
     async with page_with(*camera_flags(camera_file)) as page:
         await page.add_init_script(path=READER_SCRIPT)
-        if relay is not None:
-            await page.route("**/api/sessions", partial(_through, relay))
         await page.goto(page_at(link, "/?measure"))
         await page.evaluate("window.watchGlass()")
         await page.click("#start")
@@ -72,16 +64,6 @@ async def call(link: str, camera_file: Path, seconds: float, relay: ShapedRelay 
         result = await _collect(page)
         await page.click("#start")
     return result
-
-
-async def _through(relay: ShapedRelay, route: Route) -> None:
-    """Hands offer and answer on, each with the relay's address in it."""
-    offer = json.loads(route.request.post_data or "")
-    response = await route.fetch(post_data=json.dumps({**offer, "sdp": relay.for_server(offer["sdp"])}))
-    answer = await response.json()
-    if response.ok:
-        answer["sdp"] = relay.for_caller(answer["sdp"])
-    await route.fulfill(response=response, json=answer)
 
 
 async def _first_picture(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""One measured call: a caller of either kind, with or without a bad network before a running server."""
+"""One measured call: a caller of either kind before a running server."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ from typing import Any
 from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.glass_statistics import Arrival, summarise
 from benchmarks.live.peer import AiortcPeer, StampedCamera
-from benchmarks.live.shaped_link import LinkConfig, ShapedRelay
 from benchmarks.records.instrument import DEFAULT_DRIVER
 from engine.media.frame_code import NUMBER_MODULUS
 
 FIRST_PICTURE_LIMIT_S = 60.0
 CAMERA_FPS = 30
-NO_SHAPING = LinkConfig()
 
 
 @dataclass(frozen=True, slots=True)
 class CallConfig:
-    """Who calls, what the camera shows, how long, over which network."""
+    """Who calls, what the camera shows, how long."""
 
     peer: str = "aiortc"  # or "chromium"
     driver: Path = DEFAULT_DRIVER
@@ -33,7 +31,6 @@ class CallConfig:
     fps: int = CAMERA_FPS  # of the camera
     seconds: float = 60.0  # measured, after the warm-up
     warm_up: float = 5.0  # seconds
-    network: LinkConfig = NO_SHAPING
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +41,16 @@ class Seen:
     arrivals: list[Arrival]
     stats: list[tuple[int, dict[str, Any]]]
     modulus: int  # of the numbers
-    network: dict[str, Any] | None  # what the relay did; None without one
 
 
 async def make_call(link: str, config: CallConfig) -> Seen:
     """Call the server at that address, stay, hang up. SystemExit when no picture comes."""
-    relay = ShapedRelay(config.network) if config.network.shapes else None
-    if relay is not None:
-        await relay.open()
-    try:
-        by = _with_aiortc if config.peer == "aiortc" else _with_chromium
-        return await by(link, config, relay)
-    finally:
-        if relay is not None:
-            relay.close()
+    pictures = DriverPictures(config.driver, *config.size)
+    if config.peer == "chromium":
+        return await _with_chromium(link, config, pictures)
+    async with calling(link, pictures, config.fps) as caller:
+        await asyncio.sleep(config.warm_up + config.seconds)
+    return Seen(caller.camera.sent_ns, caller.peer.arrivals, caller.peer.stats, NUMBER_MODULUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +67,10 @@ class Caller:
 
 
 @asynccontextmanager
-async def calling(
-    link: str, pictures: DriverPictures, fps: float = CAMERA_FPS, relay: ShapedRelay | None = None
-) -> AsyncIterator[Caller]:
+async def calling(link: str, pictures: DriverPictures, fps: float = CAMERA_FPS) -> AsyncIterator[Caller]:
     """A call that brings pictures; hung up in the end. SystemExit when none comes."""
     camera = StampedCamera(pictures.at, fps)
-    peer = AiortcPeer(link, camera, relay=relay)
+    peer = AiortcPeer(link, camera)
     try:
         await peer.connect()
         await pictures_came(peer)
@@ -100,15 +91,7 @@ async def pictures_came(peer: AiortcPeer, count: int = 1) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _with_aiortc(link: str, config: CallConfig, relay: ShapedRelay | None) -> Seen:
-    pictures = DriverPictures(config.driver, *config.size)
-    async with calling(link, pictures, config.fps, relay) as caller:
-        await asyncio.sleep(config.warm_up + config.seconds)
-    network = None if relay is None else relay.as_json()
-    return Seen(caller.camera.sent_ns, caller.peer.arrivals, caller.peer.stats, NUMBER_MODULUS, network)
-
-
-async def _with_chromium(link: str, config: CallConfig, relay: ShapedRelay | None) -> Seen:
+async def _with_chromium(link: str, config: CallConfig, pictures: DriverPictures) -> Seen:
     from benchmarks.live.browser_peer import (  # needs playwright, the other peer does not
         call,
         write_camera_file,
@@ -116,8 +99,6 @@ async def _with_chromium(link: str, config: CallConfig, relay: ShapedRelay | Non
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "camera.y4m"
-        pictures = DriverPictures(config.driver, *config.size)
         loop = write_camera_file(file, pictures, *config.size, config.fps)
-        seen = await call(link, file, config.warm_up + config.seconds, relay)
-    network = None if relay is None else relay.as_json()
-    return Seen(seen.sent_ns, seen.arrivals, seen.stats, loop, network)
+        seen = await call(link, file, config.warm_up + config.seconds)
+    return Seen(seen.sent_ns, seen.arrivals, seen.stats, loop)

@@ -1,7 +1,6 @@
 """How long from a presenter's picture to the avatar's picture of it, and how many reach the viewer?
 
     avatarcast bench glass_to_glass --seconds 60 --transport-floor [--peer aiortc|chromium]
-    avatarcast bench glass_to_glass --loss 2 --delay 40 --jitter 5 --rate 2000
 
 Starts the real server in a process of its own and calls it over real WebRTC from the same machine. Each
 camera picture carries a number in its corner; the server stamps it onto the avatar's picture made from it.
@@ -21,9 +20,6 @@ fps_delivered counts new pictures; dropped are camera pictures that were never a
 the renderer has no time for; frozen are gaps of more than 200 ms between new pictures; stale are repeats;
 jitter_ms tells how uneven arrivals and latencies are; timeline is the call second by second, and
 latency_slope_ms_per_min its drift. The first --warm-up seconds after the first answer are left out.
-
---loss, --delay, --jitter and --rate put a bad network between the two, both ways alike, in a relay of the
-caller's; its own forwarding adds less than 0.1 ms.
 """
 
 from __future__ import annotations
@@ -36,7 +32,6 @@ from typing import Any
 from benchmarks.live.glass_call import CallConfig, make_call
 from benchmarks.live.glass_statistics import summarise
 from benchmarks.live.server_process import ServerWatch, Serving, server_process, without_token
-from benchmarks.live.shaped_link import LinkConfig
 from benchmarks.records.instrument import Instrument, add_common
 from benchmarks.records.record import Record
 from benchmarks.records.series import slope_per_minute
@@ -84,7 +79,6 @@ async def one_call(serving: Serving, config: CallConfig) -> dict[str, Any]:
             "slope_per_min": slope_per_minute(memory),
         },
         "server_cpu_ms_per_picture": round(1e3 * cpu_used_s / len(seen.arrivals), 2) if cpu_used_s else None,
-        "network": seen.network,
         "server": without_token(facts),
     }
 
@@ -107,7 +101,6 @@ def measure(args: argparse.Namespace) -> Record:
         fps=args.fps,
         seconds=args.seconds,
         warm_up=args.warm_up,
-        network=LinkConfig(args.loss, args.delay, args.jitter, args.rate),
     )
     figures = asyncio.run(one_call(Serving.of(args), config))
     figures["floor"] = figures["ours_ms"] = None
@@ -120,7 +113,7 @@ def measure(args: argparse.Namespace) -> Record:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Who calls whom, how long, over which network."""
+    """Who calls whom, how long."""
     parser.add_argument("--peer", choices=("aiortc", "chromium"), default="aiortc")
     parser.add_argument(
         "--pipeline",
@@ -133,11 +126,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_common(parser, "avatar", "runner", "driver", "size", "warm_up", seconds=60.0)
     parser.add_argument("--fps", type=int, default=30, help="of the camera (default 30)")
-    network = parser.add_argument_group("a bad network, both ways alike")
-    network.add_argument("--loss", type=float, default=0.0, help="percent of the datagrams (default 0)")
-    network.add_argument("--delay", type=float, default=0.0, help="ms one way (default 0)")
-    network.add_argument("--jitter", type=float, default=0.0, help="ms, deviation of the delay (default 0)")
-    network.add_argument("--rate", type=float, help="kbit a second (default no limit)")
 
 
 main = Instrument("glass_to_glass", __doc__, add_options, measure, quick={"seconds": 3.0, "warm_up": 1.0})

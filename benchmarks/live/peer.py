@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from benchmarks.live.glass_statistics import Arrival
 from benchmarks.live.server_link import at, bearer
-from benchmarks.live.shaped_link import ShapedRelay
 from engine.media.frame_code import NUMBER_MODULUS, code_size_px, read, stamp
 from stream.media.encoders import SOFTWARE_H264, EncoderChoice
 from stream.webrtc.aiortc_tuning import gather_on_loopback, prefer_codec, receive_promptly
@@ -87,7 +86,6 @@ class AiortcPeer:
     camera: MediaStreamTrack
     microphone: MediaStreamTrack | None = None
     measure: bool = True
-    relay: ShapedRelay | None = None  # the call goes through it; opened and closed by whoever made it
     on_picture: Callable[[NDArray[np.uint8]], None] | None = None  # gets the luma, (H, W)
     arrivals: list[Arrival] = field(default_factory=list)
     audio_arrivals: list[tuple[int, av.AudioFrame]] = field(default_factory=list)
@@ -119,15 +117,12 @@ class AiortcPeer:
     async def connect(self) -> None:
         """Call the server. Raises ConnectionError with the server's words where it refuses."""
         body = await self.offer()
-        if self.relay is not None:
-            body["sdp"] = self.relay.for_server(body["sdp"])
         where, headers = at(self.link, "/api/sessions"), bearer(self.link)
         async with aiohttp.ClientSession(headers=headers) as http, http.post(where, json=body) as reply:
             self.session = await reply.json()
             if reply.status != 200:
                 raise ConnectionError(f"status {reply.status}: {self.session.get('error')}")
-        sdp = self.session["sdp"] if self.relay is None else self.relay.for_caller(self.session["sdp"])
-        await self.take_answer(sdp)
+        await self.take_answer(self.session["sdp"])
 
     async def take_answer(self, sdp: str) -> None:
         """Go on with the server's answer to the offer."""

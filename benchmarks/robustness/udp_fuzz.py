@@ -5,11 +5,11 @@
 Two callers in one process, the server in another, and a third that throws mutated datagrams at every media
 port of the server (`datagrams.py`): half from sockets of its own, half from the callers' own, with what these
 have sent as seeds too, so replays and faults in protected packets are among them. Before it and after it, for
---quiet seconds, the same datagrams go to a port that nobody reads: motion to photon then is what the attack is
-compared with, so that the cost of sending them is in both. Memory is the most that the server held under
+--quiet seconds, the same datagrams go to a port that nobody reads: motion to photon then is what the attack
+is compared with, so that the cost of sending them is in both. Memory is the most that the server held under
 attack, above what it held before; the log is what it wrote to standard error in all, exceptions are the
-tracebacks and errors in there, and dropped is what its /metrics counted, by reason. A call is lost that is not
-connected in the end, or gets no pictures any more.
+tracebacks and errors in there, and dropped is what its /metrics counted, by reason. A call is lost that is
+not connected in the end, or gets no pictures any more.
 
 What bounds it: the three processes share this machine's cores; the third gives way. Beside other work latency
 grows by that alone; the system drops what finds a socket's buffer full, so counted may be less than sent.

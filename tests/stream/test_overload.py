@@ -9,13 +9,13 @@ import pytest
 
 from benchmarks.live.glass_statistics import numbers
 from benchmarks.live.peer import AiortcPeer, StampedCamera
-from benchmarks.live.shaped_link import LinkConfig, ShapedRelay
 from stream.media.tracks import PictureTrack
 from stream.sessions.receiver import QUIET_S, Rendering, Viewer
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import SessionLimits
 from stream.webrtc.peer import Link
 from tests.support.direct_call import avatars_of, present, present_again
+from tests.support.shaped_link import LinkConfig, ShapedRelay
 from tests.support.waiting import until
 
 S = 1_000_000_000  # in ns
@@ -94,8 +94,8 @@ async def test_pictures_come_through_loss_and_after_a_blackout_and_a_cut(registr
     """One datagram in sixteen is lost, both ways; then all are, for a while; then for good."""
     relay = ShapedRelay(LinkConfig(loss_percent=6.0))
     await relay.open()
-    peer = AiortcPeer("", StampedCamera(lambda _: GREY, 20.0), relay=relay)
-    session = await present(registry, peer)
+    peer = AiortcPeer("", StampedCamera(lambda _: GREY, 20.0))
+    session = await present(registry, peer, relay)
     await until(lambda: len(numbers(peer.arrivals)) > 40)
     assert relay.to_caller.lost > 5
     received, shown = session.metrics.received, len(peer.arrivals)

@@ -35,6 +35,7 @@ from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
 from stream.webrtc.aiortc_tuning import gather_on_loopback, receive_promptly
 from stream.webrtc.negotiation import read_publish_request, read_request, read_viewer_offer
+from tests.support.shaped_link import ShapedRelay
 
 Builder = Callable[[], FramePipeline]
 
@@ -45,13 +46,15 @@ def avatars_of(builders: Mapping[str, Builder] | None = None) -> Avatars:
     return Avatars([echo_avatar(build, name) for name, build in named.items()])
 
 
-async def present(registry: SessionRegistry, peer: AiortcPeer, **fields: Any) -> Session:
-    """Call as a presenter, through the peer's relay if it has one. fields: more of the request's body."""
+async def present(
+    registry: SessionRegistry, peer: AiortcPeer, relay: ShapedRelay | None = None, **fields: Any
+) -> Session:
+    """Call as a presenter. relay: opened; the call goes through it. fields: more of the request's body."""
     body = {**await peer.offer(), **fields}
-    if peer.relay is not None:
-        body["sdp"] = peer.relay.for_server(body["sdp"])
+    if relay is not None:
+        body["sdp"] = relay.for_server(body["sdp"])
     session, answer = await registry.create(read_request(body))
-    await peer.take_answer(answer.sdp if peer.relay is None else peer.relay.for_caller(answer.sdp))
+    await peer.take_answer(answer.sdp if relay is None else relay.for_caller(answer.sdp))
     return session
 
 

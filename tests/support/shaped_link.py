@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 LOOPBACK = "127.0.0.1"
 QUEUE_MS = 200.0  # what waits longer than this for a slow link is dropped, as in a home router
@@ -35,11 +34,6 @@ class LinkConfig:
             raise ValueError(f"delay_ms={self.delay_ms}, jitter_ms={self.jitter_ms}: must not be negative")
         if self.rate_kbit is not None and self.rate_kbit <= 0:
             raise ValueError(f"rate_kbit={self.rate_kbit}: must be above 0")
-
-    @property
-    def shapes(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self.loss_percent or self.delay_ms or self.jitter_ms or self.rate_kbit)
 
 
 class Link:
@@ -130,14 +124,6 @@ class ShapedRelay:
         for end in (self._caller_end, self._server_end):
             if end.transport is not None:
                 end.transport.close()
-
-    def as_json(self) -> dict[str, Any]:
-        """How it shaped, and what became of the datagrams."""
-        counts = {
-            name: {"passed": link.passed, "lost": link.lost, "overflowed": link.overflowed}
-            for name, link in (("to_server", self.to_server), ("to_caller", self.to_caller))
-        }
-        return {**asdict(self.config), "by": "UDP relay in the caller's process", **counts}
 
 
 def _same(end: _End) -> _End:

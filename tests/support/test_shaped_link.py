@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.live.shaped_link import LOOPBACK, QUEUE_MS, Link, LinkConfig, ShapedRelay, with_only_candidate
+from tests.support.shaped_link import LOOPBACK, QUEUE_MS, Link, LinkConfig, ShapedRelay, with_only_candidate
 
 MS = 1_000_000
 SDP = "\r\n".join(
@@ -117,10 +117,8 @@ async def test_datagrams_go_both_ways_through_the_relay() -> None:
         while await caller_inbox.got.get() != b"answer":
             pass
         assert await server_inbox.got.get() == b"check"
-        told = relay.as_json()
-        assert told["to_caller"]["passed"] == 2
-        assert told["to_server"]["passed"] >= 1
-        assert told["delay_ms"] == 1
+        assert relay.to_caller.passed == 2
+        assert relay.to_server.passed >= 1
     finally:
         caller.close()
         server.close()
