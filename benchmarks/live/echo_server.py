@@ -110,12 +110,11 @@ def main() -> int:
     """Serve until SIGTERM; prints the start-up facts as one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--busy-ms", type=float, default=0.0)
     parser.add_argument("--max-sessions", type=int, default=2)
     parser.add_argument("--sd-turbo", action="store_true", help="spend SD-Turbo's time on each picture")
     args = parser.parse_args()
     graph = sd_turbo() if args.sd_turbo else None
-    echo = echo_avatar(lambda: EchoPipeline(args.busy_ms, graph))
+    echo = echo_avatar(lambda: EchoPipeline(graph=graph))
     registry = SessionRegistry(Avatars([echo]), RegistryConfig(args.max_sessions, runner="echo"))
     with listen("127.0.0.1", args.port) as listener:
         return serve(listener, Serving(registry, Access()), as_json=True)

@@ -10,6 +10,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any
@@ -129,32 +130,27 @@ class AiortcPeer:
         await self._connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="answer"))
         for transceiver in self._connection.getTransceivers():
             receive_promptly(transceiver.receiver)
-            if transceiver.kind == "video":
-                self._tasks.append(asyncio.create_task(self._watch(transceiver.receiver.track)))
-            else:
-                self._tasks.append(asyncio.create_task(self._listen(transceiver.receiver.track)))
+            self._tasks.append(asyncio.create_task(self._receive(transceiver.receiver.track)))
 
-    async def _watch(self, track: MediaStreamTrack) -> None:
-        try:
+    async def _receive(self, track: MediaStreamTrack) -> None:
+        with suppress(MediaStreamError):  # the call has ended
             while True:
                 frame = await track.recv()
-                at_ns = perf_counter_ns()
-                assert isinstance(frame, av.VideoFrame)
-                luma = frame.to_ndarray()[: frame.height]
-                self.arrivals.append(Arrival(at_ns, read(np.asarray(luma, np.uint8))))
-                if self.on_picture is not None:
-                    self.on_picture(np.asarray(luma, np.uint8))
-        except MediaStreamError:
-            pass  # the call has ended
+                if isinstance(frame, av.VideoFrame):
+                    at_ns = perf_counter_ns()
+                    self.seen(frame, np.asarray(frame.to_ndarray()[: frame.height], np.uint8), at_ns)
+                elif isinstance(frame, av.AudioFrame):
+                    self.heard(frame, perf_counter_ns())
 
-    async def _listen(self, track: MediaStreamTrack) -> None:
-        try:
-            while True:
-                frame = await track.recv()
-                assert isinstance(frame, av.AudioFrame)
-                self.audio_arrivals.append((perf_counter_ns(), frame))
-        except MediaStreamError:
-            pass  # the call has ended
+    def seen(self, frame: av.VideoFrame, luma: NDArray[np.uint8], at_ns: int) -> None:
+        """A picture came; luma: (H, W)."""
+        self.arrivals.append(Arrival(at_ns, read(luma)))
+        if self.on_picture is not None:
+            self.on_picture(luma)
+
+    def heard(self, frame: av.AudioFrame, at_ns: int) -> None:
+        """Sound came."""
+        self.audio_arrivals.append((at_ns, frame))
 
     def path(self) -> tuple[int, str, int]:
         """Descriptor of the socket that the call goes by, and the address it sends to. While connected."""

@@ -18,6 +18,7 @@ import numpy as np
 from aiortc import RTCRtpReceiver
 from aiortc.mediastreams import VIDEO_CLOCK_RATE, MediaStreamError, MediaStreamTrack
 from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket
+from numpy.typing import NDArray
 
 from benchmarks.live.peer import AiortcPeer
 from engine.media.frame_code import read
@@ -114,6 +115,7 @@ class SyncPeer(AiortcPeer):
 
     pictures: list[Returned] = field(default_factory=list)
     clicks: list[Returned] = field(default_factory=list)
+    _quiet_samples: int = _QUIET_SAMPLES
     _video_clock: SenderClock = field(default_factory=lambda: SenderClock(VIDEO_CLOCK_RATE))
     _audio_clock: SenderClock = field(default_factory=lambda: SenderClock(SAMPLE_RATE_HZ))
 
@@ -124,34 +126,24 @@ class SyncPeer(AiortcPeer):
             clock.follow(transceiver.receiver)
         await super().take_answer(sdp)
 
-    async def _watch(self, track: MediaStreamTrack) -> None:
-        try:
-            while True:
-                frame = await track.recv()
-                assert isinstance(frame, av.VideoFrame)
-                assert frame.pts is not None
-                luma = np.asarray(frame.to_ndarray()[: frame.height], np.uint8)
-                number = read(luma)
-                if number is not None:
-                    sent_ns = self._video_clock.at_ns(frame.pts)
-                    self.pictures.append(Returned(perf_counter_ns(), sent_ns, number))
-        except MediaStreamError:
-            pass  # the call has ended
+    def seen(self, frame: av.VideoFrame, luma: NDArray[np.uint8], at_ns: int) -> None:
+        """A picture came; luma: (H, W)."""
+        number = read(luma)
+        if number is not None and frame.pts is not None:
+            self.pictures.append(Returned(at_ns, self._video_clock.at_ns(frame.pts), number))
 
-    async def _listen(self, track: MediaStreamTrack) -> None:
-        quiet = _QUIET_SAMPLES
-        try:
-            while True:
-                frame = await track.recv()
-                assert isinstance(frame, av.AudioFrame)
-                assert frame.pts is not None
-                channels = len(frame.layout.channels)
-                loud = np.flatnonzero(np.abs(frame.to_ndarray().reshape(-1, channels)[:, 0]) > _LOUD)
-                if loud.size and quiet + loud[0] >= _QUIET_SAMPLES:
-                    first = int(loud[0])
-                    sent_ns = self._audio_clock.at_ns(frame.pts + first)
-                    at_ns = perf_counter_ns() + round(1e9 * first / SAMPLE_RATE_HZ)
-                    self.clicks.append(Returned(at_ns, sent_ns, len(self.clicks)))
-                quiet = frame.samples - int(loud[-1]) if loud.size else quiet + frame.samples
-        except MediaStreamError:
-            pass  # the call has ended
+    def heard(self, frame: av.AudioFrame, at_ns: int) -> None:
+        """Sound came: there may be a click in it."""
+        assert frame.pts is not None
+        channels = len(frame.layout.channels)
+        loud = np.flatnonzero(np.abs(frame.to_ndarray().reshape(-1, channels)[:, 0]) > _LOUD)
+        if loud.size and self._quiet_samples + loud[0] >= _QUIET_SAMPLES:
+            first = int(loud[0])
+            sent_ns = self._audio_clock.at_ns(frame.pts + first)
+            self.clicks.append(
+                Returned(at_ns + round(1e9 * first / SAMPLE_RATE_HZ), sent_ns, len(self.clicks))
+            )
+        if loud.size:
+            self._quiet_samples = frame.samples - int(loud[-1])
+        else:
+            self._quiet_samples += frame.samples

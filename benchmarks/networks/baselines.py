@@ -154,22 +154,6 @@ def side_by_side(avatar: Avatar, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def live_figures(calls: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Three calls and their ratios of motion to photon, median over median; by name of LIVE."""
-    middle = {name: call["motion_to_photon_ms"]["p50"] for name, call in calls.items()}
-
-    def over(one: str, other: str) -> float | None:
-        return round(middle[one] / middle[other], 3) if middle[one] and middle[other] else None
-
-    return {
-        "live": {name: {key: call[key] for key in LIVE_FIGURES} for name, call in calls.items()},
-        "motion_to_photon_ratio": {
-            "avatar_over_echo": over("avatar", "echo"),
-            "sd_turbo_over_avatar": over(BASELINE, "avatar"),
-        },
-    }
-
-
 def glass_to_glass(pipeline: str, args: argparse.Namespace) -> dict[str, Any]:
     """One call, measured in processes of its own."""
     command = [sys.executable, "-m", "engine.cli", "bench", "glass_to_glass", "--pipeline", pipeline]
@@ -179,8 +163,8 @@ def glass_to_glass(pipeline: str, args: argparse.Namespace) -> dict[str, Any]:
         raise SystemExit(
             f"the call with --pipeline {pipeline} failed with status {done.returncode}, see above"
         )
-    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return measured
+    measured = json.loads(done.stdout.splitlines()[-1])
+    return {name: measured[name] for name in LIVE_FIGURES}
 
 
 def measure(args: argparse.Namespace) -> Record:
@@ -193,7 +177,7 @@ def measure(args: argparse.Namespace) -> Record:
         )
     figures = side_by_side(avatar, args)
     if args.live:
-        figures |= live_figures({name: glass_to_glass(pipeline, args) for name, pipeline in LIVE.items()})
+        figures["live"] = {name: glass_to_glass(pipeline, args) for name, pipeline in LIVE.items()}
     versions = {name: metadata.version(name) for name in ("torch", "diffusers")}
     return {**figures, "config": {"avatar": avatar.name, "size": avatar.size, "versions": versions}}
 

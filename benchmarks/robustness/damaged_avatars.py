@@ -38,18 +38,33 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import cv2
 import numpy as np
+import torch
 
 from benchmarks.records.instrument import Instrument, add_common, counted
 from benchmarks.records.machine import ROOT
 from benchmarks.records.record import Record
 from benchmarks.robustness.damage import Damage
+from engine.avatar.avatar import LOSSLESS_KEYFRAMES, Avatar
+from engine.avatar.avatar_file import load_avatar, save_avatar
+from engine.avatar.bundled import BUNDLED
 from engine.avatar.records import table
 from engine.cli import main as avatarcast
 from engine.commands import info
 from engine.errors import AvatarcastError
 from engine.media.video import VideoWriter
+from engine.network.contract import allocate, denoiser_inputs
+from engine.network.denoiser import Denoiser, DenoiserConfig
+from engine.person.motion import build_neutral
+from engine.render.prior import KeyFrame
+from engine.runners.onnx_runner import OnnxRunner
 from export.commands.export import describe as describe_network
+from export.convert.fused import FusedDenoiser, HalfDenoiser
+from export.convert.gate import held_out_frame
+from export.convert.onnx_export import export_onnx
+from export.convert.quantise import quantise
+from export.evaluate.replay import replay
 from export.evaluate.report_text import held_out_motion_table, held_out_table
 
 BATCH = 25  # mutations between two words to the parent
@@ -58,7 +73,12 @@ WANTED_S, WANTED_MB = 5.0, 500.0
 DEATHS = 3  # of a process over the same mutations count; one may come from outside
 MAX_LINE = 1000  # characters
 PICTURES = 2
-_SHOWING = (["info"], ["info", "--json"], ["evaluate"], ["export", "--list"])
+FILE, DRIVER = "in/damaged.avatar", "in/driver.mp4"
+SHOWING = (["info", FILE], ["info", FILE, "--json"], ["evaluate", FILE], ["export", FILE, "--list"])
+STARTING = (
+    ["render", "--avatar", FILE, "--driver", DRIVER, "--out", "in/out.mp4"],
+    ["serve", "--port", "0", "--avatar", FILE],
+)
 OUTSIDE = "token"  # lies in the working folder, as a server's may
 
 
@@ -92,19 +112,6 @@ def small_presenters(folder: Path) -> list[bytes]:
 
     The first has every kind of member, the others only what is needed, each with one network.
     """
-    import cv2
-    import torch
-
-    from engine.avatar.avatar import LOSSLESS_KEYFRAMES, HeldOutFrame
-    from engine.avatar.avatar_file import load_avatar, save_avatar
-    from engine.avatar.bundled import BUNDLED
-    from engine.network.contract import denoiser_inputs
-    from engine.network.denoiser import Denoiser, DenoiserConfig
-    from engine.render.prior import KeyFrame
-    from export.convert.fused import FusedDenoiser, HalfDenoiser
-    from export.convert.onnx_export import export_onnx
-    from export.convert.quantise import quantise
-
     whole = load_avatar(BUNDLED)
     share = SIZE_PX / whole.size
 
@@ -132,44 +139,31 @@ def small_presenters(folder: Path) -> list[bytes]:
             export_onnx(FusedDenoiser(network).eval(), example), feeds, feeds[:1], 5.0
         ).model,
     }
-    neutral = whole.neutral
-    pixels = ("centre", "scale", "shoulders", "chest", "chest_middle", "body_scale", "rest_wrists")
     few = [*whole.keyframes[:3], *whole.keyframes[LOSSLESS_KEYFRAMES : LOSSLESS_KEYFRAMES + 2]]
     frames = [KeyFrame(small(key.rgba), moved(key.landmarks)) for key in few]
-    held_out = []
-    for frame in whole.held_out[:2]:
-        data = cv2.imencode(".jpg", small(frame.rgb)[..., ::-1])[1].tobytes()
-        rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-        held_out.append(HeldOutFrame(data, np.ascontiguousarray(rgb), moved(frame.landmarks)))
     made = replace(
         whole,
         name="small",
         size=SIZE_PX,
-        neutral=replace(
-            neutral, **{name: np.asarray(getattr(neutral, name) * share, np.float32) for name in pixels}
-        ),
+        neutral=build_neutral([frame.landmarks for frame in frames]),
         keyframes=(*frames[:3], *(frames[0],) * (LOSSLESS_KEYFRAMES - 3), *frames[3:]),
         plate=small(whole.plate),
         models=models,
         variants={name: whole.variants.get(name, {}) for name in models},
         training={**whole.training, "network": config.to_dict()},
-        held_out=tuple(held_out),
+        held_out=tuple(held_out_frame(frame.rgb, frame.landmarks) for frame in frames[:2]),
         report_png=b"",
         bare_torso=None if whole.bare_torso is None else small(whole.bare_torso),
     )
     light = replace(made, keyframes=made.keyframes[:3], held_out=(), bare_torso=None)
+    lights = [
+        replace(light, models={name: model}, variants={name: made.variants[name]})
+        for name, model in models.items()
+    ]
     files = []
-    for index, names in enumerate([list(models), *([name] for name in models)]):
+    for index, one in enumerate([made, *lights]):
         path = folder / f"{index}.avatar"
-        one = made if index == 0 else light
-        save_avatar(
-            path,
-            replace(
-                one,
-                models={name: models[name] for name in names},
-                variants={name: made.variants[name] for name in names},
-            ),
-        )
+        save_avatar(path, one)
         files.append(path.read_bytes())
     return files
 
@@ -203,12 +197,12 @@ class Bench:
         self._outside.write_bytes(b"s3cr3t of the server\n")
         os.chdir(self._folder)
         (self._folder / "in").mkdir()
-        self._file = self._folder / "in" / "damaged.avatar"
+        self._file = self._folder / FILE
         self._damage = [Damage(whole, self._outside) for whole in files]
         self._commands_every = commands_every
         self._opened: set[str] = set()
         self._places = (self._folder / "in", ROOT, *map(Path, (sys.prefix, sys.base_prefix)))
-        with VideoWriter(self._folder / "in" / "driver.mp4", 96, 48, Fraction(25)) as writer:
+        with VideoWriter(self._folder / DRIVER, 96, 48, Fraction(25)) as writer:
             writer.write(np.zeros((48, 96, 3), np.uint8))
         self._file.write_bytes(files[0])
         for _ in range(2):  # imports, pools, caches
@@ -257,20 +251,18 @@ class Bench:
 
     def _tried(self, with_commands: bool) -> str | None:
         """The error's one line, None where it was served. Raises whatever else came of it."""
-        from engine.avatar.avatar_file import load_avatar
-
         try:
             avatar = load_avatar(self._file)
         except AvatarcastError as error:
             if with_commands:
-                for words in (*_SHOWING, ["render"], ["serve"]):
-                    self._command(words)
+                for words in (*SHOWING, *STARTING):
+                    _refused(words)
             return _one_line(error)
         with contextlib.redirect_stdout(io.StringIO()) as shown:
             _show(avatar)
             if with_commands:
-                for words in _SHOWING:
-                    avatarcast([*words, str(self._file)])
+                for words in SHOWING:
+                    avatarcast(words)
         if not shown.getvalue().replace("\n", "").isprintable():
             raise AssertionError("control characters for the terminal")
         try:
@@ -279,24 +271,18 @@ class Bench:
             return _one_line(error)
         return None
 
-    def _command(self, words: list[str]) -> None:
-        """Runs `avatarcast WORDS FILE`, which must refuse the file in one line."""
-        file = str(self._file)
-        if words == ["serve"]:
-            arguments = ["serve", "--port", "0", "--avatar", file]
-        elif words == ["render"]:
-            arguments = ["render", "--avatar", file, "--driver", "in/driver.mp4", "--out", "in/out.mp4"]
-        else:
-            arguments = [*words, file]
-        errors = io.StringIO()
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
-            status = avatarcast(arguments)
-        lines = errors.getvalue().splitlines()
-        if status == 0 or len(lines) != 1:
-            raise AssertionError(f"{words}: status {status}, {lines[:3]}")
+
+def _refused(words: Sequence[str]) -> None:
+    """Runs a command, which must refuse the file in one line."""
+    errors = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
+        status = avatarcast(words)
+    lines = errors.getvalue().splitlines()
+    if status == 0 or len(lines) != 1:
+        raise AssertionError(f"{words}: status {status}, {lines[:3]}")
 
 
-def _show(avatar: Any) -> None:
+def _show(avatar: Avatar) -> None:
     """All that `info`, `evaluate` and `export --list` print of an avatar that is loaded."""
     found = info.facts(avatar)
     print(json.dumps(found), *info.as_lines(found), sep="\n")
@@ -312,12 +298,8 @@ def _one_line(error: AvatarcastError) -> str:
     return line
 
 
-def _serve(avatar: Any) -> None:
+def _serve(avatar: Avatar) -> None:
     """Starts every network, and renders with the first."""
-    from engine.network.contract import allocate
-    from engine.runners.onnx_runner import OnnxRunner
-    from export.evaluate.replay import replay
-
     for index, model in enumerate(avatar.models.values()):
         runner = OnnxRunner(model, threads=1)
         try:

@@ -16,11 +16,11 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch._dynamo  # which an optimiser wants: seconds that each process would take
@@ -49,52 +49,46 @@ CONSENT = "Nobody, a synthetic person"
 FRAMES = 12
 PACKAGES = 4  # written one over the other
 RECORDINGS, CHUNKS = 8, 4
-MODEL = "denoiser-int8.onnx"
+AVATAR, MODEL = "a.avatar", "denoiser-int8.onnx"
 RIGHT = ""  # of what is as it should be
 
 
-class Workload(Protocol):
-    """State lies in `folder`, which may hold anything when the work begins again; input elsewhere."""
+class Workload:
+    """State lies in `folder`, which may hold anything when the work begins again; input elsewhere.
 
-    @property
-    def name(self) -> str: ...
+    Unless a kind of work says otherwise, it begins in an empty folder, with a small avatar as its input, and
+    makes an avatar.
+    """
+
+    name: str
 
     def make_input(self, folder: Path) -> None:
         """What the work is done from; in a process of its own."""
+        save_small(load_avatar("bundled"), folder / "small.avatar", 0)
 
     def place(self, source: Path, folder: Path) -> None:
         """Puts what is there before the work begins into the folder."""
 
     def work(self, source: Path, folder: Path) -> int:
         """Do it, or go on with it; the exit status."""
+        raise NotImplementedError
 
     def flaw(self, source: Path, folder: Path, cut: Path | None) -> str:
         """What was lost, the first time or after all; RIGHT where nothing was. cut: a file damaged since."""
+        return RIGHT if cut == folder / AVATAR else flaw_of_avatar(folder / AVATAR)
 
 
-class _Nothing:
-    """Work that begins in an empty folder."""
-
-    def place(self, source: Path, folder: Path) -> None:
-        """See Workload."""
-
-
-@dataclass(frozen=True)
-class Packages(_Nothing):
+class Packages(Workload):
     """An avatar's file, written again and again."""
 
-    name: str = "packages"
-
-    def make_input(self, folder: Path) -> None:
-        """A small avatar with a network of the usual size."""
-        save_small(load_avatar("bundled"), folder / "small.avatar", 0)
+    name = "packages"
 
     def work(self, source: Path, folder: Path) -> int:
         """As a program does that uses the engine."""
         avatar = load_avatar(source / "small.avatar")
         try:
             for number in range(PACKAGES):
-                save_small(avatar, folder / "a.avatar", number)
+                save_small(avatar, folder / AVATAR, number)
         except AvatarcastError as error:
             print(f"avatarcast: error: {error}", file=sys.stderr)
             return 1
@@ -102,26 +96,20 @@ class Packages(_Nothing):
 
     def flaw(self, source: Path, folder: Path, cut: Path | None) -> str:
         """It is one of those that were written, or none; a cut one was written anew."""
-        return flaw_of_avatar(folder / "a.avatar")
+        return flaw_of_avatar(folder / AVATAR)
 
 
-@dataclass(frozen=True)
-class Export:
+class Export(Workload):
     """`avatarcast export`: a variant is put into the avatar's file."""
 
-    name: str = "export"
-
-    def make_input(self, folder: Path) -> None:
-        """An avatar with held-out frames."""
-        save_small(load_avatar("bundled"), folder / "small.avatar", 0)
+    name = "export"
 
     def place(self, source: Path, folder: Path) -> None:
         """The avatar that is exported."""
-        shutil.copyfile(source / "small.avatar", folder / "a.avatar")
+        shutil.copyfile(source / "small.avatar", folder / AVATAR)
 
     def work(self, source: Path, folder: Path) -> int:
         """The command; its conversion gives back the network that there is."""
-        path = folder / "a.avatar"
         model = load_avatar(source / "small.avatar").models[MODEL]
         facts: dict[str, Any] = {
             "precision": "fp16",
@@ -131,18 +119,13 @@ class Export:
         }
         variant = variants.Variant("denoiser-fp16.onnx", model, facts)
         put(variants, network_of=lambda _: None, convert=lambda *_: variant)
-        return command(["export", str(path), "--target", "onnx-fp16"])
-
-    def flaw(self, source: Path, folder: Path, cut: Path | None) -> str:
-        """It is whole, with the variant or without."""
-        return RIGHT if cut == folder / "a.avatar" else flaw_of_avatar(folder / "a.avatar")
+        return command(["export", str(folder / AVATAR), "--target", "onnx-fp16"])
 
 
-@dataclass(frozen=True)
-class Enrolment(_Nothing):
+class Enrolment(Workload):
     """`avatarcast enroll`: footage is prepared, a network trained, with a checkpoint a step, and packed."""
 
-    name: str = "enrolment"
+    name = "enrolment"
 
     def make_input(self, folder: Path) -> None:
         """A clip in name only, and what tracking it would give."""
@@ -178,13 +161,9 @@ class Enrolment(_Nothing):
             held_out_picture=lambda *_: b"",
             _int8=lambda *_: None,
         )
-        out = folder / "a.avatar"
-        options = ["--out", str(out), "--consent", CONSENT, "--person", "synthetic", "--minutes", "0.015"]
+        out = str(folder / AVATAR)
+        options = ["--out", out, "--consent", CONSENT, "--person", "synthetic", "--minutes", "0.015"]
         return command(["enroll", str(clip), *options, "--base", "none", "--progress", "json", "--json"])
-
-    def flaw(self, source: Path, folder: Path, cut: Path | None) -> str:
-        """The avatar is whole, or not there yet."""
-        return RIGHT if cut == folder / "a.avatar" else flaw_of_avatar(folder / "a.avatar")
 
 
 class OpenRegistry(SessionRegistry):
@@ -195,11 +174,10 @@ class OpenRegistry(SessionRegistry):
         return SimpleNamespace(id=session_id)
 
 
-@dataclass(frozen=True)
-class Recording(_Nothing):
+class Recording(Workload):
     """A live server whose studio takes in recordings over HTTP, until whoever records has had enough."""
 
-    name: str = "recording"
+    name = "recording"
 
     def make_input(self, folder: Path) -> None:
         """Films of no meaning."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ import torch
 from benchmarks.live.echo_server import EchoPipeline
 from benchmarks.live.openmp import wait_patiently
 from benchmarks.live.sd_turbo import SdTurbo, SdTurboConfig, SdTurboOnCpu, counted, parameters
-from benchmarks.networks.baselines import Arm, live_figures, summarise, take_turns
+from benchmarks.networks.baselines import Arm, summarise, take_turns
 
 TINY = SdTurboConfig(
     size_px=64, widths=(32, 32, 64, 64), heads=(2, 2, 2, 2), text_width=16, norm_groups=8, coder_width=8
@@ -105,26 +104,6 @@ def test_patience_comes_before_torch() -> None:
         "from benchmarks.live.openmp import wait_patiently\nwait_patiently()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def call(p50: float | None) -> dict[str, Any]:
-    ranks = {"p50": p50, "p95": p50, "p99": p50}
-    return {
-        "motion_to_photon_ms": ranks,
-        "fps_delivered": 1.0,
-        "delivered": 5,
-        "duration_s": 5.0,
-        "config": {},
-    }
-
-
-def test_live_ratios() -> None:
-    figures = live_figures({"echo": call(20.0), "avatar": call(60.0), "sd_turbo": call(3000.0)})
-    assert figures["motion_to_photon_ratio"] == {"avatar_over_echo": 3.0, "sd_turbo_over_avatar": 50.0}
-    assert figures["live"]["sd_turbo"]["delivered"] == 5
-    assert "config" not in figures["live"]["echo"]
-    figures = live_figures({"echo": call(20.0), "avatar": call(60.0), "sd_turbo": call(None)})
-    assert figures["motion_to_photon_ratio"]["sd_turbo_over_avatar"] is None
 
 
 def test_the_echo_runs_the_graph_on_each_picture_it_sends() -> None:
