@@ -32,8 +32,8 @@ from export.footage.prepared import Identity, Prepared, learn_identity
 from export.footage.prepared_file import Origin, load_prepared, save_prepared
 from export.progress import Listener
 from export.training.base_weights import BaseWeights, load_base, starting_network
-from export.training.loop import TrainingProgress
-from export.training.train import TrainConfig, Trainer, TrainRecord, pick_device
+from export.training.loop import TrainingProgress, pick_device
+from export.training.train import TrainConfig, Trainer, TrainRecord
 from export.training.training_set import TrainingSet
 from export.work_folder import WorkFolder, remove_finished_work
 

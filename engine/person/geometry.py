@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from engine.arrays import FloatArray
@@ -53,9 +52,3 @@ def euler_deg_to_rotation(angles: FloatArray) -> FloatArray:
     nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
     return np.asarray(turn @ nod @ tilt, np.float32)
-
-
-def rotation_distance_deg(a: FloatArray, b: FloatArray) -> float:
-    """Angle in degrees of the rotation between two (3, 3) rotations."""
-    vector, _ = cv2.Rodrigues((a @ b.T).astype(np.float64))
-    return float(np.degrees(np.linalg.norm(vector)))

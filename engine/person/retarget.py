@@ -91,33 +91,19 @@ def support_of(motions: Sequence[Motion], neutral: Neutral) -> Support:
     return Support(low.astype(np.float32), high.astype(np.float32), hands.mean(0).astype(np.float32))
 
 
-@dataclass(frozen=True, slots=True)
-class Gains:
-    """How strongly the avatar follows; 1 is as the driver does."""
-
-    head: float = 1.0
-    expression: float = 1.0
-    body: float = 1.0
-
-
 class Retargeter:
     """Carries motion from a driver to one avatar. `driver` may be replaced at any time (calibration)."""
 
-    def __init__(
-        self, avatar: Neutral, support: Support, torso: TorsoModel, canvas_px: int, gains: Gains | None = None
-    ) -> None:
+    def __init__(self, avatar: Neutral, support: Support, torso: TorsoModel, canvas_px: int) -> None:
         self.avatar = avatar
         self.support = support
         self.torso = torso
         self.canvas_px = canvas_px
-        self.gains = gains or Gains()
         self.driver = avatar
 
     def target(self, motion: Motion) -> Landmarks:
         """The avatar's landmarks, in canvas pixels, for the driver's motion."""
-        pose = head_pose(motion, self.driver)
-        pose[:5] *= self.gains.head
-        pose = self.support.held(pose)
+        pose = self.support.held(head_pose(motion, self.driver))
         centre = self.avatar.centre + pose[3:5] * self.avatar.scale
         scale = float(self.avatar.scale * pose[5])
         rotation = euler_deg_to_rotation(pose[:3]) @ self.avatar.rotation
@@ -139,7 +125,7 @@ class Retargeter:
     def _face(self, motion: Motion) -> FloatArray:
         """(478, 3) head units: the avatar's face with the driver's expression and as open lips and lids."""
         avatar, driver = self.avatar, self.driver
-        face = avatar.face + self.gains.expression * motion.expression
+        face = avatar.face + motion.expression
         # Offsets alone leave a shut mouth ajar when the two neutrals differ; what is shut must be shut.
         mouth = _width(avatar.face, topo.MOUTH_CORNERS) / _width(driver.face, topo.MOUTH_CORNERS)
         wanted = float(avatar.lip_closed) + (motion.lip_gap - float(driver.lip_closed)) * mouth
@@ -156,7 +142,7 @@ class Retargeter:
     def _body(self, motion: Motion, held_pose: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Pose points (33, 3) px with shoulders, elbows and wrists set, and their confidence (33,)."""
         avatar, driver = self.avatar, self.driver
-        ratio = float(avatar.body_scale / driver.body_scale) * self.gains.body
+        ratio = float(avatar.body_scale / driver.body_scale)
         seen = motion.shoulder_confidence
         trunk = torso_points(avatar, self._chest_shift(motion, held_pose), self._chest_bend(motion))
         shoulders = avatar.shoulders.copy()
@@ -190,13 +176,13 @@ class Retargeter:
         """(2,) shoulder distances: as tracked, but no further from the head's pull than the footage shows."""
         shoulders = shoulder_shift(motion, self.driver) if motion.shoulder_confidence > VISIBLE else None
         expected = self.torso.shift(held_pose, shoulders)
-        tracked = chest_shift(motion, self.driver) * self.gains.body
+        tracked = chest_shift(motion, self.driver)
         beyond = np.clip(tracked - expected, -self.torso.slack, self.torso.slack)
         return np.asarray(expected + motion.chest_confidence * beyond, np.float32)
 
     def _chest_bend(self, motion: Motion) -> FloatArray:
         """(2, 2): as tracked, but no more than the footage shows."""
-        bend = chest_bend(motion, self.driver) * self.gains.body
+        bend = chest_bend(motion, self.driver)
         return np.asarray(np.clip(bend, -self.torso.bend, self.torso.bend), np.float32)
 
     def _hands(self, motion: Motion, points: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -61,13 +61,11 @@ def default_threads(cores: int | None = None) -> int:
     return cores if cores <= 2 else min(max(2, cores - 2), MAX_THREADS)
 
 
-def choose_runner(
-    name: str, avatar: Avatar, threads: int = 0, module: torch.nn.Module | None = None
-) -> tuple[Runner, str]:
+def choose_runner(name: str, avatar: Avatar, threads: int = 0) -> tuple[Runner, str]:
     """The runner of that name for the avatar, and one line that says what it is and why.
 
-    threads: of the CPU; 0 = default_threads(). module: the denoiser for the torch runner; without it
-    the weights are read back from the avatar's ONNX network.
+    threads: of the CPU; 0 = default_threads(). The torch runner reads the weights back from the avatar's ONNX
+    network.
     """
     if name not in NAMES:
         raise RunnerError(f"runner is {name!r}; wanted one of {', '.join(NAMES)}")
@@ -80,7 +78,7 @@ def choose_runner(
             denoiser_inputs(size), denoiser_outputs(size)
         ), "null (asked for): passes the prior through"
     if name == "torch":
-        torch_runner, what = _start_torch(avatar, module)
+        torch_runner, what = _start_torch(avatar)
         return torch_runner, f"torch (asked for): {what}"
     if name != AUTO:
         runner, what = _start(name, avatar, threads)
@@ -137,14 +135,14 @@ def _start_onnx(name: str, avatar: Avatar, threads: int) -> tuple[Runner, str]:
         return eager, f"{where}, without a CUDA graph ({error})"
 
 
-def _start_torch(avatar: Avatar, module: torch.nn.Module | None) -> tuple[Runner, str]:
+def _start_torch(avatar: Avatar) -> tuple[Runner, str]:
     if reason := unavailable("torch"):
         raise RunnerError(reason)
     import torch
 
     from engine.runners.torch_runner import TorchRunner
 
-    module = module or _exported_denoiser(avatar)
+    module = _exported_denoiser(avatar)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TorchRunner(module, denoiser_inputs(avatar.size), device), f"torch {torch.__version__} on {device}"
 

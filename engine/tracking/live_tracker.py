@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from engine.arrays import FloatArray, U8Image
-from engine.errors import SettingsError
 from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
 from engine.person.topology import SHOULDERS
 from engine.stages import Clock, StageClock
@@ -35,21 +33,9 @@ _HAND_NOISE = 1.0  # hand sizes per second
 _MOVING = 0.5  # of those speeds, after the noise is taken off: from here on a part is looked for more often
 
 
-@dataclass(frozen=True, slots=True)
-class LiveConfig:
-    """How often the slow parts are looked for, at rest and in motion; a look takes about 10 ms of a core."""
-
-    pose_hz: float = 8.0
-    pose_moving_hz: float = 15.0
-    hands_hz: float = 10.0
-    hands_moving_hz: float = 30.0
-    fade_ms: float = 300.0  # from full confidence to none after a part is lost
-    predict_ms: float = 150.0  # a part is carried forward no longer than this
-
-    def __post_init__(self) -> None:
-        for name in ("pose_hz", "pose_moving_hz", "hands_hz", "hands_moving_hz", "fade_ms", "predict_ms"):
-            if getattr(self, name) <= 0:
-                raise SettingsError(f"{name}={getattr(self, name)}: must be above 0")
+# How often the slow parts are looked for, at rest and in motion; a look takes about 10 ms of a core.
+_POSE_HZ = 8.0, 15.0
+_HANDS_HZ = 10.0, 30.0
 
 
 class _Part(Protocol):
@@ -171,14 +157,13 @@ class _SlowPart(Generic[Result]):
         turn: _Turn,
         predictors: int,
         faded: int,
-        config: LiveConfig,
         clock: Clock,
     ) -> None:
         """predictors: of points that move together; faded: confidences."""
         self._part, self._turn = part, turn
         self._worker: NewestWorker[Result] = NewestWorker(name, part.find, part.reset, clock)
-        self._predictors = [Predictor(config.predict_ms) for _ in range(predictors)]
-        self._faded, self._fader = faded, Fader(faded, config.fade_ms)
+        self._predictors = [Predictor() for _ in range(predictors)]
+        self._faded, self._fader = faded, Fader(faded)
         self._forget()
 
     def _forget(self) -> None:
@@ -224,9 +209,8 @@ class _SlowPart(Generic[Result]):
 
 
 class _Body(_SlowPart[PoseFound | None]):
-    def __init__(self, part: _Part, config: LiveConfig, clock: Clock) -> None:
-        turn = _Turn(config.pose_hz, config.pose_moving_hz)
-        super().__init__("pose", part, turn, 1, POSE_POINTS, config, clock)
+    def __init__(self, part: _Part, clock: Clock) -> None:
+        super().__init__("pose", part, _Turn(*_POSE_HZ), 1, POSE_POINTS, clock)
 
     def _forget(self) -> None:
         super()._forget()
@@ -250,9 +234,8 @@ class _Body(_SlowPart[PoseFound | None]):
 
 
 class _Hands(_SlowPart[list[HandFound]]):
-    def __init__(self, part: _Part, config: LiveConfig, clock: Clock) -> None:
-        turn = _Turn(config.hands_hz, config.hands_moving_hz)
-        super().__init__("hands", part, turn, 2, 2, config, clock)
+    def __init__(self, part: _Part, clock: Clock) -> None:
+        super().__init__("hands", part, _Turn(*_HANDS_HZ), 2, 2, clock)
         self._sides = HandSides()
 
     def hear(self, pose: PoseFound | None) -> float | None:
@@ -280,7 +263,6 @@ class LiveTracker:
 
     def __init__(
         self,
-        config: LiveConfig | None = None,
         *,
         face: FaceFinder | None = None,
         pose: _Part | None = None,
@@ -288,13 +270,12 @@ class LiveTracker:
         clock: Clock = perf_counter,
     ) -> None:
         """face, pose, hands: other finders than MediaPipe's, mainly for tests. clock: times the parts."""
-        config = config or LiveConfig()
         self.part_ms: dict[str, float] = {}  # of the last frame, by engine.stages.TRACK_PARTS
         self._now = clock
         self._face = face or FaceFinder()
-        self._face_fader = Fader(1, config.fade_ms)
-        self._body = _Body(pose or PosePart(), config, clock)
-        self._hands = _Hands(hands or HandsPart(quick=True), config, clock)
+        self._face_fader = Fader(1)
+        self._body = _Body(pose or PosePart(), clock)
+        self._hands = _Hands(hands or HandsPart(quick=True), clock)
         self._chest = ChestTracker()
         self._filter = LandmarkFilter()
         self._closed = False

@@ -9,6 +9,9 @@ import numpy as np
 from engine.arrays import FloatArray
 
 _STALE_NS = 400_000_000  # finds further apart than this tell no velocity
+_HORIZON_S = 0.15  # a guess goes no further
+_DAMPING_S = 0.06  # in this time the velocity falls to a third
+_FALL_NS, _RISE_NS = 300e6, 100e6  # between no confidence and all of it
 
 
 class Predictor:
@@ -17,9 +20,7 @@ class Predictor:
     Slow drift is mostly noise of the finds, so speeds well below `noise_speed` are hardly carried on.
     """
 
-    def __init__(self, horizon_ms: float = 150.0, damping_ms: float = 60.0) -> None:
-        """horizon_ms: guess no further. damping_ms: in this time the velocity falls to a third."""
-        self._horizon_s, self._damping_s = horizon_ms * 1e-3, damping_ms * 1e-3
+    def __init__(self) -> None:
         self._points: FloatArray | None = None
         self._velocity: FloatArray | None = None  # per second
         self._time_ns = 0
@@ -48,16 +49,15 @@ class Predictor:
         """Where the points are at `time_ns`; None before the first find."""
         if self._points is None or self._velocity is None:
             return None
-        ahead_s = min(max((time_ns - self._time_ns) * 1e-9, 0.0), self._horizon_s)
-        reach_s = self._damping_s * (1.0 - math.exp(-ahead_s / self._damping_s))
+        ahead_s = min(max((time_ns - self._time_ns) * 1e-9, 0.0), _HORIZON_S)
+        reach_s = _DAMPING_S * (1.0 - math.exp(-ahead_s / _DAMPING_S))
         return np.asarray(self._points + np.float32(reach_s) * self._velocity, np.float32)
 
 
 class Fader:
     """Confidence: falls slowly when a part is lost, so that nothing blinks, rises quickly when it is back."""
 
-    def __init__(self, count: int, fall_ms: float = 300.0, rise_ms: float = 100.0) -> None:
-        self._fall_ns, self._rise_ns = fall_ms * 1e6, rise_ms * 1e6
+    def __init__(self, count: int) -> None:
         self._value = np.zeros(count, np.float32)
         self._time_ns: int | None = None
 
@@ -72,7 +72,7 @@ class Fader:
             self._value[:] = target
         else:
             elapsed_ns = max(0, time_ns - self._time_ns)
-            low, high = self._value - elapsed_ns / self._fall_ns, self._value + elapsed_ns / self._rise_ns
+            low, high = self._value - elapsed_ns / _FALL_NS, self._value + elapsed_ns / _RISE_NS
             self._value = np.clip(np.clip(target, low, high), 0.0, 1.0).astype(np.float32)
         self._time_ns = time_ns
         return self._value.copy()

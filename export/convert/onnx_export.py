@@ -38,7 +38,6 @@ class ParityReport:
 def export_onnx(
     module: torch.nn.Module,
     example_inputs: Mapping[str, torch.Tensor],
-    output_names: Sequence[str] = ("clean",),
 ) -> bytes:
     """The module as ONNX, weights inside, with the shapes of `example_inputs` fixed.
 
@@ -63,7 +62,7 @@ def export_onnx(
                 tuple(example_inputs.values()),
                 path,
                 input_names=list(example_inputs),
-                output_names=list(output_names),
+                output_names=["clean"],
                 opset_version=OPSET,
                 dynamo=True,
                 external_data=False,
@@ -92,7 +91,6 @@ def parity(
     model: bytes,
     feeds: Sequence[Mapping[str, Array]],
     bound: float = PARITY_BOUND,
-    threads: int = 0,
 ) -> ParityReport:
     """Runs the module, moved to the CPU, and the same in ONNX on the same feeds.
 
@@ -101,7 +99,7 @@ def parity(
     if not feeds:
         raise RunnerError("parity got 0 feeds; wanted at least one")
     was_training = module.training
-    onnx_runner = OnnxRunner(model, threads=threads)
+    onnx_runner = OnnxRunner(model)
     specs = {name: TensorSpec(array.shape, array.dtype.name) for name, array in feeds[0].items()}
     ordered = {name: specs[name] for name in onnx_runner.inputs if name in specs}
     torch_runner = TorchRunner(module, ordered, output_names=tuple(onnx_runner.outputs))

@@ -69,12 +69,12 @@ def load_base(name: str) -> BaseWeights | None:
         return _read(name, path)
 
 
-def starting_network(config: DenoiserConfig, base: BaseWeights | None, seed: int = 7) -> Denoiser:
+def starting_network(config: DenoiserConfig, base: BaseWeights | None) -> Denoiser:
     """An untrained denoiser: with the base weights, or random ones where there are none.
 
     Raises SettingsError when they are of another network.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(7)
     network = Denoiser(config)
     if base is not None:
         network.load_state_dict(base.fitted(config))

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.errors import RunnerError, SettingsError
+from engine.errors import RunnerError
 from engine.network.denoiser import Denoiser
 from engine.render.planes import to_picture
 from engine.render.sampler import STEADY_LEVEL
@@ -29,8 +29,8 @@ from export.convert.variants import weights_sha256
 from export.evaluate.held_out import fine_power
 from export.training.checkpoint import load_state, save_state
 from export.training.critic import PatchCritic, critic_loss, deception_loss
-from export.training.loop import TrainingLoop, TrainingProgress, to_device
-from export.training.train import pick_device, restoration_loss
+from export.training.loop import LoopConfig, TrainingLoop, TrainingProgress, pick_device, to_device
+from export.training.train import restoration_loss
 from export.training.training_set import Batch, TrainingSet
 
 TEACHER_DRAWS = 2  # per batch; over many batches the student sees the mean of many
@@ -45,20 +45,12 @@ MAX_LOSS_DB = 0.25  # of PSNR on the validation frames that sharpness may cost
 
 
 @dataclass(frozen=True, slots=True)
-class DistillConfig:
+class DistillConfig(LoopConfig):
     """How to distil."""
 
-    budget_s: float  # seconds, over all runs of an interrupted distillation
     batch: int = 2
     learning_rate: float = 2e-4
     seed: int = 11
-    device: str = "auto"  # auto, cpu or cuda
-
-    def __post_init__(self) -> None:
-        if self.budget_s <= 0:
-            raise SettingsError(f"budget_s={self.budget_s}: must be above 0")
-        if self.batch < 1:
-            raise SettingsError(f"batch={self.batch}: must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.errors import SettingsError
+
 CHECKPOINT_S = 60.0
 VALIDATE_S = 30.0
 _LOSS_DECAY = 0.98  # of the loss's moving average
+
+
+@dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """How long and how. Time is what the user gives, so time is what ends it."""
+
+    budget_s: float  # seconds, over all runs of an interrupted training
+    batch: int
+    learning_rate: float
+    seed: int
+    device: str = "auto"  # auto, cpu or cuda
+
+    def __post_init__(self) -> None:
+        if self.budget_s <= 0:
+            raise SettingsError(f"budget_s={self.budget_s}: must be above 0")
+        if self.batch < 1:
+            raise SettingsError(f"batch={self.batch}: must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +99,19 @@ class TrainingLoop:
     def _count(self, loss: float) -> None:
         self.loss = loss if math.isnan(self.loss) else _LOSS_DECAY * self.loss + (1 - _LOSS_DECAY) * loss
         self.steps += 1
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` takes a GPU when torch sees one. Raises SettingsError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(
+            "device=cuda: torch sees no CUDA GPU here; use --device cpu, or install torch with CUDA"
+        )
+    if name not in ("cpu", "cuda"):
+        raise SettingsError(f"device={name}: must be auto, cpu or cuda")
+    return torch.device(name)
 
 
 def to_device(array: np.ndarray[Any, Any], device: torch.device) -> Tensor:

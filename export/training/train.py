@@ -18,11 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from engine.arrays import FloatArray
-from engine.errors import SettingsError
 from engine.network.denoiser import Denoiser
 from export.progress import note
 from export.training.checkpoint import load_state, save_state
-from export.training.loop import TrainingLoop, TrainingProgress, to_device
+from export.training.loop import LoopConfig, TrainingLoop, TrainingProgress, pick_device, to_device
 from export.training.training_set import Batch
 
 SQUARED_WEIGHT = 25.0  # of the squared error against the absolute one
@@ -33,21 +32,13 @@ MAX_GRADIENT = 0.5  # norm; ten times the usual
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """How to train. Time is what the user gives, so time is what ends it."""
+class TrainConfig(LoopConfig):
+    """How to train."""
 
-    budget_s: float  # seconds of training, over all runs of an interrupted training
     batch: int = 4
     learning_rate: float = 1e-3
-    warm_up: float = 0.03  # share of the budget
     seed: int = 7
-    device: str = "auto"  # auto, cpu or cuda
-
-    def __post_init__(self) -> None:
-        if self.budget_s <= 0:
-            raise SettingsError(f"budget_s={self.budget_s}: must be above 0")
-        if self.batch < 1:
-            raise SettingsError(f"batch={self.batch}: must be at least 1")
+    warm_up: float = 0.03  # share of the budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +53,6 @@ class TrainRecord:
     best_step: int  # whose averaged weights were kept
     best_mse: float  # on the held-out frames it was chosen by, of pictures on [-1, 1]
     curve: tuple[tuple[float, float], ...]  # (seconds of training, dB on those frames), as it went
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` takes a GPU when torch sees one. Raises SettingsError for a device that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise SettingsError(
-            "device=cuda: torch sees no CUDA GPU here; use --device cpu, or install torch with CUDA"
-        )
-    if name not in ("cpu", "cuda"):
-        raise SettingsError(f"device={name}: must be auto, cpu or cuda")
-    return torch.device(name)
 
 
 def restoration_loss(output: Tensor, clean: Tensor, weight: Tensor) -> Tensor:

@@ -276,3 +276,9 @@ def _hand(forearm: FloatArray, spread: float) -> FloatArray:
 
 def _fill(image: U8Image, points: FloatArray, value: tuple[int, ...]) -> None:
     cv2.fillPoly(image, [np.round(points[:, :2] * 16).astype(np.int32)], value, cv2.LINE_AA, 4)
+
+
+def rotation_distance_deg(a: FloatArray, b: FloatArray) -> float:
+    """Angle in degrees of the rotation between two (3, 3) rotations."""
+    vector, _ = cv2.Rodrigues((a @ b.T).astype(np.float64))
+    return float(np.degrees(np.linalg.norm(vector)))

@@ -112,7 +112,7 @@ def test_onnx_gives_the_same_picture(size: int) -> None:
     model = export_onnx(module, feed(size))
     feeds = [{name: tensor.numpy() for name, tensor in feed(size, seed).items()} for seed in (1, 2)]
     feeds.append({**feeds[0], "noise_level": np.ones(1, np.float32)})
-    report = parity(module, model, feeds, threads=1)
+    report = parity(module, model, feeds)
     assert report.max_abs_error < 2e-4
     assert report.feeds == 3
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from engine.person.geometry import (
     euler_deg_to_rotation,
-    rotation_distance_deg,
     rotation_to_euler_deg,
     similarity_fit,
 )
+from tests.support.puppet import rotation_distance_deg
 
 angle = st.floats(-80.0, 80.0)
 

@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 from engine.arrays import FloatArray
 from engine.errors import FootageError
 from engine.person import topology as topo
-from engine.person.geometry import rotation_distance_deg
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.person.motion import Neutral, build_neutral, in_head_axes, lid_gaps, lip_gap, motion_of
 from engine.person.retarget import (
-    Gains,
     Retargeter,
     Support,
     chest_bend,
@@ -27,7 +25,7 @@ from engine.person.retarget import (
     support_of,
 )
 from engine.person.torso import fit_torso
-from tests.support.puppet import Pose, Puppet, lively
+from tests.support.puppet import Pose, Puppet, lively, rotation_distance_deg
 
 SIZE = 256
 NO_POSE = np.array([0, 0, 0, 0, 0, 1], np.float32)  # no turn, no shift, scale 1
@@ -40,7 +38,7 @@ def footage(puppet: Puppet, seed: int = 0) -> list[Landmarks]:
     return [puppet.landmarks(replace(pose, hands=RAISED) if pose.hands[RIGHT] else pose) for pose in poses]
 
 
-def retargeter_of(frames: Sequence[Landmarks], gains: Gains | None = None) -> Retargeter:
+def retargeter_of(frames: Sequence[Landmarks]) -> Retargeter:
     neutral = build_neutral(frames)
     motions = [motion_of(frame, neutral) for frame in frames]
     torso = fit_torso(
@@ -50,7 +48,7 @@ def retargeter_of(frames: Sequence[Landmarks], gains: Gains | None = None) -> Re
         np.stack([chest_shift(m, neutral) for m in motions]),
         np.stack([chest_bend(m, neutral) for m in motions]),
     )
-    return Retargeter(neutral, support_of(motions, neutral), torso, SIZE, gains)
+    return Retargeter(neutral, support_of(motions, neutral), torso, SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -160,19 +158,6 @@ def test_head_turns_as_far_as_the_driver(driven: Retargeter, driver: Puppet, yaw
     _, before, *_ = in_head_axes(rest.face, driven.avatar.face)
     _, after, *_ = in_head_axes(turned.face, driven.avatar.face)
     assert rotation_distance_deg(after, before) == pytest.approx(abs(yaw_deg), abs=1.0)
-
-
-def test_gains_scale_what_they_name(avatar: Retargeter, driver: Puppet) -> None:
-    half = Retargeter(avatar.avatar, avatar.support, avatar.torso, SIZE, Gains(head=0.5, expression=0.0))
-    frame = Puppet(SIZE).landmarks(Pose(yaw_deg=8.0, gaze_x=0.05))
-    target = half.target(motion_of(frame, half.driver))
-    face, rotation, *_ = in_head_axes(target.face, half.avatar.face)
-    assert rotation_distance_deg(rotation, half.avatar.rotation) == pytest.approx(4.0, abs=0.7)
-    irises = np.concatenate(topo.IRISES)
-    assert np.abs(face[irises] - half.avatar.face[irises]).max() < 0.01
-
-
-# Lips, lids, gaze
 
 
 def test_shut_stays_shut_between_people(driven: Retargeter, driver: Puppet) -> None:

@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.arrays import U8Image
-from engine.errors import SettingsError
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.stages import TRACK_PARTS
 from engine.tracking.hand_sides import HandFound, HandSides, PoseFound
@@ -86,7 +85,7 @@ class TestHandSides:
 
 class TestPredictor:
     def test_follows_an_even_motion_for_a_while_and_then_stops(self) -> None:
-        predictor = Predictor(horizon_ms=150, damping_ms=60)
+        predictor = Predictor()
         start = np.zeros((4, 2), np.float32)
         predictor.found(start, 0, noise_speed=1.0)
         predictor.found(start + 10, 100_000_000, noise_speed=1.0)
@@ -116,7 +115,7 @@ class TestPredictor:
 
 
 def test_confidence_falls_slowly_and_rises_quickly() -> None:
-    fader = Fader(1, fall_ms=300, rise_ms=100)
+    fader = Fader(1)
     assert fader.toward(1.0, 0)[0] == 1.0
     assert fader.toward(0.0, 150_000_000)[0] == pytest.approx(0.5)
     assert fader.toward(0.0, 300_000_000)[0] == pytest.approx(0.0, abs=1e-6)
@@ -330,8 +329,3 @@ class TestLiveTracker:
         tracker.close()
         assert [part.closed for part in parts] == [1, 1, 1]
         assert not [thread for thread in threading.enumerate() if thread.name.startswith("avatarcast-")]
-
-    def test_settings_are_checked(self) -> None:
-        module = pytest.importorskip("engine.tracking.live_tracker", reason="needs mediapipe")
-        with pytest.raises(SettingsError, match=r"hands_hz=0"):
-            module.LiveConfig(hands_hz=0)

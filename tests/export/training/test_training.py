@@ -21,8 +21,8 @@ import torch
 
 from engine.network.denoiser import DenoiserConfig
 from export.training.base_weights import starting_network
-from export.training.loop import TrainingProgress
-from export.training.train import TrainConfig, Trainer, pick_device, restoration_loss
+from export.training.loop import TrainingProgress, pick_device
+from export.training.train import TrainConfig, Trainer, restoration_loss
 from export.training.training_set import AWAY_FRAMES, Batch, TrainingSet
 
 SIZE = 128
