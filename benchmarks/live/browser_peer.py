@@ -9,15 +9,13 @@ installed Chromium.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from playwright.async_api import Page
 
 from benchmarks.live.browser_stage import LIMIT_S, camera_flags, page_with
 from benchmarks.live.driver_pictures import DriverPictures
-from benchmarks.live.glass_statistics import Arrival
+from benchmarks.live.glass_statistics import Arrival, Seen
 from benchmarks.live.server_link import page_at
 from engine.media.frame_code import stamp
 
@@ -42,18 +40,11 @@ def write_camera_file(
     return count
 
 
-@dataclass
-class BrowserCall:
-    """What the page saw."""
+async def call(link: str, camera_file: Path, loop: int, seconds: float) -> Seen:
+    """Open the page, press Start, stay for `seconds` after the first picture, press Stop.
 
-    sent_ns: dict[int, list[int]] = field(default_factory=dict)
-    arrivals: list[Arrival] = field(default_factory=list)
-    stats: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    local_frames: int = 0
-
-
-async def call(link: str, camera_file: Path, seconds: float) -> BrowserCall:
-    """Open the page, press Start, stay for `seconds` after the first picture, press Stop."""
+    loop: how many pictures the camera's file has.
+    """
     async with page_with(*camera_flags(camera_file)) as page:
         await page.add_init_script(path=READER_SCRIPT)
         await page.goto(page_at(link, "/?measure"))
@@ -61,23 +52,17 @@ async def call(link: str, camera_file: Path, seconds: float) -> BrowserCall:
         await page.click("#start")
         await asyncio.wait_for(_first_picture(page), LIMIT_S)
         await asyncio.sleep(seconds)
-        result = await _collect(page)
+        seen = await page.evaluate("window.glass")
         await page.click("#start")
-    return result
+    sent_ns: dict[int, list[int]] = {}
+    for number, at_ms in seen["local"]:
+        if number is not None:
+            sent_ns.setdefault(number, []).append(round(at_ms * 1e6))
+    arrivals = [Arrival(round(at_ms * 1e6), number) for number, at_ms in seen["remote"]]
+    return Seen(sent_ns, arrivals, [(round(at_ms * 1e6), message) for at_ms, message in seen["stats"]], loop)
 
 
 async def _first_picture(page: Page) -> None:
     # polled, as wait_for_function is against the page's CSP
     while not await page.evaluate("window.glass.remote.length"):  # noqa: ASYNC110
         await asyncio.sleep(0.1)
-
-
-async def _collect(page: Page) -> BrowserCall:
-    seen = await page.evaluate("window.glass")
-    result = BrowserCall(local_frames=len(seen["local"]))
-    for number, at_ms in seen["local"]:
-        if number is not None:
-            result.sent_ns.setdefault(number, []).append(round(at_ms * 1e6))
-    result.arrivals = [Arrival(round(at_ms * 1e6), number) for number, at_ms in seen["remote"]]
-    result.stats = [(round(at_ms * 1e6), message) for at_ms, message in seen["stats"]]
-    return result

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.live.driver_pictures import DriverPictures
-from benchmarks.live.glass_statistics import Arrival, summarise
+from benchmarks.live.glass_statistics import Seen, summarise
 from benchmarks.live.peer import AiortcPeer, StampedCamera
 from benchmarks.records.instrument import DEFAULT_DRIVER
 from engine.media.frame_code import NUMBER_MODULUS
@@ -31,16 +31,6 @@ class CallConfig:
     fps: int = CAMERA_FPS  # of the camera
     seconds: float = 60.0  # measured, after the warm-up
     warm_up: float = 5.0  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the caller noted; times in ns of its own clock."""
-
-    sent_ns: dict[int, list[int]]
-    arrivals: list[Arrival]
-    stats: list[tuple[int, dict[str, Any]]]
-    modulus: int  # of the numbers
 
 
 async def make_call(link: str, config: CallConfig) -> Seen:
@@ -100,5 +90,4 @@ async def _with_chromium(link: str, config: CallConfig, pictures: DriverPictures
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "camera.y4m"
         loop = write_camera_file(file, pictures, *config.size, config.fps)
-        seen = await call(link, file, config.warm_up + config.seconds)
-    return Seen(seen.sent_ns, seen.arrivals, seen.stats, loop)
+        return await call(link, file, loop, config.warm_up + config.seconds)

@@ -27,6 +27,16 @@ class Arrival:
     number: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the caller noted; times in ns of its own clock."""
+
+    sent_ns: dict[int, list[int]]
+    arrivals: list[Arrival]
+    stats: list[tuple[int, dict[str, Any]]]
+    modulus: int  # of the numbers
+
+
 def numbers(arrivals: Sequence[Arrival]) -> list[int]:
     """The readable numbers in order of arrival."""
     return [arrival.number for arrival in arrivals if arrival.number is not None]

@@ -9,11 +9,9 @@ of its own; driven with its own video it shows what is lost before any retargeti
 the reference to hold the rest against. CLIP is the true render on the avatar's canvas; all clips show the
 same motion, frame for frame. Without --avatar: theo and amara.
 
-The run is that of `avatarcast render`: the driver's clip is tracked and filtered, the driver's neutral is
-taken from it, then retarget, guidance, warp, denoise and compose with the temporal cache, frame after frame.
---calibration start takes the neutral from the first 0.7 s, as a call does: the clips begin at rest.
---calibration clip takes it from the calmest frames of all of the clip, as rendering does; where those are not
-quite at rest, the whole person stands a pixel or two aside.
+The run is that of a call: the driver's clip is tracked and filtered, the driver's neutral is taken from its
+first 0.7 s, in which the clips are at rest, then retarget, guidance, warp, denoise and compose with the
+temporal cache, frame after frame.
 
 - psnr_db, ssim, sharpness (fine power over the truth's): whole frame and boxes of the truth's parts;
 - landmarks_px: the output is tracked again, and so is the truth: how far the points are apart. Both carry the
@@ -38,7 +36,6 @@ import numpy as np
 
 from benchmarks.pictures.clips import FILMS, Labelled
 from benchmarks.pictures.cross_truth import (
-    CALIBRATIONS,
     OUTPUT,
     Clip,
     Driven,
@@ -85,7 +82,7 @@ def measure(args: argparse.Namespace) -> Record:
         for driver in clips:
             check_pair(name, avatar, truth, driver)
     training = _training(args.training, cast, avatars)
-    how = {"runner": args.runner, "steps": args.steps, "calibration": args.calibration}
+    how = {"runner": args.runner, "steps": args.steps}
     runs, rows, reason = [], dict[str, list[U8Image]](), ""
     with Bars(disable=None) as bars:
         clips = [clip.tracked(bars.show) for clip in clips]
@@ -160,7 +157,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME_OR_FILE=X.prepared.npz",
         help="an avatar's footage, as `enroll --prepare-only` writes it",
     )
-    parser.add_argument("--calibration", choices=CALIBRATIONS, default="start", help="(default start)")
     add_common(parser, "runner", "steps", "picture")
     parser.add_argument("--seconds", type=float, help="of the clips, from their start (default all)")
 

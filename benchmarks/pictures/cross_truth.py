@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,6 @@ from export.progress import StageFramesDone
 
 OUTPUT = "output"  # the avatar's own pictures, among the methods
 RETRACKED = (OUTPUT, "warp_only", "shuffled_conditions", "zero_prior")
-CALIBRATIONS = ("start", "clip")
 FACE_PARTS = {
     "face": np.arange(FACE_POINTS),
     "rigid": topo.RIGID,
@@ -83,16 +82,13 @@ class Clip:
         steady = LandmarkFilter()
         return [steady(frame, self.time_ns(index)) for index, frame in enumerate(self.landmarks)]
 
-    def neutral(self, calibration: str) -> Neutral:
-        """The person at rest. calibration: `start`, from what a call collects before its neutral stands;
-        `clip`, from all of it, as `avatarcast render` does.
+    def neutral(self) -> Neutral:
+        """The person at rest, from what a call collects before its neutral stands.
 
         Raises FootageError where those frames show no face.
         """
-        frames = self.steadied()
-        if calibration == "start":
-            frames = [frame for i, frame in enumerate(frames) if self.time_ns(i) <= CALIBRATION_NS]
-        return build_neutral(frames)
+        early = [self.time_ns(index) <= CALIBRATION_NS for index in range(len(self.landmarks))]
+        return build_neutral(list(compress(self.steadied(), early)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,14 +160,14 @@ def drive(
     """Renders the avatar and its baselines for every frame of the driver, and tracks what comes out.
 
     Every frame but the first, which has no previous one, is compared where the truth shows a face. how:
-    `runner`, `steps`, `calibration`. Raises RunnerError when the runner cannot start.
+    `runner`, `steps`. Raises RunnerError when the runner cannot start.
     """
     neutral = avatar.neutral
     nearest = NearestFrame(training.landmarks, neutral)
     made: dict[str, list[U8Image]] = {method: [] for method in RETRACKED}
     output = str(how["steps"])
     count = len(driver.rgb)
-    rest = driver.neutral(how["calibration"])
+    rest = driver.neutral()
     with Methods(avatar, driver.steadied(), rest, driver.fps, how["runner"], [how["steps"]]) as methods:
         for done in range(count):
             for method, rendered in methods.render(done).items():
