@@ -8,8 +8,6 @@ the time of the real one and makes no picture worth looking at. Needs diffusers 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +16,6 @@ import torch
 from diffusers import AutoencoderTiny, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 LATENT_SHRINK = 8  # px of the picture to a latent cell
 LATENT_CHANNELS = 4
@@ -91,15 +88,3 @@ class SdTurboOnCpu:
         picture = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 127.5 - 1
         with torch.inference_mode():
             return np.asarray(self.module(picture, self._noise).numpy(), np.float32)
-
-
-def parameters(module: nn.Module) -> int:
-    """How many weights it has."""
-    return sum(weight.numel() for weight in module.parameters())
-
-
-@contextmanager
-def counted() -> Iterator[FlopCounterMode]:
-    """Counts what runs in it, for `.get_total_flops()`; a multiplication with its addition is 2."""
-    with FlopCounterMode(display=False) as counter:
-        yield counter

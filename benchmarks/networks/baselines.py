@@ -10,8 +10,8 @@ In turns in one process, on the same number of threads, at the avatar's size:
 - pipeline: everything from the camera's picture to the avatar's, with every tracker on every picture (a call
   runs the slow ones beside it, and takes less).
 times_faster is the median over the rounds of sd_turbo's time over the other's, with an interval from
-resampling the rounds. What bounds sd_turbo is arithmetic, see gflop; our network is so small that moving the
-pictures counts too.
+resampling the rounds. What bounds sd_turbo is arithmetic; our network is so small that moving the pictures
+counts too.
 
 --live makes three calls through the real server (benchmarks.live.glass_to_glass): the echo, which is
 transport alone; the avatar; and the echo with sd_turbo's graph run for every picture, which tracks nothing
@@ -133,22 +133,17 @@ def feeder(pipeline: Pipeline, driver: Path) -> Callable[[], object]:
 def side_by_side(avatar: Avatar, args: argparse.Namespace) -> dict[str, Any]:
     """The figures of all rounds."""
     # imports torch, which reads its settings then
-    from benchmarks.live.sd_turbo import SdTurboConfig, SdTurboOnCpu, counted, parameters
+    from benchmarks.live.sd_turbo import SdTurboConfig, SdTurboOnCpu
 
     baseline = SdTurboOnCpu(SdTurboConfig(size_px=avatar.size), args.threads)
     picture = np.zeros((avatar.size, avatar.size, 3), np.uint8)
     with our_arms(avatar, args) as (ours, reason):
         arms = {BASELINE: Arm(lambda: baseline.run(picture), args.baseline_pictures), **ours}
-        gflop = {}
-        for name in (BASELINE, "denoiser_torch"):  # also warms up
-            with counted() as counter:
-                arms[name].run()
-            gflop[name] = round(counter.get_total_flops() / 1e9, 2)
+        for name in (BASELINE, "denoiser_torch"):  # the first runs set things up
+            arms[name].run()
         taken = take_turns(arms, args.rounds, perf_counter)
     return {
         **summarise(taken),
-        "gflop": gflop,
-        "baseline_parameters": parameters(baseline.module),
         "weights": "random in sd_turbo: timing only",
         "runner_reason": reason,
     }

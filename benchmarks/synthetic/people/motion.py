@@ -22,6 +22,7 @@ from benchmarks.synthetic.presenter.gestures import (
     viseme_weights,
     window,
 )
+from benchmarks.synthetic.presenter.idle import eye_weights
 from benchmarks.synthetic.presenter.performance import (
     ARKIT_NAMES,
     FRAME_RATE_HZ,
@@ -217,14 +218,7 @@ def gaze(times: Array, random: Random) -> Array:
     at = np.searchsorted(rests, times)
     places = random.normal(0, 0.28, (len(times), 2)) * (random.random((len(times), 1)) < 0.6)
     x, y = gaussian_filter1d(places[at], 0.6, axis=0, mode="nearest").T
-    face = np.zeros((len(times), len(ARKIT_NAMES)))
-    for names, value in (
-        (("eyeLookOutLeft", "eyeLookInRight"), x), (("eyeLookInLeft", "eyeLookOutRight"), -x),
-        (("eyeLookUpLeft", "eyeLookUpRight"), y), (("eyeLookDownLeft", "eyeLookDownRight"), -y),
-    ):  # fmt: skip
-        for name in names:
-            face[:, ARKIT_NAMES.index(name)] = np.clip(value, 0, 0.9)
-    return face
+    return eye_weights(x, y, 0.9)
 
 
 def start_at_rest(clip: Performance, visemes: Array) -> None:

@@ -47,13 +47,18 @@ def saccades(random: np.random.Generator, times_s: Array, first_s: float) -> Arr
 def look(eyes: Array) -> Array:
     """eyes: (T, 2) radians against the head, to the left and up -> (T, 52) eye weights."""
     left, up = (eyes / FULL_LOOK).T
-    face = np.zeros((len(eyes), len(ARKIT_NAMES)))
+    return eye_weights(left, up, LOOK_LIMIT)
+
+
+def eye_weights(left: Array, up: Array, limit: float) -> Array:
+    """left, up: (T,) how far the eyes look there, 1 as far as they can -> (T, 52), each at most `limit`."""
+    face = np.zeros((len(left), len(ARKIT_NAMES)))
     for names, value in (
         (("eyeLookOutLeft", "eyeLookInRight"), left), (("eyeLookInLeft", "eyeLookOutRight"), -left),
         (("eyeLookUpLeft", "eyeLookUpRight"), up), (("eyeLookDownLeft", "eyeLookDownRight"), -up),
     ):  # fmt: skip
         for name in names:
-            face[:, ARKIT_NAMES.index(name)] = np.clip(value, 0, LOOK_LIMIT)
+            face[:, ARKIT_NAMES.index(name)] = np.clip(value, 0, limit)
     return face
 
 

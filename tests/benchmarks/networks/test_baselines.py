@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.live.echo_server import EchoPipeline
 from benchmarks.live.openmp import wait_patiently
-from benchmarks.live.sd_turbo import SdTurbo, SdTurboConfig, SdTurboOnCpu, counted, parameters
+from benchmarks.live.sd_turbo import SdTurbo, SdTurboConfig, SdTurboOnCpu
 from benchmarks.networks.baselines import Arm, summarise, take_turns
 
 TINY = SdTurboConfig(
@@ -43,18 +43,17 @@ def test_the_shape_is_that_of_sd_turbo() -> None:
     """865,910,724 parameters is what the published U-Net of Stable Diffusion 2.1 and SD-Turbo has."""
     with torch.device("meta"):
         graph = SdTurbo(SdTurboConfig())
-    assert parameters(graph.unet) == 865_910_724
-    assert 2_400_000 < parameters(graph.coder) < 2_500_000  # TAESD's
+    sizes = {name: sum(one.numel() for one in part.parameters()) for name, part in graph.named_children()}
+    assert sizes["unet"] == 865_910_724
+    assert 2_400_000 < sizes["coder"] < 2_500_000  # TAESD's
 
 
-def test_a_tiny_one_runs_and_is_counted() -> None:
+def test_a_tiny_one_runs() -> None:
     graph = SdTurboOnCpu(TINY, threads=1)
     picture = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
-    with counted() as counter:
-        result = graph.run(picture)
+    result = graph.run(picture)
     assert result.shape == (1, 3, 64, 64)
     assert np.isfinite(result).all()
-    assert counter.get_total_flops() > 1e6
     assert not np.array_equal(result, graph.run(np.invert(picture)))
 
 
