@@ -40,6 +40,12 @@ def _nobodys_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """More for networks this small take longer beside other tests."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def noise() -> Avatar:
     """A made-up person of noise, 64 px."""

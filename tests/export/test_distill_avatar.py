@@ -7,7 +7,6 @@ from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
-import torch
 
 from engine.avatar.avatar_file import load_avatar
 from engine.avatar.beside import distillation_path
@@ -18,11 +17,6 @@ from export.footage.prepared import Prepared
 from export.training.distill import Distiller, NetworkScore
 
 COMMAND = ("--steps", "1", "--target", "onnx", "--minutes", "0.001")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -37,6 +37,23 @@ class FakeTracker:
 
     def close(self) -> None:
         self.closes += 1
+
+
+class Script:
+    """A tracker that tells landmarks in order, whatever it is shown; of one take."""
+
+    def __init__(self, frames: Iterable[Landmarks]) -> None:
+        self._frames = iter(frames)
+        self.closed = False
+
+    def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
+        return next(self._frames)
+
+    def reset(self) -> None:
+        raise AssertionError("one take")
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Stage:

@@ -27,11 +27,6 @@ from engine.render.prior import PriorBuilder
 from export.training.base_weights import starting_network
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def test_without_a_plate_the_background_is_the_key_frames(identity: Identity) -> None:
     bare = without_plate(identity)
     marked = replace(bare, plate=np.full_like(bare.plate, 255))

@@ -42,7 +42,6 @@ def test_the_table_says_what_was_gained() -> None:
 
 
 def test_both_runs_build_on_the_same_prior(prepared: Prepared, tmp_path: Path) -> None:
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     network = Denoiser(DenoiserConfig(size=prepared.size))
     torch.nn.init.constant_(network.head.bias, 0.5)  # type: ignore[arg-type]  # a base that paints all white

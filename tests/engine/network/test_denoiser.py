@@ -16,11 +16,6 @@ from export.convert.onnx_export import export_onnx, parity
 TINY = (8, 8, 8)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def network(size: int, widths: tuple[int, int, int] = TINY, perturbed: bool = True) -> Denoiser:
     """A network of random weights; as made, its head and modulation are zero."""
     torch.manual_seed(3)

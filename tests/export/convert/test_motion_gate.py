@@ -29,6 +29,7 @@ from export.convert.motion_gate import (
     require_motion,
 )
 from tests.support.puppet import Pose, Puppet, lively
+from tests.support.puppet_stage import Script
 
 SIZE = 128
 
@@ -45,22 +46,6 @@ def speaker(puppet_avatar: Avatar) -> Avatar:
 
 def nods(count: int = 24) -> list[Landmarks]:
     return [Puppet(SIZE).landmarks(Pose(pitch_deg=8 * float(np.sin(index / 3)))) for index in range(count)]
-
-
-class Script:
-    """A tracker that says what it was told to, whatever it is shown."""
-
-    def __init__(self, frames: Sequence[Landmarks]) -> None:
-        self._frames = iter(frames)
-
-    def track(self, rgb: Any, time_ns: int) -> Landmarks:
-        return next(self._frames)
-
-    def reset(self) -> None:
-        raise AssertionError("one take")
-
-    def close(self) -> None:
-        pass
 
 
 def null() -> NullRunner:

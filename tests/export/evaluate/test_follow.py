@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,25 +25,9 @@ from export.evaluate.follow import Followed, follow
 from export.evaluate.report_picture import PAIR_CELL_PX, PAIRS, ReportFrame, pairs_png
 from tests.support.places import PRESENTER
 from tests.support.puppet import Pose, Puppet, lively
-from tests.support.puppet_stage import DRIVER
+from tests.support.puppet_stage import DRIVER, Script
 
 NULL = PipelineConfig(runner="null", live=False)
-
-
-class Script:
-    """A tracker that tells landmarks in order."""
-
-    def __init__(self, frames: Iterator[Landmarks]) -> None:
-        self._frames = frames
-
-    def track(self, rgb: Any, time_ns: int) -> Landmarks:
-        return next(self._frames)
-
-    def reset(self) -> None:
-        raise AssertionError("one take")
-
-    def close(self) -> None:
-        pass
 
 
 def scripts(*sides: Sequence[Landmarks]) -> Callable[[], Script]:

@@ -30,26 +30,10 @@ from export.evaluate.held_out import (
 from export.evaluate.report_text import held_out_motion_table, held_out_table, motion_table
 from export.footage.prepared import Prepared
 from tests.support.puppet import Pose, Puppet, lively
+from tests.support.puppet_stage import Script
 
 SIZE = 128
 BASELINES = {"nearest_frame", "previous_frame", "warp_only", "shuffled_conditions", "zero_prior"}
-
-
-class Script:
-    """A tracker that tells landmarks in order, whatever it is shown."""
-
-    def __init__(self, frames: Sequence[Landmarks]) -> None:
-        self._frames = iter(frames)
-        self.closed = False
-
-    def track(self, rgb: Any, time_ns: int) -> Landmarks:
-        return next(self._frames)
-
-    def reset(self) -> None:
-        raise AssertionError("the tail is tracked in one go")
-
-    def close(self) -> None:
-        self.closed = True
 
 
 def measured(

@@ -26,11 +26,6 @@ from export.training.training_set import TrainingSet
 TINY = DenoiserConfig(128, (8, 8, 8), 1)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def lively(config: DenoiserConfig) -> Denoiser:
     """A network in which no weight is zero, so that every one counts."""
     torch.manual_seed(3)

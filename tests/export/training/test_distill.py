@@ -22,11 +22,6 @@ from export.training.training_set import Batch, TrainingSet
 SIZE = 128
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def data(prepared: Prepared, identity: Identity) -> TrainingSet:
     return TrainingSet(prepared, identity, seed=1)

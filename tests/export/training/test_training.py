@@ -30,11 +30,6 @@ TINY = DenoiserConfig(SIZE, (8, 8, 8), 1)
 TRAINED = 60  # frames of the fixture before its held-out tail
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def built(prepared: Prepared, identity: Identity) -> TrainingSet:
     """For tests that at most change what the network is said to have made."""
