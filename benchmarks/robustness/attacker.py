@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from io import BytesIO
+from itertools import count, cycle
 from time import monotonic, process_time
 from urllib.parse import urljoin, urlsplit
 
@@ -59,44 +60,32 @@ class Attacker:
 
     async def candidates(self) -> None:
         """64 late candidates with every PATCH."""
+        numbers = count(0, 64)
         async with self._watching() as (where, tag):
-            named = 0
-
-            async def send() -> None:
-                nonlocal named
-                named += 64
-                await self._patch(where, tag, _hosts(named, 64))
-
-            await self._turns(lambda: self._all_at_once(send))
+            await self._all_at_once(lambda: self._patch(where, tag, _hosts(next(numbers), 64)))
 
     async def restarts(self) -> None:
         """ICE restarts that lead nowhere."""
+
+        def restart() -> str:
+            return f"a=ice-ufrag:{secrets.token_hex(8)}\r\na=ice-pwd:{secrets.token_hex(16)}\r\n"
+
         async with self._watching() as (where, _):
-
-            async def send() -> None:
-                fragment = f"a=ice-ufrag:{secrets.token_hex(8)}\r\na=ice-pwd:{secrets.token_hex(16)}\r\n"
-                await self._patch(where, "*", fragment)
-
-            await self._turns(lambda: self._all_at_once(send))
+            await self._all_at_once(lambda: self._patch(where, "*", restart()))
 
     async def offers(self) -> None:
         """Offers, to present and to watch, that are never gone on with; each third is as long as allowed."""
         async with _connection(sends=True) as presenting, _connection(sends=False) as watching:
-            crowd = _hosts(0, 951)
-            to_watch = watching.localDescription.sdp
+            to_watch, where = watching.localDescription.sdp, f"/whep/{self._order.view}"
             body = json.dumps({"sdp": presenting.localDescription.sdp, "type": "offer"})
-            turn = 0
-
-            async def send() -> None:
-                nonlocal turn
-                turn += 1
-                if turn % 3:
-                    sdp = to_watch if turn % 3 == 1 else to_watch + crowd
-                    await self._ask("POST", f"/whep/{self._order.view}", sdp, "application/sdp")
-                else:
-                    await self._ask("POST", "/api/sessions", body, "application/json")
-
-            await self._turns(lambda: self._all_at_once(send))
+            requests = cycle(
+                [
+                    (where, to_watch, "application/sdp"),
+                    (where, to_watch + _hosts(0, 951), "application/sdp"),
+                    ("/api/sessions", body, "application/json"),
+                ]
+            )
+            await self._all_at_once(lambda: self._ask("POST", *next(requests)))
 
     async def connections(self) -> None:
         """Hundreds of connections that say nothing, or begin a request and do not go on."""
@@ -125,24 +114,25 @@ class Attacker:
 
     async def pictures(self) -> None:
         """Backgrounds of a few KB that are as large as is allowed, and larger."""
-        pictures = [_picture(4096, 3072, "PNG"), _picture(4096, 3072, "JPEG"), _picture(4096, 4096, "PNG")]
+        pictures = cycle(
+            [_picture(4096, 3072, "PNG"), _picture(4096, 3072, "JPEG"), _picture(4096, 4096, "PNG")]
+        )
+        where = "/api/sessions/none/background"
         async with _connection(sends=True) as presenting:
             body = json.dumps({"sdp": presenting.localDescription.sdp, "type": "offer"})
-            where, turn = "", 0
 
             async def send() -> None:
-                nonlocal where, turn
-                turn += 1
-                kind, data = pictures[turn % len(pictures)]
-                status, _ = await self._ask("PUT", where or "/api/sessions/none/background", data, kind)
+                nonlocal where
+                kind, data = next(pictures)
+                status, _ = await self._ask("PUT", where, data, kind)
                 if status == 404:
                     _, text = await self._ask("POST", "/api/sessions", body, "application/json")
                     with suppress(ValueError, KeyError):
                         where = f"/api/sessions/{json.loads(text)['id']}/background"
 
-            await self._turns(lambda: self._all_at_once(send))
+            await self._all_at_once(send)
 
-    async def _turns(self, attack: Callable[[], Awaitable[None]]) -> None:
+    async def _turns(self, attack: Callable[[], Awaitable[object]]) -> None:
         """One attack for each line; as busy in between, and doing nothing, until there are no more."""
         print("ready", flush=True)
         share = 0.0  # of a processor
@@ -162,13 +152,13 @@ class Attacker:
             await asyncio.sleep(0.002)
         return await line
 
-    async def _all_at_once(self, send: Callable[[], Awaitable[None]]) -> None:
+    async def _all_at_once(self, send: Callable[[], Awaitable[object]]) -> None:
         async def go_on() -> None:
             while monotonic() < self._end_s:
                 await send()
                 await asyncio.sleep(0.001)
 
-        await asyncio.gather(*(go_on() for _ in range(AT_ONCE)))
+        await self._turns(lambda: asyncio.gather(*(go_on() for _ in range(AT_ONCE))))
 
     async def _patch(self, where: str, tag: str, fragment: str) -> None:
         await self._ask("PATCH", where, fragment, _FRAGMENT, {"If-Match": tag})
