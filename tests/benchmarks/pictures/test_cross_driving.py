@@ -346,7 +346,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["A=large", "A=one"], "large.mp4: 64x64 px; the canvas of"),
         (["A=one", "A=nowhere"], "nowhere.mp4: no such file"),
         (["nobody.avatar=one", "A=two"], "nobody.avatar"),
-        (["A=one", "one"], "wanted --avatar NAME_OR_FILE=CLIP"),
+        (["A=one", "one"], "wanted NAME_OR_FILE=PATH"),
         (["A=one"], "--avatar: 1 given; wanted two or more"),
         (["A=one", "A=two", "--training", "B=x.npz"], "--training B: no such --avatar"),
         (["A=one", "A=two", "--training", "A=nowhere.npz"], "nowhere.npz"),

@@ -100,5 +100,5 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     (changed,) = [line for line in lines if line.startswith("timeline.p50 ")]
     assert changed.endswith("changed")
-    assert " x1.1" in changed
+    assert "  x1.0" in changed
     assert float(changed.split()[-2].partition("..")[0]) > 1.05

@@ -127,7 +127,7 @@ def test_where_a_record_is_missing_stands_how_to_take_it(results: Path) -> None:
 
 
 def test_a_record_without_the_figure_is_named(results: Path) -> None:
-    write(results, "glass_to_glass_10min", ORIGIN | {"duration_s": 3.0})
+    write(results, "glass_to_glass_10min", ORIGIN | {"duration_s": 3.0, "config": {"peer": "aiortc"}})
     _, complaints = readme.rewrite(block("live"), results)
     assert "figures:live" in complaints[0]
     assert "fps_delivered" in complaints[0]
