@@ -334,6 +334,11 @@ TABLES: Mapping[str, Table] = {
         _named(LIVE_BASELINES, "live"),
         part="live",
     ),
+    "offers": Table(
+        "offers",
+        {"offer": "{name}", "status": "{status}", "outcome": "{outcome}", "wrong": "{mistake}"},
+        "offers",
+    ),
     "av_sync": Table(
         "av_sync",
         {"voice before the picture, ms (negative: after)": "{what}", "p50 / p95 / p99": "{offset}"},
