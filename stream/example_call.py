@@ -16,7 +16,6 @@ from pathlib import Path
 
 import av
 from aiortc import RTCConfiguration, RTCPeerConnection
-from aiortc.contrib.media import MediaPlayer
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from engine.avatar.avatar import Avatar
@@ -24,10 +23,10 @@ from engine.avatar.avatar_file import load_avatar
 from engine.commands.options import add_avatar, add_runner
 from engine.errors import AvatarcastError, VideoError
 from engine.media.disclosure import COMMENT, SOURCE_TYPE
-from engine.media.film import file_url
 from engine.media.video import VideoWriter, probe
 from engine.pipeline import PipelineConfig
 from stream.avatar_track import AvatarTrack
+from stream.media.played_film import play_film
 from stream.media.tracks import rgb_from_frame
 from stream.webrtc.aiortc_tuning import gather_on_loopback
 
@@ -45,13 +44,30 @@ def answer(connection: RTCPeerConnection, avatar: Avatar, config: PipelineConfig
     return tracks
 
 
+class FilmTrack(MediaStreamTrack):
+    """A film at its own pace, its pictures as a player shows them."""
+
+    kind = "video"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._frames = play_film(path)
+
+    async def recv(self) -> av.VideoFrame:
+        """The next frame, when it is due. Raises MediaStreamError at the end."""
+        frame = await asyncio.to_thread(next, self._frames, None)
+        if frame is None:
+            self.stop()
+            raise MediaStreamError
+        return frame
+
+
 async def call(driver: Path, out: Path, avatar: Avatar, config: PipelineConfig) -> int:
     """Plays `driver` to the end of the call and records the avatar to `out`; the number of its frames."""
     gather_on_loopback()
     local = RTCConfiguration(iceServers=[])
     presenter, bot = RTCPeerConnection(local), RTCPeerConnection(local)
-    clip = MediaPlayer(file_url(driver)).video
-    assert clip is not None  # probe() has read a picture of it
+    clip = FilmTrack(driver)
     ended = asyncio.Event()
     clip.on("ended", ended.set)
     played = asyncio.create_task(ended.wait())

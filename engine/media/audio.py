@@ -9,7 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from engine.media.film import open_film
+from engine.media.film import open_film, picture_stream, sound_stream
 
 _COPIED = {  # codecs that players expect in each container
     ".mp4": {"aac", "mp3", "ac3", "eac3"},
@@ -26,15 +26,15 @@ class AudioTrack:
     def of(cls, source: Path, output: Any) -> AudioTrack | None:
         """None if the source has no sound. Raises VideoError."""
         container = open_film(source)
-        if not container.streams.audio:
+        if sound_stream(container) is None:
             container.close()
             return None
         return cls(container, output)
 
     def __init__(self, source: Any, output: Any) -> None:
         self._source, self._output = source, output
-        self._in = source.streams.audio[0]
-        video = source.streams.video[0] if source.streams.video else None
+        self._in = sound_stream(source)
+        video = picture_stream(source)
         self._shift_s = float(video.start_time * video.time_base) if video and video.start_time else 0.0
         suffix = Path(output.name).suffix.lower()
         self._copied = self._in.codec_context.name in _COPIED.get(suffix, set())

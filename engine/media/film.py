@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.stream import Disposition
 
 from engine.errors import VideoError
 
@@ -32,6 +33,7 @@ MAX_STREAMS = 32
 
 _KINDS = "MP4, MOV, MKV, WebM, AVI, MPEG, Ogg or FLV"
 _CURE = "export it as MP4 (H.264, AAC) and try again"
+_STILL = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 _LIMITS = {"max_pixels": str(MAX_PX)}  # of the decoders: a film may grow in its middle
 _ONLY_ITSELF = {
     "format_whitelist": ",".join(CONTAINERS),
@@ -80,16 +82,61 @@ def file_url(path: str | Path) -> str:
     return f"file:{path}"
 
 
+def picture_stream(film: Any) -> Any:
+    """The stream whose pictures are the film (PyAV's); None where nothing moves, as in a song with its cover.
+
+    Of several: one that is read before one that is not, any before a Motion JPEG (covers are often no more
+    than that), the one marked as default, the largest, the first.
+    """
+
+    def rank(stream: Any) -> tuple[bool, bool, bool, int]:
+        codec = _codec_of(stream)
+        default = bool(stream.disposition & Disposition.default)
+        return codec in PICTURES, codec != "mjpeg", default, _pixels(stream)
+
+    return max(_moving(film), key=rank, default=None)
+
+
+def sound_stream(film: Any) -> Any:
+    """The stream that is its sound (PyAV's): the first that is read, if any is; None without sound."""
+    return max(film.streams.audio, key=lambda stream: _codec_of(stream) in SOUNDS, default=None)
+
+
+def choice_of_stream(film: Any) -> str:
+    """One line about which stream `picture_stream` took, where it had a choice; else empty."""
+    moving = _moving(film)
+    if len(moving) < 2:
+        return ""
+    taken = picture_stream(film)
+    others = [_described(stream) for stream in moving if stream is not taken]
+    return f"{len(moving)} video streams: {_described(taken)} is read, {' and '.join(others)} not"
+
+
+def _moving(film: Any) -> list[Any]:
+    return [stream for stream in film.streams.video if not stream.disposition & _STILL]
+
+
+def _codec_of(stream: Any) -> str:
+    return "unknown" if stream.codec_context is None else str(stream.codec_context.name)
+
+
+def _pixels(stream: Any) -> int:
+    return 0 if stream.codec_context is None else stream.codec_context.width * stream.codec_context.height
+
+
+def _described(stream: Any) -> str:
+    size = "" if stream.codec_context is None else f"{stream.width}x{stream.height} "
+    return f"stream {stream.index} ({size}{_codec_of(stream)})"
+
+
 def _check_streams(path: Path, film: Any) -> None:
-    """The first stream of each kind is the one that is decoded. Sets the limit of its pictures."""
-    for kind, streams, known in (
-        ("picture", film.streams.video, PICTURES),
-        ("sound", film.streams.audio, SOUNDS),
+    """Refuses a picture or sound that would not be read. Sets the limit of the decoders' pictures."""
+    for kind, stream, known in (
+        ("picture", picture_stream(film), PICTURES),
+        ("sound", sound_stream(film), SOUNDS),
     ):
-        for stream in streams[:1]:
-            found = "unknown" if stream.codec_context is None else stream.codec_context.name
-            if found not in known:
-                raise VideoError(f"{path}: its {kind} is {found}, which is not read; {_CURE}")
+        if stream is not None and (found := _codec_of(stream)) not in known:
+            raise VideoError(f"{path}: its {kind} is {found}, which is not read; {_CURE}")
     for stream in film.streams.video:
         if stream.codec_context is not None:
             stream.codec_context.options = dict(_LIMITS)

@@ -105,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError(f"--steps {args.steps}: give 1 or more")
     background, style = Background.parse(args.background), mark_style(args)
     info = probe(driver)  # before anything slow: a bad file fails at once
+    if info.note:
+        print(f"avatarcast: {driver}: {info.note}", file=sys.stderr)
 
     from engine.avatar.avatar_file import load_avatar  # heavy, and not needed for --help
     from engine.pipeline import PipelineConfig, build_pipeline
@@ -165,7 +167,7 @@ def render(
         Bars(disable=None) as bars,
     ):
         for frame, found in zip(read_frames(driver), landmarks, strict=True):
-            seen = _seen(frame.rgb, options.mirror)
+            seen = _seen(frame.rgb, info, options.mirror)
             result = pipeline.process(seen, int(frame.time_s * 1e9), landmarks=found)
             for stage in STAGES[1:]:
                 if stage in result.stage_ms:  # a frame without a face, or a still one, skips most
@@ -196,7 +198,7 @@ def _track(
     landmarks, times_s = [], []
     with Bars(disable=None) as bars:
         for frame in read_frames(driver):
-            picture = _seen(frame.rgb, mirror)
+            picture = _seen(frame.rgb, info, mirror)
             begun_ns = time.perf_counter_ns()
             landmarks.append(tracker.track(picture, int(frame.time_s * 1e9)))
             track_ms.append((time.perf_counter_ns() - begun_ns) * 1e-6)
@@ -236,8 +238,18 @@ def _output_size(size: int, info: VideoInfo, options: RenderOptions) -> tuple[in
     return size + beside, size
 
 
-def _seen(rgb: U8Image, mirror: bool) -> U8Image:
-    """The driver's frame, flipped if the avatar shall move as in a mirror."""
+def _seen(rgb: U8Image, info: VideoInfo, mirror: bool) -> U8Image:
+    """The driver's frame, flipped if the avatar shall move as in a mirror.
+
+    One of another size than the first is brought to that, middle and diagonal alike: a phone that is turned
+    keeps its lens, a recorder that saves bits its view.
+    """
+    height, width = rgb.shape[:2]
+    if (width, height) != (info.width, info.height):
+        scale = np.hypot(info.width, info.height) / np.hypot(width, height)
+        corner = [(info.width - scale * width) / 2, (info.height - scale * height) / 2]
+        moved = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]])
+        rgb = np.asarray(cv2.warpAffine(rgb, moved, (info.width, info.height)), np.uint8)
     return np.ascontiguousarray(rgb[:, ::-1]) if mirror else rgb
 
 

@@ -20,6 +20,7 @@ from engine.avatar.bundled import bundled_name
 from engine.commands.options import add_avatar, add_background, add_mirror, add_runner
 from engine.errors import RunnerError, SettingsError
 from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, unmarked_note, wants_mark
+from engine.media.video import probe
 from engine.render.background import Background
 from stream.commands.virtual_camera import VirtualCamera, open_virtual_camera
 from stream.commands.webcam import find_source, open_source
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs until Ctrl-C, SIGTERM, SIGHUP, or the end of the file."""
     fps = _rate(args.fps)
     source = find_source(args.device)
+    if source.form is None and (note := probe(source.name).note):
+        print(f"avatarcast: {source.name}: {note}", file=sys.stderr)
     background, style = Background.parse(args.background), mark_style(args)
     configure_logging("text")
 

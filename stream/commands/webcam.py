@@ -10,7 +10,7 @@ import errno
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from typing import Any
 import av
 
 from engine.errors import SettingsError, VideoError
-from engine.media.film import open_film, unreadable
+from engine.media.video import probe
+from stream.media.played_film import play_film
 
 WIDTH_PX, HEIGHT_PX = 640, 480  # asked of a webcam: what trackers need, and what every one can do
 MAX_INDEX = 99
@@ -61,23 +62,20 @@ def open_source(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Iterator[av.VideoFrame]]:
     """The frames, as they come; those of a file at its own pace. Raises VideoError, one line, also midway."""
+    if source.form is None:
+        probe(source.name)
+        with closing(play_film(source.name, now_s, sleep)) as frames:
+            yield frames
+        return
+    options = {"framerate": f"{fps:g}", "video_size": f"{WIDTH_PX}x{HEIGHT_PX}"}
     try:
-        with _opened(source, fps) as container:
-            if not container.streams.video:
-                raise VideoError(f"{source.name}: no picture in it; give a file with a video stream")
-            yield _live(container, sleep) if source.form else _paced(container, now_s, sleep)
+        with av.open(source.name, format=source.form, options=options) as container:
+            yield _live(container, sleep)
     except (
         OSError,
         ValueError,
     ) as error:  # PyAV: FFmpegErrors are OSErrors; ValueError: no such capture here
         raise VideoError(_reason(source, error)) from error
-
-
-def _opened(source: Source, fps: float) -> Any:
-    if source.form is None:
-        return open_film(source.name)
-    options = {"framerate": f"{fps:g}", "video_size": f"{WIDTH_PX}x{HEIGHT_PX}"}
-    return av.open(source.name, format=source.form, options=options)
 
 
 def _live(container: Any, sleep: Callable[[float], None]) -> Iterator[av.VideoFrame]:
@@ -90,24 +88,9 @@ def _live(container: Any, sleep: Callable[[float], None]) -> Iterator[av.VideoFr
             return
 
 
-def _paced(
-    container: Any, now_s: Callable[[], float], sleep: Callable[[float], None]
-) -> Iterator[av.VideoFrame]:
-    begun_s: float | None = None
-    for frame in container.decode(video=0):
-        time_s = frame.time or 0.0
-        if begun_s is None:
-            begun_s = now_s() - time_s
-        if (wait_s := begun_s + time_s - now_s()) > 0:
-            sleep(wait_s)
-        yield frame
-
-
 def _reason(source: Source, error: Exception) -> str:
     """What is wrong and what to do, in one line."""
     number = getattr(error, "errno", None)
-    if source.form is None:
-        return str(unreadable(source.name, error))
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
         return f"webcam {source.name}: not there; plug one in, or name another with --device"
     if number == errno.EBUSY:

@@ -2,6 +2,7 @@
 
 export const STAGES = {
   starting: "Starting",
+  choosing: "Looking for what shows most of you",
   tracking: "Finding face, hands and shoulders",
   "cutting out": "Cutting you out of the background",
   "building priors": "Preparing to learn",

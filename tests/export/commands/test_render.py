@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -14,6 +15,7 @@ import av
 import numpy as np
 import pytest
 
+from benchmarks.pictures.odd_films import film_that_changes_size
 from engine import pipeline as pipeline_module
 from engine.arrays import U8Image
 from engine.avatar import avatar_file as avatar_module
@@ -177,6 +179,39 @@ def test_a_mirror_flips_the_driver_before_it_is_tracked(rendered: Callable[..., 
     assert picture.shape == (SIZE, 2 * SIZE + SIZE, 3)  # the driver is 2:1
     assert picture[:, :56].mean() == pytest.approx(200, abs=6)  # and shown as the avatar sees it
     assert picture[:, 72:120].mean() == pytest.approx(30, abs=6)
+
+
+def test_a_driver_that_is_turned_midway_keeps_its_middle_and_its_scale(
+    rendered: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Phones are; the driver's face jumped, and beside the avatar it was squeezed."""
+    wide, tall = np.full((64, 96, 3), 60, np.uint8), np.full((96, 64, 3), 60, np.uint8)
+    for picture in (wide, tall):
+        middle = (picture.shape[0] // 2, picture.shape[1] // 2)
+        picture[middle[0] - 10 : middle[0] + 10, middle[1] - 10 : middle[1] + 10] = 220
+    source = film_that_changes_size(tmp_path / "turned.webm", [[wide] * 4, [tall] * 4])
+    _, out = rendered(RenderOptions(side_by_side=True, mark=None), source=source)
+    shown = [picture[:, :-SIZE] > 140 for picture in pictures(out)]
+    assert len(shown) == 8
+    for light in (shown[2], shown[6]):
+        rows, columns = np.nonzero(light[..., 0])
+        scale = SIZE / 64  # the driver at the avatar's height
+        assert rows.mean() == pytest.approx(SIZE / 2, abs=2)
+        assert columns.mean() == pytest.approx(light.shape[1] / 2, abs=2)
+        assert (np.ptp(rows), np.ptp(columns)) == pytest.approx((20 * scale, 20 * scale), abs=4)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no colon in names")
+@pytest.mark.parametrize("name", ["12:30.mp4", "concat:x.mp4", "http:y.mkv"])
+def test_names_that_look_like_protocols_are_files_in_and_out(
+    command: Callable[..., Any], driver: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(driver.parent)
+    driver.rename(driver.with_name("data:in.mp4"))
+    status, _ = command("--driver", "data:in.mp4", "--out", name)
+    assert status == 0
+    assert len(pictures(Path(name))) == 12
+    assert sorted(entry.name for entry in driver.parent.glob("*.m*")) == sorted([name, "data:in.mp4"])
 
 
 def test_a_failure_midway_leaves_no_file(rendered: Callable[..., Any], tmp_path: Path) -> None:
