@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.avatar.avatar import Avatar
 from engine.errors import SettingsError
-from engine.person.landmarks import Landmarks
+from engine.person.landmarks import VISIBLE, Landmarks
 from engine.tracking.tracker import PersonMatte
 from export.footage.footage import Footage, load_footage
 from export.footage.framing import Framing, choose_framing, crop_resize, parse_framing, to_canvas
@@ -44,14 +44,27 @@ def prepare_footage(
 
     mode: how to frame them, see `parse_framing`; size: of the canvas, px.
     """
-    listener.stage("tracking", 1.0)
-    footage = load_footage(videos, progress=lambda done, total: listener.advance(done / max(total, 1)))
+    footage = load_footage(videos, progress=_stages(listener))
     for warning in footage.warnings:
         listener.warn(warning)
     framings = frame_footage(footage, mode)
     listener.stage("cutting out", 1.0)
     prepared = prepare(footage, framings, size, lambda done, total: listener.advance(done / max(total, 1)))
     return prepared, origin_of(videos, framings, footage.warnings)
+
+
+def _stages(listener: Listener) -> StageFramesDone:
+    """Tells the listener of each stage as it begins."""
+    current = ""
+
+    def tell(stage: str, done: int, total: int) -> None:
+        nonlocal current
+        if stage != current:
+            listener.stage(stage, 1.0)
+            current = stage
+        listener.advance(done / max(total, 1))
+
+    return tell
 
 
 def prepare_again(avatar: Avatar, videos: Sequence[Path], progress: StageFramesDone) -> Prepared:
@@ -64,13 +77,17 @@ def prepare_again(avatar: Avatar, videos: Sequence[Path], progress: StageFramesD
     if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
         raise SettingsError(f"--footage: {avatar.name} does not say how its footage was framed: enrol again")
     framings = [parse_framing(text) for text in given]
-    if len(framings) != len(videos):
-        raise SettingsError(
-            f"--footage: {len(videos)} clips; {avatar.name} was enrolled from {len(framings)}: give those"
-        )
-    footage = load_footage(videos, progress=lambda done, total: progress("tracking", done, total))
+    hashes = avatar.training.get("footage_sha256")
+    _check_count(avatar, len(videos), len(hashes if isinstance(hashes, list) else given))
+    footage = load_footage(videos, progress=progress)
+    _check_count(avatar, len(footage.clips), len(framings))  # a file may be several clips
     squares = [framing for framing in framings if isinstance(framing, Framing)]
     return prepare(footage, squares, avatar.size, lambda done, total: progress("cutting out", done, total))
+
+
+def _check_count(avatar: Avatar, found: int, wanted: int) -> None:
+    if found != wanted:
+        raise SettingsError(f"--footage: {found} clips; {avatar.name} was enrolled from {wanted}: give those")
 
 
 def frame_footage(footage: Footage, mode: str | Framing) -> tuple[Framing, ...]:
@@ -78,8 +95,15 @@ def frame_footage(footage: Footage, mode: str | Framing) -> tuple[Framing, ...]:
     by_size: dict[tuple[int, int], list[Landmarks]] = {}
     for clip in footage.clips:
         by_size.setdefault((clip.info.width, clip.info.height), []).extend(clip.landmarks)
-    chosen = {size: choose_framing(landmarks, mode) for size, landmarks in by_size.items()}
+    chosen = {size: _framing(landmarks, mode) for size, landmarks in by_size.items()}
     return tuple(chosen[clip.info.width, clip.info.height] for clip in footage.clips)
+
+
+def _framing(landmarks: Sequence[Landmarks], mode: str | Framing) -> Framing:
+    """As `choose_framing`; any square where no frame shows a face, since none of those is cut out."""
+    if all(frame.face_confidence < VISIBLE for frame in landmarks):
+        return Framing(0, 0, min(landmarks[0].width, landmarks[0].height))
+    return choose_framing(landmarks, mode)
 
 
 def prepare(footage: Footage, framings: Sequence[Framing], size: int, progress: FramesDone) -> Prepared:

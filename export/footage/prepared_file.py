@@ -31,7 +31,7 @@ class Origin:
     """Where prepared footage comes from."""
 
     footage_sha256: tuple[str, ...]  # of each video file
-    framings: tuple[str, ...]  # x,y,side in px of each video
+    framings: tuple[str, ...]  # x,y,side in px of each clip: a video, or its part of one size
     warnings: tuple[str, ...]  # what could be filmed better
     prepared_by: str  # version of avatarcast
 

@@ -283,7 +283,7 @@ class TestLoading:
         progress: list[tuple[int, int]] = []
         tracker = ScriptTracker(first + second)
         footage = footage_module.load_footage(
-            [one, two], tracker, lambda done, total: progress.append((done, total))
+            [one, two], tracker, lambda _, done, total: progress.append((done, total))
         )
         assert [[(shot.start, shot.stop) for shot in clip.shots] for clip in footage.clips] == [
             [(0, 25), (25, 60)],

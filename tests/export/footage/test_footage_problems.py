@@ -19,6 +19,7 @@ from engine.errors import FootageError, VideoError
 from engine.media.video import VideoWriter, probe, read_frames
 
 pytest.importorskip("mediapipe", reason="needs mediapipe")
+from benchmarks.pictures.odd_films import film_that_changes_size, with_display_matrix
 from engine.tracking.tracker import EveryFrameTracker
 from export.convert.gate import held_out_frames
 from export.footage import footage as footage_module
@@ -26,7 +27,7 @@ from export.footage import prepare as prepare_module
 from export.footage.checks import covered
 from export.footage.footage import Footage, load_footage
 from export.footage.framing import Framing
-from export.footage.prepare import prepare
+from export.footage.prepare import frame_footage, prepare
 from export.footage.prepared import Identity, Prepared
 from export.training.training_set import TrainingSet
 from tests.support.places import PRESENTER, SHARED
@@ -246,7 +247,7 @@ def test_a_browser_recording_without_length_and_with_uneven_frames(
     uneven = np.cumsum([0, *(150 if index % 2 else 260 for index in range(FRAMES - 1))])
     path = write(tmp_path / "r.webm", pictures, "libvpx", "yuv420p", uneven.tolist(), live="1")
     progress: list[tuple[int, int]] = []
-    footage = load_footage([path], tracker, lambda done, total: progress.append((done, total)))
+    footage = load_footage([path], tracker, lambda _, done, total: progress.append((done, total)))
     assert footage.duration_s == pytest.approx(uneven[-1] / 1000 * FRAMES / (FRAMES - 1), rel=0.01)
     assert footage.fps == pytest.approx(1000 / 205, rel=0.01)
     assert progress[-1] == (FRAMES, FRAMES)
@@ -285,6 +286,43 @@ def test_portrait_with_rotation_metadata_is_upright(
     assert chin[1] - forehead[1] > 2 * abs(chin[0] - forehead[0])  # head up
 
 
+def test_a_phone_that_is_turned_midway_films_two_clips(
+    pictures: list[U8Image], tmp_path: Path, tracker: EveryFrameTracker
+) -> None:
+    """The second half was cut out by the first one's square, far from the face."""
+    wall = np.tile(pictures[0][:, :1], (1, 64, 1))
+    wide = [np.hstack([wall, picture, wall]) for picture in pictures[:20]]
+    tall = [np.vstack([picture, np.tile(picture[-1:], (128, 1, 1))]) for picture in pictures[20:]]
+    path = film_that_changes_size(tmp_path / "turned.webm", [wide, tall], FPS)
+    footage = load_footage([path], tracker)
+    assert [(clip.first, len(clip.landmarks)) for clip in footage.clips] == [(0, 20), (20, 21)]
+    assert [(clip.info.width, clip.info.height) for clip in footage.clips] == [(384, 256), (256, 384)]
+    assert footage.duration_s == pytest.approx(8.2, abs=0.02)
+    assert [(frame.clip, frame.index) for frame in footage.frames()][19:21] == [(0, 19), (1, 0)]
+    framings = frame_footage(footage, "full")
+    prepared = prepare(footage, framings, SIZE, lambda done, total: None)
+    assert len(prepared.rgb) == FRAMES
+    assert prepared.shot[19] != prepared.shot[20]
+    for frame in (10, 30):  # the face is where the landmarks of its picture say
+        tracker.reset()
+        again = tracker.track(prepared.rgb[frame], 0)
+        assert np.abs(again.face - prepared.landmarks[frame].face)[:, :2].mean() < 2.0
+
+
+def test_a_selfie_that_says_how_it_is_flipped_gives_the_plain_ones_landmarks(
+    pictures: list[U8Image], tmp_path: Path, tracker: EveryFrameTracker
+) -> None:
+    plain = write(tmp_path / "plain.mp4", pictures[:3], "libx264", "yuv420p", [0, 200, 400])
+    flipped = [picture[:, ::-1] for picture in pictures[:3]]
+    stored = write(tmp_path / "stored.mp4", flipped, "libx264", "yuv420p", [0, 200, 400])
+    selfie = with_display_matrix(stored, tmp_path / "selfie.mp4", (-1, 0, 0, 1))
+    faces = []
+    for path in (plain, selfie):
+        tracker.reset()
+        faces.append([tracker.track(frame.rgb, frame.index).face for frame in read_frames(path)][-1])
+    assert np.abs(faces[0] - faces[1])[:, :2].mean() < 0.5
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -310,11 +348,11 @@ def test_a_photograph_is_no_film(pictures: list[U8Image], tmp_path: Path, tracke
         load_footage([path], tracker)
 
 
-def test_an_hour_is_refused_before_it_is_tracked(
+def test_a_day_is_refused_before_it_is_tracked(
     monkeypatch: pytest.MonkeyPatch, tracker: EveryFrameTracker
 ) -> None:
     monkeypatch.setattr(footage_module, "_MAX_S", 5.0)
-    with pytest.raises(FootageError, match=r"minutes of footage, wanted 0 at most.*cut out the best part"):
+    with pytest.raises(FootageError, match=r"hours of footage, wanted 0 at most.*cut out the best part"):
         load_footage([PRESENTER], tracker)
 
 
