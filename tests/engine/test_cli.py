@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -80,6 +80,19 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"avatarcast {metadata.version('avatarcast')}\n"
 
 
+@pytest.fixture(autouse=True)
+def _usual_signals() -> Iterator[None]:
+    """Whatever started the tests may ignore some: nohup does, and a shell's background."""
+    usual: dict[signal.Signals, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize(
     ("number", "words"),
     [
@@ -137,11 +150,14 @@ def test_a_process_that_is_ended_leaves_no_half_written_film(tmp_path: Path, num
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "filming\n"
-    assert len(list(tmp_path.iterdir())) == 1
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "filming\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 128 + number
     assert errors.splitlines()[-1] == f"avatarcast: ended by {number.name}"
     assert list(tmp_path.iterdir()) == []
