@@ -49,6 +49,10 @@ logger = logging.getLogger(__name__)
 
 CLOSE_LIMIT_S = 10.0
 STATS_LABEL = "stats"
+NO_DTLS = (  # OpenSSL says "wrong curve" of the P-224 that FFmpeg makes certificates on with GnuTLS
+    "DTLS failed; FFmpeg's WHIP muxer needs a certificate on P-256, by -cert_file and -key_file: "
+    "see stream/README.md"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,4 +287,7 @@ class Peer:
         state = self._connection.connectionState
         if state in ("failed", "closed") and not self._closed:
             self._closed = True
-            tasks.guard("connection lost", None, self._on_lost, f"the connection is {state}")
+            transceivers = self._connection.getTransceivers()
+            no_dtls = any(one.receiver.transport.state == "failed" for one in transceivers)
+            reason = NO_DTLS if no_dtls else f"the connection is {state}"
+            tasks.guard("connection lost", None, self._on_lost, reason)
