@@ -1,15 +1,15 @@
 """Does anything that strangers send to the media ports harm a call, even forged in the callers' names?
 
-    avatarcast bench udp_fuzz --datagrams 1000000 [--per-second 4000] [--pipeline avatar]
+    avatarcast bench udp_fuzz --datagrams 1000000 [--rounds 8] [--per-second 4000] [--pipeline avatar]
 
 Two callers in one process, the server in another, and a third that throws mutated datagrams at every media
 port of the server (`datagrams.py`): half from sockets of its own, half from the callers' own, with what these
-have sent as seeds too, so replays and faults in protected packets are among them. Before it and after it, for
---quiet seconds, the same datagrams go to a port that nobody reads: motion to photon then is what the attack
-is compared with, so that the cost of sending them is in both. Memory is the most that the server held under
-attack, above what it held before; the log is what it wrote to standard error in all, exceptions are the
-tracebacks and errors in there, and dropped is what its /metrics counted, by reason. A call is lost that is
-not connected in the end, or gets no pictures any more.
+have sent as seeds too, so replays and faults in protected packets are among them. After each share of the
+attack as many datagrams go to a port that nobody reads, so that the cost of sending is in both: p99 is the
+mean over calls and rounds under attack, less that in between. Memory is the most that the server held above
+what it held before; the log is what it wrote to standard error in all, exceptions are the tracebacks and
+errors in there, and dropped is what its /metrics counted, by reason. A call is lost that is not connected in
+the end, or gets no pictures any more.
 
 What bounds it: the three processes share this machine's cores; the third gives way. Beside other work latency
 grows by that alone; the system drops what finds a socket's buffer full, so counted may be less than sent.
@@ -25,9 +25,11 @@ import re
 import socket
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter_ns
 from typing import Any
 
@@ -73,8 +75,10 @@ def lives(caller: Caller) -> bool:
 
 
 async def attacked(link: str, pid: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Two calls: quiet, under attack, quiet."""
+    """Two calls, and as many rounds of attack and rest."""
     pictures = DriverPictures(args.driver, *args.size)
+    spans: dict[str, list[tuple[int, int]]] = {"attacked": [], "between": []}
+    thrown: Counter[str] = Counter()
     async with calling(link, pictures) as one, calling(link, pictures) as other:
         callers = (one, other)
         overheard = [caller.peer.overhear(SEEDS) for caller in callers]
@@ -83,30 +87,34 @@ async def attacked(link: str, pid: int, args: argparse.Namespace) -> dict[str, A
             targets=[port for caller in callers for port in ports(caller)],
             forged=[caller.peer.path() for caller in callers],
             seeds=[data.hex() for seeds in overheard for data in seeds],
-            count=args.datagrams,
+            count=args.datagrams // args.rounds,
             per_s=args.per_second,
             seed=args.seed,
         )
-        spans = {"before": await _elsewhere(order, args.quiet)}
         before = await asyncio.to_thread(counts, link, "datagrams_dropped")
         async with ServerWatch(pid) as watch:
-            start_ns = perf_counter_ns()
             await asyncio.sleep(1.5)  # for a sample of the memory as it was
-            thrown = await _throw(order)
-            spans["attacked"] = (start_ns, perf_counter_ns())
-        spans["after"] = await _elsewhere(order, max(args.quiet, LAST_S))
+            for turn in range(args.rounds):
+                start_ns = perf_counter_ns()
+                thrown.update(await _throw(replace(order, seed=args.seed + turn)))
+                spans["attacked"].append((start_ns, perf_counter_ns()))
+                spans["between"].append(await _elsewhere(order))
+        await asyncio.sleep(LAST_S)
         lost = sum(not lives(caller) for caller in callers)
         states = [caller.peer.state for caller in callers]
         ended = await asyncio.to_thread(counts, link, "sessions_ended")
         now = await asyncio.to_thread(counts, link, "datagrams_dropped")
     dropped = {reason: count - before.get(reason, 0) for reason, count in now.items()}
-    calls = [{name: figures_of(caller, span) for name, span in spans.items()} for caller in callers]
+    calls = [
+        {name: [figures_of(caller, span) for span in rounds] for name, rounds in spans.items()}
+        for caller in callers
+    ]
     held_mb = [value for _, value in watch.memory_mb]
     return {
         "calls_lost": lost,
         "memory_mb": round(max(held_mb) - held_mb[0], 1),
         "p99_ms": p99_growth(calls),
-        "seconds": round((spans["attacked"][1] - spans["attacked"][0]) / 1e9, 1),
+        "seconds": round(sum(end_ns - start_ns for start_ns, end_ns in spans["attacked"]) / 1e9, 1),
         **thrown,
         "counted": sum(dropped.values()),
         "dropped": {reason: count for reason, count in dropped.items() if count},
@@ -118,24 +126,24 @@ async def attacked(link: str, pid: int, args: argparse.Namespace) -> dict[str, A
 
 
 def p99_growth(calls: Sequence[Mapping[str, Any]]) -> float | None:
-    """Motion to photon: mean of the calls' 99th percentiles under attack, less that of the quiet times."""
+    """Motion to photon, mean of the calls' and rounds' 99th percentiles: under attack less in between."""
 
-    def mean(*names: str) -> float | None:
-        found = [call[name]["motion_to_photon_ms"]["p99"] for call in calls for name in names]
-        return None if None in found else sum(found) / len(found)
+    def mean(name: str) -> float | None:
+        found = [one["motion_to_photon_ms"]["p99"] for call in calls for one in call[name]]
+        return None if None in found else fmean(found)
 
-    attacked_ms, quiet_ms = mean("attacked"), mean("before", "after")
-    return None if attacked_ms is None or quiet_ms is None else round(attacked_ms - quiet_ms, 2)
+    attacked_ms, between_ms = mean("attacked"), mean("between")
+    return None if attacked_ms is None or between_ms is None else round(attacked_ms - between_ms, 2)
 
 
-async def _elsewhere(order: Order, seconds: float) -> tuple[int, int]:
-    """For so long the same goes to a port that nobody reads; gives when, in ns."""
+async def _elsewhere(order: Order) -> tuple[int, int]:
+    """The same goes to a port that nobody reads; gives when, in ns."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unread:
         unread.bind(("127.0.0.1", 0))
         port = unread.getsockname()
         forged = [(descriptor, *port) for descriptor, _, _ in order.forged]
         start_ns = perf_counter_ns()
-        await _throw(replace(order, targets=[port], forged=forged, count=round(order.per_s * seconds)))
+        await _throw(replace(order, targets=[port], forged=forged))
         return start_ns, perf_counter_ns()
 
 
@@ -170,8 +178,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """How much, how fast, at what."""
     parser.add_argument("--datagrams", type=counted, default=1_000_000, help="in all (default 1000000)")
     parser.add_argument("--per-second", type=float, default=4_000.0, help="at most (default 4000)")
-    parser.add_argument("--quiet", type=float, default=60.0, help="seconds before and after (default 60)")
+    parser.add_argument("--rounds", type=counted, default=8, help="of attack and rest (default 8)")
     add_common(parser, "avatar", "runner", "driver", "size", pipeline="echo", seed=1)
 
 
-main = Instrument("udp_fuzz", __doc__, add_options, measure, quick={"datagrams": 2_000, "quiet": 2.0})
+main = Instrument("udp_fuzz", __doc__, add_options, measure, quick={"datagrams": 2_000, "rounds": 1})

@@ -25,14 +25,15 @@ def test_mutations_are_many_and_can_be_made_again() -> None:
     assert {data[0] for data in made if data} > {0, 1, 20, 22, 64, 128, 192, 255}
 
 
-def call(before: float | None, attacked: float, after: float) -> dict[str, Any]:
-    spans = {"before": before, "attacked": attacked, "after": after}
-    return {name: {"motion_to_photon_ms": {"p99": p99}} for name, p99 in spans.items()}
+def rounds(*p99_ms: float | None) -> list[dict[str, Any]]:
+    return [{"motion_to_photon_ms": {"p99": value}} for value in p99_ms]
 
 
 def test_growth_and_verdict() -> None:
-    assert p99_growth([call(30.0, 33.0, 31.0), call(40.0, 45.0, 41.0)]) == 3.5
-    assert p99_growth([call(None, 33.0, 31.0)]) is None
+    one = {"attacked": rounds(33.0, 37.0), "between": rounds(30.0, 32.0)}
+    other = {"attacked": rounds(45.0, 45.0), "between": rounds(40.0, 42.0)}
+    assert p99_growth([one, other]) == 4.0
+    assert p99_growth([one, {**other, "between": rounds(None, 42.0)}]) is None
     harmless = {"calls_lost": 0, "exceptions": 0, "log_bytes": 99, "memory_mb": 19.0, "p99_ms": -1.0}
     assert above_bounds(harmless, BOUNDS) == []
     assert above_bounds(harmless | {"calls_lost": 1, "p99_ms": None}, BOUNDS) == [
@@ -46,7 +47,7 @@ def test_a_real_attack_of_seconds(
 ) -> None:
     """Two live calls bear it. What latency says is not judged: other tests share the machine."""
     monkeypatch.setattr(benchmarks.robustness.udp_fuzz, "WARM_UP_S", 0.5)
-    options = "--datagrams 4000 --per-second 4000 --quiet 1 --size 320x240"
+    options = "--datagrams 4000 --per-second 4000 --rounds 2 --size 320x240"
     status = main(options.split())
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert status == (0 if figures["passed"] else 1)
