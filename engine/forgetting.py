@@ -24,6 +24,10 @@ class Removed:
     what: str
     path: Path
 
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return {"what": self.what, "path": str(self.path)}
+
 
 def forget_avatar(avatar: Path) -> list[Removed]:
     """The avatar, what lies beside it, and the TensorRT engines in this user's cache; says what it removed.

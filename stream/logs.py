@@ -55,7 +55,7 @@ def configure_logging(form: str) -> None:
 
 
 @dataclass
-class _Told:
+class _Window:
     """One line, or one template, and how often it came."""
 
     first: logging.LogRecord
@@ -71,7 +71,7 @@ class Repeats:
     """
 
     def __init__(self) -> None:
-        self._told: OrderedDict[tuple[str, ...], _Told] = OrderedDict()  # by when each began
+        self._windows: OrderedDict[tuple[str, ...], _Window] = OrderedDict()  # by when each began
 
     def passes(self, record: logging.LogRecord, now_s: float) -> bool:
         """Whether to write it; where not, it is counted."""
@@ -79,24 +79,24 @@ class Repeats:
         where = (record.name, record.levelname, kind)
         line, template = (*where, re.sub(r"\d+", "0", record.getMessage())), (*where, str(record.msg), "*")
         for key, most in ((line, 1), (template, MOST_ALIKE)):
-            told = self._told.setdefault(key, _Told(record, now_s))
-            if told.passed >= most:
-                told.left_out += 1
+            window = self._windows.setdefault(key, _Window(record, now_s))
+            if window.passed >= most:
+                window.left_out += 1
                 return False
-            told.passed += 1
+            window.passed += 1
         return True
 
     def sums(self, now_s: float, all_of_them: bool = False) -> list[logging.LogRecord]:
         """Forgets windows that are over; a line for each in which something was left out."""
         lines = []
-        while self._told:
-            key, told = next(iter(self._told.items()))
-            lasted_s = now_s - told.since_s
-            if lasted_s < WINDOW_S and len(self._told) <= MOST_KEPT and not all_of_them:
+        while self._windows:
+            key, window = next(iter(self._windows.items()))
+            lasted_s = now_s - window.since_s
+            if lasted_s < WINDOW_S and len(self._windows) <= MOST_KEPT and not all_of_them:
                 break
-            del self._told[key]
-            if told.left_out:
-                of, text = told.first, f"repeated {told.left_out} times in {lasted_s:.0f} s: "
+            del self._windows[key]
+            if window.left_out:
+                of, text = window.first, f"repeated {window.left_out} times in {lasted_s:.0f} s: "
                 text += of.getMessage()
                 lines.append(logging.LogRecord(of.name, of.levelno, of.pathname, of.lineno, text, None, None))
         return lines

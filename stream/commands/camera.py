@@ -160,8 +160,8 @@ def _rate(text: str) -> float:
 def _summary(result: dict[str, Any]) -> str:
     """One line for people."""
     delay_ms = result["delay_ms"]["p50"]
-    told = "" if delay_ms is None else f", {delay_ms:.0f} ms after the webcam's picture (median)"
+    delay = "" if delay_ms is None else f", {delay_ms:.0f} ms after the webcam's picture (median)"
     return (
         f"{result['camera']}: {result['frames_out']} pictures in {result['seconds']:.1f} s "
-        f"({result['fps']:.1f} frames/s){told}; {result['dropped']} of {result['frames_in']} frames left out"
+        f"({result['fps']:.1f} frames/s){delay}; {result['dropped']} of {result['frames_in']} frames left out"
     )

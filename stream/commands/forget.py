@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         removed = _forget_name(given.stem if given.suffix == AVATAR else args.name, studio)
     if args.json:
-        print(json.dumps({"removed": [{"what": item.what, "path": str(item.path)} for item in removed]}))
+        print(json.dumps({"removed": [item.as_dict() for item in removed]}))
     else:
         print("\n".join(_lines(removed)))
     return 0

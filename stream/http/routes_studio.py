@@ -41,7 +41,7 @@ class StudioRoutes:
         """All of them."""
         recording = "/api/studio/recordings/{id}"
         return [
-            Route("GET", "/api/studio", self._told),
+            Route("GET", "/api/studio", self._status),
             Route("POST", "/api/studio/recordings", self._begin),
             Route("PUT", recording + r"/{number:\d{1,6}}", self._add),
             Route("POST", f"{recording}/finish", self._finish),
@@ -52,8 +52,8 @@ class StudioRoutes:
             Route("DELETE", "/api/studio/job", self._cancel),
         ]
 
-    async def _told(self, _: web.Request) -> web.Response:
-        return web.json_response(self._studio.told())
+    async def _status(self, _: web.Request) -> web.Response:
+        return web.json_response(self._studio.status())
 
     async def _begin(self, request: web.Request) -> web.Response:
         body = await _object(request)
@@ -86,8 +86,7 @@ class StudioRoutes:
     async def _forget(self, request: web.Request) -> web.Response:
         removed = await self._studio.forget(request.match_info["name"])
         await self._registry.let_go()
-        told = [{"what": item.what, "path": str(item.path)} for item in removed]
-        return web.json_response({"removed": told})
+        return web.json_response({"removed": [item.as_dict() for item in removed]})
 
     async def _enrol(self, request: web.Request) -> web.Response:
         body = await _object(request)

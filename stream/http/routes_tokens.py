@@ -48,7 +48,9 @@ class TokenRoutes:
         ]
 
     async def _list(self, _: web.Request) -> web.Response:
-        return web.json_response({"tokens": [_told(grant) for grant in self._tokens.made(time.time())]})
+        return web.json_response(
+            {"tokens": [_description(grant) for grant in self._tokens.made(time.time())]}
+        )
 
     async def _make(self, request: web.Request) -> web.Response:
         body, now_s = await read_json(request), time.time()
@@ -56,7 +58,7 @@ class TokenRoutes:
         expires_s = min(now_s + lifetime_s, request[GRANT].expires_s)  # none outlives what it was made with
         made = self._tokens.make(rights, scope, expires_s, now_s)
         logger.info("token %s is made: %s", made.grant.id, "+".join(sorted(right.value for right in rights)))
-        return web.json_response({**_told(made.grant), "token": made.text})
+        return web.json_response({**_description(made.grant), "token": made.text})
 
     async def _revoke(self, request: web.Request) -> web.Response:
         number = request.match_info["id"]
@@ -72,7 +74,7 @@ class TokenRoutes:
         return web.json_response({})
 
 
-def _told(grant: Grant) -> dict[str, Any]:
+def _description(grant: Grant) -> dict[str, Any]:
     rights = [right.value for right in Right if right in grant.rights]
     return {"id": grant.id, "rights": rights, "scope": grant.scope, "expires": round(grant.expires_s)}
 

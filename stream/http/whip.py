@@ -47,7 +47,7 @@ class WhipRoutes:
             "/whip/{id}": (self._patch_publisher, self._end_publisher),
             "/whep/{view}/{viewer}": (self._patch_viewer, self._end_viewer),
         }
-        routes = [Route("GET", "/api/views/{view}", self._told)]
+        routes = [Route("GET", "/api/views/{view}", self._ice_servers)]
         for path, post in endpoints.items():
             routes += [Route("POST", path, post), Route("OPTIONS", path, _endpoint_options)]
         for path, (patch, delete) in resources.items():
@@ -55,7 +55,7 @@ class WhipRoutes:
             routes += [Route("OPTIONS", path, _resource_options)]
         return [*routes, *(Route("GET", path, _nothing_to_see) for path in (*endpoints, *resources))]
 
-    async def _told(self, _: web.Request) -> web.Response:
+    async def _ice_servers(self, _: web.Request) -> web.Response:
         return web.json_response({"ice_servers": self._registry.config.ice_servers.for_page(time.time())})
 
     async def _publish(self, request: web.Request) -> web.Response:

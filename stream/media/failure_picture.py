@@ -17,7 +17,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WIDTH_SHARE = 0.9  # of the picture, for the line
 
 
-def still(last: I420 | None, text: str, size_px: int) -> I420:
+def failure_picture(last: I420 | None, text: str, size_px: int) -> I420:
     """A new picture. last: (H * 3 / 2, W) uint8 planes, None: grey, size_px square. text: one line, ASCII."""
     if last is None:
         last = np.full((size_px * 3 // 2, size_px), _NO_COLOUR, np.uint8)

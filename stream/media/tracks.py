@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stream.media.latest_slot import LatestSlot
 from stream.media.stepping import FULL, Level, RateGate
 
-RESEND_AFTER_S = 1.0  # a still picture is sent again this often, so that a receiver knows it is alive
+RESEND_AFTER_S = 1.0  # the last picture is sent again this often, so that a receiver knows it is alive
 _USUAL_SHARE = 0.05  # of a new picture in what is usual
 _MIN_STEP_TICKS = VIDEO_CLOCK_RATE // 1_000  # 1 ms: two frames never share a time stamp
 

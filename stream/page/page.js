@@ -1,6 +1,6 @@
 // The presenter's page: what the buttons do, and in words how it goes. Talks to its own server only.
 
-import { Told, get, keepToken, pictureUrl, takeToken, token } from "/common/api.js";
+import { UserError, get, keepToken, pictureUrl, takeToken, token } from "/common/api.js";
 import { AccessPanel } from "/common/access.js";
 import { Calibration } from "/call/calibration.js";
 import { Call } from "/call/call.js";
@@ -84,7 +84,7 @@ async function attempt(what, undo = () => {}) {
   try {
     await what();
   } catch (error) {
-    if (!(error instanceof Told)) console.error(error);
+    if (!(error instanceof UserError)) console.error(error);
     hint(error.message);
     undo();
   }
@@ -102,7 +102,7 @@ async function start() {
   try {
     [stream, micTrouble] = await openBoth();
   } catch (error) {
-    if (!(error instanceof Told)) console.error(error);
+    if (!(error instanceof UserError)) console.error(error);
     if (starting === mine) stop("trouble", "Not connected", error.message);
     return;
   }

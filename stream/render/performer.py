@@ -54,7 +54,7 @@ class Performer:
 
     @property
     def failing(self) -> bool:
-        """A still is shown, because the last frame could not be rendered."""
+        """A failure picture is shown, because the last frame could not be rendered."""
         return self._render is not None and self._render.failures > 0
 
     @property
@@ -204,4 +204,4 @@ class Performer:
         """A pipeline that fails on every frame is replaced by a new one of the same avatar."""
         logger.warning("the pipeline of %r fails on every frame: it is built anew", self.avatar.name)
         async with self._changing:
-            await self._exchange(self.avatar, reusable=False)  # where it fails the still stays
+            await self._exchange(self.avatar, reusable=False)  # where it fails the failure picture stays

@@ -25,7 +25,7 @@ from engine.media.frame_code import read, stamp
 from engine.person.landmarks import Landmarks
 from engine.render.background import Background
 from stream import tasks
-from stream.media.failure_picture import still
+from stream.media.failure_picture import failure_picture
 from stream.media.latest_slot import ThreadLatestSlot
 from stream.media.tracks import I420, i420_from_rgb, rgb_from_frame
 from stream.render.coach import look_at
@@ -36,8 +36,8 @@ logger = logging.getLogger(__name__)
 BROKEN_AFTER = 15  # failures in a row: about a second of frames; worth a new pipeline
 RECOVERED_AFTER = 100  # good frames in all, before a new pipeline is worth trying again
 LOG_EVERY = 300  # failures in a row: every 10 s or so
-STILL_TEXT = "Paused: the renderer failed"
-STILL_PX = 256  # where there is no picture yet
+FAILURE_TEXT = "Paused: the renderer failed"
+FAILURE_PX = 256  # where there is no picture yet
 _NS = 1_000_000_000
 
 
@@ -97,15 +97,15 @@ class Outgoing:
     i420: I420
     ticks: int
     report: RenderReport
-    is_still: bool = False  # the frame could not be rendered
+    is_failure: bool = False  # the frame could not be rendered
 
 
 class RenderThread(threading.Thread):
     """Runs until stop(). All that it is given is called in this thread and must not block.
 
-    `died` gets the reason where it ended before. While the pipeline fails a still goes out for each frame, so
-    that the stream lives; `broken` is called once when it has failed on many frames in a row, and again only
-    after it had recovered.
+    `died` gets the reason where it ended before. While the pipeline fails a failure picture goes out for each
+    frame, so that the stream lives; `broken` is called once when it has failed on many frames in a row, and
+    again only after it had recovered.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class RenderThread(threading.Thread):
                         self._requests.get()(self._pipeline)
                     outgoing = self._render(incoming)
             except Exception:  # whatever a pipeline raises must not end the call
-                outgoing = self._still(incoming)
+                outgoing = self._failure(incoming)
                 self._note_failure()
             else:
                 self.failures = 0
@@ -183,7 +183,9 @@ class RenderThread(threading.Thread):
     def _note_failure(self) -> None:
         self.failures += 1
         if self.failures in (1, BROKEN_AFTER) or self.failures % LOG_EVERY == 0:
-            logger.exception("a frame could not be rendered (%d in a row): a still is shown", self.failures)
+            logger.exception(
+                "a frame could not be rendered (%d in a row): a failure picture is shown", self.failures
+            )
         self._failed()
         if self.failures == BROKEN_AFTER and self._good_frames >= RECOVERED_AFTER:
             self._good_frames = 0  # a pipeline that was built anew and fails again is not built once more
@@ -215,11 +217,11 @@ class RenderThread(threading.Thread):
         )
         return Outgoing(i420, ticks, report)
 
-    def _still(self, incoming: Incoming) -> Outgoing:
+    def _failure(self, incoming: Incoming) -> Outgoing:
         age_ms = (perf_counter_ns() - incoming.arrived_ns) / 1e6
-        picture = still(self._last, STILL_TEXT, STILL_PX)
+        picture = failure_picture(self._last, FAILURE_TEXT, FAILURE_PX)
         report = RenderReport({}, 0.0, age_ms, 0.0, face_found=False, calibrating=False)
-        return Outgoing(picture, capture_ticks(incoming), report, is_still=True)
+        return Outgoing(picture, capture_ticks(incoming), report, is_failure=True)
 
 
 def capture_ticks(incoming: Incoming) -> int:

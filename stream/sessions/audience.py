@@ -19,7 +19,7 @@ from stream.budgets import Lease
 from stream.media.tracks import I420, PictureTrack
 from stream.media.voice import Voice
 from stream.refusal import RequestRefused
-from stream.sessions.receiver import Rendering, Viewer
+from stream.sessions.receiver import Receiver, Rendering
 from stream.sessions.tokens import Grant
 from stream.webrtc.offer import Offer
 from stream.webrtc.peer import Peer, PeerConfig
@@ -38,7 +38,7 @@ class Audience:
         self._voice = voice
         self._silent_limit_s = silent_s
         self._connect_limit_s = connect_s
-        self._viewers: dict[str, Viewer] = {}
+        self._viewers: dict[str, Receiver] = {}
         self._newest: tuple[I420, int, int | None] | None = None  # as PictureTrack.push() takes it
         self._hanging_up: set[asyncio.Task[None]] = set()
 
@@ -46,24 +46,24 @@ class Audience:
         return len(self._viewers)
 
     async def add(
-        self, offer: Offer, still_open: Callable[[], None], grant: Grant, lease: Lease
+        self, offer: Offer, check_open: Callable[[], None], grant: Grant, lease: Lease
     ) -> tuple[str, RTCSessionDescription]:
         """Answer a viewer's offer; gives the viewer's id. Raises RequestRefused.
 
-        still_open: raises where the session has ended meanwhile. grant: by which they came. One that is still
+        check_open: raises where the session has ended meanwhile. grant: by which they came. One that is still
         connecting gives way.
         """
         if len(self._viewers) >= MAX_VIEWERS and not self._give_way():
             raise RequestRefused(503, f"{MAX_VIEWERS} viewers watch already; try again when one has left")
         viewer_id = secrets.token_urlsafe(16)
         peer = Peer(self._peers, lambda reason: self._let_go(viewer_id, reason), lease)
-        viewer = Viewer(peer, PictureTrack(), perf_counter_ns(), grant)
+        viewer = Receiver(peer, PictureTrack(), perf_counter_ns(), grant)
         self._viewers[viewer_id] = viewer
         try:
             await peer.accept(offer, viewer.pictures, takes_camera=False)
             viewer.take_voice(self._voice)
             answer = await peer.answer()
-            still_open()
+            check_open()
             self.viewer(viewer_id)  # it may have been cut off meanwhile
         except BaseException:
             self._viewers.pop(viewer_id, None)
@@ -73,7 +73,7 @@ class Audience:
             viewer.pictures.push(*self._newest)
         return viewer_id, answer
 
-    def viewer(self, viewer_id: str) -> Viewer:
+    def viewer(self, viewer_id: str) -> Receiver:
         """Raises RequestRefused (404)."""
         try:
             return self._viewers[viewer_id]

@@ -29,7 +29,7 @@ class Rendering:
 
 
 @dataclass
-class Viewer:
+class Receiver:
     """One receiver. Event loop only."""
 
     peer: Peer

@@ -36,7 +36,7 @@ from stream.render.performer import Performer
 from stream.render.pipeline_pool import PipelinePools
 from stream.render.render_loop import Incoming, Outgoing, capture_ticks
 from stream.sessions.audience import Audience
-from stream.sessions.receiver import Rendering, Viewer
+from stream.sessions.receiver import Receiver, Rendering
 from stream.sessions.telemetry import Telemetry
 from stream.sessions.tokens import OPERATOR, Claim, Grant
 from stream.webrtc.negotiation import SessionRequest
@@ -103,7 +103,7 @@ class Session:
         self._voice = Voice(self._delay, self.end)
         self._gate = RateGate(VIDEO_CLOCK_RATE)
         self._presenter: Peer | None = None
-        self._own: Viewer | None = None  # the presenter's page, where it takes pictures back
+        self._own: Receiver | None = None  # the presenter's page, where it takes pictures back
         self._audience = Audience(peers, self._voice, limits.silent_viewer_s, limits.connect_s)
         self._receiving: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -284,10 +284,10 @@ class Session:
             raise RequestRefused(404, "the presenter's connection is lost: send a new offer to resume")
         return self._presenter
 
-    async def _accept(self, request: SessionRequest) -> tuple[Peer, Viewer | None]:
+    async def _accept(self, request: SessionRequest) -> tuple[Peer, Receiver | None]:
         """A connection for the presenter, not yet taken up. Raises RequestRefused."""
         peer = Peer(self._peers, lambda reason: self._on_lost(peer, reason), self._lease.account.lease())
-        own = Viewer(peer, PictureTrack(), perf_counter_ns()) if request.receives else None
+        own = Receiver(peer, PictureTrack(), perf_counter_ns()) if request.receives else None
         try:
             await peer.accept(request.offer, None if own is None else own.pictures, takes_camera=True)
             if peer.camera is None:
@@ -299,7 +299,7 @@ class Session:
             raise
         return peer, own
 
-    def _take_up(self, peer: Peer, own: Viewer | None) -> None:
+    def _take_up(self, peer: Peer, own: Receiver | None) -> None:
         """The presenter comes by this connection from now on."""
         assert peer.camera is not None
         if self._receiving is not None:
@@ -312,7 +312,7 @@ class Session:
         self._voice.listen(peer.microphone)
         self._receiving = tasks.start(self._receive(peer, peer.camera), "receive", self.end)
 
-    async def _hang_up(self, peer: Peer, own: Viewer | None) -> None:
+    async def _hang_up(self, peer: Peer, own: Receiver | None) -> None:
         if own is None:
             await peer.close()
         else:
@@ -403,7 +403,7 @@ class Session:
 
     def _on_rendered(self, outgoing: Outgoing) -> None:
         report, now_ns = outgoing.report, perf_counter_ns()
-        if outgoing.is_still:
+        if outgoing.is_failure:
             self.metrics.frames_out.tick(now_ns)
         else:
             self.metrics.on_rendered(report, now_ns)

@@ -69,7 +69,7 @@ class Enrolment:
             self.state = "cancelled"
             await self._end()
 
-    def told(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """For the page. remaining_s is what is left of the time it was given, as far as that can be known."""
         elapsed_s = monotonic() - self._began_s
         of_stage_s = self._total - self._done if self._stage == "training" else 0.0

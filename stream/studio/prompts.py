@@ -6,9 +6,7 @@ comes first and `CLOSING`, which shows a bit of everything once more, last. Miss
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from stream.render.coach import NEEDED
 
@@ -35,18 +33,10 @@ class Script:
     asked: tuple[Prompt, ...]
     closing: tuple[Prompt, ...]
 
-    def told(self) -> dict[str, Any]:
-        """As the page wants it."""
-        return {"asked": _told(self.asked), "closing": _told(self.closing)}
-
     @property
     def seconds(self) -> float:
         """Without anything asked twice."""
         return sum(prompt.seconds for prompt in (*self.asked, *self.closing))
-
-
-def _told(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
-    return [asdict(prompt) for prompt in prompts]
 
 
 ASKED = (

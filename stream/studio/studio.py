@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -87,14 +87,14 @@ class Studio:
             return self._claim()
         return f"Making an avatar needs {' and '.join(missing)}, which this server does not have: {CURE}"
 
-    def told(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """All that the page shows."""
         config = self.config
         return {
             "folder": str(self.recordings.folder),
             "local": config.local,
             "missing": self.missing(),
-            "script": config.script.told(),
+            "script": asdict(config.script),
             "minutes": config.minutes,
             "usual_minutes": config.usual_minutes,
             "chunk_bytes": MAX_CHUNK_BYTES,
@@ -110,7 +110,7 @@ class Studio:
                 for take in self.recordings.takes()
             ],
             "avatars": [path.stem for path in avatar_files(config.folder)],
-            "job": None if self._job is None else self._job.told(),
+            "job": None if self._job is None else self._job.status(),
         }
 
     def enrol(self, name: Any, minutes: Any) -> None:

@@ -89,10 +89,10 @@ async def test_what_is_in_hand_of_one_client_is_bounded(budgets: Budgets, words:
             await asyncio.sleep(0.1)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request_head(20_000) + b"x" * 20_000)
-        told = await asyncio.wait_for(reader.readuntil(b"}"), 10)
-        assert b"429" in told
-        assert b"Retry-After" in told
-        assert words in told
+        answer = await asyncio.wait_for(reader.readuntil(b"}"), 10)
+        assert b"429" in answer
+        assert b"Retry-After" in answer
+        assert words in answer
         writer.close()
         for reader, writer in open_ones:  # are heard to their end, and then there is room again
             writer.write(b"x" * 10_000)

@@ -1,4 +1,4 @@
-"""Enrolment beside the server: what is told of it, its failures, its end. A script stands in for it."""
+"""Enrolment beside the server: what is said of it, its failures, its end. A script stands in for it."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ async def test_an_avatar_is_made_and_served(stage: Stage) -> None:
     assert name in [avatar.name for avatar in stage.avatars]
     async with stage.http.get(f"{stage.url}/api/config") as reply:
         assert [avatar["name"] for avatar in (await reply.json())["avatars"]] == ["echo", name]
-    told = json.loads((stage.studio.config.folder / f"{name}.avatar").read_text())
-    assert f"--consent={CONSENT['who']}, {CONSENT['statement']}" in told
-    assert {"--minutes=0.5", "--progress=json", "--json"} <= set(told)
+    options = json.loads((stage.studio.config.folder / f"{name}.avatar").read_text())
+    assert f"--consent={CONSENT['who']}, {CONSENT['statement']}" in options
+    assert {"--minutes=0.5", "--progress=json", "--json"} <= set(options)
     assert (await stage.ask("POST", "/job", {"take": name, "minutes": 0.5}))[0] == 409  # it is there
     assert (await stage.ask("DELETE", f"/takes/{name}"))[0] == 200
     assert stage.files() == {f"{name}.avatar"}
@@ -102,7 +102,7 @@ async def test_the_server_takes_it_along_when_it_stops(stage: Stage, monkeypatch
     await stage.ask("POST", "/job", {"take": await stage.record(), "minutes": 0.5})
     await stage.job("running", stage="training")
     await asyncio.wait_for(stage.studio.close(), 10)
-    assert stage.studio.told()["job"]["state"] == "cancelled"
+    assert stage.studio.status()["job"]["state"] == "cancelled"
     assert not list(stage.studio.config.folder.glob("*.avatar"))
 
 

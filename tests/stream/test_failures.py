@@ -1,4 +1,4 @@
-"""A renderer that fails: a still that says so, a new pipeline, and pictures again; never a dead stream."""
+"""A renderer that fails: a picture that says so, a new pipeline, and then the avatar again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiortc.mediastreams import VIDEO_TIME_BASE
 from numpy.typing import NDArray
 
 from benchmarks.live.echo_server import EchoedFrame, EchoPipeline
-from stream.media.failure_picture import still
+from stream.media.failure_picture import failure_picture
 from stream.render.performer import Performer
 from stream.render.pipeline_pool import PipelinePools
 from stream.render.render_loop import BROKEN_AFTER, RECOVERED_AFTER, Incoming, Outgoing, RenderThread
@@ -185,7 +185,7 @@ async def test_a_pipeline_that_fails_for_good_is_built_anew_once(second_works: b
         assert not performer.failing
     else:
         await show(lambda: performer.failed > 6 * BROKEN_AFTER)
-        assert performer.failing  # and still shows stills
+        assert performer.failing  # and shows the failure picture
     assert len(made) == 2
     assert made[0].closed
     await performer.close()
@@ -195,9 +195,9 @@ async def test_a_pipeline_that_fails_for_good_is_built_anew_once(second_works: b
 
 def test_the_still_bears_its_text_and_keeps_the_size() -> None:
     last = np.full((96, 64), BRIGHT, np.uint8)
-    with_text, without = still(last, "The renderer failed", 256), still(last, "", 256)
+    with_text, without = failure_picture(last, "The renderer failed", 256), failure_picture(last, "", 256)
     assert with_text.shape == last.shape
     assert without[:64].max() < 0.5 * BRIGHT
     assert with_text[:64].max() > without[:64].max() + 50
-    assert still(None, "no picture yet", 128).shape == (192, 128)
+    assert failure_picture(None, "no picture yet", 128).shape == (192, 128)
     assert (last == BRIGHT).all()  # not changed: an encoder may still read it

@@ -130,9 +130,9 @@ def test_every_route_is_documented_with_its_rule() -> None:
     assert set(OPERATIONS) == set(RULES)  # and those are the server's: tests/stream/test_rights.py
     for route, rule in RULES.items():
         operation = OPERATIONS[route]
-        told = [operation[f"x-{name}"] for name in ("rights", "view", "from-anywhere", "cost")]
+        rule_there = [operation[f"x-{name}"] for name in ("rights", "view", "from-anywhere", "cost")]
         rights = [right.value for right in Right if right in rule.rights]
-        assert told == [rights, rule.view, rule.from_anywhere, rule.cost], route
+        assert rule_there == [rights, rule.view, rule.from_anywhere, rule.cost], route
         assert operation["security"] == ([{"bearer": []}] if rights else []), route
         assert ({"401", "403"} <= set(operation["responses"])) is bool(rights), route
 
@@ -344,8 +344,8 @@ async def ask_studio(call: Caller, session: dict[str, Any]) -> None:
     await call.good("makeAvatar", {"take": take, "minutes": 0.5})
     assert (await call("makeAvatar", {"take": take, "minutes": 0.5}))[0] == 409
     assert (await call("deleteTake", name=take))[0] == 409
-    told = await call.good("studio")
-    assert (len(told["takes"]), told["avatars"], told["job"]["state"]) == (1, ["made-here"], "running")
+    studio = await call.good("studio")
+    assert (len(studio["takes"]), studio["avatars"], studio["job"]["state"]) == (1, ["made-here"], "running")
     await call.good("cancelJob")
     await call.good("deleteTake", name=take)
     assert (await call.good("forgetAvatar", name="made-here"))["removed"]

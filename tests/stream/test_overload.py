@@ -10,7 +10,7 @@ import pytest
 from benchmarks.live.glass_statistics import numbers
 from benchmarks.live.peer import AiortcPeer, StampedCamera
 from stream.media.tracks import PictureTrack
-from stream.sessions.receiver import QUIET_S, Rendering, Viewer
+from stream.sessions.receiver import QUIET_S, Receiver, Rendering
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import SessionLimits
 from stream.webrtc.peer import Link
@@ -41,13 +41,13 @@ class ScriptedPeer:
         return self.now
 
 
-def scripted_viewer() -> tuple[Viewer, ScriptedPeer]:
+def scripted_receiver() -> tuple[Receiver, ScriptedPeer]:
     peer = ScriptedPeer()
-    return Viewer(peer, PictureTrack(), 0), peer  # type: ignore[arg-type]
+    return Receiver(peer, PictureTrack(), 0), peer  # type: ignore[arg-type]
 
 
 async def test_a_viewer_that_stops_reading_is_fed_nothing_until_it_reads_again() -> None:
-    viewer, peer = scripted_viewer()
+    viewer, peer = scripted_receiver()
     for second in range(10):
         peer.now = Link(packets_in=second + 1)
         await viewer.tend(RENDERING, second * S)
@@ -64,8 +64,8 @@ async def test_a_viewer_that_stops_reading_is_fed_nothing_until_it_reads_again()
 
 async def test_a_receiver_that_says_it_takes_less_is_sent_less() -> None:
     """400 kbit/s are sent and 100 taken: fewer pictures, then smaller ones; the other is left alone."""
-    narrow, narrow_peer = scripted_viewer()
-    wide, wide_peer = scripted_viewer()
+    narrow, narrow_peer = scripted_receiver()
+    wide, wide_peer = scripted_receiver()
     for half in range(80):
         sent = half * 25_000
         narrow_peer.now = Link(packets_in=half, sent_bytes=sent, estimate_bps=100_000)

@@ -188,9 +188,9 @@ async def test_the_operator_makes_lists_and_revokes_tokens() -> None:
         code, made = await asked(http, "POST", "/api/tokens", MASTER, wanted)
         assert code == 200
         assert abs(made["expires"] - time.time() - 3600) < 30
-        told = {name: made[name] for name in ("id", "rights", "scope", "expires")}
-        assert told == {**told, "rights": ["present", "watch"], "scope": "studio"}
-        assert await asked(http, "GET", "/api/tokens", MASTER) == (200, {"tokens": [told]})
+        listed = {name: made[name] for name in ("id", "rights", "scope", "expires")}
+        assert listed == {**listed, "rights": ["present", "watch"], "scope": "studio"}
+        assert await asked(http, "GET", "/api/tokens", MASTER) == (200, {"tokens": [listed]})
         assert (await asked(http, "GET", "/api/config", made["token"]))[1]["rights"] == ["present", "watch"]
         assert (await asked(http, "DELETE", f"/api/tokens/{made['id']}", MASTER))[0] == 200
         code, refusal = await asked(http, "GET", "/api/config", made["token"])

@@ -46,11 +46,11 @@ class TestRecording:
         assert (consent["who"], consent["statement"]) == (CONSENT["who"], CONSENT["statement"])
         assert len(consent["date"]) == 10
         assert folder.stat().st_mode & 0o077 == 0  # nobody else's business
-        _, told = await stage.ask("GET", "")
-        (take,) = told["takes"]
+        _, answer = await stage.ask("GET", "")
+        (take,) = answer["takes"]
         assert (take["name"], take["bytes"], take["avatar"], take["unfinished"]) == (name, 13, False, False)
         assert take["path"] == str(folder / "ada-lovelace.webm")
-        assert told["local"] is True
+        assert answer["local"] is True
         assert (await stage.ask("DELETE", f"/takes/{name}"))[0] == 200
         assert stage.files() == set()
 
@@ -310,10 +310,10 @@ class TestAccess:
         self, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         stage.studio.config = StudioConfig(stage.studio.config.folder, needs=("torch_that_is_not_here",))
-        _, told = await stage.ask("GET", "")
-        assert "pip install 'avatarcast[train]'" in told["missing"]
+        _, answer = await stage.ask("GET", "")
+        assert "pip install 'avatarcast[train]'" in answer["missing"]
         status, refusal = await stage.begin()
-        assert (status, refusal["error"]) == (503, told["missing"])
+        assert (status, refusal["error"]) == (503, answer["missing"])
 
     async def test_a_server_without_a_studio_has_none_of_it(self) -> None:
         server = TestServer(LiveServer(SessionRegistry(Avatars([echo_avatar()])), Access()).app())

@@ -31,16 +31,16 @@ class TestOneServerAtATime:
             second.studio.offer_avatars()
             assert f"another server (process {os.getpid()}) keeps" in caplog.text
             assert "bob" in [avatar.name for avatar in second.avatars]  # to be driven
-            told = (await second.ask("GET", ""))[1]
-            assert "another server" in told["missing"]
-            assert "--studio" in told["missing"]
+            answer = (await second.ask("GET", ""))[1]
+            assert "another server" in answer["missing"]
+            assert "--studio" in answer["missing"]
             for status, refusal in (
                 await second.begin(),
                 await second.ask("POST", "/job", {"take": name, "minutes": 0.5}),
                 await second.ask("DELETE", f"/takes/{name}"),
                 await second.ask("DELETE", "/avatars/bob"),
             ):
-                assert (status, refusal["error"]) == (503, told["missing"])
+                assert (status, refusal["error"]) == (503, answer["missing"])
             assert stage.files() == {f"recordings/{name}.webm", f"recordings/{name}.json", "bob.avatar"}
             await stage.studio.close()
             assert (await second.begin())[0] == 200  # the folder is free
@@ -132,9 +132,9 @@ class TestForgetting:
             (folder / f"{one}.avatar").write_bytes(b"x")
         stage.studio.offer_avatars()
         assert (await stage.ask("GET", ""))[1]["avatars"] == [name, other]
-        status, told = await stage.ask("DELETE", f"/avatars/{name}")
+        status, answer = await stage.ask("DELETE", f"/avatars/{name}")
         assert status == 200
-        assert [item["what"] for item in told["removed"]] == [
+        assert [item["what"] for item in answer["removed"]] == [
             *("work", "work", "avatar", "consent", "consent", "recording")
         ]
         assert stage.files() == {

@@ -32,7 +32,7 @@ from stream.media.voice import MediaClock
 from stream.render.metrics import SessionMetrics
 from stream.render.performer import Performer
 from stream.sessions.capacity import Capacity
-from stream.sessions.receiver import Viewer
+from stream.sessions.receiver import Receiver
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
 from stream.studio.enrolment import Enrolment
@@ -186,7 +186,7 @@ async def test_an_error_with_one_viewer_ends_that_viewer_only(
     [
         (Session, "_send_stats", "last words"),
         (RTCPeerConnection, "close", "disconnect"),
-        (Viewer, "hang_up", "hang up"),
+        (Receiver, "hang_up", "hang up"),
         (Performer, "close", "release"),
     ],
 )
@@ -225,8 +225,8 @@ async def test_an_error_in_an_enrolment_is_counted_and_told(
     raises_once(monkeypatch, Enrolment, "_watch", is_async=True)
     enrolment = Enrolment(["true"], "take", tmp_path / "take.avatar", 1.0)
     await tasks.start(enrolment.run(lambda _: None), "enrolment")
-    assert enrolment.told()["state"] == "failed"
-    assert enrolment.told()["error"] == ERROR
+    assert enrolment.status()["state"] == "failed"
+    assert enrolment.status()["error"] == ERROR
     assert f"LookupError: {ERROR}" in caplog.text
     assert tasks.failures["enrolment"] == before + 1
 
@@ -253,12 +253,12 @@ async def test_what_libraries_start_is_heard_too(caplog: pytest.LogCaptureFixtur
 
 
 async def test_a_task_that_is_cancelled_or_ends_well_is_no_failure() -> None:
-    told: list[str] = []
+    reasons: list[str] = []
     before = sum(tasks.failures.values())
-    assert await tasks.start(asyncio.sleep(0, 7), "well", told.append) == 7
-    cancelled = tasks.start(asyncio.sleep(60), "cancelled", told.append)
+    assert await tasks.start(asyncio.sleep(0, 7), "well", reasons.append) == 7
+    cancelled = tasks.start(asyncio.sleep(60), "cancelled", reasons.append)
     cancelled.cancel()
     await asyncio.gather(cancelled, return_exceptions=True)
     await asyncio.sleep(0)
-    assert not told
+    assert not reasons
     assert sum(tasks.failures.values()) == before

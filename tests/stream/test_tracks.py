@@ -57,11 +57,11 @@ async def test_newest_picture_is_sent_once(monkeypatch: pytest.MonkeyPatch) -> N
         track.push(picture, ticks)
     first = await track.recv()
     assert (first.pts, first.time_base, track.dropped) == (6_000, VIDEO_TIME_BASE, 2)
-    again = await track.recv()  # nothing came: the still is sent again, later in time
+    again = await track.recv()  # nothing came: the last one is sent again, later in time
     assert track.resent == 1
     assert again.pts is not None
     assert again.pts > 6_000
-    track.push(picture, 9_000)  # captured before the re-sent still was: time must not run backwards
+    track.push(picture, 9_000)  # captured before the re-sent one was: time must not run backwards
     assert (await track.recv()).pts == again.pts + 90
 
 
@@ -121,6 +121,6 @@ async def test_a_paused_track_takes_nothing_in(monkeypatch: pytest.MonkeyPatch) 
     track.paused = False
     track.push(picture, 60 * 3_000)
     last = await waiting
-    while last.pts != 60 * 3_000:  # a still may have come first
+    while last.pts != 60 * 3_000:  # the last one may have come first once more
         last = await track.recv()
     track.stop()

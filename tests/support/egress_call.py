@@ -30,9 +30,9 @@ async def call(link: str, film: Path, seconds: float) -> None:
         await asyncio.wait_for(came.wait(), ANSWER_LIMIT_S)
         await asyncio.sleep(seconds)
         async with aiohttp.ClientSession(headers=bearer(link), raise_for_status=True) as http:
-            told = {"session": peer.session["id"], "kind": "video/webm", **CONSENT}
+            wanted = {"session": peer.session["id"], "kind": "video/webm", **CONSENT}
             recordings = at(link, "/api/studio/recordings")
-            async with http.post(recordings, json=told) as reply:
+            async with http.post(recordings, json=wanted) as reply:
                 recording = f"{recordings}/{(await reply.json())['id']}"
             await http.put(f"{recording}/0", data=footage, headers=WEBM)
             await http.post(f"{recording}/finish", json={})

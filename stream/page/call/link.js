@@ -1,6 +1,6 @@
 // One peer connection to the server, from the offer until it is lost. Knows nothing of the page.
 
-import { Told, post } from "/common/api.js";
+import { UserError, post } from "/common/api.js";
 
 const UPLINK_BPS = 1_200_000;
 const GATHER_LIMIT_MS = 1500;
@@ -8,7 +8,7 @@ const CONNECT_LIMIT_MS = 15_000;
 const INTERRUPTED_LIMIT_MS = 4000;
 const SILENCE_LIMIT_MS = 6000; // the server speaks twice a second
 
-export class NoPath extends Told {
+export class NoPath extends UserError {
   constructor() {
     super(
       "The server answers, but no way for pictures was found: a firewall or NAT is between. Allow UDP to the " +

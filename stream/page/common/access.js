@@ -5,7 +5,7 @@ import { ask, get, post } from "/common/api.js";
 const WORDS = { present: "present", watch: "watch", studio: "make avatars", operate: "operate" };
 const byId = (id) => document.getElementById(id);
 
-function told({ rights, scope, expires }) {
+function describe({ rights, scope, expires }) {
   const until = new Date(expires * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
   return `${rights.map((right) => WORDS[right]).join(" and ")}${scope && `, ${scope}`}, until ${until}`;
 }
@@ -60,7 +60,7 @@ export class AccessPanel {
 
   #entry(token) {
     const entry = byId("access-entry").content.cloneNode(true).firstElementChild;
-    entry.querySelector("span").textContent = told(token);
+    entry.querySelector("span").textContent = describe(token);
     entry.querySelector("button").addEventListener("click", () =>
       this.page.attempt(async () => {
         await ask("DELETE", `/api/tokens/${token.id}`);

@@ -2,15 +2,15 @@
 
 const TOKEN_KEY = "avatarcast-token";
 
-export class Told extends Error {} // its message is meant for the person in front of the screen
+export class UserError extends Error {} // its message is meant for the person in front of the screen
 
-export class Unreachable extends Told {
+export class Unreachable extends UserError {
   constructor() {
     super("The server does not answer. Is it still running?");
   }
 }
 
-export class Refusal extends Told {
+export class Refusal extends UserError {
   constructor(status, text) {
     super(text);
     this.status = status;

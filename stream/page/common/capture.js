@@ -1,6 +1,6 @@
 // What the person takes home: a picture, a recording, a table. Every file says in its name what it is.
 
-import { Told } from "/common/api.js";
+import { UserError } from "/common/api.js";
 
 const CONTAINERS = [
   ["video/webm;codecs=vp8,opus", "webm"],
@@ -37,7 +37,7 @@ export class Recording {
   // done: called with the blob and the file's ending, however the recording ended
   constructor(stream, done) {
     const found = window.MediaRecorder && CONTAINERS.find(([type]) => MediaRecorder.isTypeSupported(type));
-    if (!found) throw new Told("This browser cannot record. Chrome, Edge, Firefox and Safari 14.1 can.");
+    if (!found) throw new UserError("This browser cannot record. Chrome, Edge, Firefox and Safari 14.1 can.");
     const chunks = [];
     this.recorder = new MediaRecorder(stream, { mimeType: found[0], videoBitsPerSecond: RECORD_BPS });
     this.recorder.addEventListener("dataavailable", ({ data }) => data.size && chunks.push(data));
@@ -59,7 +59,7 @@ export async function asJpeg(file) {
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    throw new Told("This file is not a picture that the browser can read. Choose a JPEG, PNG or WebP.");
+    throw new UserError("This file is not a picture that the browser can read. Choose a JPEG, PNG or WebP.");
   }
   const scale = Math.min(1, PICTURE_PX / Math.max(bitmap.width, bitmap.height));
   const canvas = document.createElement("canvas");

@@ -1,6 +1,6 @@
 // Cameras and microphones: which there are, which one was chosen, and what to say when one cannot be had.
 
-import { Told } from "/common/api.js";
+import { UserError } from "/common/api.js";
 import { remembered } from "/common/remember.js";
 
 const PICTURE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30, max: 30 } };
@@ -45,7 +45,7 @@ async function open(kind, words) {
   try {
     return await take(kind);
   } catch (error) {
-    throw new Told(words[error.name] ?? `The ${kind} cannot be used (${error.name}: ${error.message}).`);
+    throw new UserError(words[error.name] ?? `The ${kind} cannot be used (${error.name}: ${error.message}).`);
   }
 }
 
@@ -55,10 +55,10 @@ export const openMicrophone = () => open("microphone", MICROPHONE_WORDS);
 // Camera and, where wanted, microphone in one question. Gives [stream, why there is no microphone or ""].
 export async function openBoth() {
   if (!window.RTCPeerConnection) {
-    throw new Told("This browser has no WebRTC. A current Chrome, Edge, Firefox or Safari has.");
+    throw new UserError("This browser has no WebRTC. A current Chrome, Edge, Firefox or Safari has.");
   }
   if (!window.isSecureContext || !navigator.mediaDevices) {
-    throw new Told(
+    throw new UserError(
       "Browsers open the camera only on localhost or over https. Open this page as http://localhost, " +
         "or put a TLS proxy in front of the server.",
     );

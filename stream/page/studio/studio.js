@@ -1,6 +1,6 @@
 // Make my avatar: consent, the guided recording, the training, and the avatar that comes of it.
 
-import { Told, ask, get, pictureUrl, post } from "/common/api.js";
+import { UserError, ask, get, pictureUrl, post } from "/common/api.js";
 import { setFilming } from "/common/devices.js";
 import { Guide, handHints, isDone } from "/studio/guide.js";
 import { STAGES, leftWords, megabytes, share } from "/studio/job_words.js";
@@ -24,7 +24,7 @@ export class Studio {
   constructor(page) {
     this.page = page;
     this.step = "consent";
-    this.told = null; // the server's last word
+    this.status = null; // the server's last word
     this.take = null; // {name, path, bytes}
     this.#forgetCamera();
     this.#wire();
@@ -53,7 +53,7 @@ export class Studio {
     on("forget-yes", () => this.#forget());
     on("done-drive", async () => {
       byId("studio").close();
-      await this.page.drive(this.told.job.avatar);
+      await this.page.drive(this.status.job.avatar);
     });
   }
 
@@ -65,29 +65,29 @@ export class Studio {
 
   // For a call beside a training: it has the lower priority, but the same processor.
   words() {
-    return this.told?.job?.state === "running" ? "An avatar is being made meanwhile: pictures may come slower." : "";
+    return this.status?.job?.state === "running" ? "An avatar is being made meanwhile: pictures may come slower." : "";
   }
 
   async open() {
     await this.#refresh();
     byId("studio").showModal();
-    const { job, takes } = this.told;
+    const { job, takes } = this.status;
     const isOpen = job && job.state !== "done" && takes.some(({ name, avatar }) => name === job.take && !avatar);
     this.#show(isOpen ? "job" : "consent");
   }
 
   async #refresh() {
     clearTimeout(this.timer);
-    const before = this.told?.job?.state;
+    const before = this.status?.job?.state;
     try {
-      this.told = await get("/api/studio");
+      this.status = await get("/api/studio");
       if (before === "running") this.#notice(""); // of a server that did not answer
     } finally {
-      if (before === "running" || this.told?.job?.state === "running") {
+      if (before === "running" || this.status?.job?.state === "running") {
         this.timer = setTimeout(() => this.#refresh().catch((error) => this.#tell(error)), POLL_MS);
       }
     }
-    const { job } = this.told;
+    const { job } = this.status;
     setText("make-avatar", job?.state === "running" ? `Making your avatar: ${share(job)}` : "Make my avatar");
     if (before === "running" && job.state !== "running") {
       clearTimeout(this.timer);
@@ -106,7 +106,7 @@ export class Studio {
   }
 
   #tell(error) {
-    if (!(error instanceof Told)) console.error(error);
+    if (!(error instanceof UserError)) console.error(error);
     this.#notice(error.message);
   }
 
@@ -141,7 +141,7 @@ export class Studio {
   // --- consent, and what was recorded before
 
   #showConsent() {
-    const { script, local, folder, missing, takes, avatars } = this.told;
+    const { script, local, folder, missing, takes, avatars } = this.status;
     const all = [...script.asked, ...script.closing];
     setText("script-seconds", String(Math.round(all.reduce((sum, { seconds }) => sum + seconds, 0))));
     const where = local
@@ -223,7 +223,7 @@ export class Studio {
     if (this.startedCall) await this.page.start();
     if (!this.page.theCall()) {
       this.#show("consent");
-      throw new Told(this.page.trouble());
+      throw new UserError(this.page.trouble());
     }
   }
 
@@ -238,7 +238,7 @@ export class Studio {
     byId("guide-rec").hidden = true;
     byId("studio-close").disabled = false;
     fill("guide-hints", []);
-    fill("guide-list", this.told.script.asked, ({ title }) => {
+    fill("guide-list", this.status.script.asked, ({ title }) => {
       const item = byId("guide-item").content.cloneNode(true).firstElementChild;
       item.append(title);
       return item;
@@ -279,7 +279,7 @@ export class Studio {
   }
 
   #mark(current) {
-    for (const [index, prompt] of this.told.script.asked.entries()) {
+    for (const [index, prompt] of this.status.script.asked.entries()) {
       const item = byId("guide-list").children[index];
       const done = Boolean(this.guide) && isDone(prompt, this.seen);
       item.toggleAttribute("data-done", done);
@@ -304,7 +304,7 @@ export class Studio {
     const call = this.page.theCall();
     byId("guide-start").hidden = byId("studio-close").disabled = true;
     setText("guide-back", "Stop and delete");
-    const guide = (this.guide = new Guide(this.told.script, {
+    const guide = (this.guide = new Guide(this.status.script, {
       count: (number) => setText("prompt-text", `Ready? ${number}`),
       prompt: (prompt, left, again) => this.#prompt(prompt, left, again),
       seen: () => this.seen,
@@ -333,7 +333,7 @@ export class Studio {
       if (upload) await upload.cancel();
       if (this.step === "record") this.#showReady();
       if (upload?.failure) throw upload.failure;
-      if (ended) throw new Told(ended);
+      if (ended) throw new UserError(ended);
     }
   }
 
@@ -366,11 +366,11 @@ export class Studio {
     setText("taken-text", `The recording of ${name} is here: ${megabytes(bytes)}.`);
     const missed = this.missed.map(({ title }) => title.toLowerCase()).join(", ");
     setText("taken-missed", missed && `Not clearly seen: ${missed}. The avatar will be weaker there; record again, or go on.`);
-    setText("taken-where", `It lies in ${path}${this.told.local ? "" : ` on the server ${location.host}`}.`);
-    fill("minutes", this.told.minutes, (minutes) => {
+    setText("taken-where", `It lies in ${path}${this.status.local ? "" : ` on the server ${location.host}`}.`);
+    fill("minutes", this.status.minutes, (minutes) => {
       const label = document.createElement("label");
       const radio = Object.assign(document.createElement("input"), { type: "radio", name: "minutes", value: minutes });
-      radio.checked = minutes === this.told.usual_minutes;
+      radio.checked = minutes === this.status.usual_minutes;
       label.append(radio, Object.assign(document.createElement("span"), { textContent: `${minutes} min` }));
       return label;
     });
@@ -378,7 +378,7 @@ export class Studio {
 
   async #train() {
     const chosen = document.querySelector("[name=minutes]:checked");
-    const minutes = chosen ? Number(chosen.value) : this.told.usual_minutes;
+    const minutes = chosen ? Number(chosen.value) : this.status.usual_minutes;
     await post("/api/studio/job", { take: this.take.name, minutes });
     if (this.page.theCall()) this.page.stop(); // the processor is wanted elsewhere now
     this.step = "job";
@@ -387,7 +387,7 @@ export class Studio {
   }
 
   #showJob() {
-    const { job, takes } = this.told;
+    const { job, takes } = this.status;
     const running = job.state === "running";
     this.take = takes.find(({ name }) => name === job.take) ?? this.take;
     const words = { cancelled: "Stopped. What was learnt so far is kept.", failed: "It did not work." };
@@ -403,10 +403,10 @@ export class Studio {
   }
 
   #showDone() {
-    const { job } = this.told;
+    const { job } = this.status;
     setText("done-text", `${job.avatar} is ready, and in the list of avatars from now on.`);
     fill("done-warnings", job.warnings);
-    setText("done-where", `The recording lies in ${this.take?.path ?? this.told.folder}. The avatar does not need it any more.`);
+    setText("done-where", `The recording lies in ${this.take?.path ?? this.status.folder}. The avatar does not need it any more.`);
     byId("done-picture").hidden = true;
     pictureUrl(`/api/avatars/${encodeURIComponent(job.avatar)}/preview.jpg`).then(
       (url) => Object.assign(byId("done-picture"), { src: url, hidden: false }),

@@ -1,6 +1,6 @@
 // The camera's own picture, recorded as well as the browser can and sent to the server while it is recorded.
 
-import { Told, Unreachable, ask, post } from "/common/api.js";
+import { UserError, Unreachable, ask, post } from "/common/api.js";
 
 const KINDS = [
   ["video/webm;codecs=vp8", "video/webm"], // of all codecs the one that a slow machine keeps up with
@@ -15,7 +15,7 @@ const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function bestKind() {
   const found = window.MediaRecorder && KINDS.find(([type]) => MediaRecorder.isTypeSupported(type));
-  if (!found) throw new Told("This browser cannot record. Chrome, Edge, Firefox and Safari 14.1 can.");
+  if (!found) throw new UserError("This browser cannot record. Chrome, Edge, Firefox and Safari 14.1 can.");
   return found;
 }
 
