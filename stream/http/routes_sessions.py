@@ -84,9 +84,9 @@ class SessionRoutes:
                 "share": self._tokens.share(session.view_id, time.time()),
                 "sdp": answer.sdp,
                 "type": answer.type,
-                "avatar": session.avatar,
+                "avatar": session.performer.avatar.name,
                 "runner": self._registry.config.runner,
-                "runner_reason": session.runner_reason,
+                "runner_reason": session.performer.runner_reason,
             }
         )
 
@@ -94,17 +94,17 @@ class SessionRoutes:
         return self._registry.session(request.match_info["id"])
 
     async def _calibrate(self, request: web.Request) -> web.Response:
-        self._session(request).calibrate()
+        self._session(request).performer.calibrate()
         return web.json_response({})
 
     async def _mirror(self, request: web.Request) -> web.Response:
         session = self._session(request)
-        session.set_mirror(await _switch(request, "mirror"))
+        session.performer.set_mirror(await _switch(request, "mirror"))
         return web.json_response({})
 
     async def _mute(self, request: web.Request) -> web.Response:
         session = self._session(request)
-        session.set_muted(await _switch(request, "mute"))
+        session.voice.muted = await _switch(request, "mute")
         return web.json_response({})
 
     async def _coach(self, request: web.Request) -> web.Response:
@@ -112,7 +112,7 @@ class SessionRoutes:
         lines = _field(await read_json(request), "lines")
         if lines is not None and (type(lines) is not int or not 1 <= lines <= MAX_LINES):
             raise RequestRefused(400, 'coach needs {"lines": 720}, the height of what is recorded, or null')
-        session.set_coach(lines)
+        session.performer.set_coach(lines)
         return web.json_response({})
 
     async def _avatar(self, request: web.Request) -> web.Response:
@@ -128,9 +128,9 @@ class SessionRoutes:
         body = await read_json(request)
         kind, color = _field(body, "kind"), _field(body, "color")
         if kind == "original":
-            session.set_background(Background.original())
+            session.performer.set_background(Background.original())
         elif kind == "color" and isinstance(color, str):
-            session.set_background(Background.color(color))
+            session.performer.set_background(Background.color(color))
         else:
             raise RequestRefused(
                 400, 'background needs {"kind": "original"} or {"kind": "color", "color": "#00b140"}'
@@ -141,7 +141,7 @@ class SessionRoutes:
         session = self._session(request)
         self._pictures.admit(request[CLIENT], time.monotonic())
         data = await read_body(request, ("image/png", "image/jpeg"), PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S)
-        session.set_background(await self._pictures.read(data))
+        session.performer.set_background(await self._pictures.read(data))
         return web.json_response({})
 
     async def _delete(self, request: web.Request) -> web.Response:

@@ -65,7 +65,7 @@ class WhipRoutes:
         account = request[LEASE].account
         session, answer = await self._registry.create(replace(wanted, name=name), grant, account)
         watch = f'</whep/{session.view_id}>; rel="alternate"; type="{SDP}"'
-        return self._created(f"/whip/{session.id}", session.ice_tag(), answer, [watch])
+        return self._created(f"/whip/{session.id}", session.peer().ice_tag, answer, [watch])
 
     async def _watch(self, request: web.Request) -> web.Response:
         view = request.match_info["view"]
@@ -73,7 +73,7 @@ class WhipRoutes:
         offer = read_viewer_offer(await read_text(request, SDP))
         account = request[LEASE].account
         viewer_id, answer = await session.add_viewer(offer, request[GRANT], account)
-        return self._created(f"/whep/{view}/{viewer_id}", session.ice_tag(viewer_id), answer, [])
+        return self._created(f"/whep/{view}/{viewer_id}", session.peer(viewer_id).ice_tag, answer, [])
 
     def _created(
         self, location: str, tag: str, answer: RTCSessionDescription, links: list[str]
@@ -99,7 +99,7 @@ class WhipRoutes:
 
     async def _end_viewer(self, request: web.Request) -> web.Response:
         session = self._registry.by_view(request.match_info["view"])
-        await session.remove_viewer(request.match_info["viewer"])
+        await session.audience.remove(request.match_info["viewer"])
         return web.Response()
 
 
@@ -109,15 +109,16 @@ async def _patch(request: web.Request, session: Session, viewer_id: str | None) 
     if condition is None:
         raise RequestRefused(428, 'If-Match is missing; send the ETag of the 201, or "*" to restart ICE')
     text = await read_text(request, FRAGMENT)
-    if not _matches(condition, session.ice_tag(viewer_id)):
+    peer = session.peer(viewer_id)
+    if not _matches(condition, peer.ice_tag):
         raise RequestRefused(412, "If-Match names an ICE session that has been replaced; restart ICE")
     ufrag = read_fragment(text, loopback_only=False).username
-    if ufrag is None or ufrag == session.remote_ufrag(viewer_id):
-        await session.add_candidates(text, viewer_id)
+    if ufrag is None or ufrag == peer.remote_ufrag:
+        await peer.add_candidates(text)
         return web.Response(status=204)
-    ours = await session.restart_ice(text, viewer_id)
-    tag = f'"{session.ice_tag(viewer_id)}"'
-    return web.Response(body=ours.encode(), content_type=FRAGMENT, headers={"ETag": tag})
+    ours = await peer.restart_ice(text)
+    headers = {"ETag": f'"{peer.ice_tag}"'}
+    return web.Response(body=ours.encode(), content_type=FRAGMENT, headers=headers)
 
 
 def _matches(condition: str, tag: str) -> bool:

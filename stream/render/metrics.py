@@ -72,7 +72,7 @@ class SessionMetrics:
     rendered: int = 0
     failed: int = 0  # frames on which the pipeline raised
     audio_overflows: int = 0
-    last_frame_ns: int | None = None
+    last_frame_ns: int = 0
     last_report: RenderReport | None = None
     _reports: deque[RenderReport] = field(default_factory=lambda: deque(maxlen=WINDOW_FRAMES))
 
@@ -90,8 +90,8 @@ class SessionMetrics:
         self._reports.append(report)
 
     def silence_s(self, now_ns: int, started_ns: int) -> float:
-        """Since the camera's last frame, or since the start where none has come."""
-        return (now_ns - (started_ns if self.last_frame_ns is None else self.last_frame_ns)) / _NS
+        """Since the camera's last frame, or since the start where none has come after it."""
+        return (now_ns - max(self.last_frame_ns, started_ns)) / _NS
 
     def render_ms(self) -> float:
         """What the render thread takes per picture, median; 0 before the first."""

@@ -21,6 +21,7 @@ from stream.render.render_loop import FramePipeline, Incoming, Outgoing, RenderT
 
 logger = logging.getLogger(__name__)
 
+RUNNER_NOT_CHOSEN = "chosen when the models are loaded, with the first picture"
 JOIN_LIMIT_S = 10.0  # for a render thread to finish its frame
 
 
@@ -29,7 +30,7 @@ class Performer:
 
     def __init__(self, pools: PipelinePools, avatar: ServedAvatar, mirror: bool, measure: bool) -> None:
         self.avatar = avatar
-        self.runner_reason = pools.reason(avatar)
+        self.runner_reason = pools.reason(avatar) or RUNNER_NOT_CHOSEN  # what runs the network, and why
         self.failed = 0  # frames on which the pipeline raised
         self.coach: Coach | None = None  # while the presenter films themselves
         self._pools = pools

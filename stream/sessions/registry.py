@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
+from operator import itemgetter
 from time import perf_counter_ns, process_time, time
 
 from aiortc import RTCSessionDescription
@@ -171,7 +172,7 @@ class SessionRegistry:
             if is_void(session.claim.grant):
                 session.end(f"the token it was begun with {why}")
             else:
-                session.cut_off_viewers(is_void, why)
+                session.audience.cut_off(is_void, why)
 
     async def let_go(self) -> None:
         """Keep nothing of avatars that are not offered any more; their sessions end by themselves."""
@@ -202,7 +203,8 @@ class SessionRegistry:
             raise RequestRefused(503, f"the session named {name!r} is just ending; try again")
         claim = named.claim if named is not None else self._kept[name][0] if name in self._kept else None
         is_theirs = claim is None or claim.is_held(secret, grant)
-        if named is not None and named.lost_ns is None and not (is_theirs and named.silent_s() > DEAD_S):
+        is_dead = named is not None and named.presenter.silent_s() > DEAD_S
+        if named is not None and named.presenter.lost_ns is None and not (is_theirs and is_dead):
             raise RequestRefused(409, f"the name {name!r} is taken; choose another")
         if not is_theirs:
             raise RequestRefused(
@@ -216,7 +218,7 @@ class SessionRegistry:
         """A presenter may try to connect. Raises RequestRefused (429, 503)."""
         if self._closed:
             raise RequestRefused(503, "the server is stopping; try again when it is back")
-        flowing = [session for session in self._placed() if session.lost_ns is None]
+        flowing = [session for session in self._placed() if session.presenter.lost_ns is None]
         if (refusal := self._refusal(len(flowing))) is not None:
             self.telemetry.session_refused()
             raise RequestRefused(503, refusal)
@@ -232,12 +234,12 @@ class SessionRegistry:
         if session.name is not None and any(other.name == session.name for other in placed):
             raise RequestRefused(409, f"the name {session.name!r} was taken meanwhile; choose another")
         refusal = self._refusal(len(placed))
-        waiting = [other for other in placed if other.lost_ns is not None]
+        waiting = [(lost_ns, other) for other in placed if (lost_ns := other.presenter.lost_ns) is not None]
         if refusal is not None and waiting:
-            longest = min(waiting, key=lambda other: other.lost_ns or 0)
+            lost_ns, longest = min(waiting, key=itemgetter(0))
             longest.end("another presenter needed the room")
-            if longest.name is not None and longest.lost_ns is not None:
-                until_ns = longest.lost_ns + round(self.config.limits.resume_s * 1e9)
+            if longest.name is not None:
+                until_ns = lost_ns + round(self.config.limits.resume_s * 1e9)
                 self._kept[longest.name] = (longest.claim, until_ns)
             refusal = self._refusal(len(placed) - 1)
         if refusal is not None:
@@ -281,7 +283,7 @@ class SessionRegistry:
             rendered = self._rendered_before + sum(session.metrics.rendered for session in self)
             self.capacity.read(process_time(), rendered)
             config = self.config
-            self.telemetry.set_waiting(sum(session.waits_for_key_frame for session in self))
+            self.telemetry.set_waiting(sum(session.presenter.waits_for_key_frame for session in self))
             self.telemetry.set_capacity(self.capacity.sessions(config.least_fps, config.max_sessions))
             await asyncio.sleep(_READ_PERIOD_S)
 

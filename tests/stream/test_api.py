@@ -122,7 +122,7 @@ async def test_a_session_is_steered() -> None:
         for action, body in taken:
             assert await request("POST", f"{where}/{action}", body) == (200, {}), action
         (session,) = registry
-        assert session.avatar == ODD_NAME
+        assert session.performer.avatar.name == ODD_NAME
         refused: list[tuple[str, Any, int]] = [
             ("mirror", {"on": 1}, 400),
             ("mute", {}, 400),

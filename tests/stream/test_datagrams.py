@@ -94,7 +94,7 @@ async def test_strangers_end_no_call(registry: SessionRegistry, stranger: socket
     await viewer.watch(session)
     await until(lambda: len(viewer.arrivals) > 3)
     for viewed in (None, viewer.viewer_id):
-        for port in ports(session._peer(viewed)._ice()):
+        for port in ports(session.peer(viewed)._ice()):
             for blob in [*UNREADABLE.values(), *FOREIGN]:
                 stranger.sendto(blob, port)
     await until(lambda: set(dropped(registry)) >= {*UNREADABLE, datagram_filter.STRANGER})
@@ -133,7 +133,7 @@ async def test_before_the_handshake_a_stranger_stops_no_call(
 
     async def later(sdp: str) -> None:
         for session in registry:
-            for port in ports(session._peer(None)._ice()):
+            for port in ports(session.peer()._ice()):
                 stranger.sendto(blob, port)
         await until(lambda: dropped(registry))
         await take_answer(sdp)
@@ -282,14 +282,14 @@ async def test_media_comes_in_by_the_ports_that_are_set() -> None:
     calls = [await publish(registry, camera()) for _ in wanted]
     for session, _ in calls:
         await until(lambda: session.metrics.received > 3)  # noqa: B023  awaited here
-    used = [{port for _, port in ports(session._peer(None)._ice())} for session, _ in calls]
+    used = [{port for _, port in ports(session.peer()._ice())} for session, _ in calls]
     assert set.union(*used) == {*wanted}
     with pytest.raises(RequestRefused, match=r"all media ports are in use: .* --media-ports") as refusal:
         await publish(registry, camera())
     assert refusal.value.status == 503
     assert len(registry) == 2
     with pytest.raises(RequestRefused, match="all media ports are in use") as refusal:
-        await calls[0][0].restart_ice("a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n")
+        await calls[0][0].peer().restart_ice("a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n")
     assert refusal.value.status == 503
     received = calls[0][0].metrics.received
     await until(lambda: calls[0][0].metrics.received > received + 3)

@@ -87,9 +87,9 @@ async def test_a_call_whose_candidates_come_late() -> None:
     session, answer = await registry.create(read_publish_request(bare, None, None))
     theirs = [line for line in answer.sdp.splitlines() if "candidate" not in line]
     await connection.setRemoteDescription(RTCSessionDescription("\r\n".join(theirs) + "\r\n", "answer"))
-    await session.add_candidates("\r\n".join(["a=mid:0", *lines]))
+    await session.peer().add_candidates("\r\n".join(["a=mid:0", *lines]))
     await until(lambda: session.metrics.received > 3)
-    await session.add_candidates(HOST)  # after the end of candidates: too late, and no error
+    await session.peer().add_candidates(HOST)  # after the end of candidates: too late, and no error
     await connection.close()
     await registry.close()
 
@@ -105,15 +105,15 @@ async def test_an_ice_restart_carries_a_live_call_over() -> None:
     await viewer.watch(session)
     await until(lambda: len(viewer.arrivals) > 5)
     transport = connection.getTransceivers()[0].receiver.transport.transport
-    old_path, old_tag = transport._connection, session.ice_tag()
+    old_path, old_tag = transport._connection, session.peer().ice_tag
 
     gatherer = RTCIceGatherer([])
     await gatherer.gather()
-    answer = await session.restart_ice(offered(gatherer))
-    assert session.ice_tag() != old_tag
+    answer = await session.peer().restart_ice(offered(gatherer))
+    assert session.peer().ice_tag != old_tag
     assert answer.startswith("a=group:BUNDLE ")
     with pytest.raises(RequestRefused, match="is going on"):
-        await session.restart_ice(offered(gatherer))
+        await session.peer().restart_ice(offered(gatherer))
     ours = read_fragment(answer, loopback_only=True)
     assert await swapped(transport, gatherer, ours)
     await until(lambda: not old_path._local_candidates)
@@ -122,11 +122,11 @@ async def test_an_ice_restart_carries_a_live_call_over() -> None:
     assert connection.connectionState == "connected"
     received = session.metrics.received
     await until(lambda: session.metrics.received > received + 20)
-    assert session.lost_ns is None
-    tag = session.ice_tag()
+    assert session.presenter.lost_ns is None
+    tag = session.peer().ice_tag
     assert tag not in ("", old_tag)
     await connection.close()
-    await until(lambda: session.lost_ns is not None)  # whose end is still noticed
+    await until(lambda: session.presenter.lost_ns is not None)  # whose end is still noticed
     await viewer.close()
     await registry.close()
 
@@ -138,7 +138,7 @@ async def test_a_call_that_ends_while_the_old_path_closes_leaves_no_socket(
     registry = SessionRegistry(avatars_of())
     session, connection = await publish(registry, camera())
     await until(lambda: session.metrics.received > 3)
-    ours = session._peer(None)
+    ours = session.peer()
     transport = ours._transport()
     old_sockets = [protocol.transport for protocol in transport._connection._protocols]
     closing = asyncio.Event()
@@ -152,7 +152,7 @@ async def test_a_call_that_ends_while_the_old_path_closes_leaves_no_socket(
     monkeypatch.setattr(aioice.ice.StunProtocol, "close", close_slowly)
     gatherer = RTCIceGatherer([])
     await gatherer.gather()
-    answer = await session.restart_ice(offered(gatherer))
+    answer = await session.peer().restart_ice(offered(gatherer))
     theirs = connection.getTransceivers()[0].receiver.transport.transport
     swapping = asyncio.create_task(swapped(theirs, gatherer, read_fragment(answer, loopback_only=True)))
     await until(
@@ -171,14 +171,14 @@ async def test_a_restart_that_comes_to_nothing_leaves_the_call_alone(monkeypatch
     registry = SessionRegistry(avatars_of())
     session, connection = await publish(registry, camera())
     with pytest.raises(RequestRefused, match="a restart needs a live path") as refusal:
-        await session.restart_ice(CREDENTIALS)
+        await session.peer().restart_ice(CREDENTIALS)
     assert refusal.value.status == 422
     await until(lambda: session.metrics.received > 3)
     with pytest.raises(RequestRefused, match="needs ice-ufrag and ice-pwd"):
-        await session.restart_ice(HOST)
-    tag = session.ice_tag()
-    await session.restart_ice(CREDENTIALS + HOST)  # nobody answers there
-    await until(lambda: session.ice_tag() == tag)
+        await session.peer().restart_ice(HOST)
+    tag = session.peer().ice_tag
+    await session.peer().restart_ice(CREDENTIALS + HOST)  # nobody answers there
+    await until(lambda: session.peer().ice_tag == tag)
     received = session.metrics.received
     await until(lambda: session.metrics.received > received + 5)
     await connection.close()
@@ -189,16 +189,16 @@ async def test_candidates_are_counted_over_the_whole_call() -> None:
     """2,176 of them, 64 at a time, brought another presenter from 26.5 to 1.8 pictures a second."""
     registry = SessionRegistry(avatars_of())
     session, connection = await publish(registry, camera(), complete=False)
-    path = session._peer(None)._ice()
+    path = session.peer()._ice()
     offered_already = len(path._remote_candidates)
     assert 0 < offered_already < 30
 
     def hosts(first: int, count: int) -> str:
         return "\r\n".join(HOST.replace("127.0.0.1", f"127.0.1.{first + number}") for number in range(count))
 
-    await session.add_candidates(hosts(1, 20))
+    await session.peer().add_candidates(hosts(1, 20))
     room = 64 - offered_already - 20
-    late = [session.add_candidates(hosts(30 + number, room // 2)) for number in range(40)]  # at once
+    late = [session.peer().add_candidates(hosts(30 + number, room // 2)) for number in range(40)]  # at once
     results = await asyncio.gather(*late, return_exceptions=True)
     refused = [result for result in results if result is not None]
     assert len(refused) == 38
@@ -217,15 +217,15 @@ async def test_of_many_restarts_at_once_one_is_begun_and_a_minute_has_few(
     registry = SessionRegistry(avatars_of())
     session, connection = await publish(registry, camera())
     await until(lambda: session.metrics.received > 3)
-    tag = session.ice_tag()
+    tag = session.peer().ice_tag
     for begun in range(4):
         many = await asyncio.gather(
-            *(session.restart_ice(CREDENTIALS + HOST) for _ in range(40)), return_exceptions=True
+            *(session.peer().restart_ice(CREDENTIALS + HOST) for _ in range(40)), return_exceptions=True
         )
         answers = [one for one in many if isinstance(one, str)]
         refusals = {one.status for one in many if isinstance(one, RequestRefused)}
         assert (len(answers), refusals) == ((1, {422}) if begun < 3 else (0, {429}))
-        await until(lambda: session.ice_tag() == tag)
+        await until(lambda: session.peer().ice_tag == tag)
     received = session.metrics.received
     await until(lambda: session.metrics.received > received + 5)
     await connection.close()
@@ -238,7 +238,7 @@ async def test_a_restart_of_a_call_that_ends_meanwhile_leaves_no_socket(
     registry = SessionRegistry(avatars_of())
     session, connection = await publish(registry, camera())
     await until(lambda: session.metrics.received > 3)
-    peer, made, use = session._peer(None), list[RTCIceGatherer](), MediaSockets.use
+    peer, made, use = session.peer(), list[RTCIceGatherer](), MediaSockets.use
 
     def use_and_end(sockets: MediaSockets, gatherer: RTCIceGatherer) -> None:
         use(sockets, gatherer)
@@ -247,7 +247,7 @@ async def test_a_restart_of_a_call_that_ends_meanwhile_leaves_no_socket(
 
     monkeypatch.setattr(MediaSockets, "use", use_and_end)
     with pytest.raises(RequestRefused, match="ended meanwhile"):
-        await session.restart_ice(CREDENTIALS + HOST)
+        await session.peer().restart_ice(CREDENTIALS + HOST)
     assert not made[0]._connection._protocols
     await registry.close()
     await connection.close()

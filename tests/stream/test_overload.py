@@ -109,9 +109,9 @@ async def test_pictures_come_through_loss_and_after_a_blackout_and_a_cut(registr
     last = numbers(peer.arrivals)[-1]
     await until(lambda: session.metrics.received > received + 20)
     await until(lambda: numbers(peer.arrivals)[-1] > last + 40)
-    assert session.lost_ns is None
+    assert session.presenter.lost_ns is None
     relay.close()  # for good
-    await until(lambda: session.lost_ns is not None)
+    await until(lambda: session.presenter.lost_ns is not None)
     back = AiortcPeer("", StampedCamera(lambda _: GREY, 20.0))
     await present_again(registry, session.id, back)
     await until(lambda: numbers(back.arrivals))

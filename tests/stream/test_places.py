@@ -142,7 +142,7 @@ async def test_an_offer_alone_ends_no_session_that_waits_for_its_presenter(prese
         session = await present(registry, first)
         await until(lambda: session.has_place)
         await first.close()
-        await until(lambda: session.lost_ns is not None)
+        await until(lambda: session.presenter.lost_ns is not None)
         idle = await offer_only(registry, presenter())
         await until(lambda: idle.end_reason is not None)
         assert session.end_reason is None
@@ -165,10 +165,10 @@ async def test_what_is_chosen_before_the_first_picture_holds(presenter: Presente
     async with serving(first=lambda: Asked("first"), second=lambda: Asked("second")) as registry:
         peer, green = presenter(), Background.color("#00b140")
         session, answer = await registry.create(read_request(await peer.offer()))
-        session.set_mirror(True)
-        session.set_background(green)
+        session.performer.set_mirror(True)
+        session.performer.set_background(green)
         await session.switch_avatar("second")
-        assert session.avatar == "second"
+        assert session.performer.avatar.name == "second"
         await peer.take_answer(answer.sdp)
         await until(lambda: numbers(peer.arrivals))
         assert asked == {"first": [], "second": [True, green]}
@@ -197,24 +197,24 @@ async def test_a_viewer_who_does_not_connect_is_let_go_and_gives_way(
         await watching.watch(session)
         await until(lambda: numbers(watching.arrivals))
         idle = await session.add_viewer(read_viewer_offer(await viewer().offer()))
-        assert session.viewers == 2
+        assert len(session.audience) == 2
         await late.watch(session)  # the one that is still connecting makes room
         await until(lambda: numbers(late.arrivals))
-        assert session.viewers == 2
+        assert len(session.audience) == 2
         with pytest.raises(RequestRefused, match="no such viewer"):
-            await session.remove_viewer(idle[0])
+            await session.audience.remove(idle[0])
         with pytest.raises(RequestRefused, match="2 viewers watch already"):
             await session.add_viewer(read_viewer_offer(await viewer().offer()))
         await late.close()
-        await until(lambda: session.viewers == 1)
+        await until(lambda: len(session.audience) == 1)
         await session.add_viewer(read_viewer_offer(await viewer().offer()))
-        await until(lambda: session.viewers == 1)
+        await until(lambda: len(session.audience) == 1)
 
 
 async def test_one_clients_viewers_share_its_sockets(presenter: Presenters, viewer: Viewers) -> None:
     async with serving() as registry:
         session = await present(registry, presenter())
-        each = session._peers.sockets.each()
+        each = session.presenter._peers.sockets.each()
         account = Account(Budgets(media_sockets=2 * each))
         watching = viewer(), viewer()
         for one in watching:
@@ -224,11 +224,11 @@ async def test_one_clients_viewers_share_its_sockets(presenter: Presenters, view
             await session.add_viewer(read_viewer_offer(await viewer().offer()), account=account)
         assert refusal.value.status == 429
         with pytest.raises(RequestRefused, match="too many connections of yours"):
-            await session.restart_ice(
-                "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n", watching[0].viewer_id
+            await session.peer(watching[0].viewer_id).restart_ice(
+                "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n"
             )
-        assert session.viewers == 2
-        await session.remove_viewer(watching[0].viewer_id)
+        assert len(session.audience) == 2
+        await session.audience.remove(watching[0].viewer_id)
         assert account.held["media_sockets"] == each
         await session.add_viewer(read_viewer_offer(await viewer().offer()), account=account)
     assert not +account.held

@@ -273,17 +273,17 @@ async def test_who_came_by_a_token_goes_with_it() -> None:
         own, (_, owns) = await offered(http, MASTER)
         session = live.registry.session(owns["id"])
         viewers = [await offer_to_watch(http, owns["view_id"], token) for token in (watch["token"], MASTER)]
-        assert session.viewers == 2
+        assert len(session.audience) == 2
         await asked(http, "DELETE", f"/api/tokens/{watch['id']}", MASTER)
-        assert session.viewers == 1
+        assert len(session.audience) == 1
         await asked(http, "DELETE", f"/api/tokens/{present['id']}", MASTER)
         await until(lambda: len(live.registry) == 1)
         assert [one.id for one in live.registry] == [owns["id"]]
         assert guests["id"] != owns["id"]
         viewers.append(await offer_to_watch(http, owns["view_id"], owns["share"]))
-        assert session.viewers == 2
+        assert len(session.audience) == 2
         await asked(http, "DELETE", "/api/tokens", MASTER)  # a new key
-        assert session.viewers == 1
+        assert len(session.audience) == 1
         assert await watching(http, owns["view_id"], owns["share"]) == 401
         for one in (guest, own):
             await one.close()
@@ -300,8 +300,8 @@ async def test_who_came_by_a_token_goes_when_it_expires() -> None:
         guest, (code, _) = await offered(http, present)
         viewers = [await offer_to_watch(http, owns["view_id"], token) for token in (watch, owns["share"])]
         session = live.registry.session(owns["id"])
-        assert (code, len(live.registry), session.viewers) == (200, 2, 2)
-        await until(lambda: len(live.registry) == session.viewers == 1)
+        assert (code, len(live.registry), len(session.audience)) == (200, 2, 2)
+        await until(lambda: len(live.registry) == len(session.audience) == 1)
         assert session.end_reason is None
         for one in (own, guest):
             await one.close()
@@ -329,7 +329,7 @@ async def test_a_dropped_session_is_its_presenters_alone() -> None:
         await until(lambda: session.has_place)
         assert (await refused(http, MASTER, name="studio"))[0] == 409
         await peer.close()  # without a word to the server
-        await until(lambda: session.lost_ns is not None)
+        await until(lambda: session.presenter.lost_ns is not None)
         for token, more in ((MASTER, {}), (guest["token"], {}), (MASTER, {"secret": "guess"})):
             code, words = await refused(http, token, name="studio", **more)
             assert (code, "is kept for up to 30 s for its presenter" in words) == (409, True), words
@@ -339,7 +339,7 @@ async def test_a_dropped_session_is_its_presenters_alone() -> None:
             assert (code, "only who began" in words) == (403, True), words
         again, (code, resumed) = await offered(http, guest["token"], where, secret=begun["secret"])
         assert (code, resumed["id"], resumed["view_id"]) == (200, begun["id"], begun["view_id"])
-        assert session.lost_ns is None
+        assert session.presenter.lost_ns is None
         await again.close()
 
 
@@ -360,7 +360,7 @@ async def test_a_name_is_kept_also_where_its_session_made_room() -> None:
         (session,) = live.registry
         await until(lambda: session.has_place)
         await peer.close()
-        await until(lambda: session.lost_ns is not None)
+        await until(lambda: session.presenter.lost_ns is not None)
         others = []
         for _ in range(2):
             other, (_, answer) = await offered(http, MASTER)
@@ -389,7 +389,7 @@ async def test_a_publisher_with_the_names_token_comes_back() -> None:
         (session,) = live.registry
         await until(lambda: session.has_place)
         await peer.close()
-        await until(lambda: session.lost_ns is not None)
+        await until(lambda: session.presenter.lost_ns is not None)
         again, (code, resumed) = await offered(http, made["token"], name="studio")
         assert (code, resumed["id"]) == (200, begun["id"])
         await again.close()

@@ -131,14 +131,14 @@ async def test_a_presenter_who_was_cut_off_finds_everything_as_it_was(presenter:
         first, viewer = presenter(voice=True), WatchingPeer(audio=True)
         session = await present(registry, first)
         await viewer.watch(session)
-        session.set_mirror(True)
+        session.performer.set_mirror(True)
         await until(lambda: numbers(viewer.arrivals) and "mirror True" in made[0].calls)
         await first.close()
-        await until(lambda: session.lost_ns is not None)
+        await until(lambda: session.presenter.lost_ns is not None)
         before = len(viewer.arrivals), len(viewer.sounds)
         second = presenter(voice=True)
         assert await present_again(registry, session.id, second) is session
-        assert session.lost_ns is None
+        assert session.presenter.lost_ns is None
         await until(lambda: numbers(second.arrivals))
         await until(lambda: len(viewer.arrivals) > before[0] + 5 and len(viewer.sounds) > before[1] + 5)
         await until(lambda: second.stats and second.stats[-1][1]["view_id"] == session.view_id)
@@ -159,7 +159,7 @@ async def test_a_presenter_may_also_move_while_the_old_connection_lives(presente
         await present_again(registry, session.id, second)
         await until(lambda: numbers(second.arrivals))
         await until(lambda: first.state == "closed")
-        assert session.lost_ns is None
+        assert session.presenter.lost_ns is None
 
 
 async def test_a_presenter_who_does_not_come_back_is_given_up(presenter: Presenters) -> None:
@@ -185,7 +185,7 @@ async def test_a_full_server_refuses_unless_someone_is_only_waited_for(presenter
             await present(registry, second)
         assert refusal.value.status == 503
         await first.close()
-        await until(lambda: session.lost_ns is not None)
+        await until(lambda: session.presenter.lost_ns is not None)
         await present(registry, third)
         await until(lambda: numbers(third.arrivals))
         assert session.end_reason == "another presenter needed the room"
@@ -237,7 +237,7 @@ async def test_another_avatar_comes_over_the_same_connection(presenter: Presente
         peer.measure = False
         peer.on_picture = lambda luma: seen.append(float(luma.mean()))
         session = await present(registry, peer)
-        session.set_mirror(True)
+        session.performer.set_mirror(True)
         await until(lambda: seen and seen[-1] < 100)
         await session.switch_avatar("bright")
         await until(lambda: seen[-1] > 150)
@@ -259,13 +259,13 @@ async def test_viewers_come_and_go_and_the_presenter_does_not_notice(presenter: 
             await viewer.watch(session)
         await until(lambda: all(len(numbers(viewer.arrivals)) > 5 for viewer in viewers))
         await until(lambda: viewers[0].sounds)
-        await session.remove_viewer(viewers[0].viewer_id)
+        await session.audience.remove(viewers[0].viewer_id)
         await viewers[1].close()
-        await until(lambda: session.viewers == 0)
+        await until(lambda: len(session.audience) == 0)
         before = len(peer.arrivals)
         await until(lambda: len(peer.arrivals) > before + 5)
         with pytest.raises(RequestRefused, match="no such viewer"):
-            await session.remove_viewer(viewers[0].viewer_id)
+            await session.audience.remove(viewers[0].viewer_id)
         with pytest.raises(RequestRefused, match="'studio' is taken") as refusal:
             await present(registry, presenter(), name="studio")
         assert refusal.value.status == 409

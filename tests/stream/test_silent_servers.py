@@ -46,7 +46,7 @@ def camera() -> StampedCamera:
 
 
 def ice_of(session: Session) -> MediaConnection:
-    return cast(MediaConnection, session._peer(None)._ice())
+    return cast(MediaConnection, session.peer()._ice())
 
 
 async def test_the_answer_does_not_wait_for_silent_servers(server: socket.socket) -> None:

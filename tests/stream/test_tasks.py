@@ -170,10 +170,10 @@ async def test_an_error_with_one_viewer_ends_that_viewer_only(
     viewer = WatchingPeer()
     await viewer.watch(call.session)
     await until(lambda: numbers(viewer.arrivals))
-    served = call.session._audience.viewer(viewer.viewer_id)
+    served = call.session.audience.viewer(viewer.viewer_id)
     owner, method = (served.peer, "link") if part == "link" else (served.pictures, "recv")
     raises_once(monkeypatch, owner, method, is_async=True)
-    await until(lambda: not call.session.viewers)
+    await until(lambda: not len(call.session.audience))
     shown = len(call.peer.arrivals)
     await until(lambda: len(call.peer.arrivals) > shown + 10)
     assert call.session.end_reason is None
@@ -200,10 +200,10 @@ async def test_an_error_while_a_session_is_released_holds_up_nothing(
         await until(lambda: not len(call.registry))
         assert raised() == 1
     assert call.counted(name) == before + 1
-    peer = call.session._presenter
+    peer = call.session.presenter.peer
     assert peer is not None
     await peer._connection.close()  # what the injected error left open
-    await call.session._performer.close()
+    await call.session.performer.close()
 
 
 async def test_measuring_begins_anew_after_an_error(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,7 +161,7 @@ async def test_a_view_by_its_name_and_an_avatar_by_its_own(client: Client) -> No
     async with connection(camera()) as publisher, connection(receive=("video",)) as viewer:
         published = await client.offer("/whip?avatar=second&name=studio-1", publisher.localDescription.sdp)
         await answered(publisher, published)
-        assert [session.avatar for session in client.registry] == ["second"]
+        assert [session.performer.avatar.name for session in client.registry] == ["second"]
         await answered(viewer, await client.offer("/whep/studio-1", viewer.localDescription.sdp))
         assert await pictures(viewer, 2)
 
@@ -254,7 +254,7 @@ async def test_the_place_of_a_publisher_that_died_is_free_again() -> None:
         assert (await client.offer("/whip?name=two", other.localDescription.sdp)).status == 503
         for protocol in dead.getTransceivers()[0].receiver.transport.transport._connection._protocols:
             protocol.transport.abort()
-        await until(lambda: client.registry.by_view("one").lost_ns)
+        await until(lambda: client.registry.by_view("one").presenter.lost_ns)
         await answered(other, await client.offer("/whip?name=two", other.localDescription.sdp))
         await until(lambda: client.registry.by_view("two").has_place)
 
