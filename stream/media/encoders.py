@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from fractions import Fraction
 from time import perf_counter
 
 import av
+from aiortc.codecs.base import Encoder
 from aiortc.codecs.h264 import H264Encoder
 from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.mediastreams import VIDEO_TIME_BASE, convert_timebase
@@ -94,13 +96,10 @@ class Effort:
         self.size_px = (frame.width, frame.height)
 
 
-class RenderedVp8Encoder(Vp8Encoder):
-    """VP8 for pictures that hold no sensor noise.
+class RenderedEncoder(Encoder):
+    """What both encoders do around FFmpeg's: open it anew when it must be, force key frames, time it."""
 
-    aiortc sets libvpx up for webcams, with its temporal denoiser and a static threshold: together they leave
-    old blocks standing where the picture has changed (13 % of our frame codes came back damaged, 0 %
-    without), and the denoiser takes a fifth of the encoding time.
-    """
+    codec: av.VideoCodecContext | None
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,25 +126,36 @@ class RenderedVp8Encoder(Vp8Encoder):
             frame = frame.reformat(format="yuv420p")
         codec = self.codec
         if codec is None or self.bitrate.outdates(codec, frame.width, frame.height):
-            codec = self.codec = self._open(frame.width, frame.height)
-        if force_keyframe:
-            frame.pict_type = av.video.frame.PictureType.I
-        data = b"".join(bytes(packet) for packet in codec.encode(frame))
-        payloads = self._packetize(data, self.picture_id)
-        self.picture_id = (self.picture_id + 1) % (1 << 15)
+            target_bps = self.bitrate.target_bps(frame.width, frame.height)
+            codec = self.codec = self._open(frame.width, frame.height, target_bps)
+        picture_type = av.video.frame.PictureType
+        frame.pict_type = picture_type.I if force_keyframe else picture_type.NONE
+        payloads = self._payloads(b"".join(bytes(packet) for packet in codec.encode(frame)))
         self.effort.note(since_s, payloads, frame)
         return payloads, convert_timebase(pts, time_base, VIDEO_TIME_BASE)
 
-    def _open(self, width: int, height: int) -> av.VideoCodecContext:
-        codec = av.CodecContext.create("libvpx", "w")
-        assert isinstance(codec, av.VideoCodecContext)
-        codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
-        codec.bit_rate = self.bitrate.target_bps(width, height)
-        codec.time_base = VIDEO_TIME_BASE
-        codec.gop_size = 3_000  # key frames are sent when they are asked for
+    @abstractmethod
+    def _open(self, width: int, height: int, bitrate_bps: int) -> av.VideoCodecContext:
+        """FFmpeg's encoder for pictures of this size in px."""
+
+    @abstractmethod
+    def _payloads(self, data: bytes) -> list[bytes]:
+        """A coded picture, cut for RTP."""
+
+
+class RenderedVp8Encoder(RenderedEncoder, Vp8Encoder):
+    """VP8 for pictures that hold no sensor noise.
+
+    aiortc sets libvpx up for webcams, with its temporal denoiser and a static threshold: together they leave
+    old blocks standing where the picture has changed (13 % of our frame codes came back damaged, 0 %
+    without), and the denoiser takes a fifth of the encoding time.
+    """
+
+    def _open(self, width: int, height: int, bitrate_bps: int) -> av.VideoCodecContext:
+        codec = _codec("libvpx", width, height, bitrate_bps)
         codec.qmin, codec.qmax = 2, 56
         codec.thread_count = 1
-        rate = str(codec.bit_rate)
+        rate = str(bitrate_bps)
         codec.options = {
             "deadline": "realtime",
             "cpu-used": "-6",
@@ -158,46 +168,22 @@ class RenderedVp8Encoder(Vp8Encoder):
         }
         return codec
 
+    def _payloads(self, data: bytes) -> list[bytes]:
+        payloads = self._packetize(data, self.picture_id)
+        self.picture_id = (self.picture_id + 1) % (1 << 15)
+        return payloads
 
-class RenderedH264Encoder(H264Encoder):
+
+class RenderedH264Encoder(RenderedEncoder, H264Encoder):
     """H.264, constrained baseline without B-frames, by the encoder of FFmpeg's that it is given."""
 
     def __init__(self, codec_name: str) -> None:
         super().__init__()
-        self.bitrate = Bitrate()
-        self.effort = Effort()
         self._codec_name = codec_name
 
-    @property
-    def target_bitrate(self) -> int:
-        """In bits per second, for the size of the last picture; set by the receiver's estimates."""
-        return self.bitrate.target_bps(*self.effort.size_px)
-
-    @target_bitrate.setter
-    def target_bitrate(self, bitrate: int) -> None:
-        self.bitrate.estimate_bps = bitrate
-
-    def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
-        """RTP payloads and time stamp (90 kHz) of one picture."""
-        since_s = perf_counter()
-        assert isinstance(frame, av.VideoFrame)
-        pts, time_base = frame.pts, frame.time_base
-        assert pts is not None
-        assert time_base is not None
-        codec = self.codec
-        if codec is None or self.bitrate.outdates(codec, frame.width, frame.height):
-            codec = self.codec = self._open(frame.width, frame.height)
-        picture_type = av.video.frame.PictureType
-        frame.pict_type = picture_type.I if force_keyframe else picture_type.NONE
-        data = b"".join(bytes(packet) for packet in codec.encode(frame))
-        payloads = self._packetize(self._split_bitstream(data))
-        self.effort.note(since_s, payloads, frame)
-        return payloads, convert_timebase(pts, time_base, VIDEO_TIME_BASE)
-
-    def _open(self, width: int, height: int) -> av.VideoCodecContext:
-        target_bps = self.bitrate.target_bps(width, height)
+    def _open(self, width: int, height: int, bitrate_bps: int) -> av.VideoCodecContext:
         try:
-            return open_h264(self._codec_name, width, height, target_bps)
+            return open_h264(self._codec_name, width, height, bitrate_bps)
         except (av.FFmpegError, ValueError) as error:  # a card takes only so many streams at once
             if self._codec_name == SOFTWARE_H264:
                 raise
@@ -205,17 +191,25 @@ class RenderedH264Encoder(H264Encoder):
                 "%s takes no further stream (%s): %s instead", self._codec_name, error, SOFTWARE_H264
             )
             self._codec_name = SOFTWARE_H264
-            return open_h264(SOFTWARE_H264, width, height, target_bps)
+            return open_h264(SOFTWARE_H264, width, height, bitrate_bps)
+
+    def _payloads(self, data: bytes) -> list[bytes]:
+        return self._packetize(self._split_bitstream(data))
+
+
+def _codec(name: str, width: int, height: int, bitrate_bps: int) -> av.VideoCodecContext:
+    codec = av.CodecContext.create(name, "w")
+    assert isinstance(codec, av.VideoCodecContext)
+    codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
+    codec.bit_rate, codec.time_base = bitrate_bps, VIDEO_TIME_BASE
+    codec.gop_size = 3_000  # key frames are sent when they are asked for
+    return codec
 
 
 def open_h264(name: str, width: int, height: int, bitrate_bps: int) -> av.VideoCodecContext:
     """An opened encoder that delays no picture. Raises what FFmpeg raises where it cannot be had."""
-    codec = av.CodecContext.create(name, "w")
-    assert isinstance(codec, av.VideoCodecContext)
-    codec.width, codec.height, codec.pix_fmt = width, height, "yuv420p"
-    codec.bit_rate = bitrate_bps
-    codec.framerate, codec.time_base = Fraction(_H264_FPS, 1), VIDEO_TIME_BASE
-    codec.gop_size = 3_000  # key frames are sent when they are asked for
+    codec = _codec(name, width, height, bitrate_bps)
+    codec.framerate = Fraction(_H264_FPS, 1)
     codec.max_b_frames = 0
     codec.options = {
         "libx264": {

@@ -27,7 +27,7 @@ from aiortc.rtp import (
 )
 from aiortc.utils import uint16_add, uint16_gt, uint32_add
 
-from stream.media.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
+from stream.media.encoders import EncoderChoice, RenderedEncoder, RenderedH264Encoder, RenderedVp8Encoder
 from stream.webrtc.camera_buffer import PromptJitterBuffer
 
 _JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
@@ -95,17 +95,12 @@ def prefer_codec(transceiver: RTCRtpTransceiver, choice: EncoderChoice) -> None:
     transceiver.setCodecPreferences(sorted(codecs, key=lambda codec: codec.mimeType.lower() != first))
 
 
-def encode_cleanly(
-    transceiver: RTCRtpTransceiver, choice: EncoderChoice
-) -> RenderedVp8Encoder | RenderedH264Encoder:
+def encode_cleanly(transceiver: RTCRtpTransceiver, choice: EncoderChoice) -> RenderedEncoder:
     """Give a video sender our encoder of the codec negotiated. Before it starts; two private names."""
     if getattr(transceiver.sender, _ENCODER) is not None:
         raise RuntimeError("the sender has its encoder already")
-    encoder: RenderedVp8Encoder | RenderedH264Encoder
-    if transceiver._codecs[0].mimeType.lower() == "video/vp8":
-        encoder = RenderedVp8Encoder()
-    else:
-        encoder = RenderedH264Encoder(choice.h264)
+    is_vp8 = transceiver._codecs[0].mimeType.lower() == "video/vp8"
+    encoder = RenderedVp8Encoder() if is_vp8 else RenderedH264Encoder(choice.h264)
     setattr(transceiver.sender, _ENCODER, encoder)
     return encoder
 

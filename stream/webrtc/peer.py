@@ -25,7 +25,7 @@ from aiortc.stats import RTCRemoteInboundRtpStreamStats, RTCTransportStats
 
 from stream import tasks
 from stream.budgets import RESTARTS_AT_ONCE, RESTARTS_PER_MIN, Lease, RateLimiter
-from stream.media.encoders import EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
+from stream.media.encoders import EncoderChoice, RenderedEncoder
 from stream.media.tracks import PictureTrack
 from stream.media.voice import VoiceTrack
 from stream.refusal import RequestRefused
@@ -90,7 +90,7 @@ class Peer:
         self._connection = RTCPeerConnection(
             RTCConfiguration(iceServers=config.ice_servers.for_aiortc(time()))
         )
-        self._encoder: RenderedVp8Encoder | RenderedH264Encoder | None = None
+        self._encoder: RenderedEncoder | None = None
         self._pictures: PictureTrack | None = None
         self._camera_buffer: PromptJitterBuffer | None = None
         self._offer: Offer | None = None

@@ -157,7 +157,7 @@ def test_key_frames_of_real_encoders() -> None:
     h264 = [bytes(packet) for frame in pictures() for packet in codec.encode(frame)]
     assert [is_key_frame(data) for data in h264] == [True, *[False] * (len(h264) - 1)]
     assert is_key_frame(h264[0][40:]) is not True  # what is left of one
-    vp8 = RenderedVp8Encoder()._open(64, 64)
+    vp8 = RenderedVp8Encoder()._open(64, 64, 300_000)
     frames = [bytes(packet) for frame in pictures() for packet in vp8.encode(frame)]
     assert [is_key_frame(data) for data in frames] == [True, *[False] * (len(frames) - 1)]
     assert is_key_frame(b"") is None
@@ -195,7 +195,7 @@ async def test_a_call_whose_first_packets_are_lost() -> None:
     await until(lambda: session.metrics.received > 3)
     await until(lambda: counted(registry)["avatarcast_key_frames_asked_total"] >= 1)
     assert len(dropped) == 3
-    assert not session.waits_for_key_frame
+    assert not session.presenter.waits_for_key_frame
     await connection.close()
     await registry.close()
 
@@ -211,7 +211,7 @@ async def test_what_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ramp = np.full((360, 320), 128, np.uint8)
     session, connection = await publish(registry, StampedCamera(lambda _: ramp, fps=20.0))
     await until(lambda: session.metrics.received > 1)
-    presenter: Any = session._peer(None)
+    presenter: Any = session.peer()
     deaf: RTCPeerConnection = connection
     deaf.getSenders()[0].__dict__["_send_keyframe"] = lambda: None  # it does not do as it is asked
     presenter._camera_buffer.failed.set()

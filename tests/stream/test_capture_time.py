@@ -60,7 +60,7 @@ async def test_viewers_are_told_of_pictures_and_voice() -> None:
     assert sdp.count(CAPTURE_TIME) == 2
     for transceiver in viewer.connection.getTransceivers():
         (number,) = [one.id for one in transceiver._headerExtensions if one.uri == CAPTURE_TIME]
-        overhear(session._audience.viewer(viewer.viewer_id).peer._connection.getSenders(), number, told)
+        overhear(session.audience.viewer(viewer.viewer_id).peer._connection.getSenders(), number, told)
     await until(lambda: {"video", "audio"} <= set(told))
     for sent_ns in told.values():
         assert 0 < time.time_ns() - sent_ns < 20 * 10**9

@@ -18,6 +18,7 @@ import stream.media.encoders
 from engine.media.frame_code import read, stamp
 from stream.media.encoders import (
     SOFTWARE_H264,
+    RenderedEncoder,
     RenderedH264Encoder,
     RenderedVp8Encoder,
     bitrates,
@@ -25,8 +26,7 @@ from stream.media.encoders import (
 )
 from stream.media.tracks import i420_from_rgb, rgb_from_frame
 
-Encoder = RenderedVp8Encoder | RenderedH264Encoder
-CODECS: list[tuple[Callable[[], Encoder], Callable[[], Decoder], Callable[[bytes], bytes]]] = [
+CODECS: list[tuple[Callable[[], RenderedEncoder], Callable[[], Decoder], Callable[[bytes], bytes]]] = [
     (RenderedVp8Encoder, Vp8Decoder, vp8_depayload),
     (lambda: RenderedH264Encoder(SOFTWARE_H264), H264Decoder, h264_depayload),
 ]
@@ -55,7 +55,7 @@ def test_bitrates_grow_with_the_picture_and_are_in_order() -> None:
 
 @both
 def test_estimates_reach_the_encoder_within_the_bounds_of_the_size(
-    make_encoder: Callable[[], Encoder],
+    make_encoder: Callable[[], RenderedEncoder],
     make_decoder: Callable[[], Decoder],
     depayload: Callable[[bytes], bytes],
 ) -> None:
@@ -80,7 +80,7 @@ def test_estimates_reach_the_encoder_within_the_bounds_of_the_size(
 
 @both
 def test_changed_blocks_are_never_left_standing(
-    make_encoder: Callable[[], Encoder],
+    make_encoder: Callable[[], RenderedEncoder],
     make_decoder: Callable[[], Decoder],
     depayload: Callable[[bytes], bytes],
 ) -> None:
@@ -99,7 +99,7 @@ def test_changed_blocks_are_never_left_standing(
 
 @both
 def test_a_key_frame_on_request_starts_a_new_decoder(
-    make_encoder: Callable[[], Encoder],
+    make_encoder: Callable[[], RenderedEncoder],
     make_decoder: Callable[[], Decoder],
     depayload: Callable[[bytes], bytes],
 ) -> None:
