@@ -1,11 +1,12 @@
 // The presenter's page: what the buttons do, and in words how it goes. Talks to its own server only.
 
-import { UserError, get, keepToken, pictureUrl, takeToken, token } from "/common/api.js";
+import { get, keepToken, pictureUrl, takeToken, textOf, token } from "/common/api.js";
 import { AccessPanel } from "/common/access.js";
 import { Calibration } from "/call/calibration.js";
 import { Call } from "/call/call.js";
 import { Recording, download, fileName, snapshot } from "/common/capture.js";
 import { listDevices, openBoth } from "/common/devices.js";
+import { byId, fill, fromTemplate, onClick, setText } from "/common/dom.js";
 import { Latency, showLatency } from "/call/latency.js";
 import { remember, remembered } from "/common/remember.js";
 import { wireSettings } from "/common/settings.js";
@@ -22,7 +23,6 @@ const INTERRUPTED = "The connection is interrupted; waiting for it to come back.
 const WHERE_THE_TOKEN_IS = "Open the address that the server printed when it started, or give its token here.";
 const HINT_MS = 8000;
 
-const byId = (id) => document.getElementById(id);
 const [presenter, avatar] = [byId("presenter"), byId("avatar")];
 const wishes = {
   measure: new URLSearchParams(location.search).has("measure"), // stamped pictures, for benchmarks
@@ -45,37 +45,33 @@ let firstPictureMs = null;
 const latency = new Latency(presenter, avatar);
 const calibration = new Calibration(showCount, () => call.steer("calibrate", {}));
 
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text; // else screen readers repeat it
-}
-
 function say(phase, pill, notice = "") {
   document.body.dataset.phase = phase;
-  setText(byId("pill-text"), pill);
-  setText(byId("notice"), notice);
+  setText("pill-text", pill);
+  setText("notice", notice);
   byId("notice").hidden = !notice;
 }
 
 let hintTimer = 0;
 function hint(text) {
-  setText(byId("hint"), text);
+  setText("hint", text);
   clearTimeout(hintTimer);
-  hintTimer = setTimeout(() => setText(byId("hint"), micTrouble), HINT_MS);
+  hintTimer = setTimeout(() => setText("hint", micTrouble), HINT_MS);
 }
 
 function veil(text) {
   byId("veil").classList.toggle("off", !text);
-  if (text) setText(byId("veil"), text);
+  if (text) setText("veil", text);
 }
 
-const meter = (id, value, digits = 0) => setText(byId(id), Number.isFinite(value) ? value.toFixed(digits) : "–");
+const meter = (id, value, digits = 0) => setText(id, Number.isFinite(value) ? value.toFixed(digits) : "–");
 const press = (id, on) => byId(id).setAttribute("aria-pressed", String(on));
 const avatarName = () => stats?.avatar ?? answer?.avatar ?? config?.avatar ?? "avatar";
 
 function showCount(number, text) {
   byId("count").hidden = !text;
-  setText(byId("count-number"), String(number));
-  setText(byId("count-text"), text);
+  setText("count-number", String(number));
+  setText("count-text", text);
   if (text) hint(number === 3 ? `${text}. 3` : String(number || text)); // the overlay is for eyes, this for ears
 }
 
@@ -84,8 +80,7 @@ async function attempt(what, undo = () => {}) {
   try {
     await what();
   } catch (error) {
-    if (!(error instanceof UserError)) console.error(error);
-    hint(error.message);
+    hint(textOf(error));
     undo();
   }
 }
@@ -94,16 +89,16 @@ async function attempt(what, undo = () => {}) {
 
 async function start() {
   say("connecting", "Connecting");
-  setText(byId("start"), "Stop");
-  setText(byId("presenter-veil"), "Waiting for the camera …");
+  setText("start", "Stop");
+  setText("presenter-veil", "Waiting for the camera …");
   veil("Waiting for the camera …");
   const mine = (starting = {});
   let stream;
   try {
     [stream, micTrouble] = await openBoth();
   } catch (error) {
-    if (!(error instanceof UserError)) console.error(error);
-    if (starting === mine) stop("trouble", "Not connected", error.message);
+    const text = textOf(error);
+    if (starting === mine) stop("trouble", "Not connected", text);
     return;
   }
   if (starting !== mine) return stream.getTracks().forEach((track) => track.stop());
@@ -160,7 +155,7 @@ function showAvatar(incoming) {
 
 function onConnected(reply) {
   answer = reply;
-  setText(byId("runner"), `Runner: ${reply.runner_reason.split(";")[0]}`);
+  setText("runner", `Runner: ${reply.runner_reason.split(";")[0]}`);
   byId("runner").title = reply.runner_reason; // with what was passed over, and why
   const view = `${location.origin}/view/${reply.name ?? reply.view_id}`;
   byId("view-link").value = reply.share ? `${view}#token=${reply.share}` : view;
@@ -205,11 +200,11 @@ function stop(phase = "idle", pill = "Ready", notice = "") {
   ended?.stream.getTracks().forEach((track) => track.stop());
   presenter.srcObject = avatar.srcObject = null;
   byId("self").classList.remove("on");
-  setText(byId("start"), "Start");
-  setText(byId("hint"), "");
+  setText("start", "Start");
+  setText("hint", "");
   for (const id of ["calibrate", "snapshot", "record", "copy-link"]) byId(id).disabled = true;
   for (const id of ["fps-out", "fps-in", "delay"]) meter(id, NaN);
-  setText(byId("presenter-veil"), "Camera off");
+  setText("presenter-veil", "Camera off");
   byId("poster").hidden = !byId("poster").src;
   veil("Press Start, and the avatar will follow you.");
   say(phase, pill, notice);
@@ -220,19 +215,19 @@ setInterval(async () => {
   if (!call?.link || !stats) return;
   const sample = await latency.sample(call.link.peer, stats);
   meter("delay", sample.ms.total);
-  showLatency(byId("latency"), sample);
+  showLatency(sample);
   const { rtt_ms: rtt, jitter_buffer_ms: buffer, decode_ms: decode } = sample;
   const known = Object.entries({ "round trip": rtt, "jitter buffer": buffer, decoding: decode });
   const parts = known.filter(([, ms]) => Number.isFinite(ms)).map(([name, ms]) => `${name} ${ms.toFixed(1)} ms`);
   if (firstPictureMs !== null) parts.push(`first picture ${firstPictureMs} ms after the camera was granted`);
-  setText(byId("latency-more"), parts.join(", "));
+  setText("latency-more", parts.join(", "));
 }, 1000);
 
 // --- the server's avatars, and its token
 
 function askForToken(text) {
   const box = byId("token-box");
-  setText(byId("token-text"), token() ? `The token was not accepted: ${text}.` : WHERE_THE_TOKEN_IS);
+  setText("token-text", token() ? `The token was not accepted: ${text}.` : WHERE_THE_TOKEN_IS);
   if (!box.open) box.showModal();
   return new Promise((resolve) => box.addEventListener("close", resolve, { once: true }));
 }
@@ -245,7 +240,7 @@ async function loadConfig() {
     await askForToken(error.message);
     return loadConfig();
   }
-  byId("avatar-list").replaceChildren(...config.avatars.map(avatarChoice));
+  fill("avatar-list", config.avatars, avatarChoice);
   access.show(config.rights);
   const wished = wishes.avatar ?? remembered("avatar", config.avatar);
   markAvatar(config.avatar); // what is wished for may be gone
@@ -268,10 +263,10 @@ async function drive(name) {
 }
 
 function avatarChoice({ name, title, person, preview, size_px: size }) {
-  const choice = byId("avatar-choice").content.cloneNode(true).firstElementChild;
+  const choice = fromTemplate("avatar-choice");
   const [radio, picture] = [choice.querySelector("input"), choice.querySelector("img")];
   radio.value = name;
-  setText(choice.querySelector(".name"), title);
+  choice.querySelector(".name").textContent = title;
   choice.title = `${person === "synthetic" ? "No living person" : "A real person"}, ${size} px`;
   pictureUrl(preview).then(
     (url) => {
@@ -320,23 +315,23 @@ async function toggle(id, wish, action) {
   await attempt(() => call?.steer(action, { on: wishes[wish] }));
 }
 
-byId("start").addEventListener("click", () => (call || starting ? stop() : start()));
-byId("calibrate").addEventListener("click", () =>
+onClick("start", () => (call || starting ? stop() : start()));
+onClick("calibrate", () =>
   attempt(async () => {
     byId("calibrate").disabled = true;
     const outcome = await calibration.run().finally(() => showCount("", ""));
     if (outcome) hint(outcome);
   }),
 );
-byId("mute").addEventListener("click", () => {
+onClick("mute", () => {
   call?.stream.getAudioTracks().forEach((track) => (track.enabled = wishes.muted)); // before anything is asked
   toggle("mute", "muted", "mute");
 });
-byId("mirror").addEventListener("click", () => {
+onClick("mirror", () => {
   toggle("mirror", "mirror", "mirror");
   document.body.classList.toggle("mirrored", wishes.mirror);
 });
-byId("listen").addEventListener("click", () => {
+onClick("listen", () => {
   avatar.muted = !avatar.muted;
   press("listen", !avatar.muted);
 });
@@ -346,26 +341,26 @@ function showSelf(on) {
   byId("self").classList.toggle("hidden", !on);
   remember("self-view", on);
 }
-byId("self-view").addEventListener("click", () => showSelf(byId("self").classList.contains("hidden")));
+onClick("self-view", () => showSelf(byId("self").classList.contains("hidden")));
 
 function setFull(on) {
   document.body.classList.toggle("full", on);
   byId(on ? "leave-full" : "full").focus();
 }
-byId("full").addEventListener("click", () => setFull(true));
-byId("leave-full").addEventListener("click", () => setFull(false));
+onClick("full", () => setFull(true));
+onClick("leave-full", () => setFull(false));
 document.addEventListener("keydown", ({ key }) => {
   if (key === "Escape" && document.body.classList.contains("full")) setFull(false);
 });
 
-byId("snapshot").addEventListener("click", () =>
+onClick("snapshot", () =>
   attempt(async () => {
     const name = fileName(avatarName(), "png");
     download(await snapshot(avatar), name);
     hint(`Saved ${name}`);
   }),
 );
-byId("record").addEventListener("click", () =>
+onClick("record", () =>
   attempt(() => {
     if (recording) return recording.stop();
     const shown = avatarName();
@@ -373,19 +368,19 @@ byId("record").addEventListener("click", () =>
       const name = fileName(shown, ending);
       recording = null;
       press("record", false);
-      setText(byId("record-text"), "Record");
+      setText("record-text", "Record");
       download(blob, name);
       hint(`Saved ${name}`);
     });
     press("record", true);
-    setText(byId("record-text"), "Stop recording");
+    setText("record-text", "Stop recording");
   }),
 );
-byId("save-latency").addEventListener("click", () => {
+onClick("save-latency", () => {
   const facts = { avatar: avatarName(), runner: answer.runner_reason, first_picture_ms: firstPictureMs };
   download(new Blob([latency.record(facts)], { type: "application/json" }), fileName(avatarName(), "json", "latency"));
 });
-byId("copy-link").addEventListener("click", () =>
+onClick("copy-link", () =>
   attempt(async () => {
     await navigator.clipboard.writeText(byId("view-link").value);
     hint("Copied. Whoever has the address can watch this session, and nothing else.");
@@ -407,6 +402,6 @@ const access = new AccessPanel({ attempt, hint });
 
 takeToken();
 showSelf(remembered("self-view", true));
-showLatency(byId("latency"), { ms: {} });
+showLatency({ ms: {} });
 wireSettings({ wishes, theCall: () => call, attempt, hint, adopt });
 loadConfig();

@@ -1,12 +1,12 @@
 // Calibration as the person meets it: three, two, one, hold still, and whether it worked.
 
+import { later } from "/common/later.js";
+
 const COUNT_FROM = 3;
 const START_LIMIT_MS = 4000; // until the server says that it calibrates
 const DONE_LIMIT_MS = 10_000; // until it says that it has
 
 const NO_FACE = "Calibration does not end: no face is seen. Face the camera in good light and try again.";
-
-const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Calibration {
   // show(number or "", text): the overlay; begin(): asks the server

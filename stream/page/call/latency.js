@@ -1,10 +1,12 @@
 // Where the time goes between the camera's picture and the avatar's, stage by stage, and how each is known.
 // "measured" is a difference on one clock; "estimated" rests on an assumption, which its note names.
 
+import { element, fill } from "/common/dom.js";
+
 const SAMPLES = 3600; // an hour of seconds
 const WINDOW = 40; // pictures: the last second or two
 
-export const STAGES = [
+const STAGES = [
   ["capture", "measured", "From the camera's time stamp to the page. Without the exposure."],
   ["uplink", "estimated", "Encoding here, as measured, and half the round trip: the same time each way is assumed."],
   ["wait", "measured", "In the server, behind the picture before, and colour conversion."],
@@ -13,8 +15,8 @@ export const STAGES = [
   ["encode", "measured", "In the server."],
   ["downlink", "estimated", "Half the round trip: the same time each way is assumed."],
   ["display", "measured", "From the last packet of a picture to its place on the screen: jitter buffer, decoding, drawing."],
+  ["total", "estimated", "The sum. Without exposure, the server's decoding, and the screen's own delay."],
 ];
-export const TOTAL = ["total", "estimated", "The sum. Without exposure, the server's decoding, and the screen's own delay."];
 
 const median = (values) => {
   const sorted = [...values].sort((a, b) => a - b);
@@ -91,24 +93,18 @@ export class Latency {
 
   // For a file; what is unknown is null there.
   record(facts) {
-    const stages = [...STAGES, TOTAL].map(([stage, known, note]) => ({ stage, known, note }));
+    const stages = STAGES.map(([stage, known, note]) => ({ stage, known, note }));
     return JSON.stringify({ ...facts, unit: "ms", stages, samples: this.samples }, null, 1);
   }
 }
 
-export function showLatency(body, { ms }) {
-  const row = ([stage, known, note]) => {
-    const line = document.createElement("tr");
-    const cells = [stage, Number.isFinite(ms[stage]) ? ms[stage].toFixed(1) : "–", known].map((text, index) => {
-      const cell = document.createElement(index ? "td" : "th");
-      cell.textContent = text;
-      return cell;
-    });
-    cells[0].scope = "row";
-    line.title = note;
+export function showLatency({ ms }) {
+  fill("latency", STAGES, ([stage, known, note]) => {
+    const line = element("tr", { title: note });
     line.dataset.known = known;
-    line.append(...cells);
+    line.append(element("th", { scope: "row", textContent: stage }));
+    const figure = Number.isFinite(ms[stage]) ? ms[stage].toFixed(1) : "–";
+    line.append(...[figure, known].map((textContent) => element("td", { textContent })));
     return line;
-  };
-  body.replaceChildren(...[...STAGES, TOTAL].map(row));
+  });
 }

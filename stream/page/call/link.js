@@ -1,9 +1,10 @@
 // One peer connection to the server, from the offer until it is lost. Knows nothing of the page.
 
+import { gathered } from "/call/gathered.js";
 import { UserError, post } from "/common/api.js";
+import { later } from "/common/later.js";
 
 const UPLINK_BPS = 1_200_000;
-const GATHER_LIMIT_MS = 1500;
 const CONNECT_LIMIT_MS = 15_000;
 const INTERRUPTED_LIMIT_MS = 4000;
 const SILENCE_LIMIT_MS = 6000; // the server speaks twice a second
@@ -15,15 +16,6 @@ export class NoPath extends UserError {
         "server, or start it with a TURN server (--ice-server turn:HOST).",
     );
   }
-}
-
-const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-function gathered(peer) {
-  const done = new Promise((resolve) => {
-    peer.addEventListener("icegatheringstatechange", () => peer.iceGatheringState === "complete" && resolve());
-  });
-  return peer.iceGatheringState === "complete" ? null : Promise.race([done, later(GATHER_LIMIT_MS)]);
 }
 
 function connected(peer) {

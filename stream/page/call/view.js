@@ -2,20 +2,20 @@
 // (draft-ietf-wish-whep-03) that connects again whenever it must. How it stands is in the title and the
 // console only, as this page may be on air.
 
+import { gathered } from "/call/gathered.js";
 import { ask, get, takeToken } from "/common/api.js";
+import { byId } from "/common/dom.js";
+import { later } from "/common/later.js";
 
 const BACK_OFF_MS = [500, 1000, 2000, 5000];
-const GATHER_LIMIT_MS = 1500;
 const STALLED_LIMIT_MS = 8000; // a still avatar is sent again every second
 
 takeToken();
 const view = location.pathname.split("/").pop();
-const video = document.getElementById("avatar");
+const video = byId("avatar");
 const transparent = new URLSearchParams(location.search).has("transparent");
 document.documentElement.classList.toggle("transparent", transparent);
 let seenAt = 0;
-
-const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function tell(text) {
   document.title = `${view}: ${text}`;
@@ -31,14 +31,6 @@ async function play(stream) {
     video.muted = true; // a browser that wants a click before sound; OBS does not
     await video.play().catch(() => {});
   }
-}
-
-function gathered(peer) {
-  if (peer.iceGatheringState === "complete") return null;
-  const done = new Promise((resolve) => {
-    peer.addEventListener("icegatheringstatechange", () => peer.iceGatheringState === "complete" && resolve());
-  });
-  return Promise.race([done, later(GATHER_LIMIT_MS)]);
 }
 
 // Resolves once pictures no longer come.

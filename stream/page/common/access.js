@@ -1,9 +1,9 @@
 // Addresses that let others do one thing: made, listed and revoked by whoever operates the server.
 
 import { ask, get, post } from "/common/api.js";
+import { byId, fill, fromTemplate } from "/common/dom.js";
 
 const WORDS = { present: "present", watch: "watch", studio: "make avatars", operate: "operate" };
-const byId = (id) => document.getElementById(id);
 
 function describe({ rights, scope, expires }) {
   const until = new Date(expires * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
@@ -54,12 +54,12 @@ export class AccessPanel {
 
   async #list() {
     const { tokens } = await get("/api/tokens");
-    byId("access-list").replaceChildren(...tokens.map((token) => this.#entry(token)));
+    fill("access-list", tokens, (token) => this.#entry(token));
     byId("access-none").hidden = tokens.length > 0;
   }
 
   #entry(token) {
-    const entry = byId("access-entry").content.cloneNode(true).firstElementChild;
+    const entry = fromTemplate("access-entry");
     entry.querySelector("span").textContent = describe(token);
     entry.querySelector("button").addEventListener("click", () =>
       this.page.attempt(async () => {

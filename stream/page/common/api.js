@@ -4,6 +4,12 @@ const TOKEN_KEY = "avatarcast-token";
 
 export class UserError extends Error {} // its message is meant for the person in front of the screen
 
+// What to show of an error; one that was not thought of is for the console too.
+export function textOf(error) {
+  if (!(error instanceof UserError)) console.error(error);
+  return error.message;
+}
+
 export class Unreachable extends UserError {
   constructor() {
     super("The server does not answer. Is it still running?");

@@ -1,6 +1,7 @@
 // What the person takes home: a picture, a recording, a table. Every file says in its name what it is.
 
 import { UserError } from "/common/api.js";
+import { element } from "/common/dom.js";
 
 const CONTAINERS = [
   ["video/webm;codecs=vp8,opus", "webm"],
@@ -19,31 +20,35 @@ export function fileName(avatar, ending, what = "AI-generated") {
 }
 
 export function download(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
+  const link = element("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-export async function snapshot(video) {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
-  canvas.getContext("2d").drawImage(video, 0, 0);
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+function encoded(picture, width, height, ...format) {
+  const canvas = element("canvas", { width, height });
+  canvas.getContext("2d").drawImage(picture, 0, 0, width, height);
+  return new Promise((resolve) => canvas.toBlob(resolve, ...format));
+}
+
+export const snapshot = (video) => encoded(video, video.videoWidth, video.videoHeight, "image/png");
+
+// The first of these kinds that the browser records. kinds: [type, ...]
+export function recordable(kinds) {
+  const found = window.MediaRecorder && kinds.find(([type]) => MediaRecorder.isTypeSupported(type));
+  if (!found) throw new UserError("This browser cannot record. Chrome, Edge, Firefox and Safari 14.1 can.");
+  return found;
 }
 
 export class Recording {
   // done: called with the blob and the file's ending, however the recording ended
   constructor(stream, done) {
-    const found = window.MediaRecorder && CONTAINERS.find(([type]) => MediaRecorder.isTypeSupported(type));
-    if (!found) throw new UserError("This browser cannot record. Chrome, Edge, Firefox and Safari 14.1 can.");
+    const [type, ending] = recordable(CONTAINERS);
     const chunks = [];
-    this.recorder = new MediaRecorder(stream, { mimeType: found[0], videoBitsPerSecond: RECORD_BPS });
+    this.recorder = new MediaRecorder(stream, { mimeType: type, videoBitsPerSecond: RECORD_BPS });
     this.recorder.addEventListener("dataavailable", ({ data }) => data.size && chunks.push(data));
-    this.recorder.addEventListener("stop", () => done(new Blob(chunks, { type: found[0].split(";")[0] }), found[1]));
+    this.recorder.addEventListener("stop", () => done(new Blob(chunks, { type: type.split(";")[0] }), ending));
     this.recorder.start(1000);
-    this.since = performance.now();
   }
 
   stop() {
@@ -62,9 +67,6 @@ export async function asJpeg(file) {
     throw new UserError("This file is not a picture that the browser can read. Choose a JPEG, PNG or WebP.");
   }
   const scale = Math.min(1, PICTURE_PX / Math.max(bitmap.width, bitmap.height));
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
-  canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  bitmap.close();
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
+  const sides = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  return encoded(bitmap, ...sides, "image/jpeg", 0.9).finally(() => bitmap.close());
 }

@@ -82,7 +82,7 @@ export async function setFilming(track, sender, on) {
   await sender.setParameters(parameters);
 }
 
-function fill(select, devices, chosen, extra) {
+function fillSelect(select, devices, chosen, extra) {
   const options = devices.map(({ deviceId, label }, index) => new Option(label || `Device ${index + 1}`, deviceId));
   if (!options.length || !options[0].value) options.splice(0, options.length, new Option("The browser's choice", ""));
   select.replaceChildren(...options, ...extra);
@@ -95,7 +95,7 @@ export async function listDevices(cameras, microphones, stream) {
   const used = (tracks, kind) => tracks?.[0]?.getSettings().deviceId ?? remembered(kind, "");
   const all = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
   const of = (kind) => all.filter((device) => device.kind === kind);
-  fill(cameras, of("videoinput"), used(stream?.getVideoTracks(), "camera"), []);
+  fillSelect(cameras, of("videoinput"), used(stream?.getVideoTracks(), "camera"), []);
   const none = new Option("No microphone", NO_MICROPHONE);
-  fill(microphones, of("audioinput"), used(stream?.getAudioTracks(), "microphone"), [none]);
+  fillSelect(microphones, of("audioinput"), used(stream?.getAudioTracks(), "microphone"), [none]);
 }

@@ -3,9 +3,8 @@
 
 import { asJpeg } from "/common/capture.js";
 import { NO_MICROPHONE, listDevices, openCamera, openMicrophone } from "/common/devices.js";
+import { byId } from "/common/dom.js";
 import { remember } from "/common/remember.js";
-
-const byId = (id) => document.getElementById(id);
 
 function wireBackground({ wishes, theCall, attempt, hint }) {
   let jpeg = null;

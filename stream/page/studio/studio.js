@@ -1,7 +1,8 @@
 // Make my avatar: consent, the guided recording, the training, and the avatar that comes of it.
 
-import { UserError, ask, get, pictureUrl, post } from "/common/api.js";
+import { UserError, ask, get, pictureUrl, post, textOf } from "/common/api.js";
 import { setFilming } from "/common/devices.js";
+import { byId, element, fill, fromTemplate, onClick, setText } from "/common/dom.js";
 import { Guide, handHints, isDone } from "/studio/guide.js";
 import { STAGES, leftWords, megabytes, share } from "/studio/job_words.js";
 import { Upload } from "/studio/upload.js";
@@ -9,15 +10,6 @@ import { Upload } from "/studio/upload.js";
 const POLL_MS = 1000;
 const STEPS = ["consent", "record", "taken", "done"]; // those of the list at the top; "job" is the third as well
 const READY = "Sit so that your shoulders and your raised hands are in the picture, with light on your face.";
-
-const byId = (id) => document.getElementById(id);
-
-function setText(id, text) {
-  if (byId(id).textContent !== text) byId(id).textContent = text; // else screen readers repeat it
-}
-
-const fill = (id, texts, make = (text) => Object.assign(document.createElement("li"), { textContent: text })) =>
-  byId(id).replaceChildren(...texts.map(make));
 
 export class Studio {
   // page: {theCall(), start(), stop(), trouble(), reload(), forgotten(name), drive(name)}
@@ -31,7 +23,7 @@ export class Studio {
   }
 
   #wire() {
-    const on = (id, what) => byId(id).addEventListener("click", () => this.#attempt(what));
+    const on = (id, what) => onClick(id, () => this.#attempt(what));
     on("make-avatar", () => this.open());
     on("studio-close", () => this.#close());
     byId("studio").addEventListener("cancel", (event) => {
@@ -106,8 +98,7 @@ export class Studio {
   }
 
   #tell(error) {
-    if (!(error instanceof UserError)) console.error(error);
-    this.#notice(error.message);
+    this.#notice(textOf(error));
   }
 
   #notice(text) {
@@ -169,10 +160,10 @@ export class Studio {
 
   // buttons: of each its label, what it does, and the label for those who do not see where it stands
   #line(name, buttons) {
-    const line = document.createElement("li");
-    line.append(Object.assign(document.createElement("span"), { textContent: name }));
+    const line = element("li");
+    line.append(element("span", { textContent: name }));
     for (const [label, what, spoken = label] of buttons) {
-      const button = Object.assign(document.createElement("button"), { type: "button", textContent: label });
+      const button = element("button", { type: "button", textContent: label });
       button.setAttribute("aria-label", `${spoken}: ${name}`);
       button.addEventListener("click", () => this.#attempt(what));
       line.append(button);
@@ -239,7 +230,7 @@ export class Studio {
     byId("studio-close").disabled = false;
     fill("guide-hints", []);
     fill("guide-list", this.status.script.asked, ({ title }) => {
-      const item = byId("guide-item").content.cloneNode(true).firstElementChild;
+      const item = fromTemplate("guide-item");
       item.append(title);
       return item;
     });
@@ -368,10 +359,10 @@ export class Studio {
     setText("taken-missed", missed && `Not clearly seen: ${missed}. The avatar will be weaker there; record again, or go on.`);
     setText("taken-where", `It lies in ${path}${this.status.local ? "" : ` on the server ${location.host}`}.`);
     fill("minutes", this.status.minutes, (minutes) => {
-      const label = document.createElement("label");
-      const radio = Object.assign(document.createElement("input"), { type: "radio", name: "minutes", value: minutes });
-      radio.checked = minutes === this.status.usual_minutes;
-      label.append(radio, Object.assign(document.createElement("span"), { textContent: `${minutes} min` }));
+      const checked = minutes === this.status.usual_minutes;
+      const label = element("label");
+      label.append(element("input", { type: "radio", name: "minutes", value: minutes, checked }));
+      label.append(element("span", { textContent: `${minutes} min` }));
       return label;
     });
   }

@@ -1,6 +1,8 @@
 // The camera's own picture, recorded as well as the browser can and sent to the server while it is recorded.
 
-import { UserError, Unreachable, ask, post } from "/common/api.js";
+import { Unreachable, ask, post } from "/common/api.js";
+import { recordable } from "/common/capture.js";
+import { later } from "/common/later.js";
 
 const KINDS = [
   ["video/webm;codecs=vp8", "video/webm"], // of all codecs the one that a slow machine keeps up with
@@ -11,18 +13,10 @@ const RECORD_BPS = 8_000_000;
 const CHUNK_MS = 1000;
 const TRIES = 5;
 
-const later = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-function bestKind() {
-  const found = window.MediaRecorder && KINDS.find(([type]) => MediaRecorder.isTypeSupported(type));
-  if (!found) throw new UserError("This browser cannot record. Chrome, Edge, Firefox and Safari 14.1 can.");
-  return found;
-}
-
 export class Upload {
   // Consent goes first: the server takes nothing without. consent: {who, statement, agreed}
   static async begin(track, session, consent) {
-    const [type, kind] = bestKind();
+    const [type, kind] = recordable(KINDS);
     const { id } = await post("/api/studio/recordings", { session, kind, ...consent });
     return new Upload(track, id, type, kind);
   }
