@@ -10,7 +10,7 @@ In any aiortc application:
             connection.addTrack(AvatarTrack(track, avatar))
 
 stream/example_call.py is a whole call that records what comes back. The track is a picture alone: whoever
-also passes sound on holds it back by what `delay_ms` says. Knows nothing of connections, HTTP or sessions.
+also passes sound on holds it back by what `delay_ms` says.
 """
 
 from __future__ import annotations

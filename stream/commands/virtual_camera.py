@@ -1,7 +1,6 @@
 """The avatar as a webcam of this machine, which every other program can choose (pyvirtualcam).
 
-Needs a driver that is not ours: v4l2loopback on Linux, OBS Studio's on macOS and Windows. Knows nothing of
-where pictures come from.
+Needs a driver that is not ours: v4l2loopback on Linux, OBS Studio's on macOS and Windows.
 """
 
 from __future__ import annotations

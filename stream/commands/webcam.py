@@ -1,7 +1,6 @@
 """Pictures of this machine's webcam, or of a video file that plays as one.
 
 Through FFmpeg's own capture devices (PyAV): v4l2 on Linux, AVFoundation on macOS, DirectShow on Windows.
-Knows nothing of what happens to the pictures.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads request bodies of a known kind, up to a size and within a time. Knows nothing of what is in them.
+"""Reads request bodies of a known kind, up to a size and within a time.
 
 What one client sends at once is bounded too, over all its requests.
 """

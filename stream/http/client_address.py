@@ -1,8 +1,7 @@
 """Which client a request comes from, also behind proxies, as far as proxies that are named vouch for it.
 
 X-Forwarded-For grows at its right end: each proxy appends whom it heard from, in the same line or in one more
-(HAProxy). What stands left of the first address that is no trusted proxy is anybody's word. Knows nothing of
-rates and tokens.
+(HAProxy). What stands left of the first address that is not a trusted proxy is anybody's word.
 """
 
 from __future__ import annotations

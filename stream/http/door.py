@@ -2,8 +2,7 @@
 
 asyncio's own server shows a connection only once its TLS handshake is over, so that silent ones held every
 descriptor of the process for a minute. Here each counts from its first packet. A connection without a request
-in hand gives way, the one that was silent longest first: whoever asks is always served. Knows nothing of what
-is asked.
+in hand gives way, the one that was silent longest first: whoever asks is always served.
 """
 
 from __future__ import annotations

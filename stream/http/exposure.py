@@ -1,8 +1,7 @@
 """What `avatarcast serve` is told about who may reach it: address, TLS, token, STUN and TURN servers.
 
 Secrets come from files or the environment, never from the command line, where every user of the machine can
-read them. Every contradiction is a SettingsError before anything is loaded. Knows nothing of avatars and
-sessions.
+read them. Every contradiction is a SettingsError before anything is loaded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One line of a route table. Knows nothing of what is behind it."""
+"""One line of a route table."""
 
 from __future__ import annotations
 

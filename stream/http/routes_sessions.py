@@ -13,7 +13,7 @@
     DELETE /api/sessions/{id}              -> {}
 
 secret: by which the presenter comes back, also to a name that is kept; share: a token to watch this session.
-How a session goes is pushed over its data channel "stats", not polled. Knows nothing of frames or pipelines.
+How a session goes is pushed over its data channel "stats", not polled.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
     POST   /api/studio/job                       {take, minutes} -> {}; makes an avatar, or goes on with it
     DELETE /api/studio/job                       -> {}; stops that
 
-How the job stands is asked for by the page, and is there after a reload. Knows nothing of files.
+How the job stands is asked for by the page, and is there after a reload.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What every route asks of a request, in one table: who may, from where, and at what cost.
 
-A route that is not in it is not served: the server does not start. Knows nothing of what the routes do.
+A route that is not in it is not served: the server does not start.
 """
 
 from __future__ import annotations

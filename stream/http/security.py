@@ -1,8 +1,7 @@
 """Who may ask this server for what: this machine, its own page, holders of a token; and not too often.
 
 Which right each route needs is in stream/http/rules.py, what tokens carry in stream/sessions/tokens.py. Also
-the headers that tell browsers how little a page of ours may do. Time comes in as an argument. Knows nothing
-of sessions.
+the headers that tell browsers how little a page of ours may do. Time comes in as an argument.
 """
 
 from __future__ import annotations

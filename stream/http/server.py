@@ -1,7 +1,7 @@
 """HTTP side of the live server: which routes there are, who gets through to them, what a refusal looks like.
 
 What the routes do is in stream/http/routes_*.py and stream/http/whip.py. A refusal is
-{"error": "one line"} with a 4xx status, or 503 where there is no room. Knows nothing of frames or pipelines.
+{"error": "one line"} with a 4xx status, or 503 where there is no room.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
     GET, OPTIONS on all of them            nothing to see; which types are taken
     GET    /api/views/{view}               {ice_servers}, for our own page of a view
 
-Both are one negotiation under two names. Knows nothing of frames or pipelines.
+Both are one negotiation under two names.
 """
 
 from __future__ import annotations

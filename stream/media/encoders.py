@@ -1,7 +1,7 @@
 """Encoders for rendered pictures: VP8, and H.264 in hardware or software, with bitrates by picture size.
 
 Subclasses of aiortc's encoders, which it would otherwise make itself; see stream.webrtc.aiortc_tuning for how
-they get into a sender. Knows nothing of sessions or tracks.
+they get into a sender.
 """
 
 from __future__ import annotations

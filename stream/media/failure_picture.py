@@ -1,6 +1,6 @@
 """The picture shown while the renderer fails: the last one, darkened, with one line that says why.
 
-Works on planes, in the render thread. Knows nothing of pipelines or tracks.
+Works on planes, in the render thread.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One-place mailboxes whose policy is their name: a newer item replaces an unread one, and that is counted.
 
 LatestSlot is read by the event loop, ThreadLatestSlot by one thread. Neither ever holds more than one item,
-so nothing that passes through them can fall behind. They know nothing of frames or clocks.
+so nothing that passes through them can fall behind.
 """
 
 from __future__ import annotations

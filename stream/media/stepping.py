@@ -1,7 +1,7 @@
 """Fewer pictures, then smaller ones, while the machine or the link cannot keep up; slowly back afterwards.
 
 Rate goes first because a talking head at 20 pictures a second is still a person, and at half the size no
-longer is. Pure: time and load are arguments. Knows nothing of tracks, encoders or networks.
+longer is. Pure: time and load are arguments.
 """
 
 from __future__ import annotations

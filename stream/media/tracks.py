@@ -1,7 +1,6 @@
 """Outgoing pictures: each receiver has a track of its own, all fed with the session's newest picture.
 
-Knows of aiortc's tracks and of queues; nothing of rendering, sessions or HTTP. The voice is in
-stream.media.voice.
+The voice is in stream.media.voice.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
     microphone -> Voice (one pump) -> [bounded] -> VoiceTrack of each receiver, each frame when it is due
 
 When a frame is due follows its media time and not its arrival, so that the network's jitter is smoothed; the
-relation of the two is followed, so that a microphone whose clock runs fast or slow builds no queue. Knows of
-aiortc's tracks; nothing of rendering, sessions or HTTP.
+relation of the two is followed, so that a microphone whose clock runs fast or slow builds no queue.
 """
 
 from __future__ import annotations

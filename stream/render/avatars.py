@@ -1,7 +1,4 @@
-"""The avatars of one server: a table that may grow and shrink, looked up by name and never as a path.
-
-Knows nothing of avatar files, sessions or HTTP.
-"""
+"""The avatars of one server: a table that may grow and shrink, looked up by name and never as a path."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Watches a person who films themselves for an avatar: which states were really seen, and what to do better.
 
 `look_at` measures one frame, `Coach` adds the frames up. Left and right are the person's own. What it asks
-for is what enrolment warns of, see engine/person/face_measures.py. Knows nothing of prompts, sessions or
-threads.
+for is what enrolment warns of, see engine/person/face_measures.py.
 """
 
 from __future__ import annotations

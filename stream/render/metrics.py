@@ -1,7 +1,7 @@
 """What a session tells about itself: frame rates, stage times, ages, drops. Time comes in as an argument.
 
-Every window is bounded, so a session of a day costs what a session of a minute costs. Knows nothing of
-threads: the render thread fills a RenderReport, the event loop reads whole reports.
+Every window is bounded, so a session of a day costs what a session of a minute costs. The render thread fills
+a RenderReport, the event loop reads whole reports.
 """
 
 from __future__ import annotations

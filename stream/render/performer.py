@@ -1,7 +1,7 @@
 """A session's avatar at work: its pipeline, the thread that runs it, what is done when it fails or changes.
 
 Outlives peer connections, so that a presenter who comes back finds pipeline, calibration and settings as they
-were. Event loop only; knows nothing of connections.
+were. Event loop only.
 """
 
 from __future__ import annotations

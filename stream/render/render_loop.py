@@ -1,7 +1,7 @@
 """One render thread per session: takes the newest camera frame, runs the pipeline, hands the picture back.
 
 Everything that costs CPU time per frame happens here and not on the event loop: colour conversion, pipeline,
-frame code. The pipeline is called from this thread only. Knows nothing of WebRTC beyond decoded frames.
+frame code. The pipeline is called from this thread only.
 """
 
 from __future__ import annotations

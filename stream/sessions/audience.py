@@ -1,6 +1,6 @@
 """The viewers of one session (WHEP): each joins, is fed, and goes, and none of it touches the presenter.
 
-Event loop only. Knows nothing of cameras, pipelines or HTTP.
+Event loop only.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ a time:
 
 MAC is the HMAC-SHA256 (RFC 2104) of what stands before it, by a random key that never leaves this process; so
 none can be made up or changed, and none outlives the server. Time comes in as an argument, in s since 1970.
-Knows nothing of sessions and HTTP.
 """
 
 from __future__ import annotations

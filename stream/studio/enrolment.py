@@ -45,7 +45,7 @@ class Enrolment:
         self._began_s = monotonic()
         self._stage, self._done, self._total, self._note = "starting", 0.0, 1.0, ""
         self._warnings: list[str] = []
-        self._said: deque[str] = deque(maxlen=3)  # the last lines that are no progress
+        self._said: deque[str] = deque(maxlen=3)  # the last lines that are not events
         self._error = ""
         self._process: asyncio.subprocess.Process | None = None
 

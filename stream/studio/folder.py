@@ -1,6 +1,6 @@
 """The studio's folder: recordings with their consents, and the avatars made of them. Names and removal.
 
-Needs none of the server's packages; knows nothing of who is recorded now.
+Needs none of the server's packages.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What may come in by UDP, decided for each datagram before aioice or aiortc sees it.
 
-Anybody can send to a media port. aioice hands everything that is no STUN message to DTLS, from whatever
+Anybody can send to a media port. aioice hands everything that is not a STUN message to DTLS, from whatever
 source, and its STUN parser raises more than it says; aiortc ends a call on an empty datagram. So a datagram
 goes through here first: its length, its kind by the first byte (RFC 7983 section 7), a well-formed STUN
 message that proves the password (RFC 8445 section 7.3), and for everything else a source that has passed an
@@ -37,7 +37,7 @@ STRANGER, PASSWORD, UNASKED, SOURCES = "stranger", "password", "unasked answer",
 FULL, ALERT, ELSEWHERE = "queue full", "plaintext alert", "other machine"
 REASONS = (EMPTY, TOO_LONG, KIND, BROKEN, STRANGER, PASSWORD, UNASKED, SOURCES, FULL, ALERT, ELSEWHERE)
 
-_FIRST_OF_NO_STUN = 4  # RFC 7983 section 7: the first byte of others is higher
+_FIRST_NOT_STUN = 4  # RFC 7983 section 7: the first byte of others is higher
 _WHOLE_DATAGRAM = 65_536
 _MAY_READ_ON = sys.platform != "win32"  # there the transport has asked for the next one already
 _STUN_HEADER, _DTLS_HEADER, _RTP_HEADER = 20, 13, 12  # bytes
@@ -102,7 +102,7 @@ class FilteredProtocol(aioice.ice.StunProtocol):
         reason = self._objection(data, source)
         if reason is not None:
             self._dropped(reason)
-        elif data[0] < _FIRST_OF_NO_STUN:
+        elif data[0] < _FIRST_NOT_STUN:
             super().datagram_received(data, addr)
         else:
             self.receiver.data_received(data, self.local_candidate.component)
@@ -120,7 +120,7 @@ class FilteredProtocol(aioice.ice.StunProtocol):
         if self._local is not None and source[0] not in self._local:
             return ELSEWHERE
         first = data[0]
-        if first < _FIRST_OF_NO_STUN:
+        if first < _FIRST_NOT_STUN:
             return self._stun_objection(data, source)
         if 20 <= first < 64:
             if len(data) < _DTLS_HEADER:

@@ -3,7 +3,7 @@
 Static credentials are handed out as they are. With a secret shared with the TURN server, every request gets
 credentials that expire: the user name is the time of expiry in Unix seconds, the password the base64 of its
 HMAC-SHA1 under the secret (draft-uberti-behave-turn-rest-00 section 2.2; "use-auth-secret" of coturn). Time
-comes in as an argument. Knows nothing of HTTP and of connections.
+comes in as an argument.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """From the offer of a browser, a WHIP or a WHEP client to our answer: what is checked, what is refused, how.
 
 An offer is text from outside. Nothing in it may raise anything but RequestRefused, and with a loopback server
-no address in it may make us send a packet to another machine. Knows nothing of HTTP servers, pipelines or
-frames.
+no address in it may make us send a packet to another machine.
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ def _read(sdp: str, directions: tuple[str, ...], sends: bool, without_video: str
         SessionDescription.parse(offer.sdp)
     except RequestRefused:
         raise
-    except Exception as error:  # the parser raises nearly anything on text that is no SDP; it touches nothing
+    except Exception as error:  # the parser raises nearly anything on text that is not SDP
         logger.info("an offer was refused", exc_info=True)
         raise RequestRefused(
             400, "sdp cannot be read as a session description; send the offer unchanged"

@@ -1,6 +1,6 @@
 """One answered peer connection: what comes in over it, what goes out, how its link does, and its one end.
 
-Knows nothing of pipelines, sessions or HTTP.
+Knows nothing of sessions or HTTP.
 """
 
 from __future__ import annotations

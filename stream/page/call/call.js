@@ -1,5 +1,5 @@
 // One call, over as many connections as it takes: the session is resumed where the server still has it, and
-// made anew where not. Knows nothing of the page.
+// made anew where not.
 
 import { Refusal, Unreachable, ask, get, post } from "/common/api.js";
 import { dropClaim, keepClaim, leftClaim } from "/call/claim.js";

@@ -1,4 +1,4 @@
-// One peer connection to the server, from the offer until it is lost. Knows nothing of the page.
+// One peer connection to the server, from the offer until it is lost.
 
 import { gathered } from "/call/gathered.js";
 import { UserError, post } from "/common/api.js";
