@@ -110,7 +110,7 @@ class PageRoutes:
         return web.json_response(facts, status=503 if registry.closed else 200)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        self._registry.telemetry.set_tasks(len(asyncio.all_tasks()))
+        self._registry.telemetry.tasks.set(len(asyncio.all_tasks()))
         text, kind = self._registry.telemetry.exposition(perf_counter_ns())
         return web.Response(body=text, headers={"Content-Type": kind})
 

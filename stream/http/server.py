@@ -58,7 +58,7 @@ class LiveServer:
         self._tidying: asyncio.Task[None] | None = None
         self._gate = Gate(access, self.tokens)
         self._accounts = Accounts(registry.config.budgets)
-        self.door = Door(registry.config.budgets, access.proxies, registry.telemetry.connection_turned_away)
+        self.door = Door(registry.config.budgets, access.proxies, registry.telemetry.turned_away.inc)
         self._cors = CORS_HEADERS if access.token is not None else {}
 
     def app(self) -> web.Application:

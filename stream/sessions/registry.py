@@ -220,7 +220,7 @@ class SessionRegistry:
             raise RequestRefused(503, "the server is stopping; try again when it is back")
         flowing = [session for session in self._placed() if session.presenter.lost_ns is None]
         if (refusal := self._refusal(len(flowing))) is not None:
-            self.telemetry.session_refused()
+            self.telemetry.refused.inc()
             raise RequestRefused(503, refusal)
         if not lease.take("connecting"):
             raise RequestRefused(429, "too many offers of yours are still connecting", retry_after_s=5)
@@ -243,7 +243,7 @@ class SessionRegistry:
                 self._kept[longest.name] = (longest.claim, until_ns)
             refusal = self._refusal(len(placed) - 1)
         if refusal is not None:
-            self.telemetry.session_refused()
+            self.telemetry.refused.inc()
             raise RequestRefused(503, refusal)
 
     def _placed(self) -> list[Session]:
@@ -283,8 +283,8 @@ class SessionRegistry:
             rendered = self._rendered_before + sum(session.metrics.rendered for session in self)
             self.capacity.read(process_time(), rendered)
             config = self.config
-            self.telemetry.set_waiting(sum(session.presenter.waits_for_key_frame for session in self))
-            self.telemetry.set_capacity(self.capacity.sessions(config.least_fps, config.max_sessions))
+            self.telemetry.waiting.set(sum(session.presenter.waits_for_key_frame for session in self))
+            self.telemetry.capacity.set(self.capacity.sessions(config.least_fps, config.max_sessions))
             await asyncio.sleep(_READ_PERIOD_S)
 
 

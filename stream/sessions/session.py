@@ -290,11 +290,10 @@ class Session:
         """What was dropped or has failed since the last look."""
         dropped, failed = self.dropped, self.performer.failed
         asked = 0 if self.presenter.peer is None else self.presenter.peer.key_frames_asked
-        self._telemetry.key_frames_asked(max(asked - self._key_frames_asked, 0))
+        self._telemetry.key_frames.inc(max(asked - self._key_frames_asked, 0))
         self._key_frames_asked = asked
-        self._telemetry.frames_dropped(max(dropped - self._counted[0], 0))
-        for _ in range(failed - self._counted[1]):
-            self._telemetry.frame_failed()
+        self._telemetry.dropped.inc(max(dropped - self._counted[0], 0))
+        self._telemetry.failed.inc(failed - self._counted[1])
         self._counted = (dropped, failed)
 
     def _idle_reason(self, now_ns: int) -> str | None:

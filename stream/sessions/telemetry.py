@@ -27,7 +27,10 @@ OTHER = "other"
 
 
 class Telemetry:
-    """Counts on the event loop's thread; `exposition` may be called from any."""
+    """Counts on the event loop's thread; `exposition` may be called from any.
+
+    What is one number is set or counted by whoever knows it.
+    """
 
     def __init__(self, version: str, avatar: str, runner: str, capacity: int) -> None:
         """version, avatar, runner: told as they are; capacity: sessions that may be open at once."""
@@ -43,10 +46,10 @@ class Telemetry:
 
         self._received = counter("frames_received", "Camera frames decoded.")
         self._rendered = counter("frames_rendered", "Pictures of the avatar handed to an encoder.")
-        self._failed = counter("frames_failed", "Camera frames on which the pipeline raised an error.")
-        self._dropped = counter("frames_dropped", "Frames left out because a newer one was there.")
-        self._key_frames = counter("key_frames_asked", "Key frames that cameras were asked for.")
-        self._waiting = Gauge(
+        self.failed = counter("frames_failed", "Camera frames on which the pipeline raised an error.")
+        self.dropped = counter("frames_dropped", "Frames left out because a newer one was there.")
+        self.key_frames = counter("key_frames_asked", "Key frames that cameras were asked for.")
+        self.waiting = Gauge(
             "avatarcast_sessions_waiting_for_key_frame",
             "Sessions whose camera's packets come and make no picture yet.",
             registry=registry,
@@ -58,13 +61,13 @@ class Telemetry:
         self._queue_age = histogram("queue_age_seconds", "From decoded to taken up by the renderer.")
         self._server = histogram("server_seconds", "From decoded to handed to the encoder.")
         self._open = Gauge("avatarcast_sessions_open", "Sessions now.", registry=registry)
-        self._capacity = Gauge(
+        self.capacity = Gauge(
             "avatarcast_sessions_capacity", "Sessions that may be open at once.", registry=registry
         )
-        self._tasks = Gauge("avatarcast_event_loop_tasks", "Tasks of the event loop.", registry=registry)
+        self.tasks = Gauge("avatarcast_event_loop_tasks", "Tasks of the event loop.", registry=registry)
         self._opened = counter("sessions_opened", "Sessions that were let in.")
-        self._refused = counter("sessions_refused", "Requests for a session that were turned away.")
-        self._turned_away = counter(
+        self.refused = counter("sessions_refused", "Requests for a session that were turned away.")
+        self.turned_away = counter(
             "connections_turned_away", "HTTP connections closed to bound what one client, or all, may have."
         )
         self._ended = counter("sessions_ended", "Sessions that ended, by reason.", ["reason"])
@@ -72,26 +75,14 @@ class Telemetry:
             "avatarcast_build_info", "Always 1.", ["version", "avatar", "runner"], registry=registry
         )
         build.labels(version, avatar, runner).set(1)
-        self.set_capacity(capacity)
+        self.capacity.set(capacity)
         registry.register(_TaskFailures())
         ProcessCollector(namespace="avatarcast", registry=registry)
-
-    def set_capacity(self, sessions: int) -> None:
-        """This many sessions may now be open at once."""
-        self._capacity.set(sessions)
-
-    def set_tasks(self, tasks: int) -> None:
-        """The event loop has this many tasks now: more from session to session would be a leak."""
-        self._tasks.set(tasks)
 
     def session_opened(self) -> None:
         """A session was let in."""
         self._opened.inc()
         self._open.inc()
-
-    def session_refused(self) -> None:
-        """A request for a session was turned away."""
-        self._refused.inc()
 
     def session_ended(self, reason: str) -> None:
         """A session that was counted by session_opened is over. reason: one of a few fixed texts."""
@@ -100,10 +91,6 @@ class Telemetry:
             self._reasons.add(reason)
         self._ended.labels(reason).inc()
         self._open.dec()
-
-    def connection_turned_away(self) -> None:
-        """A connection was closed because there were too many."""
-        self._turned_away.inc()
 
     def frame_received(self, now_ns: int) -> None:
         """A camera frame was decoded."""
@@ -118,22 +105,6 @@ class Telemetry:
             self._stage.labels(stage).observe(stage_ms / 1_000)
         self._queue_age.observe(report.queue_age_ms / 1_000)
         self._server.observe(report.server_ms / 1_000)
-
-    def frame_failed(self) -> None:
-        """The pipeline raised on a camera frame."""
-        self._failed.inc()
-
-    def frames_dropped(self, count: int) -> None:
-        """So many frames more were left out because newer ones were there."""
-        self._dropped.inc(count)
-
-    def key_frames_asked(self, count: int) -> None:
-        """Cameras were asked for so many key frames more."""
-        self._key_frames.inc(count)
-
-    def set_waiting(self, sessions: int) -> None:
-        """So many sessions wait for a key frame now."""
-        self._waiting.set(sessions)
 
     def datagram_dropped(self, reason: str) -> None:
         """A datagram was left out. reason: one of stream.webrtc.datagram_filter.REASONS."""

@@ -54,7 +54,7 @@ def test_a_new_server_says_what_it_is_and_that_nothing_happened() -> None:
 
 def test_the_event_loops_tasks() -> None:
     source = telemetry()
-    source.set_tasks(7)
+    source.tasks.set(7)
     assert read(source)["event_loop_tasks", ()] == 7
 
 
@@ -82,9 +82,8 @@ def test_frames_are_counted_and_their_rate_told() -> None:
         source.frame_received(index * SECOND_NS // 30)
         if index % 3 == 0:
             source.frame_rendered(report(), index * SECOND_NS // 30)
-    source.frames_dropped(59)
-    source.frames_dropped(0)
-    source.frame_failed()
+    source.dropped.inc(59)
+    source.failed.inc()
     found = read(source, now_ns=3 * SECOND_NS)
     assert found["frames_received_total", ()] == 90
     assert found["frames_rendered_total", ()] == 30
@@ -99,10 +98,10 @@ def test_sessions_come_and_go() -> None:
     source = telemetry()
     for _ in range(3):
         source.session_opened()
-    source.session_refused()
+    source.refused.inc()
     source.session_ended("the presenter stopped it")
     source.session_ended("the connection is failed")
-    source.set_capacity(1)
+    source.capacity.set(1)
     found = read(source)
     assert found["sessions_open", ()] == 1
     assert found["sessions_opened_total", ()] == 3
