@@ -104,7 +104,7 @@ class AvatarTrack(PictureTrack):
         await asyncio.shield(self._releasing)
 
     async def _start(self) -> str:
-        reason = await self._pools.warm(self._served)
+        reason = await self._pools.of(self._served).warm()
         await self._performer.start(self._show, self.id[:6], lambda _: self.stop())
         return reason
 

@@ -16,7 +16,7 @@ from stream import tasks
 from stream.refusal import RequestRefused
 from stream.render.avatars import ServedAvatar
 from stream.render.coach import Coach
-from stream.render.pipeline_pool import PipelinePools
+from stream.render.pipeline_pool import PipelinePool, PipelinePools
 from stream.render.render_loop import FramePipeline, Incoming, Outgoing, RenderThread
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,8 @@ class Performer:
 
     def __init__(self, pools: PipelinePools, avatar: ServedAvatar, mirror: bool, measure: bool) -> None:
         self.avatar = avatar
-        self.runner_reason = pools.reason(avatar) or RUNNER_NOT_CHOSEN  # what runs the network, and why
+        self._pool = pools.of(avatar)
+        self.runner_reason = self._pool.reason or RUNNER_NOT_CHOSEN  # what runs the network, and why
         self.failed = 0  # frames on which the pipeline raised
         self.coach: Coach | None = None  # while the presenter films themselves
         self._pools = pools
@@ -69,7 +70,7 @@ class Performer:
         """
         self._tell = tell
         async with self._changing:
-            self._pipeline = await self._acquire(self.avatar)
+            self._pipeline = await self._acquire(self._pool)
             if not self._closed:
                 self._render = self._thread(deliver, name)
                 self._render.start()
@@ -132,7 +133,7 @@ class Performer:
         """Go on with another avatar; pictures of the one before come until it is ready."""
         async with self._changing:
             if self._render is None:
-                self.avatar = avatar  # it starts with this one
+                self.avatar, self._pool = avatar, self._pools.of(avatar)  # it starts with this one
             elif avatar.name != self.avatar.name:
                 await self._exchange(avatar, reusable=not self.failing)
 
@@ -150,22 +151,24 @@ class Performer:
                     return
             if self._pipeline is not None:
                 reusable = not (self.failing or self._died)
-                await self._pools.release(self.avatar, self._pipeline, reusable)
+                await self._pool.release(self._pipeline, reusable)
 
     async def _exchange(self, avatar: ServedAvatar, reusable: bool) -> None:
         assert self._render is not None
-        pipeline = await self._acquire(avatar)
+        pool = self._pools.of(avatar)
+        pipeline = await self._acquire(pool)
         try:
             before = await asyncio.to_thread(self._render.swap, pipeline, avatar.mark_style, JOIN_LIMIT_S)
         except TimeoutError as error:
-            await self._pools.release(avatar, pipeline, reusable=True)
+            await pool.release(pipeline, reusable=True)
             raise RequestRefused(503, f"{error}; try again") from error
-        left, self.avatar, self._pipeline = self.avatar, avatar, pipeline
-        await self._pools.release(left, before, reusable)
+        left, self._pool = self._pool, pool
+        self.avatar, self._pipeline = avatar, pipeline
+        await left.release(before, reusable)
 
-    async def _acquire(self, avatar: ServedAvatar) -> FramePipeline:
+    async def _acquire(self, pool: PipelinePool) -> FramePipeline:
         try:
-            pipeline = await self._pools.acquire(avatar)
+            pipeline = await pool.acquire()
         except AvatarcastError as error:
             raise RequestRefused(503, f"the renderer cannot start: {error}") from error
         self.runner_reason = pipeline.runner_reason

@@ -36,14 +36,12 @@ class PipelinePool:
 
     async def acquire(self) -> FramePipeline:
         """The spare one, or a new one. What the factory raises is passed on."""
-        pipeline = await self._acquire()
+        async with self._returning:  # a reset takes milliseconds, building takes seconds
+            pipeline, self._spare = self._spare, None
+        if pipeline is None:
+            pipeline = await asyncio.to_thread(self._factory)
         self.reason = pipeline.runner_reason
         return pipeline
-
-    async def _acquire(self) -> FramePipeline:
-        async with self._returning:  # a reset takes milliseconds, building takes seconds
-            spare, self._spare = self._spare, None
-        return await asyncio.to_thread(self._factory) if spare is None else spare
 
     async def release(self, pipeline: FramePipeline, reusable: bool) -> None:
         """Take a pipeline back: it becomes the spare, reset, or is closed. No thread may still use it."""
@@ -78,24 +76,9 @@ class PipelinePools:
     def __init__(self) -> None:
         self._pools: dict[ServedAvatar, PipelinePool] = {}
 
-    async def warm(self, avatar: ServedAvatar) -> str:
-        """Build a spare for this avatar; returns why its runner was chosen."""
-        return await self._pool(avatar).warm()
-
-    def reason(self, avatar: ServedAvatar) -> str:
-        """Why this avatar's runner was chosen; empty before its models were loaded for the first time."""
-        return self._pool(avatar).reason
-
-    async def acquire(self, avatar: ServedAvatar) -> FramePipeline:
-        """A pipeline of this avatar. What its factory raises is passed on."""
-        return await self._pool(avatar).acquire()
-
-    async def release(self, avatar: ServedAvatar, pipeline: FramePipeline, reusable: bool) -> None:
-        """Take a pipeline of this avatar back. No thread may still use it."""
-        if avatar in self._pools:
-            await self._pools[avatar].release(pipeline, reusable)
-        else:  # it was deleted meanwhile
-            await asyncio.to_thread(pipeline.close)
+    def of(self, avatar: ServedAvatar) -> PipelinePool:
+        """What is lent by it goes back to it."""
+        return self._pools.setdefault(avatar, PipelinePool(avatar.build))
 
     async def keep_only(self, avatars: Iterable[ServedAvatar]) -> None:
         """Let go of all others; what of theirs is handed out is closed as it comes back."""
@@ -106,6 +89,3 @@ class PipelinePools:
         """Close all spares; those still handed out are closed as they come back."""
         for pool in list(self._pools.values()):
             await pool.close()
-
-    def _pool(self, avatar: ServedAvatar) -> PipelinePool:
-        return self._pools.setdefault(avatar, PipelinePool(avatar.build))

@@ -92,7 +92,7 @@ class SessionRegistry:
 
     async def warm(self) -> str:
         """Load the first avatar; returns why its runner was chosen. What loading raises is passed on."""
-        return await self._pools.warm(self.avatars.first)
+        return await self._pools.of(self.avatars.first).warm()
 
     async def create(
         self, request: SessionRequest, grant: Grant = OPERATOR, account: Account | None = None
