@@ -116,7 +116,6 @@ def drive(
     thread = RenderThread(
         pipeline,
         deliver,
-        failed=lambda: None,
         broken=broken,
         died=lambda reason: failure.append(RunnerError(reason)),
         measure=False,

@@ -1,14 +1,4 @@
-"""The pages with their scripts, the list of avatars, health and metrics.
-
-GET /                           the presenter's page
-GET /{file}                     its scripts and styles: the files of stream/page
-GET /view/{view}                a clean full-window player, for a browser source of OBS
-GET /api/config                 {version, avatars, avatar, ice_servers, runner, max_sessions, studio,
-                                rights}
-GET /api/avatars/{name}/preview.jpg
-GET /healthz                    {status, sessions, capacity}; 503 while stopping
-GET /metrics                    Prometheus text
-"""
+"""The pages with their scripts, the list of avatars, health and metrics; see stream/http/openapi.json."""
 
 from __future__ import annotations
 

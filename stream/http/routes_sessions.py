@@ -1,19 +1,7 @@
 """The API of the page: one presenter's session from its offer to its end.
 
-    POST   /api/sessions                   {sdp, type, measure?, mirror?, avatar?, name?, secret?}
-                                           -> {id, secret, view_id, share, sdp, type, avatar, ...}
-    POST   /api/sessions/{id}/resume       {sdp, type, secret} -> the same; keeps all but the connection
-    POST   /api/sessions/{id}/calibrate    {} -> {}
-    POST   /api/sessions/{id}/mirror       {"on": bool} -> {}
-    POST   /api/sessions/{id}/mute         {"on": bool} -> {}
-    POST   /api/sessions/{id}/coach        {"lines": 720 or null} -> {}; for a recording of so many lines
-    POST   /api/sessions/{id}/avatar       {"name": "..."} -> {}
-    POST   /api/sessions/{id}/background   {"kind": "original"} or {"kind": "color", "color": "#rrggbb"} -> {}
-    PUT    /api/sessions/{id}/background   a PNG or JPEG, up to 4 MB -> {}
-    DELETE /api/sessions/{id}              -> {}
-
-secret: by which the presenter comes back, also to a name that is kept; share: a token to watch this session.
-How a session goes is pushed over its data channel "stats", not polled.
+What each route takes and gives is in stream/http/openapi.json. How a session goes is pushed over its data
+channel "stats", not polled.
 """
 
 from __future__ import annotations

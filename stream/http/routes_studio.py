@@ -1,16 +1,7 @@
 """The API of the studio: recording in the page, and the avatar that is made of it.
 
-    GET    /api/studio                           what the page shows: folder, script, recordings, the job
-    POST   /api/studio/recordings                {session, kind, who, statement, agreed: true} -> {id, name}
-    PUT    /api/studio/recordings/{id}/{number}  the next chunk of it, video/webm or video/mp4 -> {}
-    POST   /api/studio/recordings/{id}/finish    {} -> {name, path, bytes}
-    DELETE /api/studio/recordings/{id}           -> {}; gives it up
-    DELETE /api/studio/takes/{name}              -> {}; deletes a whole recording
-    DELETE /api/studio/avatars/{name}            -> {removed: [{what, path}]}; an avatar, all of it
-    POST   /api/studio/job                       {take, minutes} -> {}; makes an avatar, or goes on with it
-    DELETE /api/studio/job                       -> {}; stops that
-
-How the job stands is asked for by the page, and is there after a reload.
+What each route takes and gives is in stream/http/openapi.json. How the job stands is asked for by the page,
+and is there after a reload.
 """
 
 from __future__ import annotations

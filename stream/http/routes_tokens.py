@@ -1,13 +1,6 @@
-"""Tokens that the operator hands out.
+"""Tokens that the operator hands out; what each route takes and gives is in stream/http/openapi.json.
 
-    GET    /api/tokens        -> {tokens: [{id, rights, scope, expires}]}; those still good, the last first
-    POST   /api/tokens        {rights: ["present", "watch", "studio", "operate"], scope?, hours?}
-                              -> {id, token, rights, scope, expires}
-    DELETE /api/tokens/{id}   -> {}; revokes it, and cuts off whoever came by it
-    DELETE /api/tokens        -> {}; the same for all, also those in share links
-
-scope: the name to present under, or the name or view id to watch; without one it is any. hours: 12 unless
-told, 720 at most. expires: in s since 1970. Nothing but the answer to POST ever has the token itself.
+Nothing but the answer to POST ever has the token itself.
 """
 
 from __future__ import annotations

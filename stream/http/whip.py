@@ -1,13 +1,6 @@
 """Cameras in by WHIP (RFC 9725), pictures out by WHEP (draft-ietf-wish-whep-03): for programs, not our page.
 
-    POST   /whip[?avatar=NAME&name=VIEW]   an offer -> 201, Location /whip/{id}
-    POST   /whep/{view}                    an offer -> 201, Location /whep/{view}/{viewer}
-    PATCH  either Location                 more candidates (204), or an ICE restart (200)
-    DELETE either Location                 -> 200
-    GET, OPTIONS on all of them            nothing to see; which types are taken
-    GET    /api/views/{view}               {ice_servers}, for our own page of a view
-
-Both are one negotiation under two names.
+Both are one negotiation under two names. stream/http/openapi.json has every route.
 """
 
 from __future__ import annotations

@@ -70,8 +70,6 @@ class SessionMetrics:
     received: int = 0  # frames from the camera
     skipped: int = 0  # of these, not rendered because a lower rate is sent
     rendered: int = 0
-    failed: int = 0  # frames on which the pipeline raised
-    audio_overflows: int = 0
     last_frame_ns: int = 0
     last_report: RenderReport | None = None
     _reports: deque[RenderReport] = field(default_factory=lambda: deque(maxlen=WINDOW_FRAMES))
@@ -131,8 +129,6 @@ class SessionMetrics:
             "rendered": self.rendered,
             "skipped": self.skipped,
             "dropped": dropped,
-            "failed": self.failed,
-            "audio_overflows": self.audio_overflows,
             "face_found": last is not None and last.face_found,
             "calibrating": last is not None and last.calibrating,
         }

@@ -80,7 +80,6 @@ class Performer:
         thread = RenderThread(
             self._pipeline,
             deliver=lambda outgoing: self._from_thread(self._on_rendered, deliver, outgoing),
-            failed=lambda: self._from_thread(self._on_failed),
             broken=lambda: self._from_thread(self._on_broken),
             died=lambda reason: self._from_thread(self._on_died, reason),
             measure=self._measure,
@@ -190,10 +189,8 @@ class Performer:
     def _on_rendered(self, deliver: Callable[[Outgoing], None], outgoing: Outgoing) -> None:
         if self.coach is not None and outgoing.report.look is not None:
             self.coach.see(outgoing.report.look)
+        self.failed += outgoing.is_failure
         deliver(outgoing)
-
-    def _on_failed(self) -> None:
-        self.failed += 1
 
     def _on_died(self, reason: str) -> None:
         self._died = True

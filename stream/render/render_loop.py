@@ -112,7 +112,6 @@ class RenderThread(threading.Thread):
         self,
         pipeline: FramePipeline,
         deliver: Callable[[Outgoing], None],
-        failed: Callable[[], None],
         broken: Callable[[], None],
         died: tasks.Tell,
         measure: bool,
@@ -128,7 +127,6 @@ class RenderThread(threading.Thread):
         self._context = copy_context()  # whose log lines name the session
         self._pipeline = pipeline
         self._deliver = deliver
-        self._failed = failed
         self._broken = broken
         self._died = died
         self._measure = measure
@@ -186,7 +184,6 @@ class RenderThread(threading.Thread):
             logger.exception(
                 "a frame could not be rendered (%d in a row): a failure picture is shown", self.failures
             )
-        self._failed()
         if self.failures == BROKEN_AFTER and self._good_frames >= RECOVERED_AFTER:
             self._good_frames = 0  # a pipeline that was built anew and fails again is not built once more
             self._broken()

@@ -77,18 +77,13 @@ class SessionRegistry:
         self._kept: dict[str, tuple[Claim, int]] = {}  # names of sessions that made room, and until when, ns
         self._rendered_before = 0  # by sessions that have ended
         self._reading: asyncio.Task[None] | None = None
-        self._closed = False
+        self.closed = False  # no session is made any more
 
     def __len__(self) -> int:
         return len(self._sessions)
 
     def __iter__(self) -> Iterator[Session]:
         return iter(list(self._sessions.values()))
-
-    @property
-    def closed(self) -> bool:
-        """No session is made any more."""
-        return self._closed
 
     async def warm(self) -> str:
         """Load the first avatar; returns why its runner was chosen. What loading raises is passed on."""
@@ -180,7 +175,7 @@ class SessionRegistry:
 
     async def close(self) -> None:
         """End all sessions and release everything."""
-        self._closed = True
+        self.closed = True
         await asyncio.gather(*(session.close("the server is stopping") for session in self))
         if self._reading is not None:
             self._reading.cancel()
@@ -216,7 +211,7 @@ class SessionRegistry:
 
     def _let_in(self, lease: Lease) -> None:
         """A presenter may try to connect. Raises RequestRefused (429, 503)."""
-        if self._closed:
+        if self.closed:
             raise RequestRefused(503, "the server is stopping; try again when it is back")
         flowing = [session for session in self._placed() if session.presenter.lost_ns is None]
         if (refusal := self._refusal(len(flowing))) is not None:

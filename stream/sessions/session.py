@@ -167,8 +167,6 @@ class Session:
         """One message of the "stats" data channel."""
         now_ns = perf_counter_ns()
         presenter, performer = self.presenter, self.performer
-        self.metrics.failed = performer.failed
-        self.metrics.audio_overflows = self.voice.overflows
         level = FULL if presenter.receiver is None else presenter.receiver.pictures.level
         message = self.metrics.snapshot(now_ns, presenter.since_ns, self.dropped, presenter.link.encode_ms)
         words = level.words
@@ -183,6 +181,8 @@ class Session:
             message["coach"] = performer.coach.report()
         return {
             **message,
+            "failed": performer.failed,
+            "audio_overflows": self.voice.overflows,
             "rtt_ms": presenter.link.rtt_ms,
             "audio_delay_ms": round(self._delay.delay_ms, 1),
             "view_id": self.view_id,

@@ -50,15 +50,13 @@ class Stage:
         self._delivered = threading.Semaphore(0)
         self._count = 0
         self.thread = RenderThread(
-            self.pipeline, self._deliver, self._on_failed, self._on_broken, print, False, None, "render-test"
+            self.pipeline, self._deliver, self._on_broken, print, False, None, "render-test"
         )
 
     def _deliver(self, outgoing: Outgoing) -> None:
         self._out.append(outgoing)
+        self.failed += outgoing.is_failure
         self._delivered.release()
-
-    def _on_failed(self) -> None:
-        self.failed += 1
 
     def _on_broken(self) -> None:
         self.broken += 1
@@ -145,9 +143,7 @@ def test_swap_does_not_wait_for_ever_for_a_pipeline_that_hangs() -> None:
             leave.wait(WAIT_S)
             return super().process(rgb, time_ns)
 
-    thread = RenderThread(
-        Hanging(), lambda _: None, lambda: None, lambda: None, print, False, None, "render-hang"
-    )
+    thread = RenderThread(Hanging(), lambda _: None, lambda: None, print, False, None, "render-hang")
     thread.start()
     thread.slot.put(incoming(0))
     assert entered.wait(WAIT_S)
