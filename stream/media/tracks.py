@@ -114,7 +114,7 @@ class PictureTrack(MediaStreamTrack):
                     continue
                 self.resent += 1
                 i420, ticks = self._last, self._last_ticks + round(RESEND_AFTER_S * VIDEO_CLOCK_RATE)
-                self.captured_ns = None  # of none: the still is sent again
+                self.captured_ns = None  # the last one is sent again
             break
         self._last = i420
         self._last_ticks = following_ticks(self._last_ticks, ticks)
