@@ -88,7 +88,7 @@ async def _all() -> dict[str, Record]:
     async with OfferServer() as server:
         for case in CASES:
             status, text = await server.send(case)
-            outcome = ", ".join(re.findall(r"(?m)^m=\w+ \d+ \S+ \S+|^a=simulcast.*?$", text)) or text
+            outcome = ", ".join(re.findall(r"(?m)^m=\w+ \d+ \S+ \S+|^a=simulcast[^\r\n]*", text)) or text
             outcome = re.sub(r"(m=\w+) [1-9]\d* ", r"\1 PORT ", outcome)
             mistake = case.mistake(status, text)
             rows[case.name] = {"status": status, "outcome": outcome, "mistake": mistake}
