@@ -165,19 +165,21 @@ def film(
     pixels: str = "yuv420p",
     rate: int = 25,
     context: dict[str, Any] | None = None,
+    options: dict[str, str] | None = None,
     flags: int = 0,
 ) -> Path:
-    """context: attributes of the codec context, such as color_trc; flags: more of its flags."""
-    pictures = list(pictures)
+    """context: attributes of the codec context; flags: more of its flags; options: of the encoder."""
+    options = dict(options or {}) | ({"x265-params": "log-level=none"} if codec == "libx265" else {})
     with av.open(f"file:{path}", "w") as container:
-        stream = container.add_stream(codec, rate=rate)
+        stream = container.add_stream(codec, rate=rate, options=options)
         assert isinstance(stream, av.VideoStream)
-        stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = pixels
         for name, value in (context or {}).items():
             setattr(stream.codec_context, name, value)
         stream.codec_context.flags |= flags
-        for picture in pictures:
+        for index, picture in enumerate(pictures):
+            if index == 0:
+                stream.height, stream.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             container.mux(stream.encode(frame.reformat(format=pixels)))
         container.mux(stream.encode(None))

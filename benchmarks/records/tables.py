@@ -376,6 +376,27 @@ TABLES: Mapping[str, Table] = {
         _beside_truth,
     ),
     "cross_motion": Table("cross_driving", {"": "{who}", **_MOTION}, _moving),
+    "films": Table(
+        "films",
+        {
+            "film": "{kind}",
+            "read": "{read}",
+            "face off by, px": "{px:.2f}",
+            "cheeks off by, CIEDE2000": "{de:.2f}",
+        },
+        "films",
+    ),
+    "films_long": Table(
+        "films",
+        {
+            "length, minutes": "{minutes}",
+            "prepared in, s": "{seconds:.0f}",
+            "most memory, MB": "{memory_mb:,}",
+            "said": "{said}",
+        },
+        "long",
+        part="long",
+    ),
     "drift": Table(
         "drift",
         {
