@@ -65,7 +65,7 @@ FORMATS = {
 
 def read_picture(path: Path, channels: str) -> Picture:
     """A PNG -> (H, W, 3 or 4) uint8; channels: rgb24 or rgba."""
-    with av.open(str(path)) as container:
+    with av.open(file_url(path)) as container:
         return np.asarray(next(container.decode(video=0)).to_ndarray(format=channels), dtype=np.uint8)
 
 

@@ -18,7 +18,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.signal import savgol_filter
 
 from benchmarks.synthetic.presenter.performance import ARKIT_NAMES, Array
-from engine.media.film import open_film
+from engine.media.video import read_frames
 
 # Hand landmark indices: (base, middle, far, tip) joint of thumb, index, middle, ring and little finger.
 FINGER_JOINTS = ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
@@ -188,17 +188,17 @@ def track_clip(
     times: list[float] = []
     tracker = ClipTracker(face_model)
     try:
-        with open_film(clip) as container:
-            for frame in container.decode(video=0):
-                rgb = frame.to_ndarray(format="rgb24")
-                if crop is not None:
-                    rgb = rgb[crop[1] : crop[1] + crop[2], crop[0] : crop[0] + crop[2]]
-                scale = ANALYSIS_SIDE_PX / max(rgb.shape[:2])
-                if scale < 1:
-                    rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-                times.append(float(frame.time or 0.0))
-                image = np.ascontiguousarray(rgb, dtype=np.uint8)
-                rows.append(tracker.track(image, round(times[-1] * 1000)))
+        for frame in read_frames(clip):
+            rgb = frame.rgb
+            if crop is not None:
+                rgb = rgb[crop[1] : crop[1] + crop[2], crop[0] : crop[0] + crop[2]]
+            scale = ANALYSIS_SIDE_PX / max(rgb.shape[:2])
+            if scale < 1:
+                rgb = np.asarray(
+                    cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+                )
+            times.append(frame.time_s)
+            rows.append(tracker.track(np.ascontiguousarray(rgb), round(times[-1] * 1000)))
     finally:
         tracker.close()
     if len(rows) < 5:
