@@ -15,6 +15,7 @@ The last line of stdout is one JSON object.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -282,11 +283,12 @@ def prepare_long(pictures: Sequence[U8Image], minutes: int, folder: Path) -> dic
     if child.returncode:
         raise AvatarcastError(f"{minutes} minutes: enroll ended with {child.returncode}: {lines[-1:]}")
     (folder / "me.prepared.npz").unlink()
+    warnings = [event["text"] for event in map(json.loads, lines) if event["event"] == "warning"]
     return {
         "minutes": minutes,
         "seconds": round(seconds, 1),
         "memory_mb": round(used.ru_maxrss / 1024),
-        "said": next((line for line in lines if "minutes of footage" in line), ""),
+        "said": next((text for text in warnings if "minutes of footage" in text), ""),
     }
 
 
