@@ -17,8 +17,9 @@ TOOLS := .venv-tools
 STAMP_TOOLS := $(TOOLS)/.ready
 LOCKS := $(wildcard .ci/lock/*.txt)
 SETUP := .ci/setup.sh
+STATIC := types format layers
 
-.PHONY: run test egress check static figures setup setup-dev doctor lock audit sbom lowest clean
+.PHONY: run test egress check $(STATIC) rules figures setup setup-dev doctor lock audit sbom lowest clean
 .DEFAULT_GOAL := run
 
 run: $(STAMP_SERVE)
@@ -27,20 +28,28 @@ run: $(STAMP_SERVE)
 doctor: $(STAMP_SERVE)
 	@$(PY) -m engine.cli doctor
 
-test: static
+test: $(STAMP_DEV)
+	@$(MAKE) --no-print-directory -j2 $(STATIC)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile
 
 egress: $(STAMP_DEV)
 	$(PY) -m pytest -m "long or not long" tests/test_egress.py
 
-check: static
-	$(PY) -m pytest -q tests/test_repository.py
+check: $(STAMP_DEV)
+	@$(MAKE) --no-print-directory -j2 $(STATIC) rules
 
-static: $(STAMP_DEV)
+types: $(STAMP_DEV)
+	$(PY) -m mypy
+
+format: $(STAMP_DEV)
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
-	$(PY) -m mypy
+
+layers: $(STAMP_DEV)
 	$(VENV)/bin/lint-imports
+
+rules: $(STAMP_DEV)
+	$(PY) -m pytest -q tests/test_repository.py
 
 figures: $(STAMP_DEV)
 	$(PY) -m engine.cli bench readme
