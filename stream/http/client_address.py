@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from engine.errors import SettingsError
 
@@ -54,6 +55,7 @@ def read_proxy(text: str) -> Network:
         ) from error
 
 
+@lru_cache(maxsize=4096)  # asked for every connection, also of those that come by the hundred
 def _parsed(text: str) -> Address | None:
     """IPv4, IPv6, either with a port; None of anything else. IPv4 in IPv6's clothes is IPv4."""
     if (match := _WITH_PORT.fullmatch(text)) is not None:

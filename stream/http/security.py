@@ -19,6 +19,8 @@ from stream.refusal import RequestRefused
 from stream.sessions.tokens import NOBODY, OPERATOR, BadToken, Grant, Right, Tokens
 
 WRONG_TOKEN_COST = 20.0
+MALFORMED = frozenset({400, 413, 415, 422})  # refusals of what had to be read first
+MALFORMED_COST = 4.0  # requests more than one
 # Two of one of these, and a proxy in front may have judged by the other one (RFC 9110 section 5.3).
 SINGLE_FIELDS = ("Host", "Origin", "Authorization", "Content-Type", "Content-Encoding")
 HEADERS = {
@@ -104,6 +106,10 @@ class Gate:
             text, headers = "the body is compressed; send it as it is", {"Accept-Encoding": "identity"}
             raise RequestRefused(415, text, headers=headers)
         return grant
+
+    def charge(self, request: web.Request, now_s: float) -> None:
+        """Count a request that was malformed for several: whoever means well sends few."""
+        self._rates.drain(self.client(request), MALFORMED_COST, now_s)
 
     def client(self, request: web.Request) -> str:
         """Whose budgets the request counts against."""

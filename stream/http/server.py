@@ -24,7 +24,7 @@ from stream.http.routes_sessions import SessionRoutes
 from stream.http.routes_studio import StudioRoutes
 from stream.http.routes_tokens import TokenRoutes
 from stream.http.rules import NOWHERE, RULES, Rule
-from stream.http.security import CORS_HEADERS, HEADERS, Access, Gate
+from stream.http.security import CORS_HEADERS, HEADERS, MALFORMED, Access, Gate
 from stream.http.whip import WhipRoutes
 from stream.refusal import RequestRefused
 from stream.sessions.registry import SessionRegistry
@@ -92,6 +92,8 @@ class LiveServer:
                 response = await self._answer(request, handler)
         except Exception as error:  # whatever a route raises, its answer has the same form and headers
             response = _refusal(request, error)
+        if response.status in MALFORMED and GRANT in request:
+            self._gate.charge(request, time.monotonic())
         if response.status == 429:
             response.force_close()  # whoever goes on all the same needs a new connection, and these are few
         response.headers.update(HEADERS)
