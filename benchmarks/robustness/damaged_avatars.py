@@ -22,6 +22,7 @@ import contextlib
 import ctypes
 import io
 import json
+import mimetypes
 import os
 import resource
 import sys
@@ -79,6 +80,7 @@ STARTING = (
     ["render", "--avatar", FILE, "--driver", DRIVER, "--out", "in/out.mp4"],
     ["serve", "--port", "0", "--avatar", FILE],
 )
+_LOOKED_UP = (os.devnull, "/proc/self/limits", "/proc/self/stat", *mimetypes.knownfiles)
 OUTSIDE = "token"  # lies in the working folder, as a server's may
 
 
@@ -245,9 +247,9 @@ class Bench:
         return outcome
 
     def _is_ours(self, name: str) -> bool:
-        """The file itself, what `render` writes, and what Python itself looks up."""
+        """The file itself, what `render` writes, and what Python and its libraries look up of the system."""
         path = Path(name).absolute()
-        return name == os.devnull or any(path.is_relative_to(place) for place in self._places)
+        return name in _LOOKED_UP or any(path.is_relative_to(place) for place in self._places)
 
     def _tried(self, with_commands: bool) -> str | None:
         """The error's one line, None where it was served. Raises whatever else came of it."""
