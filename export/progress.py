@@ -56,6 +56,7 @@ class Bars:
     def __init__(self, disable: bool | None = False) -> None:
         """disable: None shows them on a terminal only."""
         self._bar: tqdm | None = None
+        self._stage = ""
         self._disable = disable
 
     def __enter__(self) -> Bars:

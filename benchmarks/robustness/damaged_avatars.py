@@ -80,7 +80,7 @@ STARTING = (
     ["render", "--avatar", FILE, "--driver", DRIVER, "--out", "in/out.mp4"],
     ["serve", "--port", "0", "--avatar", FILE],
 )
-_LOOKED_UP = (os.devnull, "/proc/self/limits", "/proc/self/stat", *mimetypes.knownfiles)
+_LOOKED_UP = (os.devnull, "/proc/self/limits", "/proc/self/stat", "/proc/stat", *mimetypes.knownfiles)
 OUTSIDE = "token"  # lies in the working folder, as a server's may
 
 

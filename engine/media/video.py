@@ -194,7 +194,7 @@ def probe(path: str | Path) -> VideoInfo:
     """What the file says of itself, its first frame included. Raises VideoError."""
     path = Path(path)
     with _opened(path) as (container, stream):
-        first = next(iter(container.decode(stream)), None)
+        first = next(container.decode(stream), None)
         if first is None:
             raise VideoError(f"{path}: no frame could be decoded; export it as MP4 (H.264) and try again")
         width, height = FrameConverter(stream).size(first)

@@ -1,4 +1,4 @@
-"""Runs a torch module as a runner: in training, for parity, and where a network was never exported."""
+"""Runs a torch module as a runner: for `--runner torch`, for parity, and for networks of trials."""
 
 from __future__ import annotations
 

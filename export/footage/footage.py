@@ -1,4 +1,4 @@
-"""Reads the footage of a person: tracks every frame once, splits clips at cuts, judges whether it will do.
+"""Reads the footage of a person: tracks each frame it reads once, splits at cuts, judges whether it will do.
 
 At a cut the tracker starts afresh; only the chest is followed across: its shift counts from one picture.
 
@@ -190,8 +190,8 @@ class _Tracking:
 
     def look_at(self, frame: VideoFrame) -> tuple[Landmarks, FrameStats]:
         """At a picture that follows no other."""
-        self.tracker.reset()
         found = self.tracker.track(frame.rgb, int(frame.time_s * 1e9))
+        self.tracker.reset()
         return found, self._stats(frame, found, 0.0, others=True)
 
     def clips(
@@ -209,8 +209,9 @@ class _Tracking:
                 )
             size = (frame.rgb.shape[1], frame.rgb.shape[0])
             before, stretch = stretch, bisect_right(begins_s, frame.time_s)
-            parted = not runs or stretch != before or runs[-1].size != size
-            if not runs or runs[-1].size != size:
+            resized = not runs or runs[-1].size != size
+            parted = resized or stretch != before
+            if resized:
                 runs.append(_Run(size, frame.index))
             elif parted:
                 runs[-1].parted.append(len(runs[-1].stats))

@@ -131,14 +131,18 @@ def test_long_footage_is_tracked_where_it_shows_most(
     footage_module = pytest.importorskip("export.footage.footage", reason="needs mediapipe")
     puppet = Puppet(256)
     resets = 0
+    times_ns: list[int] = []  # since the last reset
 
     class Tracker:
         def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
+            assert time_ns > max(times_ns, default=-1)  # time only grows between resets
+            times_ns.append(time_ns)
             return puppet.landmarks(Pose(yaw_deg=20 * np.sin(time_ns * 1e-9 / 10)))
 
         def reset(self) -> None:
             nonlocal resets
             resets += 1
+            times_ns.clear()
 
         def close(self) -> None:
             pass
