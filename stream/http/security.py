@@ -107,9 +107,9 @@ class Gate:
             raise RequestRefused(415, text, headers=headers)
         return grant
 
-    def charge(self, request: web.Request, now_s: float) -> None:
+    def charge(self, client: str, now_s: float) -> None:
         """Count a request that was malformed for several: whoever means well sends few."""
-        self._rates.drain(self.client(request), MALFORMED_COST, now_s)
+        self._rates.drain(client, MALFORMED_COST, now_s)
 
     def client(self, request: web.Request) -> str:
         """Whose budgets the request counts against."""

@@ -92,8 +92,8 @@ class LiveServer:
                 response = await self._answer(request, handler)
         except Exception as error:  # whatever a route raises, its answer has the same form and headers
             response = _refusal(request, error)
-        if response.status in MALFORMED and GRANT in request:
-            self._gate.charge(request, time.monotonic())
+        if response.status in MALFORMED and CLIENT in request:
+            self._gate.charge(request[CLIENT], time.monotonic())
         if response.status == 429:
             response.force_close()  # whoever goes on all the same needs a new connection, and these are few
         response.headers.update(HEADERS)

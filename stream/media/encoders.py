@@ -212,17 +212,22 @@ def open_h264(name: str, width: int, height: int, bitrate_bps: int) -> av.VideoC
     codec.framerate = Fraction(_H264_FPS, 1)
     codec.max_b_frames = 0
     codec.options = {
-        "libx264": {
-            **{"tune": "zerolatency", "preset": "superfast"},
-            **{"profile": "baseline", "level": "31"},
-        },
+        "libx264": {"tune": "zerolatency", "preset": "superfast", "profile": "baseline", "level": "31"},
         "h264_nvenc": {
-            **{"preset": "p2", "tune": "ull", "zerolatency": "1", "delay": "0", "forced-idr": "1"},
-            **{"profile": "baseline", "level": "3.1"},
+            "preset": "p2",
+            "tune": "ull",
+            "zerolatency": "1",
+            "delay": "0",
+            "forced-idr": "1",
+            "profile": "baseline",
+            "level": "3.1",
         },
         "h264_qsv": {
-            **{"async_depth": "1", "low_power": "0", "forced_idr": "1"},
-            **{"profile": "baseline", "level": "31"},
+            "async_depth": "1",
+            "low_power": "0",
+            "forced_idr": "1",
+            "profile": "baseline",
+            "level": "31",
         },
         "h264_videotoolbox": {"realtime": "1", "profile": "baseline", "level": "3.1"},
         "h264_vaapi": {"profile": "constrained_baseline", "level": "3.1"},

@@ -188,7 +188,10 @@ class SessionRegistry:
         return max(found, key=lambda session: session.has_place, default=None)
 
     def _of_name(self, name: str, secret: str, grant: Grant) -> Session | None:
-        """The session of this name that waits for whoever asks. Raises RequestRefused (409)."""
+        """The session of this name that waits for whoever asks, or whose presenter seems cut off.
+
+        Raises RequestRefused (409, 503).
+        """
         now_ns = perf_counter_ns()
         if any(session.view_id == name for session in self):  # which its viewers were told
             raise RequestRefused(409, f"the name {name!r} is taken; choose another")

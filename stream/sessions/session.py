@@ -106,8 +106,7 @@ class Session:
         self._gate = RateGate(VIDEO_CLOCK_RATE)
         self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._key_frames_asked = 0  # over the presenter's connection, that telemetry knows of
-        self._counted = (0, 0)  # frames dropped and failed that telemetry knows of
+        self._counted = (0, 0, 0)  # frames dropped, failed, key frames asked for that telemetry knows of
 
     @property
     def dropped(self) -> int:
@@ -199,9 +198,10 @@ class Session:
 
     def _waits(self, reason: str) -> bool:
         """The presenter's connection is gone without a word: whether all is kept for a while."""
-        if self._closing is None and not self.has_place:
-            self.end(reason)
         if self._closing is not None:
+            return False
+        if not self.has_place:
+            self.end(reason)
             return False
         logger.info("%s; the session waits %.0f s", reason, self._limits.resume_s)
         return True
@@ -290,11 +290,10 @@ class Session:
         """What was dropped or has failed since the last look."""
         dropped, failed = self.dropped, self.performer.failed
         asked = 0 if self.presenter.peer is None else self.presenter.peer.key_frames_asked
-        self._telemetry.key_frames.inc(max(asked - self._key_frames_asked, 0))
-        self._key_frames_asked = asked
+        self._telemetry.key_frames.inc(max(asked - self._counted[2], 0))
         self._telemetry.dropped.inc(max(dropped - self._counted[0], 0))
         self._telemetry.failed.inc(failed - self._counted[1])
-        self._counted = (dropped, failed)
+        self._counted = (dropped, failed, asked)
 
     def _idle_reason(self, now_ns: int) -> str | None:
         limits, presenter = self._limits, self.presenter

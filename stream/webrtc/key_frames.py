@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 VP8_START = b"\x9d\x01\x2a"
-_NAL_START = re.compile(b"\x00\x00\x01")
+NAL_START = re.compile(b"\x00\x00\x01")
 _NAL_SLICE, _NAL_IDR_SLICE, _NAL_SEI = 1, 5, 6
 _SEI_RECOVERY_POINT = 6
 _FIRST_MACROBLOCK = 0x80  # first_mb_in_slice is 0, as Exp-Golomb code
@@ -28,7 +28,7 @@ def is_key_frame(frame: bytes) -> bool | None:
     if not is_h264(frame):
         return not frame[0] & 1 and frame[3:6] == VP8_START
     recovers = False
-    for start in _NAL_START.finditer(frame):
+    for start in NAL_START.finditer(frame):
         unit = frame[start.end() : start.end() + 2]
         if len(unit) < 2:
             break

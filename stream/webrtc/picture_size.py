@@ -6,16 +6,14 @@ every key frame (RFC 6386 section 9.1), H.264 in a sequence parameter set (ITU-T
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 
-from stream.webrtc.key_frames import VP8_START, is_h264
+from stream.webrtc.key_frames import NAL_START, VP8_START, is_h264
 
 MOST_SIDE_PX = 2_048
 MOST_AREA_PX = 1_920 * 1_200
 TOO_LARGE = "The camera sends {}x{} pixels; up to 1920x1200 are taken: choose a smaller size."
-_NAL_START = re.compile(b"\x00\x00\x01")
 _NAL_SPS = 7
 _WITH_CHROMA = (100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135)  # profile_idc
 _MOST_SPS = 32  # as many as have ids
@@ -51,7 +49,7 @@ def _vp8_size(frame: bytes) -> Size | None:
 
 
 def _sps_starts(frame: bytes) -> Iterator[int]:
-    for start in _NAL_START.finditer(frame):
+    for start in NAL_START.finditer(frame):
         if frame[start.end() : start.end() + 1] and frame[start.end()] & 0x1F == _NAL_SPS:
             yield start.end() + 1
 

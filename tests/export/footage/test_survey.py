@@ -116,6 +116,7 @@ def test_only_where_the_person_is_something_is_learnt(long_film: Path) -> None:
         [probe(long_film)] * 2,
         looks_of(lambda time_s: Pose(yaw_deg=time_s % 7) if 30 <= time_s < 90 else None),
     )
+    assert any(found.spans)
     for spans in found.spans:
         assert all(begin >= 26 and end <= 94 for begin, end in spans)
 
