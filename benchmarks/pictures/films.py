@@ -46,6 +46,7 @@ from benchmarks.pictures.odd_films import (
     woven,
 )
 from benchmarks.records.instrument import Instrument, add_common, counted
+from benchmarks.records.machine import peak_mb
 from benchmarks.records.record import Record
 from engine.arrays import FloatArray, U8Image
 from engine.errors import AvatarcastError
@@ -276,9 +277,11 @@ def prepare_long(pictures: Sequence[U8Image], minutes: int, folder: Path) -> dic
     begun_s = perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert child.stderr is not None
-    lines = child.stderr.read().splitlines()
-    _, status, used = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
+    lines, memory_mb = [], 0.0
+    for line in child.stderr:
+        lines.append(line.rstrip())
+        memory_mb = peak_mb(child.pid) or memory_mb
+    child.wait()
     seconds = perf_counter() - begun_s
     if child.returncode:
         raise AvatarcastError(f"{minutes} minutes: enroll ended with {child.returncode}: {lines[-1:]}")
@@ -287,7 +290,7 @@ def prepare_long(pictures: Sequence[U8Image], minutes: int, folder: Path) -> dic
     return {
         "minutes": minutes,
         "seconds": round(seconds, 1),
-        "memory_mb": round(used.ru_maxrss / 1024),
+        "memory_mb": round(memory_mb),
         "said": next((text for text in warnings if "minutes of footage" in text), ""),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -58,6 +59,15 @@ def resident_mb(pid: int) -> float | None:
 def peak_mb(pid: int) -> float | None:
     """The most that its resident memory has ever been; None where the system does not say."""
     return _memory_mb(pid, "VmHWM")
+
+
+def forget_peak() -> None:
+    """This process's peak counts from here; it stays as it was where the system cannot forget it.
+
+    `ru_maxrss` would not do: it begins with what the parent held, even after exec.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _memory_mb(pid: int, name: str) -> float | None:

@@ -11,8 +11,7 @@ One in --commands-every of those refused goes through all these commands, `rende
 A mutation has failed when anything but one line of error came of it, or a process died. What was read outside
 is seen in two ways: an audit hook for what Python opens, and the kernel's notices (inotify) of the working
 folder, where a file lies that some networks name as their weights. seconds and memory are the worst of one
-mutation, and of one worker above what it held once the file as it was had been served; the floor is the time
-of the file as it was.
+mutation, and of one worker above what it held before its first; the floor is the time of the file as it was.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ import io
 import json
 import mimetypes
 import os
-import resource
 import sys
 import tempfile
 import warnings
@@ -44,7 +42,7 @@ import numpy as np
 import torch
 
 from benchmarks.records.instrument import Instrument, add_common, counted
-from benchmarks.records.machine import ROOT
+from benchmarks.records.machine import ROOT, forget_peak, peak_mb, resident_mb
 from benchmarks.records.record import Record
 from benchmarks.robustness.damage import Damage
 from engine.avatar.avatar import LOSSLESS_KEYFRAMES, Avatar
@@ -193,8 +191,8 @@ class Notices:
 class Bench:
     """A worker's own: the damage, the folder, and what watches over it."""
 
-    def __init__(self, files: Sequence[bytes], commands_every: int) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="damaged-avatars-"))
+    def __init__(self, files: Sequence[bytes], commands_every: int, place: Path) -> None:
+        self._folder = Path(tempfile.mkdtemp(dir=place))
         self._outside = self._folder / OUTSIDE
         self._outside.write_bytes(b"s3cr3t of the server\n")
         os.chdir(self._folder)
@@ -209,10 +207,13 @@ class Bench:
         self._file.write_bytes(files[0])
         for _ in range(2):  # imports, pools, caches
             self._tried(with_commands=True)
-        self._held_mb = _peak_mb()
         begun = perf_counter()
         self._tried(with_commands=False)
         self.floor_s = perf_counter() - begun
+        self._file.write_bytes(files[0][:-1])
+        self._tried(with_commands=True)
+        forget_peak()
+        self._held_mb = resident_mb(os.getpid()) or 0.0
         sys.addaudithook(self._heard)
         self._notices = Notices(self._folder)
 
@@ -243,7 +244,7 @@ class Bench:
             read = {name for name in self._opened if not self._is_ours(name)}
             if read or self._notices.opened([OUTSIDE]):
                 outcome.outside.append(f"{seed} {said}: {sorted(read)[:3] or OUTSIDE}"[:300])
-        outcome.memory_mb = max(0.0, _peak_mb() - self._held_mb)
+        outcome.memory_mb = max(0.0, (peak_mb(os.getpid()) or 0.0) - self._held_mb)
         return outcome
 
     def _is_ours(self, name: str) -> bool:
@@ -313,17 +314,13 @@ def _serve(avatar: Avatar) -> None:
             runner.close()
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 _bench: Bench | None = None  # of this worker
 
 
-def _start(files: Sequence[bytes], commands_every: int) -> None:
+def _start(files: Sequence[bytes], commands_every: int, place: Path) -> None:
     global _bench
     warnings.simplefilter("error", RuntimeWarning)  # it would be a second line
-    _bench = Bench(files, commands_every)
+    _bench = Bench(files, commands_every, place)
 
 
 def _batch(first: int, count: int) -> Outcome:
@@ -336,13 +333,18 @@ def _floor() -> float:
     return _bench.floor_s
 
 
-def mutated(files: Sequence[bytes], args: argparse.Namespace) -> tuple[Outcome, float]:
-    """All mutations, or as many as there is time for; and the seconds of the file as it was."""
+def mutated(files: Sequence[bytes], args: argparse.Namespace, place: Path) -> tuple[Outcome, float]:
+    """All mutations, or as many as there is time for; and the seconds of the file as it was.
+
+    place: a folder in which the workers make theirs.
+    """
     total, deadline = Outcome(), perf_counter() + args.minutes * 60
     starts: Iterator[int] = iter(range(args.seed, args.seed + args.mutations, BATCH))
 
     def pool() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(args.workers, get_context("spawn"), _start, (files, args.commands_every))
+        return ProcessPoolExecutor(
+            args.workers, get_context("spawn"), _start, (files, args.commands_every, place)
+        )
 
     workers = pool()
     floor_s = workers.submit(_floor).result()
@@ -386,15 +388,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace) -> Record:
     """Figures of all mutations that there was time for."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = small_presenters(Path(folder))
-    begun = perf_counter()
-    total, floor_s = mutated(files, args)
+    with tempfile.TemporaryDirectory(prefix="damaged-avatars-") as name:
+        place = Path(name)
+        files = small_presenters(place)
+        begun = perf_counter()
+        total, floor_s = mutated(files, args, place)
+        took_s = perf_counter() - begun
+    none = [] if total.run else ["nothing was tried"]
     slow = [f"the worst took {total.seconds:.1f} s"] if total.seconds >= WANTED_S else []
     large = [f"the worst took {total.memory_mb:.0f} MB"] if total.memory_mb >= WANTED_MB else []
     outside = [f"{text} was read" for text in total.outside[:50]]
     return {
-        "failures": [*total.failures[:50], *outside, *slow, *large],
+        "failures": [*none, *total.failures[:50], *outside, *slow, *large],
         "ran": total.run,
         "refused": total.refused,
         "served": total.served,
@@ -403,7 +408,7 @@ def measure(args: argparse.Namespace) -> Record:
         "seconds": round(total.seconds, 3),
         "floor_s": round(floor_s, 3),
         "memory_mb": round(total.memory_mb, 1),
-        "took_s": round(perf_counter() - begun, 1),
+        "took_s": round(took_s, 1),
         "kinds": dict(sorted(total.kinds.items())),
         "file_bytes": [len(data) for data in files],
     }

@@ -245,7 +245,7 @@ def test_fuzzed_offers() -> None:
     """Every kind of client's offer is a seed; what came of it is refused in one line, or served."""
     statuses = thrown(offers)
     if EXAMPLES >= 200:
-        assert set(statuses) == {201, 400}
+        assert {201, 400} <= set(statuses) <= {201, 400, 413}  # a line repeated makes some too long
 
 
 def thrown(requests: st.SearchStrategy[Request]) -> dict[int, int]:

@@ -224,6 +224,7 @@ def test_the_cost_of_a_picture_is_that_of_the_last_seconds() -> None:
     assert room.sessions == 2
     assert room.fps == pytest.approx(40.0)
     assert (capacity.sessions(10, 9), capacity.sessions(10, 3), capacity.sessions(500, 9)) == (8, 3, 1)
+    assert capacity.sessions(0, 9) == 9  # no rate is wanted
     for second in range(30):  # nobody is here: the cost is remembered
         capacity.read(90.0 + second / 100, 1_003 + 20 * 60)
     assert capacity.picture_ms == pytest.approx(50.0)

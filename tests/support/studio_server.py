@@ -18,12 +18,12 @@ from stream.studio.prompts import Prompt, Script
 from stream.studio.studio import Studio, StudioConfig
 
 MINUTES = 0.2
-# What the presenter of tests/data/presenter_driver.mp4 does, and one that she hardly does.
+# What the presenter of tests/data/presenter_driver.mp4 does, and one that she never does.
 SCRIPT = Script(
     asked=(
         Prompt("Right", "Turn your head to your right, and back.", 3, ("right",)),
         Prompt("Blink", "Blink three times.", 3, ("blink",)),
-        Prompt("Down", "Look down.", 1, ("down",)),
+        Prompt("Left hand", "Hold up your left hand.", 1, ("left_hand",)),
     ),
     closing=(Prompt("Rest", "Look at the camera and rest.", 4, (), "Read this."),),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.records.machine import forget_peak, peak_mb, resident_mb
 from engine.avatar.avatar import Avatar
 from engine.errors import SettingsError
 from engine.person.landmarks import Landmarks
@@ -103,17 +105,15 @@ def test_bad_pictures_are_refused_in_one_line(data: bytes, reason: str) -> None:
 def test_the_largest_picture_takes_little_memory(kind: str, mode: str, options: dict[str, object]) -> None:
     """One of 2 KB took 320 MB, and 208 MB for as long as it was shown."""
     data = encoded(Image.new(mode, (4096, 3072)), kind, **options)
-    before_mb = memory_mb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before_mb = resident_mb(os.getpid())
+    forget_peak()
     background = Background.picture(data)
-    assert memory_mb("VmHWM") - before_mb < 90
+    after_mb = peak_mb(os.getpid())
+    assert before_mb is not None
+    assert after_mb is not None
+    assert after_mb - before_mb < 90
     assert background.rgb is not None
     assert background.rgb.shape[0] < 2 * KEPT_PX
-
-
-def memory_mb(name: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 @pytest.mark.parametrize(("width", "height"), [(1023, 1500), (2050, 2049), (4096, 3072), (4096, 1)])
