@@ -14,8 +14,10 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
 
 from aiohttp import web
 
@@ -27,12 +29,15 @@ logger = logging.getLogger(__name__)
 
 _MOST_WITHOUT_LIMIT = 512  # connections, where the system does not say how many descriptors there are
 _NO_DESCRIPTOR_S = 0.05  # to wait for one to be free
+_BREATH_S = 0.02  # after one was turned away: to wake for each of a flood costs more than to close them
+_MOST_IN_A_ROW = 64  # taken in without a turn for others
 
 
 @dataclass(eq=False)
 class _Connection:
     client: str | None  # None: a proxy, which has many
     protocol: asyncio.BaseProtocol
+    accepted: socket.socket | None  # until the handshake begins
     requests: int = 0  # in hand
     transport: asyncio.Transport | None = None  # None: the handshake goes on
     handshake: asyncio.Task[None] | None = None
@@ -48,6 +53,8 @@ class _Connection:
             self.transport.abort()
         elif self.handshake is not None:
             self.handshake.cancel()
+            if self.accepted is not None:
+                self.accepted.close()
 
 
 class Door:
@@ -57,7 +64,8 @@ class Door:
         """proxies: whose connections are not one client's; turned_away: called for each that is closed."""
         self._budgets = budgets
         self._proxies = proxies
-        self._turned_away = turned_away
+        self._tell_turned_away = turned_away
+        self._turned_away_count = 0
         self._rates = RateLimiter(budgets.connections_per_s, budgets.connections_at_once)
         self._connections: dict[asyncio.BaseProtocol, _Connection] = {}  # silent longest first
         self._most = most_connections()
@@ -73,11 +81,13 @@ class Door:
 
     async def close(self) -> None:
         """Accept no more, and give up handshakes. Connections that are up are the server's to close."""
-        waiting = [one.handshake for one in self._connections.values() if one.transport is None]
-        for task in (self._accepting, *waiting):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        waiting = [one for one in self._connections.values() if one.transport is None]
+        if self._accepting is not None:
+            self._accepting.cancel()
+        for one in waiting:
+            one.close()
+        begun = [self._accepting, *(one.handshake for one in waiting)]
+        await asyncio.gather(*(task for task in begun if task is not None), return_exceptions=True)
 
     @contextmanager
     def busy(self, protocol: asyncio.BaseProtocol) -> Iterator[None]:
@@ -97,15 +107,17 @@ class Door:
     async def _accept(self, listener: socket.socket, server: web.Server, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            turned_away = self._turned_away_count
             try:
-                accepted, address = await loop.sock_accept(listener)
+                first = await loop.sock_accept(listener)
+                for accepted, address in chain([first], islice(_waiting(listener), _MOST_IN_A_ROW)):
+                    tasks.guard("accept", None, self._admit, accepted, str(address[0]), server, tls)
             except OSError as error:  # no descriptor is left, or whoever came has gone
                 logger.warning("a connection could not be accepted: %s", error)
                 self._make_room(None)
                 await asyncio.sleep(_NO_DESCRIPTOR_S)
-                continue
-            tasks.guard("accept", None, self._admit, accepted, str(address[0]), server, tls)
-            await asyncio.sleep(0)  # others have their turn, however many come at once
+            else:
+                await asyncio.sleep(_BREATH_S if self._turned_away_count > turned_away else 0)
 
     def _admit(
         self, accepted: socket.socket, address: str, server: web.Server, tls: ssl.SSLContext | None
@@ -113,25 +125,23 @@ class Door:
         client = None if is_among(address, self._proxies) else client_key(address, (), ())
         if client is not None and self._rates.take(client, 1.0, time.monotonic()):
             accepted.close()
-            self._turned_away()
+            self._turn_away()
             return
         self._forget_closed()
         mine = sum(one.client == client for one in self._connections.values())
         has_room = client is None or mine < self._budgets.connections or self._make_room(client)
         if not has_room or (len(self._connections) >= self._most and not self._make_room(None)):
             accepted.close()
-            self._turned_away()
+            self._turn_away()
             return
-        connection = _Connection(client, server())
+        connection = _Connection(client, server(), accepted)
         self._connections[connection.protocol] = connection
-        connection.handshake = tasks.start(
-            self._greet(connection, accepted, tls), "handshake", expected=(OSError,)
-        )
+        connection.handshake = tasks.start(self._greet(connection, tls), "handshake", expected=(OSError,))
 
-    async def _greet(
-        self, connection: _Connection, accepted: socket.socket, tls: ssl.SSLContext | None
-    ) -> None:
+    async def _greet(self, connection: _Connection, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
+        accepted, connection.accepted = connection.accepted, None
+        assert accepted is not None
         transport, _ = await loop.connect_accepted_socket(
             lambda: connection.protocol,
             accepted,
@@ -140,13 +150,17 @@ class Door:
         )
         connection.transport = transport
 
+    def _turn_away(self) -> None:
+        self._turned_away_count += 1
+        self._tell_turned_away()
+
     def _make_room(self, client: str | None) -> bool:
         """Close the connection of this client, or of any, that was silent longest; False where none is."""
         for connection in self._connections.values():
             if connection.requests == 0 and client in (None, connection.client):
                 connection.close()
                 self._connections.pop(connection.protocol)
-                self._turned_away()
+                self._turn_away()
                 return True
         return False
 
@@ -154,6 +168,15 @@ class Door:
         closed = [protocol for protocol, one in self._connections.items() if one.is_closed]
         for protocol in closed:
             del self._connections[protocol]
+
+
+def _waiting(listener: socket.socket) -> Iterator[tuple[socket.socket, Any]]:
+    """Whoever waits to be accepted now. Raises OSError as accept() does."""
+    with suppress(BlockingIOError):
+        while True:
+            accepted, address = listener.accept()
+            accepted.setblocking(False)
+            yield accepted, address
 
 
 def most_connections() -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from stream.sessions.tokens import Right
 
 OFFER_COST = 5.0  # an offer is parsed, and ports are opened for it
+PAGE_COST = 0.25  # a page is a dozen files, and a class behind one address opens it at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ def _one_of(*rights: Right) -> frozenset[Right]:
 
 _PRESENT, _WATCH = _one_of(Right.PRESENT), _one_of(Right.WATCH)
 _STUDIO, _OPERATE = _one_of(Right.STUDIO), _one_of(Right.OPERATE)
-_OPEN = Rule(frozenset())
+_OPEN = Rule(frozenset(), cost=PAGE_COST)
 _OPEN_ANYWHERE = Rule(frozenset(), from_anywhere=True)  # OPTIONS: a browser sends no token with a preflight
 _STEER = Rule(_PRESENT)  # whoever presents, and knows the session's id
 

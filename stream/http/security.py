@@ -55,7 +55,7 @@ class Access:
     made_token: bool = False  # by this start of the server, which then tells it
     loopback_only: bool = True  # refuse other Host names, and send no packet off this machine
     proxies: tuple[Network, ...] = ()  # whose X-Forwarded-For is believed
-    requests_per_s: float = 20.0  # of one peer, in the long run
+    requests_per_s: float = 10.0  # of one peer, in the long run
     burst: float = 200.0  # requests of one peer at once
 
 

@@ -190,3 +190,21 @@ async def test_where_no_descriptor_is_left_a_silent_connection_goes(monkeypatch:
         await server.silent(3)
         assert await is_closed(first)
         assert await server.ask() == 200
+
+
+async def test_a_flood_that_is_turned_away_wakes_the_server_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, woken = asyncio.get_running_loop(), 0
+    accept = loop.sock_accept
+
+    async def sock_accept(listener: socket.socket) -> Any:
+        nonlocal woken
+        accepted = await accept(listener)
+        woken += 1
+        return accepted
+
+    async with served(Budgets(connections_at_once=2.0, connections_per_s=0.01)) as server:
+        monkeypatch.setattr(loop, "sock_accept", sock_accept)
+        flood = await asyncio.gather(*(server.silent(1, source="127.0.0.2") for _ in range(60)))
+        assert await is_closed(flood[-1][0])
+        assert woken < 20  # was once for each
+        assert await server.ask() == 200  # from another address
