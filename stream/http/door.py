@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_WITHOUT_LIMIT = 512  # connections, where the system does not say how many descriptors there are
 _NO_DESCRIPTOR_S = 0.05  # to wait for one to be free
-_BREATH_S = 0.02  # after one was turned away: to wake for each of a flood costs more than to close them
+_BREATH_S = 0.05  # after one was turned away: to wake for each of a flood costs more than to close them
 _MOST_IN_A_ROW = 64  # taken in without a turn for others
 
 

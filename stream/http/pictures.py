@@ -1,26 +1,23 @@
-"""Background pictures, decoded one at a time in a thread that gives way to those that render."""
+"""Background pictures, decoded one at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from engine.render.background import Background
 from stream.budgets import Budgets, RateLimiter
 from stream.refusal import RequestRefused
 
-_LOWEST_PRIORITY = 19
-
 
 class PictureReader:
     """Use: admit(), read(). One thread, which ends with the reader."""
 
+    # Of the usual priority: a low one would keep the interpreter's lock from those that render.
+
     def __init__(self, budgets: Budgets) -> None:
         self._rates = RateLimiter(budgets.pictures_per_min / 60, budgets.pictures_at_once)
-        self._thread = ThreadPoolExecutor(1, "pictures", initializer=_give_way)
+        self._thread = ThreadPoolExecutor(1, "pictures")
 
     def admit(self, client: str, now_s: float) -> None:
         """Before a picture is read: raises RequestRefused (429) where this client sends too many."""
@@ -30,9 +27,3 @@ class PictureReader:
     async def read(self, data: bytes) -> Background:
         """The background that a PNG or JPEG shows. Raises SettingsError."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, Background.picture, data)
-
-
-def _give_way() -> None:
-    """Where threads have a priority of their own."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
