@@ -2,8 +2,8 @@
 
 The rooms, each building on those above it:
 
-    errors      what is said to the user; beside it arrays, library_reporting, cache_folder,
-                and files, the one writer
+    errors      what is said to the user; beside it arrays, cores, library_reporting,
+                cache_folder, and files, the one writer
     stages      how long each part of a picture takes
     person      landmarks, and what is measured on them: pose, motion, retargeting, the torso
     media       video, audio and picture files, and the marks that say a picture is synthetic
@@ -18,6 +18,8 @@ The rooms, each building on those above it:
     cli         the command line; it finds every command by its entry point
 """
 
+from engine.cores import limit_libraries
 from engine.library_reporting import switch_off
 
 switch_off()
+limit_libraries()

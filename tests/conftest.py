@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import save_avatar
+from engine.cores import usable_cores
 from engine.network.contract import Runner, denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
 from engine.pipeline import PipelineConfig
@@ -31,6 +32,11 @@ SIZE_PX = 64
 # A machine that renders beside the tests is not a failure.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: as many as may compute at once; xdist knows no quota."""
+    return usable_cores()
 
 
 @pytest.fixture(scope="session", autouse=True)

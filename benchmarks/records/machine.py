@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from engine.cores import usable_cores
+
 PACKAGES = ("aiortc", "av", "mediapipe", "numpy", "onnxruntime", "opencv-contrib-python")
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +26,7 @@ def describe_machine() -> dict[str, Any]:
             versions[name] = None
     return {
         "cpu": _field(Path("/proc/cpuinfo"), "model name") or platform.processor() or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "memory_mb": round(int((_field(Path("/proc/meminfo"), "MemTotal") or "0 kB").split()[0]) / 1024),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),

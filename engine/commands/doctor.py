@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.avatar.bundled import bundled_names
+from engine.cores import usable_share
 
 PYTHON_WANTED = ((3, 10), (3, 12))
 MIB = 1024 * 1024
@@ -73,7 +74,7 @@ def run_checks() -> Iterator[Check]:
     """Every check, one after the other; each may take a second for the import."""
     yield _python()
     yield Check("platform", True, f"{platform.platform()}, {platform.machine()}")
-    yield Check("cpu", True, f"{cpu_name()}, {_cores()} cores usable, {_memory()}")
+    yield Check("cpu", True, f"{cpu_name()}, {usable_share():g} cores usable, {_memory()}")
     yield _package("numpy", "", needed=True)
     yield _package("cv2", "", needed=True, cure=SYSTEM_LIBRARIES)
     yield _package("mediapipe", "", needed=True, cure=SYSTEM_LIBRARIES)
@@ -115,10 +116,6 @@ def cpu_name() -> str:
         return platform.processor() or "unknown processor"
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory() -> str:

@@ -7,11 +7,11 @@ reason names what it passed over. Imports a backend only in the branch that need
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from engine.avatar.avatar import Avatar
+from engine.cores import usable_cores
 from engine.errors import RunnerError
 from engine.network.contract import NullRunner, Runner, denoiser_inputs, denoiser_outputs
 from engine.runners import trt_build
@@ -57,7 +57,7 @@ def _missing(package: str, extra: str) -> str | None:
 def default_threads(cores: int | None = None) -> int:
     """Threads for the network: every core of a small machine; of a larger one two are left to the rest."""
     if cores is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
     return cores if cores <= 2 else min(max(2, cores - 2), MAX_THREADS)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from engine.cores import usable_cores
 from engine.errors import RunnerError
 from engine.network.contract import Array, TensorSpec, allocate, check_feed
 
@@ -49,7 +50,7 @@ def unavailable(provider: str) -> str | None:
 class OnnxRunner:
     """One ONNX network in memory, with fixed shapes. Not thread-safe.
 
-    threads: how many compute one operator; 0 lets ONNX Runtime take every core. They sleep between operators
+    threads: how many compute one operator; 0: as many as can at once. They sleep between operators
     rather than spin: the cores are shared with tracking and encoding. eager: no CUDA graph; it is for
     networks of which some part must run on the CPU.
     """
@@ -60,7 +61,7 @@ class OnnxRunner:
         if reason := unavailable(provider):
             raise RunnerError(reason)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

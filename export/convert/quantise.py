@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantType
 from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from engine.cores import usable_cores
 from engine.errors import RunnerError
 from engine.files import scratch
 from engine.network.contract import Array
@@ -120,6 +122,11 @@ def _ranges(network: onnx.ModelProto, feeds: Sequence[Feed]) -> TensorsData:
         plain, augmented = folder / "plain.onnx", folder / "augmented.onnx"
         onnx.save(network, plain)
         calibrator = create_calibrator(plain, _CONVOLUTIONS, augmented_model_path=str(augmented))
+        options = onnxruntime.SessionOptions()  # its own session takes every core, whatever the quota
+        options.intra_op_num_threads = usable_cores()
+        calibrator.infer_session = onnxruntime.InferenceSession(
+            str(augmented), options, providers=["CPUExecutionProvider"]
+        )
         calibrator.collect_data(_Reader(feeds))
         return calibrator.compute_data()
 

@@ -27,7 +27,8 @@ class Room:
 class Capacity:
     """Fed about once a second; remembers the last costs when nothing runs."""
 
-    def __init__(self, cores: int) -> None:
+    def __init__(self, cores: float) -> None:
+        """cores: whose time the process gets, as `engine.cores.usable_share` says."""
         self._cores = cores
         self._before: tuple[float, int] | None = None  # the last reading
         self._costs_ms: deque[float] = deque(maxlen=READINGS)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +17,7 @@ from time import perf_counter_ns, process_time, time
 
 from aiortc import RTCSessionDescription
 
+from engine.cores import usable_share
 from stream import tasks
 from stream.budgets import MOST_CONNECTING, Account, Budgets, Lease
 from stream.logs import about_session
@@ -68,7 +68,7 @@ class SessionRegistry:
         self.avatars = avatars
         self.config = config or RegistryConfig()
         self.encoder: EncoderChoice = choose_encoder()
-        self.capacity = Capacity(_cores())
+        self.capacity = Capacity(usable_share())
         self.telemetry = Telemetry(
             metadata.version("avatarcast"), avatars.first.name, self.config.runner, self.config.max_sessions
         )
@@ -284,10 +284,3 @@ class SessionRegistry:
             self.telemetry.waiting.set(sum(session.presenter.waits_for_key_frame for session in self))
             self.telemetry.capacity.set(self.capacity.sessions(config.least_fps, config.max_sessions))
             await asyncio.sleep(_READ_PERIOD_S)
-
-
-def _cores() -> int:
-    """Those this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
