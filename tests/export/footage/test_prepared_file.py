@@ -26,6 +26,7 @@ from tests.support.places import PRESENTER
 from tests.support.puppet import Puppet, lively
 
 CONSENT = "Nobody, a synthetic person made for tests"
+FEW = 20  # frames: the network runs for each a hundred times
 ORIGIN = Origin(("ab" * 32,), ("0,0,128",), ("only 3 s of usable footage",), "0.1.0")
 
 
@@ -169,9 +170,12 @@ def test_preparing_needs_no_torch(clip: Path, tmp_path: Path) -> None:
     assert f"{command} --person synthetic" in result.stdout
 
 
-def test_training_needs_no_mediapipe(file: Path, tmp_path: Path) -> None:
+def test_training_needs_no_mediapipe(tmp_path: Path) -> None:
     """And the program that shows the progress gets it as lines of JSON."""
     pytest.importorskip("torch", reason="needs torch")
+    rgb, matte, landmarks = Puppet(128).film(lively(FEW, seed=2, hands=True))
+    file = tmp_path / "puppet.prepared.npz"
+    save_prepared(file, Prepared(25.0, rgb, matte, landmarks, np.zeros(FEW, np.int32)), ORIGIN)
     out = tmp_path / "puppet.avatar"
     result = run_without(
         ("mediapipe", "aiortc", "av"),
