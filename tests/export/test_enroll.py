@@ -34,6 +34,8 @@ from tests.support.places import PRESENTER
 FPS = Fraction(15, 2)  # every second picture of the presenter's film
 FRAMES = 68  # nine seconds, one more than the least
 SIZE = 128
+SMALL = DenoiserConfig(SIZE, (8, 8, 8), 1)  # tests/export/footage/test_prepared_file.py trains the usual network
+MINUTES = 0.05
 CONSENT = "Nobody, a synthetic person made for tests"
 INTERRUPT_STEPS = 1  # on a busy machine a step takes a second
 MEASURED = {"frame", "face", "mouth", "hands", "torso"}
@@ -96,18 +98,27 @@ def enrolment(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Enrolment
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("avatars") / "presenter.avatar"
     options = EnrollOptions(
-        footage=(clip,), out=out, statement=CONSENT, person="synthetic", minutes=0.1, size=SIZE, device="cpu"
+        footage=(clip,),
+        out=out,
+        statement=CONSENT,
+        person="synthetic",
+        minutes=MINUTES,
+        size=SIZE,
+        device="cpu",
+        base="none",
     )
     first, second = Recorder(interrupt_after=INTERRUPT_STEPS), Recorder()
-    with pytest.raises(KeyboardInterrupt):
-        enroll(options, first)
-    between = tuple(sorted(path.name for path in work_path(options.out).iterdir()))
-    avatar_between = out.exists()
-    with pytest.raises(SettingsError, match=r"another footage_sha256.*repeat that command"):
-        enroll(replace(options, footage=(PRESENTER,)), Recorder())
-    with pytest.raises(SettingsError, match="another size"):
-        enroll(replace(options, size=256), Recorder())
-    enroll(options, second)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(enroll_module, "DenoiserConfig", lambda size: replace(SMALL, size=size))
+        with pytest.raises(KeyboardInterrupt):
+            enroll(options, first)
+        between = tuple(sorted(path.name for path in work_path(options.out).iterdir()))
+        avatar_between = out.exists()
+        with pytest.raises(SettingsError, match=r"another footage_sha256.*repeat that command"):
+            enroll(replace(options, footage=(PRESENTER,)), Recorder())
+        with pytest.raises(SettingsError, match="another size"):
+            enroll(replace(options, size=256), Recorder())
+        enroll(options, second)
     return Enrolment(options, first, second, between, avatar_between, load_avatar(out))
 
 
@@ -170,7 +181,7 @@ def test_the_report_has_the_promised_names(enrolment: Enrolment) -> None:
 def test_the_manifest_says_how_it_was_made(enrolment: Enrolment) -> None:
     training = enrolment.avatar.training
     assert training["device"] == "cpu"
-    assert training["seconds"] >= 3.0  # half of the tenth of a minute is the least
+    assert training["seconds"] >= 0.5 * 60 * MINUTES  # half of the time is the least
     # A hand passes the mouth, there and back.
     assert 0.9 * FRAMES < training["frames"] + training["held_out_frames"] < FRAMES
     assert len(training["framings"]) == 1
