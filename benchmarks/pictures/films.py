@@ -122,9 +122,8 @@ def _stored_for(matrix: Sequence[int]) -> Callable[[Path, list[U8Image]], Path]:
 
     def write(folder: Path, pictures: list[U8Image]) -> Path:
         stored = []
-        for (
-            picture
-        ) in pictures:  # the inverse of what is shown: a shown point (x, y) was stored at M^-1 (x, y)
+        for picture in pictures:
+            # The inverse of what is shown: a shown point (x, y) was stored at M^-1 (x, y).
             turned = picture.swapaxes(0, 1) if a == 0 else picture
             rows, columns = (c, b) if a == 0 else (d, a)
             stored.append(np.ascontiguousarray(turned[::rows, ::columns]))

@@ -44,12 +44,12 @@ def prepare_footage(
 
     mode: how to frame them, see `parse_framing`; size: of the canvas, px.
     """
-    footage = load_footage(videos, progress=_stages(listener))
+    tell = _stages(listener)
+    footage = load_footage(videos, progress=tell)
     for warning in footage.warnings:
         listener.warn(warning)
     framings = frame_footage(footage, mode)
-    listener.stage("cutting out", 1.0)
-    prepared = prepare(footage, framings, size, lambda done, total: listener.advance(done / max(total, 1)))
+    prepared = prepare(footage, framings, size, lambda done, total: tell("cutting out", done, total))
     return prepared, origin_of(videos, framings, footage.warnings)
 
 

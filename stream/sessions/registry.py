@@ -117,7 +117,7 @@ class SessionRegistry:
             peers,
             self.config.limits,
             request,
-            Claim(request.name, grant, told=request.receives),
+            Claim(request.name, grant, has_secret=request.receives),
             self.telemetry,
             lease,
             self._give_place,

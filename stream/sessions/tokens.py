@@ -66,11 +66,11 @@ class Claim:
     where its presenter was given no secret, as WHIP publishers are not.
     """
 
-    def __init__(self, name: str | None, grant: Grant, told: bool = True) -> None:
-        """told: the presenter is given its secret."""
+    def __init__(self, name: str | None, grant: Grant, has_secret: bool = True) -> None:
+        """has_secret: the presenter is given its secret."""
         self.secret = secrets.token_urlsafe(32)
         self.grant = grant
-        self._by_token = not told or (bool(grant.id) and grant.scope == name)
+        self._by_token = not has_secret or (bool(grant.id) and grant.scope == name)
 
     def is_held(self, secret: str, grant: Grant) -> bool:
         """By whoever comes with this secret and this grant."""

@@ -153,9 +153,9 @@ class CaptureTimeMap(HeaderExtensionsMap):
         kept: dict[str, bytes | None] = values.__dict__  # the packet's own
         if _KEPT not in kept:
             kept[_KEPT] = self._now()
-        if (told := kept[_KEPT]) is None:
+        if (captured := kept[_KEPT]) is None:
             return profile, packed
-        return pack_header_extensions([*unpack_header_extensions(profile, packed), (self._number, told)])
+        return pack_header_extensions([*unpack_header_extensions(profile, packed), (self._number, captured)])
 
     def _now(self) -> bytes | None:
         captured_ns = self._captured_ns()

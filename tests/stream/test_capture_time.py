@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pytest
 from aiortc import RTCRtpSender
 from aiortc.mediastreams import AudioStreamTrack
 from aiortc.rtcrtpparameters import RTCRtpHeaderExtensionParameters, RTCRtpParameters
 from aiortc.rtp import HeaderExtensions, RtpPacket, is_rtcp, unpack_header_extensions
 
-from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.peer import AiortcPeer
 from stream.sessions.registry import SessionRegistry
 from stream.webrtc.aiortc_tuning import CAPTURE_TIME, NTP_EPOCH_NS, CaptureTimeMap, tell_capture_time
 from tests.support.direct_call import WatchingPeer, avatars_of, present
+from tests.support.grey_camera import grey_camera
 from tests.support.waiting import until
 
 NUMBER = 9
@@ -51,7 +51,7 @@ def test_nothing_is_told_of_what_is_not_known_or_not_wanted() -> None:
 
 async def test_viewers_are_told_of_pictures_and_voice() -> None:
     registry = SessionRegistry(avatars_of())
-    camera = StampedCamera(lambda _: np.full((360, 320), 128, np.uint8), fps=20.0)
+    camera = grey_camera()
     peer = AiortcPeer("", camera, AudioStreamTrack())
     session = await present(registry, peer)
     viewer, told = WatchingPeer(audio=True), dict[str, int]()

@@ -14,14 +14,13 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 import aioice
-import numpy as np
 import pytest
 from aioice import mdns, stun, turn
 from aiortc import RTCDtlsTransport, RTCIceGatherer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.peer import AiortcPeer
 from benchmarks.robustness.datagrams import corpus
 from stream.refusal import RequestRefused
 from stream.sessions.registry import RegistryConfig, SessionRegistry
@@ -37,10 +36,10 @@ from stream.webrtc.datagram_filter import (
 )
 from stream.webrtc.media_connection import MOST_WAITING, MediaConnection, MediaSockets
 from tests.support.direct_call import WatchingPeer, avatars_of, present, publish
+from tests.support.grey_camera import grey_camera
 from tests.support.waiting import WAIT_S, until
 
 EXAMPLES = int(os.environ.get("AVATARCAST_FUZZ_EXAMPLES", "400"))
-GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 ALERT = bytes.fromhex("15fefd0000000000000000000202") + b"\x28"  # fatal: handshake_failure
 MALFORMED_STUN = bytes.fromhex("000300082112a442bb46e1769b59d9b9b886adb1000d0001fa000000")
 UNREADABLE = {
@@ -51,10 +50,6 @@ UNREADABLE = {
 }
 FOREIGN = [ALERT, b"\x16" * 200, b"\x80\x60" + bytes(200), b"\x80\xc8" + bytes(40)]
 HERE, MOVED = ("127.0.0.1", 40_000), ("127.0.0.1", 40_001)
-
-
-def camera() -> StampedCamera:
-    return StampedCamera(lambda _: GREY, 20.0)
 
 
 @pytest.fixture
@@ -88,7 +83,7 @@ def ports(connection: aioice.Connection) -> list[tuple[str, int]]:
 
 
 async def test_strangers_end_no_call(registry: SessionRegistry, stranger: socket.socket) -> None:
-    peer = AiortcPeer("", camera())
+    peer = AiortcPeer("", grey_camera())
     session = await present(registry, peer)
     viewer = WatchingPeer()
     await viewer.watch(session)
@@ -107,7 +102,7 @@ async def test_strangers_end_no_call(registry: SessionRegistry, stranger: socket
 
 async def test_forged_in_the_callers_name_they_end_none_either(registry: SessionRegistry) -> None:
     """A source address is easily forged, so nothing unprotected may do harm, even from the right one."""
-    session, connection = await publish(registry, camera())
+    session, connection = await publish(registry, grey_camera())
     await until(lambda: session.metrics.received > 3)
     pair = connection.getTransceivers()[0].receiver.transport.transport._connection._nominated[1]
     raw = getattr(pair.protocol.transport, "_sock")  # noqa: B009  asyncio itself sends nothing empty
@@ -128,7 +123,7 @@ async def test_forged_in_the_callers_name_they_end_none_either(registry: Session
 async def test_before_the_handshake_a_stranger_stops_no_call(
     registry: SessionRegistry, stranger: socket.socket, blob: bytes
 ) -> None:
-    peer = AiortcPeer("", camera())
+    peer = AiortcPeer("", grey_camera())
     take_answer = peer.take_answer
 
     async def later(sdp: str) -> None:
@@ -157,7 +152,7 @@ async def test_a_forged_alert_of_the_caller_ends_no_handshake(
         await start(self, parameters)
 
     monkeypatch.setattr(RTCDtlsTransport, "start", start_with_alert)
-    session, connection = await publish(registry, camera())
+    session, connection = await publish(registry, grey_camera())
     await until(lambda: session.metrics.received > 3)
     assert dropped(registry)[datagram_filter.ALERT] >= 1
     await connection.close()
@@ -279,13 +274,13 @@ async def test_media_comes_in_by_the_ports_that_are_set() -> None:
     """Each connection takes one port of the range; when there is none left it is refused, and told why."""
     wanted = free_ports(2)
     registry = SessionRegistry(avatars_of(), RegistryConfig(max_sessions=3, media_ports=wanted))
-    calls = [await publish(registry, camera()) for _ in wanted]
+    calls = [await publish(registry, grey_camera()) for _ in wanted]
     for session, _ in calls:
         await until(lambda: session.metrics.received > 3)  # noqa: B023  awaited here
     used = [{port for _, port in ports(session.peer()._ice())} for session, _ in calls]
     assert set.union(*used) == {*wanted}
     with pytest.raises(RequestRefused, match=r"all media ports are in use: .* --media-ports") as refusal:
-        await publish(registry, camera())
+        await publish(registry, grey_camera())
     assert refusal.value.status == 503
     assert len(registry) == 2
     with pytest.raises(RequestRefused, match="all media ports are in use") as refusal:

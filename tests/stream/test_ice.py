@@ -7,14 +7,12 @@ import contextlib
 from typing import Any
 
 import aioice
-import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCIceGatherer, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_to_sdp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.live.peer import StampedCamera
 from stream.refusal import RequestRefused
 from stream.sessions.registry import SessionRegistry
 from stream.webrtc import ice
@@ -23,15 +21,11 @@ from stream.webrtc.ice import Fragment, read_fragment
 from stream.webrtc.media_connection import MediaSockets
 from stream.webrtc.negotiation import read_publish_request
 from tests.support.direct_call import WatchingPeer, avatars_of, publish
+from tests.support.grey_camera import grey_camera
 from tests.support.waiting import WAIT_S, until
 
-GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 HOST = "a=candidate:1 1 udp 2130706431 127.0.0.1 40000 typ host"
 CREDENTIALS = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n"
-
-
-def camera() -> StampedCamera:
-    return StampedCamera(lambda _: GREY, 20.0)
 
 
 def test_a_fragment_as_rfc_9725_shows_one() -> None:
@@ -79,7 +73,7 @@ async def test_a_call_whose_candidates_come_late() -> None:
     gather_on_loopback()
     registry = SessionRegistry(avatars_of())
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    connection.addTransceiver(camera(), "sendonly")
+    connection.addTransceiver(grey_camera(), "sendonly")
     await connection.setLocalDescription()
     sdp = connection.localDescription.sdp
     lines = [line for line in sdp.splitlines() if "candidate" in line]
@@ -100,7 +94,7 @@ async def test_an_ice_restart_carries_a_live_call_over() -> None:
     Both ends restart with stream.webrtc.ice; the caller plays the browser, in the controlling role.
     """
     registry = SessionRegistry(avatars_of())
-    session, connection = await publish(registry, camera())
+    session, connection = await publish(registry, grey_camera())
     viewer = WatchingPeer()
     await viewer.watch(session)
     await until(lambda: len(viewer.arrivals) > 5)
@@ -136,7 +130,7 @@ async def test_a_call_that_ends_while_the_old_path_closes_leaves_no_socket(
 ) -> None:
     """aioice closes one socket after the other, and cancelled in between it forgets the rest."""
     registry = SessionRegistry(avatars_of())
-    session, connection = await publish(registry, camera())
+    session, connection = await publish(registry, grey_camera())
     await until(lambda: session.metrics.received > 3)
     ours = session.peer()
     transport = ours._transport()
@@ -169,7 +163,7 @@ async def test_a_call_that_ends_while_the_old_path_closes_leaves_no_socket(
 async def test_a_restart_that_comes_to_nothing_leaves_the_call_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ice, "RESTART_LIMIT_S", 0.2)
     registry = SessionRegistry(avatars_of())
-    session, connection = await publish(registry, camera())
+    session, connection = await publish(registry, grey_camera())
     with pytest.raises(RequestRefused, match="a restart needs a live path") as refusal:
         await session.peer().restart_ice(CREDENTIALS)
     assert refusal.value.status == 422
@@ -188,7 +182,7 @@ async def test_a_restart_that_comes_to_nothing_leaves_the_call_alone(monkeypatch
 async def test_candidates_are_counted_over_the_whole_call() -> None:
     """2,176 of them, 64 at a time, brought another presenter from 26.5 to 1.8 pictures a second."""
     registry = SessionRegistry(avatars_of())
-    session, connection = await publish(registry, camera(), complete=False)
+    session, connection = await publish(registry, grey_camera(), complete=False)
     path = session.peer()._ice()
     offered_already = len(path._remote_candidates)
     assert 0 < offered_already < 30
@@ -215,7 +209,7 @@ async def test_of_many_restarts_at_once_one_is_begun_and_a_minute_has_few(
     """Whether one was going on was looked at before sockets were opened: 40 of 40 passed, 160 sockets."""
     monkeypatch.setattr(ice, "RESTART_LIMIT_S", 0.1)
     registry = SessionRegistry(avatars_of())
-    session, connection = await publish(registry, camera())
+    session, connection = await publish(registry, grey_camera())
     await until(lambda: session.metrics.received > 3)
     tag = session.peer().ice_tag
     for begun in range(4):
@@ -236,7 +230,7 @@ async def test_a_restart_of_a_call_that_ends_meanwhile_leaves_no_socket(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     registry = SessionRegistry(avatars_of())
-    session, connection = await publish(registry, camera())
+    session, connection = await publish(registry, grey_camera())
     await until(lambda: session.metrics.received > 3)
     peer, made, use = session.peer(), list[RTCIceGatherer](), MediaSockets.use
 

@@ -6,17 +6,17 @@ import gc
 import weakref
 
 import aiohttp
-import numpy as np
 import pytest
 from aiohttp.test_utils import TestServer
 
 import stream.sessions.registry
 from benchmarks.live.echo_server import EchoPipeline, echo_avatar
-from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.peer import AiortcPeer
 from stream.http.security import Access
 from stream.http.server import LiveServer
 from stream.render.avatars import Avatars
 from stream.sessions.registry import SessionRegistry
+from tests.support.grey_camera import grey_camera
 from tests.support.waiting import until
 
 
@@ -27,8 +27,7 @@ async def test_an_ended_session_is_given_back(monkeypatch: pytest.MonkeyPatch) -
     http = TestServer(LiveServer(registry, Access()).app())
     await http.start_server()
     url = f"http://127.0.0.1:{http.port}"
-    grey = np.full((360, 320), 128, np.uint8)
-    peer = AiortcPeer(url, StampedCamera(lambda _: grey, 20.0))
+    peer = AiortcPeer(url, grey_camera())
     gc.disable()  # nobody looks for circles but the server
     try:
         await peer.connect()

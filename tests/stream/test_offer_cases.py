@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 
 import av
-import numpy as np
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 from aiortc.mediastreams import VIDEO_TIME_BASE, convert_timebase
@@ -22,6 +21,7 @@ from stream.webrtc.aiortc_tuning import SILENT_STREAM_S, gather_on_loopback, tak
 from stream.webrtc.negotiation import read_publish_request
 from stream.webrtc.offer import read_offer
 from tests.support.direct_call import avatars_of
+from tests.support.grey_camera import grey_camera
 from tests.support.waiting import until
 
 AAC = section(97, "MPEG4-GENERIC/48000/2", "sound", kind="audio")
@@ -46,10 +46,6 @@ def publishing(camera: StampedCamera) -> RTCPeerConnection:
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     peer.addTransceiver(camera, "sendonly")
     return peer
-
-
-def grey_camera() -> StampedCamera:
-    return StampedCamera(lambda _: np.full((360, 320), 128, np.uint8), fps=20.0)
 
 
 def only(sdp: str, codec: str, number: int, parameters: str | None) -> str:

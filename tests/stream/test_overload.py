@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import numpy as np
 import pytest
 
 from benchmarks.live.glass_statistics import numbers
@@ -15,12 +14,12 @@ from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import SessionLimits
 from stream.webrtc.peer import Link
 from tests.support.direct_call import avatars_of, present, present_again
+from tests.support.grey_camera import grey_camera
 from tests.support.shaped_link import LinkConfig, ShapedRelay
 from tests.support.waiting import until
 
 S = 1_000_000_000  # in ns
 RENDERING = Rendering(fps_in=30, fps_out=30, render_ms=10)
-GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 
 
 @pytest.fixture
@@ -80,7 +79,7 @@ async def test_a_receiver_that_says_it_takes_less_is_sent_less() -> None:
 
 async def test_a_camera_at_60_is_thinned_before_the_renderer(registry: SessionRegistry) -> None:
     """Every second frame is rendered, evenly; none waits, and the page hears how it goes."""
-    peer = AiortcPeer("", StampedCamera(lambda _: GREY, 60.0))
+    peer = AiortcPeer("", grey_camera(60.0))
     session = await present(registry, peer)
     await until(lambda: session.metrics.received > 150 and peer.stats)
     metrics = session.metrics
@@ -94,7 +93,7 @@ async def test_pictures_come_through_loss_and_after_a_blackout_and_a_cut(registr
     """One datagram in sixteen is lost, both ways; then all are, for a while; then for good."""
     relay = ShapedRelay(LinkConfig(loss_percent=6.0))
     await relay.open()
-    peer = AiortcPeer("", StampedCamera(lambda _: GREY, 20.0))
+    peer = AiortcPeer("", grey_camera())
     session = await present(registry, peer, relay)
     await until(lambda: len(numbers(peer.arrivals)) > 40)
     assert relay.to_caller.lost > 5
@@ -112,7 +111,7 @@ async def test_pictures_come_through_loss_and_after_a_blackout_and_a_cut(registr
     assert session.presenter.lost_ns is None
     relay.close()  # for good
     await until(lambda: session.presenter.lost_ns is not None)
-    back = AiortcPeer("", StampedCamera(lambda _: GREY, 20.0))
+    back = AiortcPeer("", grey_camera())
     await present_again(registry, session.id, back)
     await until(lambda: numbers(back.arrivals))
     for one in (peer, back):

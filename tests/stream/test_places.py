@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import numpy as np
 import pytest
 
 import stream.sessions.audience
 import stream.sessions.registry
 from benchmarks.live.echo_server import EchoPipeline
 from benchmarks.live.glass_statistics import numbers
-from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.peer import AiortcPeer
 from engine.errors import RunnerError
 from engine.render.background import Background
 from stream.budgets import Account, Budgets
@@ -22,9 +21,9 @@ from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import Session, SessionLimits
 from stream.webrtc.negotiation import read_request, read_viewer_offer
 from tests.support.direct_call import WatchingPeer, avatars_of, present
+from tests.support.grey_camera import grey_camera
 from tests.support.waiting import until
 
-GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 SOON = SessionLimits(connect_s=0.4)
 
 Presenters = Callable[[], AiortcPeer]
@@ -36,7 +35,7 @@ async def presenter() -> AsyncIterator[Presenters]:
     made: list[AiortcPeer] = []
 
     def make() -> AiortcPeer:
-        made.append(AiortcPeer("", StampedCamera(lambda _: GREY, 20.0)))
+        made.append(AiortcPeer("", grey_camera()))
         return made[-1]
 
     yield make

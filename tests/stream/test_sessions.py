@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.live.echo_server import EchoedFrame, EchoPipeline
 from benchmarks.live.glass_statistics import numbers
-from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.peer import AiortcPeer
 from stream.refusal import RequestRefused
 from stream.sessions.capacity import Capacity
 from stream.sessions.registry import RegistryConfig, SessionRegistry
@@ -26,9 +26,8 @@ from stream.sessions.session import SessionLimits
 from stream.webrtc import peer as peer_module
 from stream.webrtc.negotiation import read_request, read_viewer_offer
 from tests.support.direct_call import WatchingPeer, avatars_of, present, present_again, publish
+from tests.support.grey_camera import grey_camera
 from tests.support.waiting import WAIT_S, until
-
-GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 
 
 class TracedPipeline(EchoPipeline):
@@ -62,10 +61,6 @@ class FlatPipeline(TracedPipeline):
         return EchoedFrame(np.full((256, 256, 3), self._brightness, np.uint8))
 
 
-def camera(fps: float = 20.0) -> StampedCamera:
-    return StampedCamera(lambda _: GREY, fps)
-
-
 Presenters = Callable[..., AiortcPeer]
 
 
@@ -75,7 +70,7 @@ async def presenter() -> AsyncIterator[Presenters]:
     made: list[AiortcPeer] = []
 
     def make(voice: bool = False, fps: float = 20.0) -> AiortcPeer:
-        made.append(AiortcPeer("", camera(fps), AudioStreamTrack() if voice else None))
+        made.append(AiortcPeer("", grey_camera(fps), AudioStreamTrack() if voice else None))
         return made[-1]
 
     yield make
@@ -277,7 +272,7 @@ async def test_viewers_come_and_go_and_the_presenter_does_not_notice(presenter: 
 async def test_a_publisher_sends_only_and_viewers_see_it(codec: str) -> None:
     """H.264 is all that OBS sends, and all that some players take."""
     async with serving() as registry:
-        session, connection = await publish(registry, camera(), name="stage", codec=codec)
+        session, connection = await publish(registry, grey_camera(), name="stage", codec=codec)
         viewer = WatchingPeer(codec=codec)
         await viewer.watch(registry.by_view("stage"))
         await until(lambda: viewer.luma is not None and session.metrics.rendered > 5)

@@ -10,19 +10,18 @@ from typing import Any, cast
 
 import aioice
 import aioice.ice
-import numpy as np
 import pytest
 from aioice import stun
 from aioice.candidate import candidate_foundation, candidate_priority
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from benchmarks.live.peer import StampedCamera
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import Session
 from stream.webrtc.ice_servers import IceServers
 from stream.webrtc.media_connection import MediaConnection
 from stream.webrtc.negotiation import read_publish_request
 from tests.support.direct_call import avatars_of, publish
+from tests.support.grey_camera import grey_camera
 from tests.support.waiting import until
 
 
@@ -41,17 +40,13 @@ def registry_with(*kinds: str, port: int) -> SessionRegistry:
     return SessionRegistry(avatars_of(), RegistryConfig(ice_servers=IceServers(urls, **credentials)))
 
 
-def camera() -> StampedCamera:
-    return StampedCamera(lambda _: np.full((360, 320), 128, np.uint8), fps=20.0)
-
-
 def ice_of(session: Session) -> MediaConnection:
     return cast(MediaConnection, session.peer()._ice())
 
 
 async def test_the_answer_does_not_wait_for_silent_servers(server: socket.socket) -> None:
     registry = registry_with("stun", "turn", port=server.getsockname()[1])
-    session, connection = await publish(registry, camera())
+    session, connection = await publish(registry, grey_camera())
     assert ice_of(session).asks_servers  # the answer came before they were given up
     assert "a=end-of-candidates" not in connection.remoteDescription.sdp
     await until(lambda: session.metrics.received > 3)
@@ -63,7 +58,7 @@ async def test_the_answer_does_not_wait_for_silent_servers(server: socket.socket
 
 async def test_without_servers_the_candidates_are_all(server: socket.socket) -> None:
     registry = registry_with(port=server.getsockname()[1])
-    session, connection = await publish(registry, camera())
+    session, connection = await publish(registry, grey_camera())
     assert "a=end-of-candidates" in connection.remoteDescription.sdp
     assert not ice_of(session).asks_servers
     await connection.close()
@@ -76,7 +71,7 @@ async def test_a_server_that_answers_late_is_heard(
     registry = registry_with("stun", port=server.getsockname()[1])
     monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    peer.addTransceiver(camera(), "sendonly")
+    peer.addTransceiver(grey_camera(), "sendonly")
     await peer.setLocalDescription()
     request = read_publish_request(peer.localDescription.sdp, None, None)
     session, _ = await registry.create(request)  # the answer does not reach the publisher
@@ -128,7 +123,7 @@ async def test_a_relay_that_comes_late_carries_the_call(
 
     registry = registry_with("turn", port=server.getsockname()[1])
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-    peer.addTransceiver(camera(), "sendonly")
+    peer.addTransceiver(grey_camera(), "sendonly")
     await peer.setLocalDescription()
     request = read_publish_request(without_ipv6(peer.localDescription.sdp), None, None)
     monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["::1"])

@@ -10,13 +10,12 @@ import pytest
 
 from benchmarks.live.av_sync import offsets, summarise
 from benchmarks.live.echo_server import EchoPipeline
-from benchmarks.live.peer import StampedCamera
 from benchmarks.live.sync_peer import ClickMicrophone, Returned, SenderClock, SyncPeer
 from stream.sessions.registry import SessionRegistry
 from tests.support.direct_call import avatars_of, present
+from tests.support.grey_camera import grey_camera
 
 MS = 1_000_000
-GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 NOTICED_MS = 45.0  # early (ITU-R BT.1359-1); late more is allowed
 WAIT_S = 60.0
 
@@ -28,7 +27,7 @@ async def test_a_clap_comes_back_as_one() -> None:
     busy machine says nothing.
     """
     registry = SessionRegistry(avatars_of({"slow": lambda: EchoPipeline(busy_ms=120.0)}))
-    microphone, camera = ClickMicrophone(), StampedCamera(lambda _: GREY, 20.0)
+    microphone, camera = ClickMicrophone(), grey_camera()
     peer = SyncPeer("", camera, microphone)
     await present(registry, peer)
     end_s = time.perf_counter() + WAIT_S

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from aiortc import RTCPeerConnection
 from aiortc.mediastreams import AudioStreamTrack
@@ -24,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import stream.media.tracks
 from benchmarks.live.echo_server import EchoPipeline
 from benchmarks.live.glass_statistics import numbers
-from benchmarks.live.peer import AiortcPeer, StampedCamera
+from benchmarks.live.peer import AiortcPeer
 from stream import tasks
 from stream.media.latest_slot import ThreadLatestSlot
 from stream.media.stepping import RateGate
@@ -38,9 +37,9 @@ from stream.sessions.session import Session
 from stream.studio.enrolment import Enrolment
 from stream.webrtc.peer import Peer
 from tests.support.direct_call import WatchingPeer, avatars_of, present
+from tests.support.grey_camera import grey_camera
 from tests.support.waiting import until
 
-GREY = np.full((360, 320), 128, np.uint8)  # planes of 320x240
 ERROR = "what nobody thought of"
 
 
@@ -63,7 +62,7 @@ class Call:
     def __init__(self) -> None:
         self.pipelines: list[Closing] = []
         self.registry = SessionRegistry(avatars_of({"echo": self._build}))
-        self.peer = AiortcPeer("", StampedCamera(lambda _: GREY, 20.0), AudioStreamTrack())
+        self.peer = AiortcPeer("", grey_camera(), AudioStreamTrack())
         self.session: Session
 
     def _build(self) -> Closing:
@@ -212,7 +211,7 @@ async def test_measuring_begins_anew_after_an_error(call: Call, monkeypatch: pyt
     await until(raised)
     await until(lambda: call.counted("capacity") == before + 1)
     assert call.session.end_reason is None
-    other = AiortcPeer("", StampedCamera(lambda _: GREY, 20.0))
+    other = AiortcPeer("", grey_camera())
     await present(call.registry, other)
     await until(lambda: call.registry.capacity.picture_ms is not None)
     await other.close()

@@ -123,7 +123,7 @@ def test_who_holds_a_claim() -> None:
         assert not claim.is_held(secret, grant)
     assert not Claim("studio", for_any).is_held("", for_any)  # others may have the same token
     assert not Claim(None, OPERATOR).is_held("", OPERATOR)
-    untold = Claim("studio", for_any, told=False)  # of a WHIP publisher, who has nothing but the token
+    untold = Claim("studio", for_any, has_secret=False)  # of a WHIP publisher, who has nothing but the token
     assert untold.is_held("", for_any)
     for grant in (for_name, OPERATOR, NOBODY):
         assert not untold.is_held("", grant)

@@ -1,5 +1,7 @@
 // Leads through a recording: one prompt after another, those that were missed once more, then the closing ones.
 
+import { later } from "/common/later.js";
+
 const TICK_MS = 100;
 const COUNT_FROM = 3;
 const AGAIN_LIMIT_S = 25; // what asking again may add in all
@@ -49,7 +51,7 @@ export class Guide {
     const end = performance.now() + 1000 * seconds;
     for (let left; !this.stopped && (left = end - performance.now()) > 0; ) {
       tick(left / 1000);
-      await new Promise((resolve) => setTimeout(resolve, Math.min(TICK_MS, left)));
+      await later(Math.min(TICK_MS, left));
     }
   }
 
