@@ -94,7 +94,10 @@ class Damage:
         for _ in range(random.choice([1, 1, 1, 2, 3])):
             name = random.choice(sorted(arrays))
             kind = random.choice(sorted(_ARRAY_DAMAGE))
-            changed = _ARRAY_DAMAGE[kind](random, arrays[name])
+            try:
+                changed = _ARRAY_DAMAGE[kind](random, arrays[name])
+            except (TypeError, ValueError):  # what became text before is not scaled, say
+                changed = arrays[name]
             if changed is None:
                 del arrays[name]
             else:

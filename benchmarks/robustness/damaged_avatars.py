@@ -227,11 +227,12 @@ class Bench:
         for seed in range(first, first + count):
             # The one with everything takes longest, so it comes once in eight.
             damage = self._damage[0 if seed % 8 == 0 else 1 + seed % (len(self._damage) - 1)]
-            said, data = damage.damaged(seed)
-            self._file.write_bytes(data)
-            self._opened.clear()
-            begun = perf_counter()
+            said, begun = "no damage", perf_counter()
             try:
+                said, data = damage.damaged(seed)
+                self._file.write_bytes(data)
+                self._opened.clear()
+                begun = perf_counter()
                 refusal = self._tried(with_commands=seed % self._commands_every == 0)
             except Exception as error:  # whatever it is, it is a finding
                 outcome.failures.append(f"{seed} {said}: {type(error).__name__}: {error}"[:300])
