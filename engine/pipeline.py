@@ -15,6 +15,7 @@ import numpy as np
 
 from engine.arrays import FloatArray, U8Image
 from engine.avatar.avatar import Avatar
+from engine.media.frame_size import sized_alike
 from engine.network.contract import Runner
 from engine.person.landmarks import VISIBLE, Landmarks
 from engine.person.motion import Neutral, build_neutral, motion_of
@@ -124,6 +125,8 @@ class Pipeline:
         self._mirror = False
         self._calibration: list[tuple[int, Landmarks]] = []
         self._calibrating = True
+        self._person = 0  # whom the calibration is of, see Landmarks.person
+        self._camera_px: tuple[int, int] | None = None  # width, height of the first frame
 
     def warm_up(self) -> None:
         """Runs the network once, so that the first real frame is not the slow one."""
@@ -132,16 +135,22 @@ class Pipeline:
     def process(self, rgb: U8Image, time_ns: int, landmarks: Landmarks | None = None) -> Rendered:
         """Renders the avatar for one frame of the driver.
 
-        rgb: (H, W, 3) uint8 RGB, not mirrored. time_ns only grows between resets. landmarks: the driver's,
-        where they are known already; the frame is then not tracked.
+        rgb: (H, W, 3) uint8 RGB, not mirrored; it is brought to the size of the first since the last reset.
+        time_ns only grows, except where the camera's stream begins anew. landmarks: the driver's, where they
+        are known already; the frame is then not tracked.
         """
         clock = StageClock(self._now)
         if landmarks is None:
-            picture = np.ascontiguousarray(rgb[:, ::-1]) if self._mirror else rgb
+            self._camera_px = self._camera_px or (rgb.shape[1], rgb.shape[0])
+            picture = sized_alike(rgb, *self._camera_px)  # the neutral is in px
+            picture = np.ascontiguousarray(picture[:, ::-1]) if self._mirror else picture
             landmarks = self._tracker.track(picture, time_ns)
         clock.end("track")
         if landmarks.face_confidence <= 0:
             return self._again(landmarks, clock)
+        if landmarks.person != self._person:
+            self._person = landmarks.person
+            self.calibrate()
         if self._calibrating:
             self._calibrate_with(landmarks, time_ns)
         target = self._retargeter.target(motion_of(landmarks, self._retargeter.driver))
@@ -182,6 +191,7 @@ class Pipeline:
         self._tracker.reset()
         self._cache.forget()
         self._mirror = False
+        self._camera_px = None
         self._target = None
         self._drawn = self._at_rest[..., :3].copy()
         self._matte = self._at_rest[..., 3].astype(np.float32) / 255

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 STAGES = ("track", "retarget", "guidance", "warp", "denoise", "compose")
 # What the live tracker does within "track"; "pose" and "hands" run in threads of their own, beside it.
-TRACK_PARTS = ("hand_over", "face", "body", "chest", "predict", "filter", "pose", "hands")
+TRACK_PARTS = ("others", "hand_over", "face", "body", "chest", "predict", "filter", "pose", "hands")
 
 RANKS = ("p50", "p95", "p99")
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Protocol
 
 from playwright.async_api import Page
 
 from benchmarks.live.browser_stage import LIMIT_S, camera_flags, page_with
-from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.glass_statistics import Arrival, Seen
+from benchmarks.live.peer import Planes
 from benchmarks.live.server_link import page_at
 from engine.media.frame_code import stamp
 
@@ -24,8 +25,17 @@ LOOP_LIMIT_S = 12.0  # of the fake camera's file, 14 MB a second
 READER_SCRIPT = Path(__file__).with_suffix(".js")
 
 
+class Pictures(Protocol):
+    """What a camera shows; benchmarks.live.driver_pictures.DriverPictures has a clip's."""
+
+    @property
+    def loop_s(self) -> float: ...
+
+    def at(self, elapsed_s: float) -> Planes: ...
+
+
 def write_camera_file(
-    path: Path, pictures: DriverPictures, width: int, height: int, fps: int, numbered: bool = True
+    path: Path, pictures: Pictures, width: int, height: int, fps: int, numbered: bool = True
 ) -> int:
     """A .y4m for Chromium's fake camera; returns how many pictures it loops over."""
     count = round(min(pictures.loop_s, LOOP_LIMIT_S) * fps)

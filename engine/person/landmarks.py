@@ -48,6 +48,8 @@ class Landmarks:
         default_factory=lambda: _zeros(2, 2)
     )  # (2, 2): what was p px from the middle has moved by chest + chest_shape @ p
     chest_confidence: float = 0.0  # 0..1
+    person: int = 0  # another number: another person is followed from here on
+    others: int = 0  # faces in the picture beside theirs
 
     def transformed(self, scale: float, shift_x: float, shift_y: float, width: int, height: int) -> Landmarks:
         """The same landmarks in another image: xy -> xy * scale + shift, z -> z * scale."""

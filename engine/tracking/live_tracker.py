@@ -17,11 +17,12 @@ from engine.arrays import FloatArray, U8Image
 from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landmarks
 from engine.person.topology import SHOULDERS
 from engine.stages import Clock, StageClock
+from engine.tracking.bystanders import Bystanders, Counter
 from engine.tracking.chest import ChestTracker
 from engine.tracking.face_finder import FaceFinder
 from engine.tracking.hand_sides import HandFound, HandSides, PoseFound, hand_size_px
 from engine.tracking.landmark_filter import LandmarkFilter
-from engine.tracking.mediapipe_parts import HandsPart, PosePart
+from engine.tracking.mediapipe_parts import FaceCounter, HandsPart, PosePart
 from engine.tracking.prediction import Fader, Predictor
 
 Result = TypeVar("Result")
@@ -259,7 +260,7 @@ class _Hands(_SlowPart[list[HandFound]]):
 
 
 class LiveTracker:
-    """See the module. One caller; results are filtered; time going backwards counts as another source."""
+    """See the module. One caller; results are filtered. Time going backwards is a stream that begins anew."""
 
     def __init__(
         self,
@@ -267,13 +268,18 @@ class LiveTracker:
         face: FaceFinder | None = None,
         pose: _Part | None = None,
         hands: _Part | None = None,
+        counter: Counter | None = None,
         clock: Clock = perf_counter,
     ) -> None:
-        """face, pose, hands: other finders than MediaPipe's, mainly for tests. clock: times the parts."""
+        """face, pose, hands, counter: other finders than MediaPipe's, mainly for tests.
+
+        clock: times the parts.
+        """
         self.part_ms: dict[str, float] = {}  # of the last frame, by engine.stages.TRACK_PARTS
         self._now = clock
         self._face = face or FaceFinder()
         self._face_fader = Fader(1)
+        self._bystanders = Bystanders(counter or FaceCounter())
         self._body = _Body(pose or PosePart(), clock)
         self._hands = _Hands(hands or HandsPart(quick=True), clock)
         self._chest = ChestTracker()
@@ -288,21 +294,28 @@ class LiveTracker:
     def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
         """rgb: (H, W, 3) uint8 RGB, not mirrored. Costs about the face alone."""
         if self._time_ns is not None and time_ns < self._time_ns:
-            self.reset()
+            self._begin_anew()
         self._time_ns = time_ns
         clock = StageClock(self._now)
         self.part_ms = clock.stage_ms
         rgb = np.ascontiguousarray(rgb)
-        self._body.look(rgb, time_ns)
-        self._hands.look(rgb, time_ns)
+        alone = self._bystanders.cover(rgb, time_ns)
+        clock.end("others")
+        self._body.look(alone, time_ns)
+        self._hands.look(alone, time_ns)
         clock.end("hand_over")
-        face = self._face.find(rgb)
+        face = self._face.find(alone)
         clock.end("face")
         for name, took_ms in (("pose", self._body.hear()), ("hands", self._hands.hear(self._body.last))):
             if took_ms is not None:
                 self.part_ms[name] = took_ms
+        if self._body.last is not None and self._bystanders.is_astray(self._body.last):
+            self._body.reset()
         if face is None:
-            face = self._face.find_near(rgb, self._body.last)
+            face = self._face.find_near(alone, self._body.last)
+        if face is not None and not self._bystanders.follow(face, time_ns):
+            self._face.reset()
+            face = None
         if face is not None:
             self._last_face = face
         clock.end("body")
@@ -324,6 +337,8 @@ class LiveTracker:
             chest_middle=chest.middle,
             chest_shape=chest.shape,
             chest_confidence=chest.confidence,
+            person=self._bystanders.person,
+            others=self._bystanders.others,
         )
         clock.end("predict")
         steady = self._filter(found, time_ns)
@@ -332,6 +347,11 @@ class LiveTracker:
 
     def reset(self) -> None:
         """Forget the person: for a cut or another source."""
+        self._begin_anew()
+        self._bystanders.reset()
+
+    def _begin_anew(self) -> None:
+        """Forget how the person moved."""
         parts: list[_Forgetful] = [
             self._body,
             self._hands,
@@ -349,7 +369,7 @@ class LiveTracker:
         if self._closed:
             return
         self._closed = True
-        for part in (self._body, self._hands, self._face):
+        for part in (self._body, self._hands, self._face, self._bystanders):
             part.close()
 
     def __enter__(self) -> LiveTracker:

@@ -12,11 +12,12 @@ import numpy as np
 
 from engine.arrays import U8Image
 from engine.person.landmarks import FACE_POINTS, POSE_POINTS, Landmarks
+from engine.tracking.bystanders import Bystanders
 from engine.tracking.chest import ChestTracker
 from engine.tracking.face_finder import FaceFinder
 from engine.tracking.hand_sides import HandSides
 from engine.tracking.landmark_filter import LandmarkFilter
-from engine.tracking.mediapipe_parts import HandsPart, PersonMatte, PosePart
+from engine.tracking.mediapipe_parts import FaceCounter, HandsPart, PersonMatte, PosePart
 
 __all__ = ["EveryFrameTracker", "PersonMatte", "Tracker"]
 
@@ -39,6 +40,7 @@ class EveryFrameTracker:
 
     def __init__(self, filtered: bool = False) -> None:
         """filtered: steady the result in time (live and rendering); training wants it raw."""
+        self._bystanders = Bystanders(FaceCounter())
         self._face = FaceFinder()
         self._pose = PosePart()
         self._hands = HandsPart()
@@ -50,12 +52,19 @@ class EveryFrameTracker:
     def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
         """rgb: (H, W, 3) uint8 RGB, not mirrored."""
         rgb = np.ascontiguousarray(rgb)
-        body = self._pool.submit(self._pose.find, rgb)
-        hands_found = self._pool.submit(self._hands.find, rgb)
-        face = self._face.find(rgb)
+        alone = self._bystanders.cover(rgb, time_ns)
+        body = self._pool.submit(self._pose.find, alone)
+        hands_found = self._pool.submit(self._hands.find, alone)
+        face = self._face.find(alone)
         pose = body.result()
+        if pose is not None and self._bystanders.is_astray(pose):
+            self._pose.reset()
+            pose = None
         if face is None:
-            face = self._face.find_near(rgb, pose)
+            face = self._face.find_near(alone, pose)
+        if face is not None and not self._bystanders.follow(face, time_ns):
+            self._face.reset()
+            face = None
         chest = self._chest.update(rgb, face)
         hands, hand_confidence = self._sides.assign(hands_found.result(), pose, time_ns)
         found = Landmarks(
@@ -71,12 +80,14 @@ class EveryFrameTracker:
             chest_middle=chest.middle,
             chest_shape=chest.shape,
             chest_confidence=chest.confidence,
+            person=self._bystanders.person,
+            others=self._bystanders.others,
         )
         return self._filter(found, time_ns) if self._filter else found
 
     def reset(self) -> None:
         """Forget the person: for a cut or another source."""
-        for part in (self._face, self._pose, self._hands, self._chest):
+        for part in (self._bystanders, self._face, self._pose, self._hands, self._chest):
             part.reset()
         self._sides.reset()
         if self._filter:
@@ -85,7 +96,7 @@ class EveryFrameTracker:
     def close(self) -> None:
         """Release models and threads; a second call does nothing."""
         self._pool.shutdown()
-        for part in (self._face, self._pose, self._hands):
+        for part in (self._bystanders, self._face, self._pose, self._hands):
             part.close()
 
     def __enter__(self) -> EveryFrameTracker:

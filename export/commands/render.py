@@ -36,6 +36,7 @@ from engine.media.disclosure import (
     unmarked_note,
     wants_mark,
 )
+from engine.media.frame_size import sized_alike
 from engine.media.video import VideoInfo, VideoWriter, probe, read_frames
 from engine.person.landmarks import Landmarks
 from engine.render.background import Background
@@ -239,17 +240,8 @@ def _output_size(size: int, info: VideoInfo, options: RenderOptions) -> tuple[in
 
 
 def _seen(rgb: U8Image, info: VideoInfo, mirror: bool) -> U8Image:
-    """The driver's frame, flipped if the avatar shall move as in a mirror.
-
-    One of another size than the first is brought to that, middle and diagonal alike: a phone that is turned
-    keeps its lens, a recorder that saves bits its view.
-    """
-    height, width = rgb.shape[:2]
-    if (width, height) != (info.width, info.height):
-        scale = np.hypot(info.width, info.height) / np.hypot(width, height)
-        corner = [(info.width - scale * width) / 2, (info.height - scale * height) / 2]
-        moved = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]])
-        rgb = np.asarray(cv2.warpAffine(rgb, moved, (info.width, info.height)), np.uint8)
+    """The driver's frame, as large as the first, flipped if the avatar shall move as in a mirror."""
+    rgb = sized_alike(rgb, info.width, info.height)
     return np.ascontiguousarray(rgb[:, ::-1]) if mirror else rgb
 
 

@@ -7,9 +7,12 @@ import { Call } from "/call/call.js";
 import { Recording, download, fileName, snapshot } from "/common/capture.js";
 import { listDevices, openBoth } from "/common/devices.js";
 import { byId, fill, fromTemplate, onClick, setText } from "/common/dom.js";
+import { Keeper } from "/call/keeper.js";
 import { Latency, showLatency } from "/call/latency.js";
+import { othersWords, showMark } from "/call/mark.js";
 import { remember, remembered } from "/common/remember.js";
 import { wireSettings } from "/common/settings.js";
+import { onWake } from "/common/wake.js";
 import { Studio } from "/studio/studio.js";
 
 const STATE_WORDS = {
@@ -20,6 +23,10 @@ const STATE_WORDS = {
 };
 const TROUBLES = { "no face seen": "No face", "waits for a key frame": "Waiting for a key frame" };
 const INTERRUPTED = "The connection is interrupted; waiting for it to come back.";
+const RENEWED =
+  "The break was too long to keep what was calibrated: your resting face was taken anew. Calibrate does it again.";
+const FOLLOWS_ANOTHER = "Whom the avatar followed has left. It follows the other person now, calibrated anew.";
+const NO_VOICE = "The microphone was unplugged, so it goes on without your voice.";
 const WHERE_THE_TOKEN_IS = "Open the address that the server printed when it started, or give its token here.";
 const HINT_MS = 8000;
 
@@ -43,6 +50,16 @@ let micTrouble = "";
 let firstPictureMs = null;
 
 const latency = new Latency(presenter, avatar);
+const camera = new Keeper({
+  take: (track) => take("video", track),
+  changed: onCamera,
+  refused: (text) => stop("trouble", "Stopped", text),
+});
+const microphone = new Keeper({
+  take: (track) => take("audio", track),
+  changed: (words, label) => call && hint(words ? NO_VOICE : `${label} is back.`),
+  refused: hint,
+});
 const calibration = new Calibration(showCount, () => call.steer("calibrate", {}));
 
 function say(phase, pill, notice = "") {
@@ -114,10 +131,11 @@ async function start() {
     media: (incoming) => call === current && showAvatar(incoming),
     stats: (message) => call === current && onStats(message),
     interrupted: () => call === current && say("trouble", "Interrupted", INTERRUPTED),
-    connected: (reply) => call === current && onConnected(reply),
+    connected: (reply, renewed) => call === current && onConnected(reply, renewed),
     waiting: (error, seconds) => call === current && onWaiting(error, seconds),
     tokenNeeded: askForToken,
     ended: (text) => call === current && stop("trouble", "Ended", text),
+    camera: () => camera,
   });
   call = current;
   current.run();
@@ -126,16 +144,33 @@ async function start() {
 function showCamera(stream) {
   presenter.srcObject = stream;
   byId("self").classList.add("on");
-  for (const track of stream.getTracks()) adopt(track);
+  for (const track of stream.getTracks()) adopt(track.kind, track);
 }
 
-function adopt(track) {
+function prepare(track) {
   if (track.kind === "audio") track.enabled = !wishes.muted;
-  track.addEventListener("ended", () => {
-    if (!call?.stream.getTracks().includes(track)) return;
-    if (track.kind === "video") stop("trouble", "Stopped", "The camera was unplugged or taken by another program.");
-    else hint("The microphone was unplugged, so it goes on without your voice.");
-  });
+  else track.contentHint = "motion";
+}
+
+function adopt(kind, track) {
+  if (track) prepare(track);
+  (kind === "video" ? camera : microphone).watch(track);
+}
+
+// Puts a track in the place of the call's of this kind; null takes that away.
+async function take(kind, track) {
+  if (!call) return track?.stop();
+  if (track) prepare(track);
+  await call.exchange(kind, track);
+  adopt(kind, track);
+}
+
+function onCamera(words, label) {
+  if (!call) return;
+  if (words && studio.records) return stop("trouble", "Stopped", words);
+  if (words) return say("trouble", "No camera", words);
+  say("connecting", "Starting");
+  hint(`${label} is back.`);
 }
 
 function showAvatar(incoming) {
@@ -153,8 +188,9 @@ function showAvatar(incoming) {
   });
 }
 
-function onConnected(reply) {
+function onConnected(reply, renewed) {
   answer = reply;
+  if (renewed) hint(RENEWED);
   setText("runner", `Runner: ${reply.runner_reason.split(";")[0]}`);
   byId("runner").title = reply.runner_reason; // with what was passed over, and why
   const view = `${location.origin}/view/${reply.name ?? reply.view_id}`;
@@ -169,6 +205,7 @@ function onWaiting(error, seconds) {
   byId("calibrate").disabled = true;
   calibration.stop();
   recording?.stop();
+  if (camera.words) return say("trouble", "No camera", camera.words);
   const again = `Trying again${seconds >= 1.5 ? ` in ${Math.round(seconds)} s` : ""}.`;
   if (!error) return say("connecting", "Reconnecting", "The connection was lost. Connecting again.");
   const reason = error.status === 503 ? `The server has no room: ${error.message}.` : error.message;
@@ -176,17 +213,21 @@ function onWaiting(error, seconds) {
 }
 
 function onStats(message) {
+  if (message.avatar === stats?.avatar && message.person > stats.person) hint(FOLLOWS_ANOTHER);
   stats = message;
   calibration.onStats(message);
   studio.onStats(message);
   meter("fps-out", message.fps_out, 1);
   meter("fps-in", message.fps_in, 1);
   byId("calibrate").disabled = message.calibrating || !byId("count").hidden;
-  const words = message.message ?? STATE_WORDS[message.state] ?? studio.words();
+  showMark(presenter, camera.words ? {} : message);
+  if (camera.words) return say("trouble", "No camera", camera.words);
+  const others = othersWords(message);
+  const words = message.message ?? STATE_WORDS[message.state] ?? (others || studio.words());
   if (message.state === "live") say("live", "Live", words);
   else if (message.state === "calibrating") say("live", "Calibrating", words);
   else if (message.state === "starting") say("connecting", "Starting", words);
-  else say("trouble", TROUBLES[message.state] ?? "No camera", STATE_WORDS[message.state] ?? words);
+  else say("trouble", TROUBLES[message.state] ?? "No camera", others || (STATE_WORDS[message.state] ?? words));
 }
 
 function stop(phase = "idle", pill = "Ready", notice = "") {
@@ -195,6 +236,8 @@ function stop(phase = "idle", pill = "Ready", notice = "") {
   calibration.stop();
   const ended = call;
   call = stats = null;
+  for (const kind of ["video", "audio"]) adopt(kind, null);
+  showMark(presenter, {});
   micTrouble = "";
   ended?.stop();
   ended?.stream.getTracks().forEach((track) => track.stop());
@@ -403,5 +446,9 @@ const access = new AccessPanel({ attempt, hint });
 takeToken();
 showSelf(remembered("self-view", true));
 showLatency({ ms: {} });
-wireSettings({ wishes, theCall: () => call, attempt, hint, adopt });
+wireSettings({ wishes, theCall: () => call, attempt, hint, take });
+onWake(() => {
+  call?.check();
+  for (const keeper of [camera, microphone]) keeper.look();
+});
 loadConfig();

@@ -59,6 +59,9 @@ class RenderReport:
     face_found: bool
     calibrating: bool
     look: Look | None = None  # where the presenter is coached
+    face: tuple[float, float, float, float] | None = None  # left, top, width, height, of the picture's sides
+    others: int = 0  # faces beside the one that is followed
+    person: int = 0  # another number: another person is followed
 
 
 @dataclass
@@ -131,6 +134,9 @@ class SessionMetrics:
             "dropped": dropped,
             "face_found": last is not None and last.face_found,
             "calibrating": last is not None and last.calibrating,
+            "face": None if last is None else last.face,
+            "others": 0 if last is None else last.others,
+            "person": 0 if last is None else last.person,
         }
 
 

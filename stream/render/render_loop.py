@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from engine.media.disclosure import MarkStyle, mark
 from engine.media.frame_code import read, stamp
+from engine.media.frame_size import sized_alike
 from engine.person.landmarks import Landmarks
 from engine.render.background import Background
 from stream import tasks
@@ -210,7 +211,10 @@ class RenderThread(threading.Thread):
             calibrating=rendered.calibrating,
             look=None
             if lines is None or seen is None
-            else look_at(rgb, seen, ticks / VIDEO_CLOCK_RATE, lines),
+            else look_at(sized_alike(rgb, seen.width, seen.height), seen, ticks / VIDEO_CLOCK_RATE, lines),
+            face=None if seen is None or not rendered.face_found else _box(seen),
+            others=0 if seen is None else seen.others,
+            person=0 if seen is None else seen.person,
         )
         return Outgoing(i420, ticks, report)
 
@@ -219,6 +223,14 @@ class RenderThread(threading.Thread):
         picture = failure_picture(self._last, FAILURE_TEXT, FAILURE_PX)
         report = RenderReport({}, 0.0, age_ms, 0.0, face_found=False, calibrating=False)
         return Outgoing(picture, capture_ticks(incoming), report, is_failure=True)
+
+
+def _box(landmarks: Landmarks) -> tuple[float, float, float, float]:
+    """Left, top, width and height of the face, each of the picture's side."""
+    sides = np.array([landmarks.width, landmarks.height], np.float32)
+    low, high = landmarks.face[:, :2].min(axis=0) / sides, landmarks.face[:, :2].max(axis=0) / sides
+    left, top, width, height = (round(float(value), 3) for value in (*low, *(high - low)))
+    return left, top, width, height
 
 
 def capture_ticks(incoming: Incoming) -> int:

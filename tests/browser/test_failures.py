@@ -14,7 +14,7 @@ from playwright.async_api import Page
 
 from benchmarks.live.browser_stage import CAMERA_FLAGS, CHROMIUM, SERVE, page_with, server, until_text
 from engine.avatar.bundled import bundled_names
-from tests.support.browser import BUNDLED, ECHO
+from tests.support.browser import BUNDLED, CUTTER, ECHO
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 needs_avatar = pytest.mark.skipif(not BUNDLED.exists(), reason="the bundled avatar is not in the checkout")
@@ -28,15 +28,6 @@ BROKEN_DEVICE = """(() => {
     return open(wanted);
   };
 })()"""
-
-# Lets a test cut the connections that the page made.
-CUTTER = """{
-  const made = [];
-  window.RTCPeerConnection = class extends RTCPeerConnection {
-    constructor(...given) { super(...given); made.push(this); }
-  };
-  window.cut = () => made.forEach((connection) => connection.close());
-}"""
 
 # No connection that the page makes is ever connected.
 NO_PATH = """window.RTCPeerConnection = class extends RTCPeerConnection {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -134,6 +135,29 @@ def test_calibrating_from_frames_at_hand(make: Make) -> None:
         stage.pipeline.calibrate_from([Landmarks(240, 240)])
     stage.pipeline.calibrate_from([DRIVER.landmarks(pose) for pose in lively(30)])
     assert not stage.next().calibrating
+
+
+def test_another_person_is_calibrated_anew(make: Make) -> None:
+    stage = make([Pose()] * 40).calibrated()
+    assert not stage.next().calibrating
+    stage.tracker.script[1:] = [replace(frame, person=1) for frame in stage.tracker.script[1:]]
+    assert [stage.next().calibrating for _ in range(20)] == [index < 18 for index in range(20)]
+
+
+def test_a_frame_of_another_size_is_brought_to_the_first(make: Make) -> None:
+    """A sender that saves bits sends half the picture's lines: nobody moves."""
+    stage = make([Pose()] * 4).calibrated()
+    stage.next()
+    small = np.zeros((120, 120, 3), np.uint8)
+    small[:, 60:] = 200
+    stage.pipeline.process(small, stage.frames * FRAME_NS)
+    seen = stage.tracker.seen[-1]
+    assert seen.shape == (240, 240, 3)
+    assert not seen[:, :118].any()
+    assert (seen[2:-2, 122:-2] == 200).all()
+    stage.pipeline.reset()
+    stage.pipeline.process(small, 0)
+    assert stage.tracker.seen[-1].shape == small.shape
 
 
 def test_the_mirror_flips_the_picture_for_the_tracker(make: Make) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -41,6 +42,16 @@ def test_rate_falls_to_zero_when_events_stop() -> None:
     rates = [meter.rate_hz(last_ns + seconds * SECOND_NS) for seconds in range(6)]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == 0.0
+
+
+def test_it_says_which_face_is_followed() -> None:
+    metrics = SessionMetrics()
+    assert metrics.snapshot(0, 0, 0)["face"] is None
+    seen = replace(report(), face=(0.1, 0.2, 0.3, 0.4), others=1, person=2)
+    metrics.on_rendered(seen, SECOND_NS)
+    message = json.loads(json.dumps(metrics.snapshot(SECOND_NS, 0, 0)))
+    assert message["face"] == [0.1, 0.2, 0.3, 0.4]
+    assert (message["others"], message["person"]) == (1, 2)
 
 
 def test_states_in_words() -> None:

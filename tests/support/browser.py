@@ -16,6 +16,15 @@ BUNDLED = ROOT / "engine" / "assets" / "theo.avatar"
 ECHO = ("-m", "benchmarks.live.echo_server")
 TWIN = "twin"
 
+# Lets a test cut the connections that the page made.
+CUTTER = """{
+  const made = [];
+  window.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(...given) { super(...given); made.push(this); }
+  };
+  window.cut = () => made.forEach((connection) => connection.close());
+}"""
+
 
 def write_twin(path: Path) -> None:
     """The first bundled presenter under another name."""

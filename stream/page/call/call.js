@@ -10,7 +10,9 @@ const STOPPING = "the server is stopping"; // the one end that a restart may fol
 
 export class Call {
   // wishes: {mirror, measure, avatar, name, muted, background}, kept up to date by whoever steers
-  // on: {media, stats, interrupted, connected(answer), waiting(error or null, seconds), tokenNeeded(text), ended(text)}
+  // on: {media, stats, interrupted, connected(answer, renewed), waiting(error or null, seconds),
+  //      tokenNeeded(text), ended(text), camera() -> its Keeper}; renewed: the session before is gone, and what it
+  //      was calibrated to
   constructor(stream, wishes, on) {
     this.stream = stream;
     this.wishes = wishes;
@@ -19,6 +21,7 @@ export class Call {
     this.secret = ""; // takes the session, or its name, up again
     this.link = null;
     this.over = false;
+    this.last = null; // the id of the session that there was
   }
 
   async run() {
@@ -27,10 +30,15 @@ export class Call {
     this.isNew = true; // to this page, whose choices it does not have yet
     for (let failures = 0; !this.over; failures++) {
       try {
+        await this.on.camera().ready(); // without it there is nothing to send
+        if (this.over) return;
         await this.#connect();
         failures = 0;
         const reason = await this.link.lost;
-        if (reason && reason !== STOPPING) return this.#end(`The server ended the session: ${reason}.`);
+        if (reason && reason !== STOPPING) {
+          const waits = this.on.camera().words; // longer than the server: the next session is a new one
+          if (!waits) return this.#end(`The server ended the session: ${reason}.`);
+        }
         if (!this.over) await this.#pause(null, 0);
       } catch (error) {
         if (this.over) return;
@@ -94,11 +102,13 @@ export class Call {
           ...(avatar && { avatar }),
           ...(name && { name }),
         });
+    const renewed = this.last !== null && this.last !== answer.id;
+    this.last = answer.id;
     this.#claim(answer);
     if (this.over) return this.#leave();
     if (this.isNew) await this.#restore(answer, asked);
     this.isNew = false;
-    this.on.connected(answer);
+    this.on.connected(answer, renewed);
   }
 
   #claim({ id, secret }) {
@@ -130,8 +140,24 @@ export class Call {
     if (this.id) await ask("PUT", `/api/sessions/${this.id}/background`, { body: blob, type: blob.type });
   }
 
-  async replaceTrack(kind, track) {
-    await this.link?.senders[kind].replaceTrack(track);
+  // Puts a track in the place of the one in use; null takes that away.
+  async exchange(kind, track) {
+    const old = this.stream.getTracks().find((one) => one.kind === kind);
+    if (old) this.stream.removeTrack(old);
+    if (track) this.stream.addTrack(track);
+    const { link } = this;
+    try {
+      await link?.senders[kind].replaceTrack(track);
+    } catch (error) {
+      if (link === this.link) throw error; // else the next connection begins with it
+    }
+    old?.stop();
+  }
+
+  // This machine may have slept: does the connection still stand?
+  check() {
+    this.link?.check();
+    this.wake?.();
   }
 
   #end(text) {

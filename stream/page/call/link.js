@@ -7,7 +7,8 @@ import { later } from "/common/later.js";
 const UPLINK_BPS = 1_200_000;
 const CONNECT_LIMIT_MS = 15_000;
 const INTERRUPTED_LIMIT_MS = 4000;
-const SILENCE_LIMIT_MS = 6000; // the server speaks twice a second
+const SILENCE_LIMIT_S = 6; // the server speaks twice a second
+const WORD_LIMIT_MS = 1200; // the same after this machine slept
 
 export class NoPath extends UserError {
   constructor() {
@@ -42,7 +43,7 @@ export class Link {
   // on: {media(MediaStream), stats(message), interrupted()}
   constructor(stream, iceServers, on) {
     this.peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
-    this.heard = performance.now();
+    this.silent = 0; // seconds in which the server was not heard; those that this page slept do not count
     this.lost = new Promise((resolve) => (this.lose = resolve)); // resolves to the server's reason, or ""
     this.senders = {};
     this.#addTracks(stream);
@@ -51,7 +52,6 @@ export class Link {
 
   #addTracks(stream) {
     const camera = stream.getVideoTracks()[0];
-    camera.contentHint = "motion";
     const video = this.peer.addTransceiver(camera, {
       direction: "sendrecv",
       streams: [stream],
@@ -74,7 +74,8 @@ export class Link {
     });
     const channel = this.peer.createDataChannel("stats");
     channel.addEventListener("message", ({ data }) => {
-      this.heard = performance.now();
+      this.silent = 0;
+      this.heard = true;
       const message = JSON.parse(data);
       if (message.ended) this.lose(message.ended);
       else on.stats(message);
@@ -88,7 +89,14 @@ export class Link {
         setTimeout(() => this.peer.connectionState === "disconnected" && this.lose(""), INTERRUPTED_LIMIT_MS);
       }
     });
-    this.timer = setInterval(() => performance.now() - this.heard > SILENCE_LIMIT_MS && this.lose(""), 1000);
+    this.timer = setInterval(() => ++this.silent > SILENCE_LIMIT_S && this.lose(""), 1000);
+  }
+
+  // This machine slept, or changed its network: the connection is lost unless the server is heard in a moment.
+  check() {
+    if (!this.answer) return;
+    this.heard = false;
+    setTimeout(() => this.heard || this.lose(""), WORD_LIMIT_MS);
   }
 
   // Gives the server's answer once media can flow.
@@ -103,7 +111,7 @@ export class Link {
     const description = { sdp: unsynchronised(answer.sdp), type: answer.type };
     await Promise.all([connected(this.peer), this.peer.setRemoteDescription(description)]);
     performance.mark("connected");
-    this.heard = performance.now();
+    this.silent = 0;
     return answer;
   }
 

@@ -6,16 +6,20 @@ import { gathered } from "/call/gathered.js";
 import { ask, get, takeToken } from "/common/api.js";
 import { byId } from "/common/dom.js";
 import { later } from "/common/later.js";
+import { onWake } from "/common/wake.js";
 
 const BACK_OFF_MS = [500, 1000, 2000, 5000];
-const STALLED_LIMIT_MS = 8000; // a still avatar is sent again every second
+const LOOK_MS = 500;
+const STALLED_LOOKS = 16; // a still avatar is sent again every second
+const WAKE_LOOKS = 4; // after this machine slept
 
 takeToken();
 const view = location.pathname.split("/").pop();
 const video = byId("avatar");
 const transparent = new URLSearchParams(location.search).has("transparent");
 document.documentElement.classList.toggle("transparent", transparent);
-let seenAt = 0;
+let wake = () => {}; // looks sooner whether pictures come
+onWake(() => wake());
 
 function tell(text) {
   document.title = `${view}: ${text}`;
@@ -33,16 +37,23 @@ async function play(stream) {
   }
 }
 
-// Resolves once pictures no longer come.
-function stalled(peer) {
-  return new Promise((resolve) => {
-    const timer = setInterval(() => {
-      const ended = ["failed", "closed"].includes(peer.connectionState);
-      if (!ended && performance.now() - seenAt < STALLED_LIMIT_MS) return;
-      clearInterval(timer);
-      resolve();
-    }, 500);
-  });
+async function decoded(peer) {
+  const pictures = [...(await peer.getStats()).values()].map(({ framesDecoded }) => framesDecoded ?? 0);
+  return Math.max(0, ...pictures);
+}
+
+// Resolves once pictures no longer come, to whether any did. Those that nobody looks at count: where the page is
+// hidden they are decoded and not shown.
+async function stalled(peer) {
+  let [before, left] = [0, STALLED_LOOKS];
+  wake = () => (left = Math.min(left, WAKE_LOOKS));
+  while (left > 0 && !["failed", "closed"].includes(peer.connectionState)) {
+    await later(LOOK_MS);
+    const now = await decoded(peer);
+    left = now > before ? STALLED_LOOKS : left - 1;
+    before = now;
+  }
+  return before > 0;
 }
 
 // Watches until the connection ends, and gives whether pictures came.
@@ -64,9 +75,7 @@ async function watch() {
     const response = await ask("POST", `/whep/${view}`, offer);
     resource = response.headers.get("Location");
     await peer.setRemoteDescription({ sdp: await response.text(), type: "answer" });
-    const since = (seenAt = performance.now());
-    await stalled(peer);
-    return seenAt > since;
+    return await stalled(peer);
   } finally {
     peer.close();
     if (resource) ask("DELETE", resource, { keepalive: true }).catch(() => {}); // gone already, mostly
@@ -74,7 +83,6 @@ async function watch() {
 }
 
 function onFrame() {
-  seenAt = performance.now();
   if (video.classList.contains("gone")) video.classList.remove("gone");
   if (!document.title.endsWith(": live")) tell("live");
   video.requestVideoFrameCallback(onFrame);

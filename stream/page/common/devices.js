@@ -49,6 +49,22 @@ async function open(kind, words) {
   }
 }
 
+// The device of a track that has ended, {kind, label, id}, if it is there again; null while it is not. Raises
+// UserError where it is refused from now on.
+export async function openAgain({ kind, label, id }) {
+  const all = (await navigator.mediaDevices.enumerateDevices()).filter((one) => one.kind === `${kind}input`);
+  const same = all.find(({ deviceId }) => deviceId === id) ?? all.find((one) => label && one.label === label);
+  if (!same) return null;
+  const pick = { deviceId: { exact: same.deviceId } };
+  const wanted = kind === "video" ? { video: { ...PICTURE, ...pick } } : { audio: pick };
+  try {
+    return (await navigator.mediaDevices.getUserMedia(wanted)).getTracks()[0];
+  } catch (error) {
+    if (error.name !== "NotAllowedError") return null; // another program has it still
+    throw new UserError((kind === "video" ? CAMERA_WORDS : MICROPHONE_WORDS)[error.name]);
+  }
+}
+
 export const openCamera = () => open("camera", CAMERA_WORDS);
 export const openMicrophone = () => open("microphone", MICROPHONE_WORDS);
 

@@ -4,7 +4,9 @@
 import { asJpeg } from "/common/capture.js";
 import { NO_MICROPHONE, listDevices, openCamera, openMicrophone } from "/common/devices.js";
 import { byId } from "/common/dom.js";
-import { remember } from "/common/remember.js";
+import { remember, remembered } from "/common/remember.js";
+
+const FROM_ELSEWHERE = " If the avatar sits askew, as it sees you from elsewhere: Calibrate.";
 
 function wireBackground({ wishes, theCall, attempt, hint }) {
   let jpeg = null;
@@ -38,38 +40,29 @@ function wireBackground({ wishes, theCall, attempt, hint }) {
   );
 }
 
-// Puts a new track in the place of the old one, in the call and in its stream; null takes the old one away.
-async function exchange(call, kind, track, adopt) {
-  if (track) adopt(track);
-  const old = call.stream.getTracks().find((candidate) => candidate.kind === kind);
-  await call.replaceTrack(kind, track);
-  if (old) {
-    call.stream.removeTrack(old);
-    old.stop();
-  }
-  if (track) call.stream.addTrack(track);
-}
-
-function wireDevices({ theCall, attempt, hint, adopt }) {
+function wireDevices({ theCall, attempt, hint, take }) {
   const [cameras, microphones] = [byId("camera"), byId("microphone")];
-  const swap = (select, kind, open) =>
-    attempt(async () => {
+  const list = () => listDevices(cameras, microphones, theCall()?.stream);
+  const swap = (select, kind, open, advice = "") => {
+    const before = remembered(select.id, "");
+    remember(select.id, select.value);
+    const undo = () => {
+      remember(select.id, before);
+      list();
+    };
+    return attempt(async () => {
       const call = theCall();
       if (!call) return;
       const track = open && (await open()).getTracks()[0];
       if (theCall() !== call) return track?.stop();
-      await exchange(call, kind, track, adopt);
-      hint(`${select.selectedOptions[0].text} is used now.`);
-    });
-  cameras.addEventListener("change", () => {
-    remember("camera", cameras.value);
-    swap(cameras, "video", openCamera);
-  });
-  microphones.addEventListener("change", () => {
-    remember("microphone", microphones.value);
-    swap(microphones, "audio", microphones.value === NO_MICROPHONE ? null : openMicrophone);
-  });
-  const list = () => listDevices(cameras, microphones, theCall()?.stream);
+      await take(kind, track);
+      hint(`${select.selectedOptions[0].text} is used now.${advice}`);
+    }, undo);
+  };
+  cameras.addEventListener("change", () => swap(cameras, "video", openCamera, FROM_ELSEWHERE));
+  microphones.addEventListener("change", () =>
+    swap(microphones, "audio", microphones.value === NO_MICROPHONE ? null : openMicrophone),
+  );
   navigator.mediaDevices?.addEventListener("devicechange", list);
   list();
 }
@@ -84,7 +77,7 @@ function wireViewName({ wishes }) {
   });
 }
 
-// page: {wishes, theCall(), attempt(what, undo), hint(text), adopt(track)}
+// page: {wishes, theCall(), attempt(what, undo), hint(text), take(kind, track or null)}
 export function wireSettings(page) {
   wireBackground(page);
   wireDevices(page);

@@ -238,7 +238,7 @@ export class Studio {
 
   // Of the page's call, twice a second.
   onStats(message) {
-    if (this.step !== "record" || !byId("studio").open) return;
+    if (!this.records) return;
     if (!message.coach) return this.#askForCoach().catch((error) => this.#tell(error));
     this.seen = message.coach.seen;
     fill("guide-hints", [...message.coach.hints, ...handHints(this.guide && this.current, this.seen)]);
@@ -328,9 +328,14 @@ export class Studio {
     }
   }
 
+  // The camera is in use for a recording, which a gap would spoil.
+  get records() {
+    return this.step === "record" && byId("studio").open;
+  }
+
   // The call ended by itself: the camera is gone, or the server.
   onCallEnded(text) {
-    if (this.step !== "record" || !byId("studio").open) return;
+    if (!this.records) return;
     this.ended = `${text} The recording was deleted.`.trim();
     this.guide?.stop();
     byId("guide-start").disabled = true;

@@ -1,0 +1,64 @@
+"""Two people before the camera: the page shows who is followed, and says when it is another one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page
+
+from benchmarks.live.browser_peer import write_camera_file
+from benchmarks.live.browser_stage import CHROMIUM, SERVE, camera_flags, page_with, server, until_text
+from tests.support.browser import BUNDLED
+from tests.support.places import PRESENTER
+from tests.support.two_people import TwoPeople
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+    pytest.mark.skipif(not (BUNDLED.exists() and PRESENTER.exists()), reason="needs the bundled avatars"),
+]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    studio = tmp_path_factory.mktemp("studio")
+    with server(*SERVE, "--avatar", "bundled", "--studio", str(studio)) as address:
+        yield address
+
+
+@asynccontextmanager
+async def before(url: str, people: TwoPeople, folder: Path) -> AsyncIterator[Page]:
+    """A call of these people."""
+    film = folder / "people.y4m"
+    write_camera_file(film, people, 640, 480, fps=15, numbered=False)
+    async with page_with(*camera_flags(film)) as page:
+        await page.goto(url)
+        await page.click("#start")
+        yield page
+        await page.click("#start")
+        await until_text(page, "#pill-text", "Ready")
+
+
+async def middle_of_mark(page: Page) -> float:
+    """From the left of the self view, 0..1."""
+    mark, view = [await page.locator(name).bounding_box() for name in ("#mark", "#self")]
+    assert mark is not None
+    assert view is not None
+    return (mark["x"] + mark["width"] / 2 - view["x"]) / view["width"]
+
+
+async def test_the_one_who_was_there_first_is_framed(url: str, tmp_path: Path) -> None:
+    async with before(url, TwoPeople(), tmp_path) as page:
+        await page.locator("#mark").wait_for()
+        await page.wait_for_timeout(3000)  # the other comes nearer
+        assert 0.1 < await middle_of_mark(page) < 0.4
+
+
+async def test_it_says_whom_it_follows_when_the_one_has_left(url: str, tmp_path: Path) -> None:
+    async with before(url, TwoPeople(leaves=True), tmp_path) as page:
+        await until_text(
+            page, "#notice", "You are not seen. The other person is followed only if you stay away"
+        )
+        await until_text(page, "#hint", "It follows the other person now, calibrated anew")
