@@ -28,6 +28,7 @@ _LOST_NS = 150_000_000  # without the face for so long, it is searched for
 _NEAR, _NEAR_PER_S = 1.0, 3.0
 _ALIKE = 1.6  # the larger by the smaller: one face, a moment later
 _SAME = 0.6  # sizes: what is found so near to a face that is in sight is that face
+_GAP_NS = 2_000_000_000  # a longer one between two frames is a gap of the camera's, or another clock
 _COVER = 127  # grey
 _APART = 0.6  # of both sizes together: faces that far apart stand side by side
 
@@ -92,9 +93,9 @@ class Bystanders:
     def cover(self, rgb: U8Image, time_ns: int) -> U8Image:
         """The picture (H, W, 3) without the others; the same array where there are none.
 
-        Where time goes backwards the stream has begun anew.
+        A stream may begin anew, at any time: what lies between two frames is not time without the person.
         """
-        if time_ns < self._time_ns:
+        if not 0 <= time_ns - self._time_ns <= _GAP_NS:
             self._restart(time_ns)
         self._time_ns = time_ns
         self._look(rgb, time_ns)

@@ -1,4 +1,4 @@
-"""The camera goes and comes back, another one is chosen, the machine sleeps: the call goes on within 3 s.
+"""The camera goes and comes back, another one is chosen, the machine sleeps: the call goes on.
 
 In a real browser, against a server that echoes the camera. The session is the same one after a gap of up to
 30 s, so its pipeline has kept the calibration (tests/stream/test_sessions.py). Needs an installed Chromium.
@@ -19,7 +19,8 @@ from playwright.async_api import Page
 from benchmarks.live.browser_stage import CAMERA_FLAGS, CHROMIUM, LIMIT_S, page_with, server, until_text
 from tests.support.browser import ECHO
 
-BACK_S = 3.0
+# Idle it takes a second, and two where the connection died unnoticed; six before a sleep was noticed.
+BACK_LIMIT_S = 5.0
 SETTLED_S = 3.0  # a connection that pictures came by for so long is the last one
 
 pytestmark = [
@@ -116,7 +117,7 @@ async def seconds_to_flow(page: Page, since_ms: int) -> float:
 async def back_after(page: Page, since_ms: int, what: str) -> None:
     seconds = await seconds_to_flow(page, since_ms)
     print(f"{what}: picture again after {seconds:.2f} s")
-    assert seconds < BACK_S, what
+    assert seconds < BACK_LIMIT_S, what
 
 
 async def view_of(page: Page) -> str:
@@ -209,7 +210,7 @@ async def test_a_connection_that_died_asleep_is_made_anew_at_once(url: str) -> N
         await until_text(page, "#pill-text", "Live")
         seconds = (await clock_ms(page) - since_ms) / 1e3 - 20
         print(f"connection dead after 20 s asleep: live again after {seconds:.2f} s")
-        assert seconds < BACK_S
+        assert seconds < BACK_LIMIT_S
         assert await view_of(page) == view
 
 

@@ -60,9 +60,10 @@ export class Latency {
     for (const entry of (await peer.getStats()).values()) {
       if (entry.kind === "video" && /^(in|out)bound-rtp$/.test(entry.type)) now[entry.type] = entry;
       if (entry.type === "candidate-pair" && entry.nominated) now.pair = entry;
+      if (entry.type === "remote-inbound-rtp" && entry.kind === "video") now.heard = entry;
     }
     const [inbound, before] = [now["inbound-rtp"], this.before];
-    const rtt = 1000 * (now.pair?.currentRoundTripTime ?? NaN);
+    const rtt = 1000 * (now.pair?.currentRoundTripTime ?? now.heard?.roundTripTime ?? NaN); // Firefox has the latter
     const uplinkCoding = meanMs(before["outbound-rtp"], now["outbound-rtp"], "totalEncodeTime", "framesEncoded");
     const { track, render, encode } = stats.latency_ms;
     const known = (ms) => ms ?? NaN;

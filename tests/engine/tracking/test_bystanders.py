@@ -114,11 +114,14 @@ def test_someone_alone_may_move_and_be_lost(room: Room) -> None:
     assert room.bystanders.others == 0
 
 
-def test_time_that_begins_anew_keeps_whom_it_followed(room: Room) -> None:
+@pytest.mark.parametrize("begins_ns", [0, 3_600_000_000_000])
+def test_a_stream_that_begins_anew_keeps_whom_it_followed(room: Room, begins_ns: int) -> None:
     room.step(ME, steps=10)
     room.step(ME, NEARER, steps=10)
-    room.time_ns = 0
-    assert room.step(ME, NEARER) == ME
+    room.time_ns = begins_ns
+    assert room.step(NEARER, steps=3) is None
+    assert room.step(ME, NEARER, steps=2) == ME
+    assert room.bystanders.person == 0
 
 
 def test_someone_alone_is_found_wherever_they_are_when_time_begins_anew(room: Room) -> None:
