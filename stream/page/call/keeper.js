@@ -23,6 +23,7 @@ export class Keeper {
     this.#say("");
     if (!track) return;
     track.addEventListener("ended", () => track === this.track && this.lose());
+    if (track.kind === "audio") return; // it is muted wherever the person likes
     for (const event of ["mute", "unmute"]) track.addEventListener(event, () => this.#hear(track));
   }
 
@@ -71,6 +72,6 @@ export class Keeper {
     if (words === this.words) return;
     this.words = words;
     if (!words) this.settled?.();
-    this.on.changed(words, this.track?.label);
+    if (this.track) this.on.changed(words, this.track.label);
   }
 }

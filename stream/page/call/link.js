@@ -8,7 +8,7 @@ const UPLINK_BPS = 1_200_000;
 const CONNECT_LIMIT_MS = 15_000;
 const INTERRUPTED_LIMIT_MS = 4000;
 const SILENCE_LIMIT_S = 6; // the server speaks twice a second
-const WORD_LIMIT_MS = 1200; // the same after this machine slept
+const WORD_LIMIT_MS = 800; // the same after this machine slept
 
 export class NoPath extends UserError {
   constructor() {
