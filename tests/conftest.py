@@ -28,11 +28,41 @@ from tests.support.puppet import Pose, Puppet, lively
 from tests.support.puppet_stage import Make, Stage
 from tests.support.small_avatar import noise_avatar
 
-SIZE_PX = 64
+FOLDER = Path(__file__).parent
 
 # A machine that renders beside the tests is not a failure.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+# A file stays on one core, so that what its tests share is made once. The longest come first, or the last of
+# them would leave the other core idle.
+LONGEST_FIRST = (
+    "browser/test_studio.py",
+    "export/test_enroll.py",
+    "browser/test_failures.py",
+    "export/footage/test_prepared_file.py",
+    "browser/test_call.py",
+    "benchmarks/pictures/test_cross_driving.py",
+    "engine/test_cli.py",
+    "export/test_distill_avatar.py",
+    "test_repository.py",
+    "export/commands/test_export.py",
+    "export/footage/test_footage_problems.py",
+    "test_egress.py",
+    "benchmarks/live/test_first_frame.py",
+    "engine/network/test_network_check.py",
+    "benchmarks/records/test_instrument.py",
+    "benchmarks/robustness/test_crash_matrix.py",
+    "benchmarks/robustness/test_harm.py",
+    "stream/test_overload.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the order of LONGEST_FIRST, then as they are; `--no-loadscope-reorder` leaves it so."""
+    rank = {FOLDER / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 def pytest_xdist_auto_num_workers() -> int:
