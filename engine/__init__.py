@@ -3,7 +3,7 @@
 The rooms, each building on those above it:
 
     errors      what is said to the user; beside it arrays, cores, library_reporting,
-                cache_folder, and files, the one writer
+                user_folders, and files, the one writer
     stages      how long each part of a picture takes
     person      landmarks, and what is measured on them: pose, motion, retargeting, the torso
     media       video, audio and picture files, and the marks that say a picture is synthetic

@@ -236,9 +236,18 @@ def is_left(path: Path, lock: Path) -> bool:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A private folder among the temporary ones, which goes at the end, as do those of dead processes."""
+    """A private folder among the temporary ones, which goes at the end, as do those of dead processes.
+
+    Raises FileError where none can be made.
+    """
     sweep_scratch()
-    folder = Path(mkdtemp(prefix=_SCRATCH))
+    try:
+        folder = Path(mkdtemp(prefix=_SCRATCH))
+    except OSError as error:
+        raise FileError(
+            f"no temporary folder can be made ({error.strerror or error}): name one that can be written "
+            "with TMPDIR"
+        ) from error
     lock = FolderLock(folder)
     try:
         lock.acquire()
@@ -250,7 +259,11 @@ def scratch() -> Iterator[Path]:
 
 def sweep_scratch() -> None:
     """Removes the scratch folders of processes that died."""
-    for folder in (path for path in _entries(Path(gettempdir())) if path.name.startswith(_SCRATCH)):
+    try:
+        temporary = Path(gettempdir())
+    except FileNotFoundError:  # nowhere can anything be written
+        return
+    for folder in (path for path in _entries(temporary) if path.name.startswith(_SCRATCH)):
         with suppress(OSError):
             if stat.S_ISDIR(folder.lstat().st_mode) and is_left(folder, folder / LOCK):
                 shutil.rmtree(folder)

@@ -7,12 +7,13 @@ Windows its call counts too. Child processes inherit all of it. Knows no library
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.cache_folder import cache_folder
+from engine.user_folders import cache_folder, home, user_cache
 
 VARIABLES: Mapping[str, str] = {
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime
@@ -31,15 +32,17 @@ def switch_off() -> None:
     try:
         # MediaPipe imports matplotlib, which would otherwise begin a folder of its own in the user's home.
         os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
+        # Where that cannot be written it takes a temporary one, and says so at length.
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
         _remove_queue(_user_data() / _QUEUE)
-    except (OSError, RuntimeError):  # no home folder, or one that cannot be written: nothing can wait there
+    except OSError:  # a home that cannot be written: nothing can wait there
         return
 
 
 def _user_data() -> Path:
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return home() / "Library" / "Application Support"
+    return user_cache()
 
 
 def _remove_queue(folder: Path) -> None:

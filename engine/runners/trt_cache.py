@@ -15,9 +15,9 @@ from typing import Any
 
 from engine.avatar.avatar import Avatar
 from engine.avatar.members import person_arrays
-from engine.cache_folder import CACHE_VARIABLE, cache_folder
 from engine.errors import RunnerError
 from engine.files import private_folder, write_file
+from engine.user_folders import CACHE_VARIABLE, cache_folder
 
 ANY_GPU = "any of its compute capability"
 _MAX_HEADER_BYTES = 64 * 1024

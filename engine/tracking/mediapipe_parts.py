@@ -9,8 +9,17 @@ import re
 from functools import cache
 from typing import Any
 
-import mediapipe as mp
 import numpy as np
+
+from engine.errors import FileError
+from engine.user_folders import CACHE_VARIABLE
+
+try:
+    import mediapipe as mp
+except OSError as error:  # matplotlib, which it imports, keeps a list of fonts
+    raise FileError(
+        f"MediaPipe needs a folder that can be written: name one with {CACHE_VARIABLE} or TMPDIR"
+    ) from error
 from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmark, NormalizedLandmarkList
 from mediapipe.framework.formats.rect_pb2 import NormalizedRect
 from mediapipe.python import CalculatorGraph, packet_creator

@@ -12,12 +12,12 @@ from time import perf_counter
 from typing import Any
 
 from engine.avatar.avatar import Avatar
-from engine.cache_folder import cache_folder
 from engine.errors import RunnerError, SettingsError
 from engine.network.contract import denoiser_inputs, denoiser_outputs
 from engine.runners.names import TENSORRT
 from engine.runners.trt_build import SOURCE, build, cannot_build, engine_key, no_gpu
 from engine.runners.trt_cache import TrtEngineKey, load_trt_engine, save_trt_engine, trt_engine_path
+from engine.user_folders import cache_folder
 
 TARGETS = TENSORRT
 

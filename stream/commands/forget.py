@@ -16,7 +16,8 @@ from engine.avatar.bundled import bundled_name
 from engine.errors import SettingsError
 from engine.files import FolderLock, in_one_line
 from engine.forgetting import Removed, forget_avatar
-from stream.studio.folder import default_folder, forget, names
+from engine.user_folders import data_folder
+from stream.studio.folder import forget, names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Removes, and says what."""
-    given, studio = Path(args.name), (args.studio or default_folder()).absolute()
+    given, studio = Path(args.name), (args.studio or data_folder()).absolute()
     if bundled_name(args.name) is not None:
         raise SettingsError(f"{args.name} comes with avatarcast and shows nobody: there is nothing to forget")
     if given.suffix == AVATAR and given.absolute().parent != studio:

@@ -26,6 +26,7 @@ from engine.avatar.bundled import bundled_name, bundled_names
 from engine.commands.options import add_runner
 from engine.errors import SettingsError
 from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, unmarked_note, wants_mark
+from engine.user_folders import data_folder
 from stream.http.exposure import add_exposure_arguments, listen, read_exposure
 from stream.logs import FORMATS, configure_logging
 
@@ -82,7 +83,6 @@ def run(args: argparse.Namespace) -> int:
     with listen(args.host, port) as listener:  # first: a taken port fails at once
         from stream.render.avatars import Avatars  # heavy, like all below, and not needed for --help
         from stream.sessions.registry import RegistryConfig, SessionRegistry
-        from stream.studio.folder import default_folder
         from stream.studio.studio import Studio, StudioConfig
 
         for path in args.avatar or ():
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
             ice_servers=exposure.ice_servers,
         )
         studio = Studio(
-            StudioConfig((args.studio or default_folder()).absolute(), exposure.access.loopback_only),
+            StudioConfig((args.studio or data_folder()).absolute(), exposure.access.loopback_only),
             avatars,
             lambda path: served_file(path, args.runner, style),
         )

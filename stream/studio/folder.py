@@ -5,7 +5,6 @@ Needs none of the server's packages.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from engine.avatar.beside import AVATAR
@@ -14,12 +13,6 @@ from engine.forgetting import Removed, forget_avatar, remove
 RECORDINGS = "recordings"
 ENDINGS = {"video/webm": ".webm", "video/mp4": ".mp4"}  # by content type
 CONSENT = ".json"
-
-
-def default_folder() -> Path:
-    """Of this user: $XDG_DATA_HOME/avatarcast, or what that is by default."""
-    base = os.environ.get("XDG_DATA_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "avatarcast"
 
 
 def avatar_files(folder: Path) -> list[Path]:

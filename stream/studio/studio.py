@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.avatar.beside import AVATAR, work_path
-from engine.cache_folder import cache_folder
 from engine.errors import AvatarcastError, FileError
 from engine.files import LOCK, FolderLock, in_one_line, is_left, private_folder, sweep, sweep_scratch
 from engine.forgetting import Removed, remove
+from engine.user_folders import DATA_VARIABLE, cache_folder
 from stream import tasks
 from stream.refusal import RequestRefused
 from stream.render.avatars import Avatars, ServedAvatar
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 NEEDED_TO_TRAIN = ("torch", "onnx", "onnxscript")
 CURE = "pip install 'avatarcast[train]', then start the server again"
-FOLDER_CURE = "choose another with --studio"
+FOLDER_CURE = f"choose another with --studio or {DATA_VARIABLE}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from benchmarks.live.echo_server import echo_avatar
+from engine.user_folders import data_folder
 from stream.http.security import Access
 from stream.http.server import LiveServer
 from stream.render.avatars import Avatars
 from stream.sessions.registry import SessionRegistry
-from stream.studio.folder import default_folder
 from stream.studio.recordings import MAX_CHUNK_BYTES, SILENT_S, Consent, Recordings
 from stream.studio.studio import Studio, StudioConfig
 from tests.support.studio_stage import CONSENT, Stage, load, studio_stage
@@ -341,7 +341,7 @@ async def test_avatars_of_before_are_offered_again_and_a_damaged_one_is_left_out
 
 def test_the_folder_is_this_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "avatarcast"
+    assert data_folder() == tmp_path / "avatarcast"
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.delenv("LOCALAPPDATA", raising=False)
-    assert default_folder() == Path.home() / ".local" / "share" / "avatarcast"
+    assert data_folder() == Path.home() / ".local" / "share" / "avatarcast"

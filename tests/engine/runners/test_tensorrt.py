@@ -19,7 +19,6 @@ import torch
 
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
-from engine.cache_folder import CACHE_VARIABLE
 from engine.cli import main
 from engine.errors import FileError, RunnerError, SettingsError
 from engine.network.contract import Array, TensorSpec, denoiser_inputs, denoiser_outputs
@@ -27,6 +26,7 @@ from engine.runners import trt_build, trt_cache, trt_runner
 from engine.runners.choice import choose_runner
 from engine.runners.trt_build import SOURCE, build, cannot_run
 from engine.runners.trt_cache import ANY_GPU, TrtEngineKey
+from engine.user_folders import CACHE_VARIABLE
 from export.convert.fused import HalfDenoiser
 from export.convert.onnx_export import export_onnx
 from export.convert.trt_engines import build_engine
