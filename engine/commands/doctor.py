@@ -148,7 +148,8 @@ def _package(package: str, extra: str, needed: bool = False, cure: str = "") -> 
             install = f"pip install 'avatarcast[{extra}]'" if extra else "run `make setup`"
             return False, f"not installed ({error}): {install}"
         except Exception as error:  # as in _guarded
-            return False, f"does not load ({_reason(error)})" + (f": {cure}" if cure else "")
+            lacks = isinstance(error, ImportError)  # something else is no matter of what is installed
+            return False, f"does not load ({_reason(error)})" + (f": {cure}" if cure and lacks else "")
         return True, _version(package, module)
 
     return _guarded(package, check, needed)

@@ -168,7 +168,7 @@ def error_picture(output: U8Image, truth: U8Image) -> U8Image:
 
 def _encoded(page: Image.Image) -> bytes:
     buffer = BytesIO()
-    page.save(buffer, "PNG", optimize=True)
+    page.save(buffer, "PNG")  # optimize: 4 % smaller, five times as long
     return buffer.getvalue()
 
 

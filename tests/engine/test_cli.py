@@ -283,6 +283,20 @@ def test_doctor_prints_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert "cannot serve yet; it lacks av" in lines[2]
 
 
+@pytest.mark.parametrize(("error", "cured"), [(ImportError("no libGL"), True), (OSError("read-only"), False)])
+def test_doctor_cures_what_is_not_installed_alone(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, cured: bool
+) -> None:
+    def fails(_: str) -> ModuleType:
+        raise error
+
+    monkeypatch.setattr(importlib, "import_module", fails)
+    check = doctor._package("mediapipe", "", cure="apt-get install it")
+    assert not check.ok
+    assert str(error) in check.detail
+    assert check.detail.endswith("apt-get install it") == cured
+
+
 @pytest.mark.parametrize(
     "missing", ["numpy", "cv2", "mediapipe", "aiohttp", "aiortc", "av", "onnxruntime", "torch", "PIL"]
 )
