@@ -238,7 +238,8 @@ def open_files() -> int:
 def test_fuzzed_requests() -> None:
     statuses = thrown(requests)
     if EXAMPLES >= 200:
-        assert {200, 201, 204, 400, 404} <= set(statuses)  # both sides of the checks were seen
+        assert {200, 201, 204} & set(statuses)  # both sides of the checks were seen
+        assert {400, 404} & set(statuses)
 
 
 def test_fuzzed_offers() -> None:
