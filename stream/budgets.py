@@ -33,7 +33,7 @@ class Budgets:
     headers_s: float = 10.0  # for the first request, and until the next
     requests: int = 24  # in hand
     body_bytes: int = 20 * 1024**2  # of requests in hand; a chunk of a recording is up to 16 MB
-    pictures_per_min: float = 6.0  # decoded as backgrounds; a large one takes half a second
+    pictures_per_min: float = 6.0  # decoded as backgrounds; a large one takes a seventh of a second of CPU
     pictures_at_once: float = 3.0
     connecting: int = 4  # offers whose connection does not stand yet
     media_sockets: int = 32  # of viewers and of offers that are connecting; presenters have their places

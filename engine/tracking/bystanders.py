@@ -20,9 +20,8 @@ from engine.tracking.hand_sides import PoseFound
 _LOOK_NS, _BUSY_LOOK_NS = 500_000_000, 150_000_000
 _GONE_NS = 3_000_000_000  # another face not seen for so long is not reckoned with any more
 WAIT_NS = 5_000_000_000  # for the followed one to come back, before another is taken
-_WAIT_ALONE_NS = (
-    1_500_000_000  # the same where no other was seen: then it is mostly they, elsewhere in the picture
-)
+# The same where no other was seen: then it is mostly they, elsewhere in the picture.
+_WAIT_ALONE_NS = 1_500_000_000
 _LOST_NS = 150_000_000  # without the face for so long, it is searched for
 # Where the followed face may be, in face sizes from where it was, at once and after each second without it.
 _NEAR, _NEAR_PER_S = 1.0, 3.0
@@ -195,10 +194,9 @@ def _covered(rgb: U8Image, followed: Place, others: Sequence[Place]) -> U8Image:
     for other in others:
         both = other.size + followed.size
         if abs(other.x - followed.x) > _APART * both:
-            line = round(followed.x + (other.x - followed.x) * followed.size / both)
-            covered[:, slice(max(line, 0), width) if other.x > followed.x else slice(0, max(line, 0))] = (
-                _COVER
-            )
+            line = max(round(followed.x + (other.x - followed.x) * followed.size / both), 0)
+            beyond = slice(line, width) if other.x > followed.x else slice(0, line)
+            covered[:, beyond] = _COVER
             continue
         top, bottom, left, right = _box(other, 0.7, height, width)
         covered[top:bottom, left:right] = _COVER

@@ -4,10 +4,10 @@ import { get, keepToken, pictureUrl, takeToken, textOf, token } from "/common/ap
 import { AccessPanel } from "/common/access.js";
 import { Calibration } from "/call/calibration.js";
 import { Call } from "/call/call.js";
+import { Keeper } from "/call/keeper.js";
 import { Recording, download, fileName, snapshot } from "/common/capture.js";
 import { listDevices, openBoth } from "/common/devices.js";
 import { byId, fill, fromTemplate, onClick, setText } from "/common/dom.js";
-import { Keeper } from "/call/keeper.js";
 import { Latency, showLatency } from "/call/latency.js";
 import { othersWords, showMark } from "/call/mark.js";
 import { remember, remembered } from "/common/remember.js";

@@ -55,7 +55,7 @@ class Capacity:
         return Room(sessions, picture_ms, 1e3 * self._cores / (max(picture_ms, 0.01) * sessions))
 
     def sessions(self, least_fps: float, most: int) -> int:
-        """How many would get this rate each; at least one, `most` while it or the cost is not known."""
+        """How many get this rate each, at least one; `most` where none is wanted or the cost is not known."""
         picture_ms = self.picture_ms
         if picture_ms is None or not least_fps:
             return most

@@ -161,7 +161,7 @@ async def until_corner(page: Page, rgb: tuple[int, int, int]) -> None:
 
 async def test_the_avatar_follows_the_presenter(url: str, camera_file: Path) -> None:
     """Yaw and mouth of the returned picture follow the camera's; a shuffled picture does not (control)."""
-    async with call_with(url, camera_file) as page:
+    async with call_with(url, *camera_flags(camera_file)) as page:
         pairs: list[Any] = await page.evaluate(WATCH, WATCH_S)
         assert float(await page.locator("#fps-out").text_content() or "") > 0
         assert await page.locator(".badge").inner_text() == "AI-generated"
@@ -180,7 +180,7 @@ async def test_the_avatar_follows_the_presenter(url: str, camera_file: Path) -> 
 
 
 async def test_the_voice_comes_back_unless_it_is_muted(url: str, camera_file: Path) -> None:
-    async with call_with(url, camera_file) as page:
+    async with call_with(url, *camera_flags(camera_file)) as page:
         assert await page.evaluate(LISTEN, 4) > 0.02  # the browser's own microphone beeps every second
         await page.click("#mute")
         await page.wait_for_timeout(1500)  # what was said before is still on its way
@@ -193,7 +193,7 @@ async def test_the_voice_comes_back_unless_it_is_muted(url: str, camera_file: Pa
 
 @renders
 async def test_calibration_counts_down_and_says_whether_it_worked(url: str, camera_file: Path) -> None:
-    async with call_with(url, camera_file) as page:
+    async with call_with(url, *camera_flags(camera_file)) as page:
         await page.click("#calibrate")
         for number in ("3", "2", "1"):
             await until_text(page, "#count-number", number)
@@ -204,7 +204,7 @@ async def test_calibration_counts_down_and_says_whether_it_worked(url: str, came
 
 @renders
 async def test_avatar_and_background_change_during_a_call(url: str, camera_file: Path) -> None:
-    async with call_with(url, camera_file) as page:
+    async with call_with(url, *camera_flags(camera_file)) as page:
         names = page.locator(".choice .name")
         assert await names.all_inner_texts() == ["Theo", TWIN]
         assert await page.locator(".choice img").nth(1).evaluate("image => image.naturalWidth") > 0
@@ -252,7 +252,7 @@ async def test_an_avatar_chosen_while_the_call_is_made_is_shown(url: str, camera
 
 async def test_snapshot_and_recording_are_saved(url: str, camera_file: Path, tmp_path: Path) -> None:
     """Both say in their names that they are generated; the recording has pictures and a voice."""
-    async with call_with(url, camera_file) as page:
+    async with call_with(url, *camera_flags(camera_file)) as page:
         async with page.expect_download() as saved:
             await page.click("#snapshot")
         snapshot = await saved.value

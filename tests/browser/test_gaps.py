@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page
 
-from benchmarks.live.browser_stage import CAMERA_FLAGS, CHROMIUM, LIMIT_S, page_with, server, until_text
-from tests.support.browser import ECHO
+from benchmarks.live.browser_stage import CAMERA_FLAGS, CHROMIUM, LIMIT_S, server, until_text
+from tests.support.browser import ECHO, call_with
 
 # Idle it takes a second, and two where the connection died unnoticed; six before a sleep was noticed.
 BACK_LIMIT_S = 5.0
@@ -87,18 +86,6 @@ def url() -> Iterator[str]:
         yield address
 
 
-@asynccontextmanager
-async def live_page(url: str, *flags: str) -> AsyncIterator[Page]:
-    async with page_with(*(flags or CAMERA_FLAGS)) as page:
-        await page.add_init_script(STAGE)
-        await page.goto(url)
-        await page.click("#start")
-        await until_text(page, "#pill-text", "Live")
-        yield page
-        await page.click("#start")
-        await until_text(page, "#pill-text", "Ready")
-
-
 async def clock_ms(page: Page) -> int:
     return int(await page.evaluate("Date.now()"))
 
@@ -125,7 +112,7 @@ async def view_of(page: Page) -> str:
 
 
 async def test_a_camera_that_comes_back_is_taken_up(url: str) -> None:
-    async with live_page(url) as page:
+    async with call_with(url, *CAMERA_FLAGS, script=STAGE) as page:
         view = await view_of(page)
         await page.evaluate("window.unplug()")
         await until_text(page, "#notice", "was unplugged or taken by another program. The call waits for it")
@@ -138,7 +125,7 @@ async def test_a_camera_that_comes_back_is_taken_up(url: str) -> None:
 
 
 async def test_a_camera_that_falls_silent_is_told(url: str) -> None:
-    async with live_page(url) as page:
+    async with call_with(url, *CAMERA_FLAGS, script=STAGE) as page:
         view = await view_of(page)
         await page.evaluate("window.mute(true)")
         await until_text(page, "#notice", "sends no picture")
@@ -149,7 +136,7 @@ async def test_a_camera_that_falls_silent_is_told(url: str) -> None:
 
 @pytest.mark.long
 async def test_after_a_long_gap_of_the_camera_it_is_calibrated_anew(url: str) -> None:
-    async with live_page(url) as page:
+    async with call_with(url, *CAMERA_FLAGS, script=STAGE) as page:
         view = await view_of(page)
         await page.evaluate("window.unplug()")
         await page.wait_for_timeout(35_000)
@@ -163,7 +150,7 @@ async def test_after_a_long_gap_of_the_camera_it_is_calibrated_anew(url: str) ->
 
 async def test_another_camera_takes_over(url: str) -> None:
     flags = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=device-count=3")
-    async with live_page(url, *flags) as page:
+    async with call_with(url, *flags, script=STAGE) as page:
         view = await view_of(page)
         since_ms = await clock_ms(page)
         await page.select_option("#camera", label="fake_device_2")
@@ -202,7 +189,7 @@ async def sleep_for(seconds: float) -> None:
 
 async def test_a_connection_that_died_asleep_is_made_anew_at_once(url: str) -> None:
     """Where the machine's own clock stood still with it, and no word of the server's has come through."""
-    async with live_page(url) as page:
+    async with call_with(url, *CAMERA_FLAGS, script=STAGE) as page:
         view = await view_of(page)
         since_ms = await clock_ms(page)
         await page.evaluate("window.sleep(20000)")
@@ -218,7 +205,7 @@ async def test_a_connection_that_died_asleep_is_made_anew_at_once(url: str) -> N
     "seconds", [4, *(pytest.param(seconds, marks=pytest.mark.long) for seconds in (20, 60))]
 )
 async def test_a_machine_that_slept_goes_on(url: str, seconds: int) -> None:
-    async with live_page(url) as page:
+    async with call_with(url, *CAMERA_FLAGS, script=STAGE) as page:
         view = await view_of(page)
         await sleep_for(seconds)
         await back_after(page, await clock_ms(page), f"asleep for {seconds} s")

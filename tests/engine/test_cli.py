@@ -302,12 +302,8 @@ def test_doctor_cures_what_is_not_installed_alone(
 )
 def test_doctor_without(missing: str) -> None:
     """Any one package missing: a report all the same, and whether serving is possible."""
-    absent = {
-        missing,
-        "torch",
-        "tensorrt",
-        "tensorrt_rtx",
-    }  # three that load for seconds and that serving lacks
+    # Three load for seconds, and serving never needs them.
+    absent = {missing, "torch", "tensorrt", "tensorrt_rtx"}
     code = (
         f"import sys\nsys.modules.update(dict.fromkeys({sorted(absent)!r}))\n"
         "from engine import cli\nsys.exit(cli.main(['doctor', '--json']))"

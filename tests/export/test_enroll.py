@@ -34,9 +34,7 @@ from tests.support.places import PRESENTER
 FPS = Fraction(15, 2)  # every second picture of the presenter's film
 FRAMES = 68  # nine seconds, one more than the least
 SIZE = 128
-SMALL = DenoiserConfig(
-    SIZE, (8, 8, 8), 1
-)  # tests/export/footage/test_prepared_file.py trains the usual network
+SMALL = DenoiserConfig(SIZE, (8, 8, 8), 1)  # the usual one is trained in test_prepared_file.py
 MINUTES = 0.05
 CONSENT = "Nobody, a synthetic person made for tests"
 INTERRUPT_STEPS = 1  # on a busy machine a step takes a second

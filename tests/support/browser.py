@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.async_api import Page
 
-from benchmarks.live.browser_stage import camera_flags, page_with, until_text
+from benchmarks.live.browser_stage import page_with, until_text
 from engine.avatar.container import FIELDS, read_package, write_package
 from tests.support.places import ROOT
 
@@ -34,9 +34,13 @@ def write_twin(path: Path) -> None:
 
 
 @asynccontextmanager
-async def call_with(url: str, camera_file: Path) -> AsyncIterator[Page]:
-    """The presenter's page with a call that is live and calibrated, and is stopped in the end."""
-    async with page_with(*camera_flags(camera_file)) as page:
+async def call_with(url: str, *flags: str, script: str = "") -> AsyncIterator[Page]:
+    """The presenter's page with a call that is live, and is stopped in the end.
+
+    flags: the browser's, for its camera; script: runs in the page before its own.
+    """
+    async with page_with(*flags) as page:
+        await page.add_init_script(script)
         await page.goto(url)
         await page.click("#start")
         await until_text(page, "#pill-text", "Live")
