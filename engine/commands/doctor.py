@@ -25,7 +25,7 @@ from typing import Any
 from engine.avatar.bundled import bundled_names
 from engine.cores import usable_share
 
-PYTHON_WANTED = ((3, 10), (3, 12))
+PYTHON_WANTED = ((3, 11), (3, 12))
 MIB = 1024 * 1024
 WEBRTC_CODECS = ("libvpx", "libx264", "libopus")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
