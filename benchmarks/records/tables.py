@@ -311,7 +311,7 @@ TABLES: Mapping[str, Table] = {
             "served": "{served:,}",
             "failed": "{failed}",
             "read other files": "{read_outside}",
-            "longest, s (undamaged)": "{seconds:.2f} ({floor_s:.2f})",
+            "longest, s of CPU (undamaged)": "{seconds:.2f} ({floor_s:.2f})",
             "memory, MB more": "{memory_mb:.0f}",
         },
     ),
