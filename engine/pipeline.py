@@ -20,12 +20,14 @@ from engine.network.contract import Runner
 from engine.person.landmarks import VISIBLE, Landmarks
 from engine.person.motion import Neutral, build_neutral, motion_of
 from engine.person.retarget import Retargeter
-from engine.render.background import Background, replace_background, settled_matte
+from engine.render.background import Background
 from engine.render.detail import with_detail
+from engine.render.frame import SQUARE, checked_frame
 from engine.render.guidance import GUIDANCE_CHANNELS, GuidancePainter
 from engine.render.planes import to_picture, to_planes
 from engine.render.prior import Prior, PriorBuilder
 from engine.render.sampler import check_steps, sample
+from engine.render.scene import Framer
 from engine.render.temporal_cache import CacheConfig, TemporalCache, warm_start
 from engine.runners.choice import choose_runner
 from engine.stages import Clock, StageClock
@@ -44,18 +46,20 @@ class PipelineConfig:
     runner: str = "auto"  # see engine.runners.choice
     steps: int = 1  # denoising steps of a steady frame, 1..8; a fresh start takes one more
     threads: int = 0  # of the CPU for the network, 0 = chosen from the cores
+    frame: str = SQUARE  # of the pictures, see engine.render.frame.checked_frame
     live: bool = True  # slow trackers in threads of their own; False looks at every part on every frame
     cache: CacheConfig = field(default_factory=CacheConfig)
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
+        checked_frame(self.frame)
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """One frame of the avatar."""
 
-    rgb: U8Image  # (S, S, 3) RGB; the buffer is reused: copy what must outlive the next call
+    rgb: U8Image  # (H, W, 3) RGB of frame_px; the buffer is reused: copy what must outlive the next call
     face_found: bool
     calibrating: bool
     reused: bool  # nothing moved, or no face: the last picture again
@@ -116,17 +120,23 @@ class Pipeline:
             "guidance": np.zeros((1, GUIDANCE_CHANNELS, avatar.size // 2, avatar.size // 2), np.float32),
             "noise_level": np.zeros(1, np.float32),
         }
-        self._background: U8Image | None = None  # instead of the plate
+        self._framer = Framer(avatar.plate, avatar.scene)
+        self._framer.choose(config.frame)
         self._at_rest = avatar.keyframes[0].rgba  # shown until there is a driver
         self._drawn = self._at_rest[..., :3].copy()  # over the plate, as the network paints
         self._matte = self._at_rest[..., 3].astype(np.float32) / 255
-        self._picture = self._drawn
+        self._picture = self._framer.framed(self._drawn, self._matte)
         self._target: Landmarks | None = None
         self._mirror = False
         self._calibration: list[tuple[int, Landmarks]] = []
         self._calibrating = True
         self._person = 0  # whom the calibration is of, see Landmarks.person
         self._camera_px: tuple[int, int] | None = None  # width, height of the first frame
+
+    @property
+    def frame_px(self) -> tuple[int, int]:
+        """(width, height) of its pictures."""
+        return self._framer.size
 
     def warm_up(self) -> None:
         """Runs the network once, so that the first real frame is not the slow one."""
@@ -183,7 +193,12 @@ class Pipeline:
 
     def set_background(self, background: Background) -> None:
         """Shows the person before something else from the next picture on, also where nothing moves."""
-        self._background = background.fitted(self.size)
+        self._framer.set_background(background)
+        self._show()
+
+    def set_frame(self, frame: str) -> None:
+        """Pictures of this frame from the next on. Raises SettingsError, see `checked_frame`."""
+        self._framer.choose(frame)
         self._show()
 
     def reset(self) -> None:
@@ -195,7 +210,8 @@ class Pipeline:
         self._target = None
         self._drawn = self._at_rest[..., :3].copy()
         self._matte = self._at_rest[..., 3].astype(np.float32) / 255
-        self.set_background(Background.original())
+        self._framer.set_background(Background.original())
+        self.set_frame(self._config.frame)
         self.calibrate()
 
     def close(self) -> None:
@@ -249,12 +265,8 @@ class Pipeline:
         np.copyto(self._matte, matte)
 
     def _show(self) -> None:
-        """Lays what is drawn over the chosen background."""
-        if self._background is None:
-            self._picture = self._drawn
-        else:
-            matte = settled_matte(self._drawn, self._matte, self._plate)
-            self._picture = replace_background(self._drawn, matte, self._plate, self._background)
+        """Lays what is drawn into the frame."""
+        self._picture = self._framer.framed(self._drawn, self._matte)
 
     def _again(self, landmarks: Landmarks, clock: StageClock) -> Rendered:
         return self._rendered(landmarks, clock, reused=True)

@@ -35,6 +35,7 @@ def assembled(
         report={},
         preview_jpeg=_jpeg(identity.keys[0].rgb),
         bare_torso=identity.bare_torso,
+        scene=prepared.scene,
     )
 
 

@@ -26,6 +26,7 @@ from engine.avatar.avatar import Avatar
 from engine.media.disclosure import DEFAULT_MARK, MarkStyle, wants_mark
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.render.background import Background
+from engine.render.frame import checked_frame
 from stream import tasks
 from stream.media.tracks import PictureTrack
 from stream.media.voice import SmoothDelay
@@ -92,6 +93,10 @@ class AvatarTrack(PictureTrack):
     def set_background(self, background: Background) -> None:
         """Show the person before this."""
         self._performer.set_background(background)
+
+    def set_frame(self, frame: str) -> None:
+        """Pictures of this frame from now on: auto, square, or such as 1280x720. Raises SettingsError."""
+        self._performer.set_frame(checked_frame(frame))
 
     def stop(self) -> None:
         """End the track; what it holds is released soon, and with certainty after close()."""

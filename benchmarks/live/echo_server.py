@@ -77,6 +77,9 @@ class EchoPipeline:
         """Flip the picture left to right, or not."""
         self._mirror = on
 
+    def set_frame(self, frame: str) -> None:
+        """It has no picture of its own."""
+
     def set_background(self, background: Background) -> None:
         """The picture fills the canvas: nothing is behind it."""
 

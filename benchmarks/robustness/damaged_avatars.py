@@ -58,6 +58,7 @@ from engine.network.contract import allocate, denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
 from engine.person.motion import build_neutral
 from engine.render.prior import KeyFrame
+from engine.render.scene import Scene
 from engine.runners.onnx_runner import OnnxRunner
 from export.commands.export import describe as describe_network
 from export.convert.fused import FusedDenoiser, HalfDenoiser
@@ -155,8 +156,9 @@ def small_presenters(folder: Path) -> list[bytes]:
         held_out=tuple(held_out_frame(frame.rgb, frame.landmarks) for frame in frames[:2]),
         report_png=b"",
         bare_torso=None if whole.bare_torso is None else small(whole.bare_torso),
+        scene=Scene(cv2.resize(whole.plate, (2 * SIZE_PX, SIZE_PX)), SIZE_PX // 2, 0, SIZE_PX),
     )
-    light = replace(made, keyframes=made.keyframes[:3], held_out=(), bare_torso=None)
+    light = replace(made, keyframes=made.keyframes[:3], held_out=(), bare_torso=None, scene=None)
     lights = [
         replace(light, models={name: model}, variants={name: made.variants[name]})
         for name, model in models.items()

@@ -14,6 +14,7 @@ from engine.person.motion import Neutral
 from engine.person.retarget import Support
 from engine.person.torso import TorsoModel
 from engine.render.prior import KeyFrame
+from engine.render.scene import Scene
 
 MIN_SIZE_PX, MAX_SIZE_PX, SIZE_STEP_PX = 32, 1024, 8
 MAX_FPS = 240.0
@@ -67,6 +68,7 @@ class Avatar:
     held_out: tuple[HeldOutFrame, ...] = ()  # consecutive; what an export is judged by; may be none
     report_png: bytes = b""  # contact sheet and curves; empty where there is none
     bare_torso: U8Image | None = None  # (S, S, 4), the person of the first key frame without arms
+    scene: Scene | None = None  # the room around the canvas; None: the footage showed none
     stored: Stored | None = None  # the file it was loaded from; None for one that was made just now
 
 

@@ -61,22 +61,26 @@ from engine.errors import PackageError, RunnerError
 from engine.network.network_check import checked_denoiser
 from engine.person.landmarks import Landmarks
 from engine.render.prior import KeyFrame
+from engine.render.scene import Scene, scene_flaw
 
 MEMORY_QUALITY = 92
+SCENE_QUALITY = 92
 CONSENT_FIELDS = ("who", "statement", "date", "person")
 TOOLS = ("avatarcast", "mediapipe", "numpy", "onnx", "torch")  # whose versions the manifest records
 
 CONSENT, NEUTRAL, LANDMARKS = "consent.json", "neutral.npz", "keyframes/landmarks.npz"
 PLATE, PREVIEW, REPORT = "keyframes/plate.png", "preview.jpg", "report.json"
-# Optional: more key frames, the torso without arms, held-out frames, a picture of the report.
+# Optional: more key frames, the torso without arms, the room, held-out frames, a picture of the report.
 MEMORY_LANDMARKS, BARE_TORSO = "memory/landmarks.npz", "keyframes/bare_torso.png"
+SCENE, SCENE_CANVAS = "scene.jpg", "scene.json"
 HELD_OUT_LANDMARKS = "held_out/landmarks.npz"
 REPORT_PICTURE = "report.png"
 REQUIRED = (CONSENT, NEUTRAL, LANDMARKS, PLATE, PREVIEW, REPORT)
-OPTIONAL = (HELD_OUT_LANDMARKS, REPORT_PICTURE, MEMORY_LANDMARKS, BARE_TORSO)
+OPTIONAL = (HELD_OUT_LANDMARKS, REPORT_PICTURE, MEMORY_LANDMARKS, BARE_TORSO, SCENE, SCENE_CANVAS)
 _KEYFRAME = re.compile(r"keyframes/(\d\d)\.png")
 _MEMORY = re.compile(r"memory/(\d\d)\.jpg")
 _HELD_OUT = re.compile(r"held_out/(\d\d)\.jpg")
+_CANVAS = ("left", "top", "side")  # of it in the scene, px
 _MODELS = {f"models/{name}": name for name in NETWORKS}
 
 
@@ -136,6 +140,9 @@ def save_avatar(path: str | Path, avatar: Avatar) -> Avatar:
     }
     if avatar.bare_torso is not None:
         members[BARE_TORSO] = encode_png(avatar.bare_torso)
+    if (scene := avatar.scene) is not None:
+        members[SCENE] = encode_jpeg(scene.rgb, SCENE_QUALITY)
+        members[SCENE_CANVAS] = encode_json({side: getattr(scene, side) for side in _CANVAS})
     if avatar.report_png:
         members[REPORT_PICTURE] = avatar.report_png
     fields = {
@@ -265,6 +272,7 @@ def _decode(source: Path, package: Package) -> Avatar:
         bare_torso=read_image(source, BARE_TORSO, members[BARE_TORSO], "PNG", "RGBA", (size, size))
         if BARE_TORSO in members
         else None,
+        scene=_scene(source, members),
         stored=Stored(
             manifest["format_version"],
             manifest["digest"],
@@ -272,6 +280,24 @@ def _decode(source: Path, package: Package) -> Avatar:
             {member: entry["bytes"] for member, entry in manifest["members"].items()},
         ),
     )
+
+
+def _scene(source: Path, members: Mapping[str, bytes]) -> Scene | None:
+    if (SCENE in members) != (SCENE_CANVAS in members):
+        missing = SCENE if SCENE_CANVAS in members else SCENE_CANVAS
+        raise PackageError(f"{source}: member {missing} is missing: enrol again")
+    if SCENE not in members:
+        return None
+    found = parse_json(source, SCENE_CANVAS, members[SCENE_CANVAS])
+    numbers = [number for name in _CANVAS if type(number := found.get(name)) is int]
+    if len(numbers) < len(_CANVAS) or set(found) != set(_CANVAS):
+        raise PackageError(
+            f"{source}: member {SCENE_CANVAS} is {found!s:.100}; wanted the integers {', '.join(_CANVAS)}"
+        )
+    scene = Scene(read_image(source, SCENE, members[SCENE], "JPEG", "RGB", None), *numbers)
+    if flaw := scene_flaw(scene):
+        raise PackageError(f"{source}: member {SCENE}: {flaw}: enrol again")
+    return scene
 
 
 def _network(source: Path, name: str, data: bytes, size: int) -> bytes:

@@ -46,6 +46,7 @@ def facts(avatar: Avatar) -> dict[str, Any]:
         "format_version": stored.format_version,
         "consent": avatar.consent,
         "size_px": avatar.size,
+        "scene_px": None if avatar.scene is None else list(avatar.scene.rgb.shape[1::-1]),  # width, height
         "fps": avatar.fps,
         "keyframes": len(avatar.keyframes),
         "held_out_frames": len(avatar.held_out),  # in the file, to judge exports by
@@ -73,7 +74,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "avatar", f"{found['name']}, digest {found['digest'][:_DIGEST_SHOWN]}"
     yield "person", f"{consent['person']}; {consent['who']} agreed on {consent['date']}"
     yield "consent", consent["statement"]
-    yield "canvas", f"{found['size_px']} px, from footage at {found['fps']:g} frames/s"
+    room = " in a room of {}x{} px".format(*found["scene_px"]) if found["scene_px"] else ""
+    yield "canvas", f"{found['size_px']} px{room}, from footage at {found['fps']:g} frames/s"
     frames = f"{found['keyframes']} key frames, {found['held_out_frames']} held-out frames"
     if found["report_picture"]:
         frames += ", a picture of the report"

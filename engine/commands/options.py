@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from engine.avatar.bundled import BUNDLED, avatar_help
+from engine.render.frame import AUTO as AUTO_FRAME
+from engine.render.frame import SQUARE
 from engine.runners.names import AUTO, NAMES
 
 
@@ -25,6 +27,16 @@ def add_background(parser: argparse.ArgumentParser) -> None:
         "--background",
         default="original",
         help="behind the person: original (default), a colour such as '#00b140', or a PNG or JPEG",
+    )
+
+
+def add_frame(parser: argparse.ArgumentParser, default: str = AUTO_FRAME) -> None:
+    """--frame; `engine.render.frame.checked_frame` reads it."""
+    parser.add_argument(
+        "--frame",
+        default=default,
+        help=f"size of the pictures: {AUTO_FRAME} (wide where the footage was), {SQUARE}, or a size such as "
+        f"1280x720 (default {default})",
     )
 
 

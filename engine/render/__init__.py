@@ -1,1 +1,1 @@
-"""From landmarks to a picture: guidance, the warped prior that the network corrects, the background."""
+"""From landmarks to a picture: guidance, the warped prior that the network corrects, background and frame."""

@@ -22,7 +22,7 @@ from engine.media.pictures import UNREADABLE
 MAX_PICTURE_BYTES = 4 * 1024 * 1024
 MAX_PICTURE_PX = 4096  # of a side; checked, as all of it, before anything is decoded
 MAX_PICTURE_AREA_PX = 4096 * 3072  # a telephone's photo; decoded it takes 4 bytes a pixel, 50 MB
-KEPT_PX = 1024  # of a side, or up to twice that: the largest canvas
+KEPT_PX = 1024  # of the shorter side where there is that much, and up to twice that of the longer
 _BAND_PX = 64  # rows that are worked on at a time
 _ORIENTATION = 0x0112  # of EXIF
 _PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -42,7 +42,7 @@ _LEAST_CONTRAST = 100.0  # squared distance of colours below which person and pl
 class Background:
     """A chosen background; make one with `original`, `color` or `picture`."""
 
-    rgb: U8Image | None  # (S, S, 3) uint8 RGB, S below 2 * KEPT_PX; None: the avatar's own
+    rgb: U8Image | None  # (H, W, 3) uint8 RGB, a side up to 2 * KEPT_PX; None: the avatar's own
 
     @classmethod
     def original(cls) -> Background:
@@ -58,7 +58,7 @@ class Background:
 
     @classmethod
     def picture(cls, data: bytes) -> Background:
-        """The middle square of a PNG or JPEG; where it is transparent it becomes black. Raises SettingsError.
+        """A PNG or JPEG, upright; where it is transparent it becomes black. Raises SettingsError.
 
         Takes up to 60 MB while it decodes, and keeps up to 12 MB.
         """
@@ -77,7 +77,7 @@ class Background:
                         f"background picture: pixels of kind {image.mode}; wanted 8 bits a channel: "
                         "export it anew"
                     )
-                return cls(np.array(_upright_square(image), np.uint8))
+                return cls(np.array(_upright(image), np.uint8))
         except UNREADABLE as error:
             raise SettingsError(
                 f"background picture: not a readable PNG or JPEG ({error}): export it anew"
@@ -103,37 +103,31 @@ class Background:
             raise SettingsError(f"background {text}: cannot be read ({error.strerror})") from error
         return cls.picture(data)
 
-    def fitted(self, size: int) -> U8Image | None:
-        """(size, size, 3) uint8 RGB, the picture cropped to fill the canvas; None for the avatar's own."""
+    def fitted(self, width: int, height: int) -> U8Image | None:
+        """(height, width, 3) uint8 RGB: the middle of it fills the frame. None for the avatar's own."""
         if self.rgb is None:
             return None
-        height, width = self.rgb.shape[:2]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        square = self.rgb[top : top + side, left : left + side]
-        smaller = side > size
-        return np.asarray(
-            cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR),
-            np.uint8,
-        )
+        found_h, found_w = self.rgb.shape[:2]
+        scale = max(width / found_w, height / found_h)
+        rows, columns = max(1, round(height / scale)), max(1, round(width / scale))
+        top, left = (found_h - rows) // 2, (found_w - columns) // 2
+        middle = self.rgb[top : top + rows, left : left + columns]
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(middle, (width, height), interpolation=how), np.uint8)
 
 
-def _upright_square(image: Image.Image) -> Image.Image:
-    """The middle square over black, RGB, scaled down; of the picture never more than one copy is made."""
+def _upright(image: Image.Image) -> Image.Image:
+    """Over black, RGB, scaled down; of the picture never more than one copy is made."""
     image.draft(None, (KEPT_PX, KEPT_PX))  # a JPEG is scaled while it is decoded
-    shrink = max(1, min(image.size) // KEPT_PX)
-    side = min(image.size) // shrink
-    left, top = ((length - side * shrink) // 2 for length in image.size)
-    square = Image.new("RGB", (side, side))
-    for row in range(0, side, _BAND_PX):
-        end = min(row + _BAND_PX, side)
-        band = image.crop((left, top + row * shrink, left + side * shrink, top + end * shrink)).convert(
-            "RGBA"
-        )
+    shrink = max(1, min(image.size) // KEPT_PX, -(-max(image.size) // (2 * KEPT_PX)))
+    kept = Image.new("RGB", (image.width // shrink or 1, image.height // shrink or 1))
+    for row in range(0, kept.height, _BAND_PX):
+        end = min(row + _BAND_PX, kept.height)
+        band = image.crop((0, row * shrink, kept.width * shrink, end * shrink)).convert("RGBA")
         black = Image.new("RGBA", band.size, (0, 0, 0, 255))
-        square.paste(Image.alpha_composite(black, band).convert("RGB").reduce(shrink), (0, row))
-    square.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
-    return ImageOps.exif_transpose(square)
+        kept.paste(Image.alpha_composite(black, band).convert("RGB").reduce(shrink), (0, row))
+    kept.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+    return ImageOps.exif_transpose(kept)
 
 
 def settled_matte(drawn: U8Image, matte: FloatArray, plate: U8Image) -> FloatArray:

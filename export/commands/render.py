@@ -22,7 +22,7 @@ import numpy as np
 
 from engine.arrays import U8Image
 from engine.avatar.bundled import bundled_name
-from engine.commands.options import add_avatar, add_background, add_mirror, add_runner
+from engine.commands.options import add_avatar, add_background, add_frame, add_mirror, add_runner
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.files import sweep
 from engine.media.disclosure import (
@@ -40,6 +40,7 @@ from engine.media.frame_size import sized_alike
 from engine.media.video import VideoInfo, VideoWriter, probe, read_frames
 from engine.person.landmarks import Landmarks
 from engine.render.background import Background
+from engine.render.frame import checked_frame
 from engine.stages import STAGES, percentiles
 from export.progress import Bars
 
@@ -60,7 +61,7 @@ class OfflinePipeline(Protocol):
     """The part of engine/pipeline.py that rendering needs."""
 
     @property
-    def size(self) -> int: ...
+    def frame_px(self) -> tuple[int, int]: ...
     @property
     def runner_reason(self) -> str: ...
     def calibrate_from(self, landmarks: Sequence[Landmarks]) -> None: ...
@@ -93,6 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=1, help="denoising steps per frame (default 1)")
     add_mirror(parser)
     add_background(parser)
+    add_frame(parser)
     parser.add_argument("--side-by-side", action="store_true", help="show the driver beside the avatar")
     add_mark_arguments(parser)
     parser.add_argument("--no-mark", action="store_true", help="leave off the visible 'AI-generated' mark")
@@ -105,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
     if args.steps < 1:
         raise SettingsError(f"--steps {args.steps}: give 1 or more")
     background, style = Background.parse(args.background), mark_style(args)
+    frame = checked_frame(args.frame)
     info = probe(driver)  # before anything slow: a bad file fails at once
     if info.note:
         print(f"avatarcast: {driver}: {info.note}", file=sys.stderr)
@@ -120,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"avatarcast: {unmarked_note(avatar.name)}", file=sys.stderr)
     marked = wants_mark(avatar.consent) and not args.no_mark
     options = RenderOptions(args.mirror, args.side_by_side, style if marked else None)
-    pipeline = build_pipeline(avatar, PipelineConfig(runner=args.runner, steps=args.steps, live=False))
+    pipeline = build_pipeline(avatar, PipelineConfig(args.runner, args.steps, live=False, frame=frame))
     try:
         pipeline.set_background(background)
         with EveryFrameTracker(filtered=True) as tracker:
@@ -151,7 +154,7 @@ def render(
         )
     pipeline.calibrate_from(landmarks)
     fps = _frame_rate(times_s, info)
-    width, height = _output_size(pipeline.size, info, options)
+    width, height = _output_size(pipeline.frame_px, info, options)
     variable = bool(np.abs(np.array(times_s) - np.arange(len(times_s)) / float(fps)).max() > _LATE / fps)
     rendered = 0
     with (
@@ -175,7 +178,7 @@ def render(
                     stage_ms[stage].append(result.stage_ms[stage])
             picture = mark(result.rgb, options.mark) if options.mark else result.rgb
             if options.side_by_side:
-                picture = np.hstack([_beside(seen, width - pipeline.size, height), picture])
+                picture = np.hstack([_beside(seen, width - pipeline.frame_px[0], height), picture])
             writer.write(picture, frame.time_s)
             rendered += 1
             bars.show("rendering", rendered, len(landmarks))
@@ -233,10 +236,11 @@ def _frame_rate(times_s: Sequence[float], info: VideoInfo) -> Fraction:
     return Fraction(measured).limit_denominator(1001)
 
 
-def _output_size(size: int, info: VideoInfo, options: RenderOptions) -> tuple[int, int]:
+def _output_size(frame_px: tuple[int, int], info: VideoInfo, options: RenderOptions) -> tuple[int, int]:
     """(width, height) px of the file."""
-    beside = max(2, round(size * info.width / info.height)) if options.side_by_side else 0
-    return size + beside, size
+    width, height = frame_px
+    beside = max(2, round(height * info.width / info.height)) if options.side_by_side else 0
+    return width + beside, height
 
 
 def _seen(rgb: U8Image, info: VideoInfo, mirror: bool) -> U8Image:

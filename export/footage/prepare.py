@@ -18,8 +18,10 @@ from engine.person.landmarks import VISIBLE, Landmarks
 from engine.tracking.tracker import PersonMatte
 from export.footage.footage import Footage, load_footage
 from export.footage.framing import Framing, choose_framing, crop_resize, parse_framing, to_canvas
-from export.footage.prepared import Prepared
+from export.footage.prepared import HELD_OUT, Prepared
 from export.footage.prepared_file import Origin, origin_of, save_prepared
+from export.footage.scene import FRAMES as SCENE_FRAMES
+from export.footage.scene import SceneLearner
 from export.progress import FramesDone, Listener, StageFramesDone
 
 MAX_FRAMES = 1500  # a minute at 25 fps; longer footage is thinned
@@ -117,6 +119,8 @@ def prepare(footage: Footage, framings: Sequence[Framing], size: int, progress: 
     # Made once: half a minute at 512 px takes 1 GB, and stacking a list would take it twice.
     rgb, matte = np.empty((count, size, size, 3), np.uint8), np.empty((count, size, size), np.uint8)
     landmarks: list[Landmarks] = []
+    learner = SceneLearner(framings[0])
+    shows_room = _room_frames(footage, chosen)
     segmenter = PersonMatte()
     try:
         for done, frame in enumerate(footage.frames()):
@@ -129,10 +133,13 @@ def prepare(footage: Footage, framings: Sequence[Framing], size: int, progress: 
             rgb[at] = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
             matte[at] = np.round(np.clip(alpha, 0, 1) * 255)
             landmarks.append(to_canvas(frame.landmarks, framing, size))
+            if shows_room[done]:
+                learner.add(frame.rgb, matte[at])
     finally:
         segmenter.close()
     fps = footage.fps * count / int(usable.sum())
-    return Prepared(fps, rgb, matte, landmarks, _shots(footage, usable)[chosen])
+    shots = _shots(footage, usable)[chosen]
+    return Prepared(fps, rgb, matte, landmarks, shots, learner.scene())
 
 
 def _thinned(usable: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
@@ -140,6 +147,13 @@ def _thinned(usable: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
     rank = np.cumsum(usable)
     kept = min(int(rank[-1]), most)
     return np.asarray(usable & (rank * kept // rank[-1] > (rank - 1) * kept // rank[-1]))
+
+
+def _room_frames(footage: Footage, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N,) those of the chosen frames that the room is learnt from: of the first clip, none held out."""
+    taught = chosen & (np.cumsum(chosen) <= round(chosen.sum() * (1.0 - HELD_OUT)))
+    taught[len(footage.clips[0].landmarks) :] = False
+    return _thinned(taught, SCENE_FRAMES) if taught.any() else taught
 
 
 def _shots(footage: Footage, usable: NDArray[np.bool_]) -> NDArray[np.int32]:

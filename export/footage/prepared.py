@@ -37,6 +37,7 @@ from engine.person.torso import TorsoModel, fit_torso
 from engine.render.keyframes import BANK_SIZE, select_bank
 from engine.render.patches import shown_arm
 from engine.render.prior import CELL_PX, KeyFrame
+from engine.render.scene import Scene, scene_flaw
 from engine.render.warp import FlowSolver, control_points, remap, trunk_flow
 
 MIN_FRAMES = 10  # fewer leave nothing to hold out
@@ -57,6 +58,7 @@ class Prepared:
     matte: U8Image  # (N, S, S) uint8, 255 is the person
     landmarks: Sequence[Landmarks]  # N, canvas px
     shot: NDArray[np.int32]  # (N,) which uncut stretch a frame belongs to
+    scene: Scene | None = None  # the room around the canvas, where the footage shows one
 
     @property
     def size(self) -> int:
@@ -74,6 +76,9 @@ class Prepared:
             name: np.stack([getattr(frame, name) for frame in self.landmarks]) for name in _LANDMARK_FIELDS
         }
         own: dict[str, NDArray[Any]] = {"rgb": self.rgb, "matte": self.matte, "shot": self.shot}
+        if (scene := self.scene) is not None:
+            canvas = np.array([scene.left, scene.top, scene.side], np.int32)
+            own |= {"scene_rgb": scene.rgb, "scene_canvas": canvas}
         with replacing(path) as part:
             _write_arrays(part.file, {"fps": np.array(self.fps), **own, **columns, **more})
 
@@ -84,12 +89,14 @@ class Prepared:
             with path.open("rb") as stream:
                 data = np.load(stream, allow_pickle=False)
                 arrays = {name: data[name] for name in ("fps", "rgb", "matte", "shot", *_LANDMARK_FIELDS)}
+                scene = _scene(data) if "scene_rgb" in data.files else None
             size = int(arrays["rgb"].shape[1])
             landmarks = [
                 Landmarks(size, size, **{n: arrays[n][i] for n in _LANDMARK_FIELDS})
                 for i in range(len(arrays["rgb"]))
             ]
-            prepared = cls(float(arrays["fps"]), arrays["rgb"], arrays["matte"], landmarks, arrays["shot"])
+            pictures = arrays["rgb"], arrays["matte"]
+            prepared = cls(float(arrays["fps"]), *pictures, landmarks, arrays["shot"], scene)
             flaw = _flaw(prepared)
         except (*NPZ_ERRORS, LookupError) as error:
             reason = str(error).partition("\n")[0]  # NumPy's advice goes on, to unpickle it
@@ -99,6 +106,11 @@ class Prepared:
         if flaw:
             raise FootageError(f"{path}: damaged ({flaw}): prepare the footage again")
         return prepared
+
+
+def _scene(data: Mapping[str, NDArray[Any]]) -> Scene:
+    left, top, side = (int(value) for value in data["scene_canvas"])
+    return Scene(data["scene_rgb"], left, top, side)
 
 
 def _write_arrays(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -137,6 +149,8 @@ def _flaw(prepared: Prepared) -> str:
         array = getattr(prepared, name)
         if array.dtype != dtype or array.shape != shape:
             return f"{name} is {array.dtype} {array.shape}; wanted {np.dtype(dtype)} {shape}"
+    if (scene := prepared.scene) is not None and (flaw := scene_flaw(scene)):
+        return f"scene: {flaw}"
     if count < MIN_FRAMES:
         return f"{count} frames; wanted {MIN_FRAMES} or more"
     if not 1.0 <= prepared.fps <= MAX_FPS:  # not a number either

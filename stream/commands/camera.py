@@ -17,17 +17,19 @@ from typing import Any
 import av
 
 from engine.avatar.bundled import bundled_name
-from engine.commands.options import add_avatar, add_background, add_mirror, add_runner
+from engine.commands.options import add_avatar, add_background, add_frame, add_mirror, add_runner
 from engine.errors import RunnerError, SettingsError
 from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, unmarked_note, wants_mark
 from engine.media.video import probe
 from engine.render.background import Background
-from stream.commands.virtual_camera import VirtualCamera, open_virtual_camera
+from engine.render.frame import checked_frame
+from stream.commands.virtual_camera import SteadyCamera, VirtualCamera, open_virtual_camera
 from stream.commands.webcam import find_source, open_source
 from stream.logs import configure_logging
 from stream.render.metrics import summary
 from stream.render.render_loop import FramePipeline, Incoming, Outgoing, RenderThread
 
+FRAME = "1280x720"  # what programs expect of a camera
 MIN_FPS, MAX_FPS = 1.0, 120.0
 _KEPT = 10_000  # latest frames whose delay is told at the end
 
@@ -39,10 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", default="0", help="the real webcam: 0 (default), /dev/videoN, its name, or a video file"
     )
     parser.add_argument("--virtual-device", help="the virtual camera to fill (default: the first free one)")
-    parser.add_argument("--fps", default="30", help="frames per second asked of the webcam (default 30)")
+    parser.add_argument(
+        "--fps", default="30", help="frames per second asked of the webcam, and of this camera (default 30)"
+    )
     add_runner(parser)
     add_mirror(parser)
     add_background(parser)
+    add_frame(parser, default=FRAME)
     add_mark_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
 
@@ -54,18 +59,21 @@ def run(args: argparse.Namespace) -> int:
     if source.form is None and (note := probe(source.name).note):
         print(f"avatarcast: {source.name}: {note}", file=sys.stderr)
     background, style = Background.parse(args.background), mark_style(args)
+    frame = checked_frame(args.frame)
     configure_logging("text")
 
     from engine.avatar.avatar_file import load_avatar  # heavy, and not needed for --help
     from engine.pipeline import PipelineConfig, build_pipeline
+    from engine.render.scene import frame_size
 
     avatar = load_avatar(args.avatar)
     if not wants_mark(avatar.consent) and bundled_name(args.avatar) is None:
         print(f"avatarcast: {unmarked_note(avatar.name)}", file=sys.stderr)
-    camera = open_virtual_camera(avatar.size, fps, args.virtual_device)
+    size_px = frame_size(frame, avatar.size, avatar.scene)
+    camera = open_virtual_camera(size_px, fps, args.virtual_device)
     try:
         with open_source(source, fps) as frames:  # before the models: what is missing is said at once
-            pipeline = build_pipeline(avatar, PipelineConfig(runner=args.runner))
+            pipeline = build_pipeline(avatar, PipelineConfig(runner=args.runner, frame=frame))
             try:
                 pipeline.set_mirror(args.mirror)
                 pipeline.set_background(background)
@@ -75,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
                     file=sys.stderr,
                     flush=True,
                 )
-                result = drive(frames, camera, pipeline, style if wants_mark(avatar.consent) else None)
+                with SteadyCamera(camera, fps) as steady:
+                    result = drive(frames, steady, pipeline, style if wants_mark(avatar.consent) else None)
+                result["shown"] = steady.shown
             finally:
                 pipeline.close()
     finally:

@@ -23,14 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.avatar.bundled import bundled_name, bundled_names
-from engine.commands.options import add_runner
+from engine.commands.options import add_frame, add_runner
 from engine.errors import SettingsError
 from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, unmarked_note, wants_mark
+from engine.render.frame import checked_frame
 from engine.user_folders import data_folder
 from stream.http.exposure import add_exposure_arguments, listen, read_exposure
 from stream.logs import FORMATS, configure_logging
 
 if TYPE_CHECKING:
+    from engine.pipeline import PipelineConfig
     from stream.http.security import Access
     from stream.render.avatars import ServedAvatar
     from stream.sessions.registry import SessionRegistry
@@ -53,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", default="8080", help="port to listen on, 0 for any free one (default 8080)")
     add_runner(parser)
+    add_frame(parser)
     parser.add_argument(
         "--studio",
         metavar="FOLDER",
@@ -78,20 +81,23 @@ def run(args: argparse.Namespace) -> int:
     port = _number("--port", args.port, 0, 65_535)
     max_sessions = _number("--max-sessions", args.max_sessions, 1, MAX_SESSIONS_LIMIT)
     least_fps = _number("--least-fps", args.least_fps, 1, LEAST_FPS_LIMIT)
-    exposure, style = read_exposure(args), mark_style(args)
+    exposure, style, frame = read_exposure(args), mark_style(args), checked_frame(args.frame)
     configure_logging(args.log_format)
     with listen(args.host, port) as listener:  # first: a taken port fails at once
-        from stream.render.avatars import Avatars  # heavy, like all below, and not needed for --help
+        from engine.pipeline import PipelineConfig  # heavy, like all below, and not needed for --help
+        from stream.render.avatars import Avatars
         from stream.sessions.registry import RegistryConfig, SessionRegistry
         from stream.studio.studio import Studio, StudioConfig
 
         for path in args.avatar or ():
             check_avatar(path)
-        avatars = Avatars([served_file(path, args.runner, style) for path in args.avatar or bundled_names()])
+        pipeline = PipelineConfig(runner=args.runner, frame=frame)
+        avatars = Avatars([served_file(path, pipeline, style) for path in args.avatar or bundled_names()])
         config = RegistryConfig(
             max_sessions=max_sessions,
             least_fps=least_fps,
             runner=args.runner,
+            frame=frame,
             loopback_only=exposure.access.loopback_only,
             media_ports=exposure.media_ports,
             ice_servers=exposure.ice_servers,
@@ -99,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
         studio = Studio(
             StudioConfig((args.studio or data_folder()).absolute(), exposure.access.loopback_only),
             avatars,
-            lambda path: served_file(path, args.runner, style),
+            lambda path: served_file(path, pipeline, style),
         )
         studio.offer_avatars()
         serving = Serving(SessionRegistry(avatars, config), exposure.access, exposure.tls, studio)
@@ -114,13 +120,13 @@ def check_avatar(path: str | Path) -> None:
         load_avatar(path)
 
 
-def served_file(path: str | Path, runner: str, style: MarkStyle) -> ServedAvatar:
+def served_file(path: str | Path, config: PipelineConfig, style: MarkStyle) -> ServedAvatar:
     """What to serve of an avatar file, or of a bundled presenter. Raises PackageError.
 
     Only the cover is read; key frames and networks are loaded when the avatar is first chosen, and kept.
     """
     from engine.avatar.avatar_file import load_avatar, load_cover
-    from engine.pipeline import PipelineConfig, build_pipeline
+    from engine.pipeline import build_pipeline
     from stream.render.avatars import ServedAvatar
 
     cover = load_cover(path)
@@ -133,7 +139,7 @@ def served_file(path: str | Path, runner: str, style: MarkStyle) -> ServedAvatar
         size_px=cover.size,
         preview_jpeg=cover.preview_jpeg,
         mark_style=style if wants_mark(cover.consent) else None,
-        build=lambda: build_pipeline(load(), PipelineConfig(runner=runner)),
+        build=lambda: build_pipeline(load(), config),
         title=cover.name.capitalize() if bundled_name(path) else "",
     )
 

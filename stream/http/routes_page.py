@@ -76,6 +76,7 @@ class PageRoutes:
                 "version": self._version,
                 "avatars": avatars,
                 "avatar": self._registry.avatars.first.name,
+                "frame": self._registry.config.frame,
                 "ice_servers": self._registry.config.ice_servers.for_page(time.time()),
                 "runner": self._registry.config.runner,
                 "max_sessions": self._registry.config.max_sessions,

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiortc import RTCSessionDescription
 
 from engine.render.background import Background
+from engine.render.frame import checked_frame
 from stream.http.bodies import CLIENT, LEASE, PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S, read_body, read_json
 from stream.http.pictures import PictureReader
 from stream.http.route import GRANT, Route
@@ -45,6 +46,7 @@ class SessionRoutes:
             Route("POST", f"{session}/mute", self._mute),
             Route("POST", f"{session}/coach", self._coach),
             Route("POST", f"{session}/avatar", self._avatar),
+            Route("POST", f"{session}/frame", self._frame),
             Route("POST", f"{session}/background", self._background),
             Route("PUT", f"{session}/background", self._background_picture),
             Route("DELETE", session, self._delete),
@@ -109,6 +111,14 @@ class SessionRoutes:
         if not isinstance(name, str):
             raise RequestRefused(400, 'avatar needs {"name": "..."}, one of those in /api/config')
         await session.switch_avatar(name)
+        return web.json_response({})
+
+    async def _frame(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        frame = _field(await read_json(request), "frame")
+        if not isinstance(frame, str):
+            raise RequestRefused(400, 'frame needs {"frame": "1280x720"}, "auto" or "square"')
+        session.performer.set_frame(checked_frame(frame))
         return web.json_response({})
 
     async def _background(self, request: web.Request) -> web.Response:

@@ -53,6 +53,7 @@ RULES: Mapping[str, Rule] = {
     "POST /api/sessions/{id}/mute": _STEER,
     "POST /api/sessions/{id}/coach": _STEER,
     "POST /api/sessions/{id}/avatar": _STEER,
+    "POST /api/sessions/{id}/frame": _STEER,
     "POST /api/sessions/{id}/background": _STEER,
     "PUT /api/sessions/{id}/background": _STEER,
     "DELETE /api/sessions/{id}": _STEER,

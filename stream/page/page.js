@@ -11,7 +11,7 @@ import { byId, fill, fromTemplate, onClick, setText } from "/common/dom.js";
 import { Latency, showLatency } from "/call/latency.js";
 import { othersWords, showMark } from "/call/mark.js";
 import { remember, remembered } from "/common/remember.js";
-import { wireSettings } from "/common/settings.js";
+import { showFrame, wireSettings } from "/common/settings.js";
 import { onWake } from "/common/wake.js";
 import { Studio } from "/studio/studio.js";
 
@@ -38,6 +38,7 @@ const wishes = {
   avatar: null, // the server's first
   name: remembered("view-name", ""),
   background: { kind: "original" },
+  frame: remembered("frame", null), // null: the server's
 };
 
 let starting = null; // while the camera is asked for
@@ -140,6 +141,10 @@ async function start() {
   call = current;
   current.run();
 }
+
+avatar.addEventListener("resize", () =>
+  byId("stage").style.setProperty("--aspect", avatar.videoWidth / avatar.videoHeight || 1),
+);
 
 function showCamera(stream) {
   presenter.srcObject = stream;
@@ -288,6 +293,7 @@ async function loadConfig() {
   const wished = wishes.avatar ?? remembered("avatar", config.avatar);
   markAvatar(config.avatar); // what is wished for may be gone
   markAvatar(wished);
+  showFrame(wishes.frame ?? config.frame);
   if (config.studio) attempt(() => studio.resume());
 }
 

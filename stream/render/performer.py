@@ -38,6 +38,7 @@ class Performer:
         self._mirror = mirror
         self._measure = measure
         self._background: Background | None = None
+        self._frame: str | None = None
         self._coached_lines: int | None = None  # see set_coach
         self._calibrates = False  # was asked to before it had a pipeline
         self._render: RenderThread | None = None
@@ -111,6 +112,11 @@ class Performer:
         self._background = background
         self._ask(lambda pipeline: pipeline.set_background(background))
 
+    def set_frame(self, frame: str) -> None:
+        """Pictures of this frame, also with another avatar. frame: as `checked_frame` gives it."""
+        self._frame = frame
+        self._ask(lambda pipeline: pipeline.set_frame(frame))
+
     def set_coach(self, recorded_lines: int | None) -> None:
         """Look at what the presenter does, for a recording of so many lines, from now on; None: no longer.
 
@@ -174,6 +180,8 @@ class Performer:
         pipeline.set_mirror(self._shown_mirrored)
         if self._background is not None:
             pipeline.set_background(self._background)
+        if self._frame is not None:
+            pipeline.set_frame(self._frame)
         return pipeline
 
     def _ask(self, request: Callable[[FramePipeline], None]) -> None:

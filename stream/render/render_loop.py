@@ -47,7 +47,7 @@ class RenderedFrame(Protocol):
 
     @property
     def rgb(self) -> NDArray[np.uint8]:
-        """(S, S, 3) uint8 RGB, S even; valid until the next call."""
+        """(H, W, 3) uint8 RGB, both even; valid until the next call."""
 
     @property
     def face_found(self) -> bool: ...
@@ -77,6 +77,9 @@ class FramePipeline(Protocol):
     def set_mirror(self, on: bool) -> None: ...
 
     def set_background(self, background: Background) -> None: ...
+
+    def set_frame(self, frame: str) -> None:
+        """Pictures of this frame from the next on, see `engine.render.frame.checked_frame`."""
 
     def reset(self) -> None: ...
 

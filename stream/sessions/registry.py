@@ -49,6 +49,7 @@ class RegistryConfig:
 
     max_sessions: int = 2
     runner: str = "auto"  # as it was asked for; told to Prometheus
+    frame: str = "auto"  # of the pictures, until a session asks for another; told to the page
     least_fps: float = 8.0  # a session is refused that would bring the others below this
     loopback_only: bool = True  # send no packet off this machine, and take none from another
     media_ports: range | None = None  # UDP; None: any that is free

@@ -104,6 +104,7 @@ class Session:
         self._on_camera = on_camera
         self._on_end = on_end
         self._gate = RateGate(VIDEO_CLOCK_RATE)
+        self._frame_px = (0, 0)  # width, height of the last picture
         self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._counted = (0, 0, 0)  # frames dropped, failed, key frames asked for that telemetry knows of
@@ -187,7 +188,7 @@ class Session:
             "view_id": self.view_id,
             "avatar": performer.avatar.name,
             "muted": self.voice.muted,
-            "resolution": round(performer.avatar.size_px * level.scale),
+            "frame": [round(side * level.scale) for side in self._frame_px],
             "message": words,
             "viewers": len(self.audience),
         }
@@ -259,6 +260,7 @@ class Session:
 
     def _on_rendered(self, outgoing: Outgoing) -> None:
         report, now_ns = outgoing.report, perf_counter_ns()
+        self._frame_px = outgoing.i420.shape[1], outgoing.i420.shape[0] * 2 // 3
         if outgoing.is_failure:
             self.metrics.frames_out.tick(now_ns)
         else:

@@ -217,6 +217,15 @@ async def test_avatar_and_background_change_during_a_call(url: str, camera_file:
         await page.get_by_label("Picture", exact=True).check()
         await page.set_input_files("#picture", {"name": "blue.png", "mimeType": "image/png", "buffer": data})
         await until_corner(page, (20, 30, 200))
+        await page.select_option("#frame", "1280x720")
+        while await page.evaluate("document.getElementById('avatar').videoWidth") != 1280:
+            await page.wait_for_timeout(100)
+        assert await page.evaluate("document.getElementById('avatar').videoHeight") == 720
+        await until_corner(page, (20, 30, 200))
+        box = await page.locator("#stage").bounding_box()
+        assert box is not None
+        assert box["width"] / box["height"] == pytest.approx(16 / 9, abs=0.02)
+        assert await page.evaluate("localStorage.getItem('avatarcast-frame')") == '"1280x720"'
 
 
 @renders

@@ -100,6 +100,7 @@ async def test_what_the_page_is_told() -> None:
         assert config["runner"] == "null"
         assert config["max_sessions"] == 2
         assert config["ice_servers"] == []
+        assert config["frame"] == "auto"
         echo, odd = config["avatars"]
         assert (echo["name"], echo["person"], echo["size_px"]) == ("echo", "synthetic", 256)
         assert (odd["name"], odd["person"], odd["size_px"]) == (ODD_NAME, "real", 512)
@@ -115,6 +116,8 @@ async def test_a_session_is_steered() -> None:
             ("calibrate", {}),
             ("mirror", {"on": True}),
             ("mute", {"on": True}),
+            ("frame", {"frame": "1280x720"}),
+            ("frame", {"frame": "auto"}),
             ("coach", {"lines": 720}),
             ("coach", {"lines": None}),
             ("avatar", {"name": ODD_NAME}),
@@ -131,6 +134,10 @@ async def test_a_session_is_steered() -> None:
             ("coach", {"lines": True}, 400),
             ("coach", {"lines": "720"}, 400),
             ("coach", {"lines": 10**9}, 400),
+            ("frame", {}, 400),
+            ("frame", {"frame": 720}, 400),
+            ("frame", {"frame": "1280x721"}, 400),
+            ("frame", {"frame": "8192x8192"}, 400),
             ("avatar", {"name": "none"}, 404),
             ("avatar", {"name": "../../etc/passwd"}, 404),
             ("avatar", {"name": ["echo"]}, 400),
@@ -176,7 +183,7 @@ async def test_backgrounds_reach_the_pipeline() -> None:
         assert (await request("POST", where, {"kind": "original"}))[0] == 200
         await asyncio.wait_for(pipeline.has_four.wait(), WAIT_S)
     shapes = [None if background.rgb is None else background.rgb.shape for background in pipeline.backgrounds]
-    assert shapes == [(1, 1, 3), (24, 24, 3), (24, 24, 3), None]
+    assert shapes == [(1, 1, 3), (24, 32, 3), (24, 32, 3), None]
     assert np.asarray(pipeline.backgrounds[0].rgb).ravel().tolist() == [0x00, 0xB1, 0x40]
 
 

@@ -68,6 +68,9 @@ class Watched(EchoPipeline):
     def set_background(self, background: Background) -> None:
         self.asked.append("background")
 
+    def set_frame(self, frame: str) -> None:
+        self.asked.append(frame)
+
     def close(self) -> None:
         self.closed += 1
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import av
@@ -26,8 +27,9 @@ from engine.errors import RunnerError, SettingsError, VideoError
 from engine.media.video import VideoWriter
 from stream.commands import camera as command_camera
 from stream.commands.camera import drive
-from stream.commands.virtual_camera import open_virtual_camera
+from stream.commands.virtual_camera import SteadyCamera, open_virtual_camera
 from stream.commands.webcam import find_source, open_source
+from stream.media.tracks import i420_from_rgb
 from tests.support.places import PRESENTER
 
 
@@ -197,7 +199,7 @@ def test_without_a_driver_the_cure_is_told(platform: str, cure: str, monkeypatch
 
     monkeypatch.setattr(pyvirtualcam, "Camera", no_driver)
     with pytest.raises(SettingsError, match=f"no virtual camera .*{cure}") as caught:
-        open_virtual_camera(256, 30, platform=platform)
+        open_virtual_camera((256, 256), 30, platform=platform)
     assert "\n" not in str(caught.value)
 
 
@@ -224,6 +226,7 @@ def test_a_camera_that_is_not_there_is_told_before_any_model_is_loaded(
         (["--fps", "fast"], "--fps 'fast'"),
         (["--mark-size", "1"], "nobody could read it"),
         (["--background", "nowhere.png"], "no such picture"),
+        (["--frame", "wide"], "frame 'wide': wanted auto, square, or a size such as 1280x720"),
     ],
 )
 def test_bad_options_are_one_line(option: list[str], reason: str, error_line: Callable[[], str]) -> None:
@@ -262,6 +265,44 @@ def test_ctrl_c_ends_it_with_a_result() -> None:
 def endless() -> Iterator[av.VideoFrame]:
     while True:
         yield from frames(100)
+
+
+def test_it_goes_on_showing_its_picture_where_nothing_new_comes() -> None:
+    camera = FakeCamera()
+    with SteadyCamera(camera, 100.0) as steady:
+        steady.send(i420_from_rgb(np.zeros((4, 4, 3), np.uint8)))
+        while len(camera.pictures) < 5:
+            assert camera.shown.wait(30.0)
+        steady.send(i420_from_rgb(np.full((4, 4, 3), 255, np.uint8)))
+        while camera.pictures[-1].mean() < 200:
+            sleep(0.001)
+    assert steady.shown == len(camera.pictures)
+    assert sorted(picture.mean() for picture in camera.pictures) == [p.mean() for p in camera.pictures]
+
+
+def test_what_takes_long_is_not_made_up_for() -> None:
+    """A consumer that holds a picture for a while does not get a heap of them afterwards."""
+
+    class Slow(FakeCamera):
+        def send(self, frame: NDArray[np.uint8]) -> None:
+            super().send(frame)
+            sleep(0.05)
+
+    camera = Slow()
+    with SteadyCamera(camera, 100.0) as steady:
+        steady.send(i420_from_rgb(np.zeros((4, 4, 3), np.uint8)))
+        sleep(0.3)
+    assert len(camera.pictures) <= 7
+
+
+def test_a_steady_camera_that_goes_away_tells_whoever_sends() -> None:
+    picture = i420_from_rgb(np.zeros((4, 4, 3), np.uint8))
+    with SteadyCamera(FakeCamera(fails_after=0), 100.0) as steady:
+        steady.send(picture)
+        while steady.alive:
+            sleep(0.001)
+        with pytest.raises(RuntimeError, match="device gone"):
+            steady.send(picture)
 
 
 def test_a_virtual_camera_that_goes_away_ends_it() -> None:
@@ -304,12 +345,13 @@ def test_the_real_pipeline_fills_the_camera(
     given = ["--device", str(short), "--runner", "null", "--background", "#00b140", "--json"]
     assert main(["camera", *given, "--mark-corner", "top-left", "--virtual-device", "v"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert asked == [(puppet.size, 30.0, "v")]
+    assert asked == [((1280, 720), 30.0, "v")]
     assert result["frames_in"] == 20
-    assert result["frames_out"] == len(camera.pictures) >= 1
+    assert result["frames_out"] >= 1
+    assert result["shown"] == len(camera.pictures) >= 1
     assert result["camera"] == "fake camera"
     assert camera.closed == 1
     last = camera.pictures[-1]
-    assert last.shape == (puppet.size, puppet.size, 3)
-    assert last[30:40, -8:].reshape(-1, 3).mean(0) == pytest.approx((0, 177, 64), abs=8)
-    assert last[:14, :60].max() > 200  # the mark's letters
+    assert last.shape == (720, 1280, 3)
+    assert last[100:140, -200:].reshape(-1, 3).mean(0) == pytest.approx((0, 177, 64), abs=8)
+    assert last[:40, :200].max() > 200  # the mark's letters

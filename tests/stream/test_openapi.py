@@ -271,6 +271,7 @@ async def ask_session(call: Caller, session: dict[str, Any]) -> None:
     steered: list[tuple[str, Any]] = [
         ("calibrate", None),
         ("mirror", {"on": True}),
+        ("frame", {"frame": "1280x720"}),
         ("mute", {"on": False}),
         ("coach", {"lines": 720}),
         ("switchAvatar", {"name": "second"}),
@@ -376,6 +377,7 @@ async def test_who_has_no_token_is_told_so(tmp_path: Path) -> None:
 
 BODIES: dict[str, list[Any]] = {
     "mirror": [{"on": True}, {"on": 1}, {"on": None}, {}, []],
+    "frame": [{"frame": frame} for frame in ("auto", "square", "960x540", "wide", "", 720)] + [{}, []],
     "mute": [{"on": False}, {"on": "true"}, {}],
     "coach": [{"lines": 1}, {"lines": 8192}, {"lines": None}, {}]
     + [{"lines": lines} for lines in (0, 8193, 720.5, "720", True)],

@@ -158,6 +158,8 @@ async def test_what_is_chosen_before_the_first_picture_holds(presenter: Presente
         def set_mirror(self, on: bool) -> None:
             self.asked.append(on)
 
+        def set_frame(self, frame: str) -> None: ...
+
         def set_background(self, background: Background) -> None:
             self.asked.append(background)
 

@@ -9,6 +9,8 @@ import argparse
 from pathlib import Path
 
 from engine.media.disclosure import MarkStyle
+from engine.pipeline import PipelineConfig
+from engine.render.frame import AUTO
 from stream.commands.serve import Serving, serve, served_file
 from stream.http.exposure import listen
 from stream.http.security import Access
@@ -34,11 +36,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studio", type=Path, required=True)
     args = parser.parse_args()
-    avatars = Avatars([served_file("bundled", "auto", MarkStyle())])
+    pipeline = PipelineConfig(frame=AUTO)
+    avatars = Avatars([served_file("bundled", pipeline, MarkStyle())])
     config = StudioConfig(
         args.studio, script=SCRIPT, minutes=(MINUTES, 2.0), usual_minutes=MINUTES, options=("--size=128",)
     )
-    studio = Studio(config, avatars, lambda path: served_file(path, "auto", MarkStyle()))
+    studio = Studio(config, avatars, lambda path: served_file(path, pipeline, MarkStyle()))
     studio.offer_avatars()
     with listen("127.0.0.1", 0) as listener:
         registry = SessionRegistry(avatars, RegistryConfig())

@@ -40,6 +40,30 @@ function wireBackground({ wishes, theCall, attempt, hint }) {
   );
 }
 
+export function showFrame(frame) {
+  const select = byId("frame");
+  if (![...select.options].some(({ value }) => value === frame)) select.add(new Option(frame, frame)); // the server's own
+  select.value = frame;
+}
+
+function wireFrame({ wishes, theCall, attempt }) {
+  const select = byId("frame");
+  select.addEventListener("change", () => {
+    const before = wishes.frame;
+    wishes.frame = select.value;
+    attempt(
+      async () => {
+        await theCall()?.steer("frame", { frame: wishes.frame });
+        remember("frame", wishes.frame);
+      },
+      () => {
+        wishes.frame = before;
+        showFrame(before ?? "auto");
+      },
+    );
+  });
+}
+
 function wireDevices({ theCall, attempt, hint, take }) {
   const [cameras, microphones] = [byId("camera"), byId("microphone")];
   const list = () => listDevices(cameras, microphones, theCall()?.stream);
@@ -80,6 +104,7 @@ function wireViewName({ wishes }) {
 // page: {wishes, theCall(), attempt(what, undo), hint(text), take(kind, track or null)}
 export function wireSettings(page) {
   wireBackground(page);
+  wireFrame(page);
   wireDevices(page);
   wireViewName(page);
 }

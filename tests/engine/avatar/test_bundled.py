@@ -15,6 +15,7 @@ from engine.cli import main
 from engine.commands.doctor import run_checks
 from engine.errors import PackageError
 from engine.media.disclosure import MarkStyle, wants_mark
+from engine.pipeline import PipelineConfig
 from stream.commands.serve import served_file
 
 
@@ -76,15 +77,15 @@ def test_an_unknown_name_is_told_the_known_ones(assets: Path, error_line: Callab
 def test_a_file_that_takes_the_mark_off_by_its_own_word_is_told(
     assets: Path, avatar_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert served_file("bo", "null", MarkStyle()).mark_style is None
+    assert served_file("bo", PipelineConfig("null"), MarkStyle()).mark_style is None
     assert not caplog.messages
-    assert served_file(avatar_file, "null", MarkStyle()).mark_style is None
+    assert served_file(avatar_file, PipelineConfig("null"), MarkStyle()).mark_style is None
     assert [line.partition(",")[0] for line in caplog.messages] == ["noise: no visible mark"]
 
 
 def test_the_page_writes_a_presenters_name_as_a_name(assets: Path, avatar_file: Path) -> None:
     """A file's own name stays as it is; nothing but the cover is read before the avatar is chosen."""
-    presenter, own = (served_file(path, "null", MarkStyle()) for path in ("bo", avatar_file))
+    presenter, own = (served_file(path, PipelineConfig("null"), MarkStyle()) for path in ("bo", avatar_file))
     assert (presenter.name, presenter.title) == ("bo", "Bo")
     assert (own.name, own.title) == ("noise", "")
     (assets / "bo.avatar").unlink()

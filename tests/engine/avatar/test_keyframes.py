@@ -14,6 +14,7 @@ from engine.avatar.avatar import LOSSLESS_KEYFRAMES, MAX_MEMORY, Avatar
 from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.errors import PackageError
 from engine.render.prior import KeyFrame
+from engine.render.scene import Scene
 from tests.support.forged_package import forge, unzip
 from tests.support.puppet import Pose, Puppet
 
@@ -103,6 +104,37 @@ def test_landmarks_without_their_pictures(path: Path) -> None:
     forge(path, {f"memory/{index:02d}.jpg": None for index in range(REMEMBERED)})
     with pytest.raises(PackageError, match=r"member memory/00\.jpg is missing"):
         load_avatar(path)
+
+
+@pytest.mark.parametrize(
+    ("canvas", "rgb", "complaint"),
+    [
+        (None, True, "member scene.json is missing"),
+        (b"", False, "member scene.jpg is missing"),
+        (b"{}", True, "wanted the integers left, top, side"),
+        (b'{"left": 0, "top": 32, "side": 64, "more": 1}', True, "wanted the integers"),
+        (b'{"left": 0.0, "top": 32, "side": 64}', True, "wanted the integers"),
+        (b'{"left": 0, "top": 32, "side": true}', True, "wanted the integers"),
+        (b'{"left": 100, "top": 32, "side": 64}', True, "wanted within its 128x96 picture"),
+        (b'{"left": -1, "top": 32, "side": 64}', True, "wanted within its 128x96 picture"),
+        (b'{"left": 0, "top": 0, "side": 64}', True, "at its bottom"),
+    ],
+)
+def test_a_forged_scene_is_refused(
+    path: Path, noise: Avatar, canvas: bytes | None, rgb: bool, complaint: str
+) -> None:
+    scene = Scene(np.full((96, 128, 3), 90, np.uint8), 10, 32, 64)
+    save_avatar(path, replace(noise, scene=scene))
+    loaded = load_avatar(path).scene
+    assert loaded is not None
+    assert (loaded.left, loaded.top, loaded.side, loaded.rgb.shape) == (10, 32, 64, (96, 128, 3))
+    changes: dict[str, bytes | None] = {} if rgb else {"scene.jpg": None}
+    if canvas != b"":
+        changes["scene.json"] = canvas
+    forge(path, changes)
+    with pytest.raises(PackageError, match=complaint) as caught:
+        load_avatar(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_flipped_byte_is_noticed(path: Path) -> None:

@@ -33,7 +33,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def canvas(background: Background, size: int = SIZE) -> NDArray[np.uint8]:
-    fitted = background.fitted(size)
+    fitted = background.fitted(size, size)
     assert fitted is not None
     return fitted
 
@@ -52,7 +52,7 @@ def test_what_is_no_colour_is_refused(text: str) -> None:
 
 
 def test_the_original_has_no_canvas_of_its_own() -> None:
-    assert Background.original().fitted(SIZE) is None
+    assert Background.original().fitted(SIZE, SIZE) is None
 
 
 @pytest.mark.parametrize(("width", "height"), [(400, 100), (100, 400), (40, 40)])

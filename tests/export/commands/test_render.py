@@ -45,7 +45,7 @@ class Frame:
 class FakePipeline:
     """Shows the brightness of the driver's left half as the grey of the picture; holds it without a face."""
 
-    size: int = SIZE
+    frame_px: tuple[int, int] = (SIZE, SIZE)
     runner_reason: str = "fake: asked for"
     neutral_from: list[Landmarks] = field(default_factory=list)
     given: list[Landmarks | None] = field(default_factory=list)
@@ -376,13 +376,14 @@ def test_the_real_pipeline_renders_the_presenter(
     command_render.add_arguments(parser)
     out = tmp_path / "puppet.mp4"
     given = ["--driver", str(PRESENTER), "--out", str(out), "--runner", "null", "--json", "--side-by-side"]
-    assert command_render.run(parser.parse_args([*given, "--background", "#00b140"])) == 0
+    given += ["--background", "#00b140", "--frame", "640x360"]
+    assert command_render.run(parser.parse_args(given)) == 0
     said = capsys.readouterr()
     assert said.err == ""
     result = json.loads(said.out)
     assert result["frames_in"] == result["frames_out"] == 105
     assert all(times["p50"] >= 0 for times in result["stage_ms"].values())
     assert result["stage_ms"]["track"]["p50"] > 0
-    assert (probe(out).width, probe(out).height) == (2 * puppet_avatar.size, puppet_avatar.size)
-    corner = pictures(out)[50][:6, puppet_avatar.size : puppet_avatar.size + 6].reshape(-1, 3).mean(0)
+    assert (probe(out).width, probe(out).height) == (360 + 640, 360)  # the driver is square
+    corner = pictures(out)[50][:6, 360:366].reshape(-1, 3).mean(0)
     assert corner == pytest.approx((0, 177, 64), abs=8)

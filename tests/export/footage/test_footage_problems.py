@@ -302,6 +302,9 @@ def test_a_phone_that_is_turned_midway_films_two_clips(
     framings = frame_footage(footage, "full")
     prepared = prepare(footage, framings, SIZE, lambda done, total: None)
     assert len(prepared.rgb) == FRAMES
+    assert prepared.scene is not None
+    assert prepared.scene.rgb.shape == (256, 384, 3)  # of the first clip
+    assert (prepared.scene.left, prepared.scene.side) == (framings[0].x, 256)
     assert prepared.shot[19] != prepared.shot[20]
     for frame in (10, 30):  # the face is where the landmarks of its picture say
         tracker.reset()

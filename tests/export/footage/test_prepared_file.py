@@ -19,6 +19,7 @@ from engine.avatar.avatar_file import load_avatar
 from engine.cli import main
 from engine.errors import FileError, FootageError
 from engine.media.video import read_frames
+from engine.render.scene import Scene
 from export.footage.framing import Framing
 from export.footage.prepared import Prepared
 from export.footage.prepared_file import Origin, load_prepared, origin_of, save_prepared, sha256_of
@@ -55,6 +56,19 @@ def test_it_keeps_footage_and_origin(file: Path, prepared: Prepared) -> None:
     assert origin == ORIGIN
     assert np.array_equal(again.rgb, prepared.rgb)
     assert np.array_equal(again.landmarks[7].face, prepared.landmarks[7].face)
+
+
+def test_it_keeps_the_room(tmp_path: Path, prepared: Prepared) -> None:
+    path = tmp_path / "room.prepared.npz"
+    rgb = np.random.default_rng(0).integers(0, 255, (150, 300, 3), np.uint8)
+    save_prepared(path, replace(prepared, scene=Scene(rgb, 20, 50, 100)), ORIGIN)
+    scene = load_prepared(path)[0].scene
+    assert scene is not None
+    assert np.array_equal(scene.rgb, rgb)
+    assert (scene.left, scene.top, scene.side) == (20, 50, 100)
+    put(path, scene_canvas=np.array([280, 50, 100], np.int32))
+    with pytest.raises(FootageError, match="scene: the canvas is 100 px at 280, 50; wanted within"):
+        load_prepared(path)
 
 
 def test_the_origin_is_that_of_the_videos(tmp_path: Path) -> None:

@@ -1,0 +1,189 @@
+"""The frame that leaves: the canvas alone, or the canvas as a window in the wider picture around it.
+
+A `Scene` is the still rest of the footage's own frame. What no footage shows is continued: the picture's edge
+mirrored and out of focus.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from engine.arrays import FloatArray, U8Image
+from engine.render.background import Background, replace_background, settled_matte
+from engine.render.frame import AUTO, MAX_PX, SQUARE, WIDE, checked_frame
+
+_EDGE_SHARE = 1 / 24  # of the canvas, at the edges where a person may be cut off
+_BLUR_SHARE = 1 / 30  # of the canvas: how far out of focus what is continued is
+_REACH_SHARE = 1 / 36  # of the canvas: how far around the matte its own picture still shows
+
+Size = tuple[int, int]  # width, height, px
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """The room that a person was filmed in, and where the canvas lies in it: its last row is the room's.
+
+    rgb: (H, W, 3) uint8, without the person where the canvas is; left, top, side: of the canvas, px of rgb.
+    """
+
+    rgb: U8Image
+    left: int
+    top: int
+    side: int
+
+
+def scene_flaw(scene: Scene) -> str:
+    """What is wrong with it, as one line; empty if nothing."""
+    if scene.rgb.ndim != 3 or scene.rgb.shape[2] != 3 or scene.rgb.dtype != np.uint8:
+        return f"its picture is {scene.rgb.dtype} {scene.rgb.shape}; wanted uint8 (H, W, 3)"
+    height, width = scene.rgb.shape[:2]
+    if max(width, height) > MAX_PX:
+        return f"its picture is {width}x{height}; wanted at most {MAX_PX} a side"
+    low = scene.left >= 0 and scene.top >= 0 and scene.side > 0
+    if not (low and scene.left + scene.side <= width and scene.top + scene.side == height):
+        return (
+            f"the canvas is {scene.side} px at {scene.left}, {scene.top}; "
+            f"wanted within its {width}x{height} picture and at its bottom"
+        )
+    return ""
+
+
+def frame_size(frame: str, canvas_px: int, scene: Scene | None) -> Size:
+    """(width, height) px of the pictures. frame: as `checked_frame` gives it.
+
+    auto: of WIDE what the scene fills, where there is one that is wider than high; else square.
+    """
+    if frame == AUTO and scene is not None and scene.rgb.shape[1] > scene.rgb.shape[0]:
+        return next((wide for wide in WIDE if wide[0] >= scene.rgb.shape[1]), WIDE[-1])
+    if frame in (AUTO, SQUARE):
+        return canvas_px, canvas_px
+    width, height = map(int, frame.split("x"))
+    return width, height
+
+
+class Framer:
+    """Lays what is drawn on the canvas into the frame, before the background. Not thread-safe: one caller."""
+
+    def __init__(self, plate: U8Image, scene: Scene | None) -> None:
+        """plate: (S, S, 3) uint8, the canvas without the person."""
+        self._plate = plate
+        self._scene = scene
+        self._background = Background.original()
+        self._frame = SQUARE
+        self._still: U8Image | None = None  # where the canvas comes; None: there is nothing around it
+        self._behind: U8Image | None = None  # the chosen background, on the canvas
+        self._lay_out()
+
+    @property
+    def size(self) -> Size:
+        """(width, height) of the frame, px."""
+        return frame_size(self._frame, self._plate.shape[0], self._scene)
+
+    def choose(self, frame: str) -> None:
+        """From now on pictures of this frame. Raises SettingsError."""
+        self._frame = checked_frame(frame)
+        self._lay_out()
+
+    def set_background(self, background: Background) -> None:
+        """From now on before this."""
+        self._background = background
+        self._lay_out()
+
+    def framed(self, drawn: U8Image, matte: FloatArray) -> U8Image:
+        """(H, W, 3) uint8 RGB; `drawn` itself or a buffer that the next call may reuse.
+
+        drawn: (S, S, 3) uint8, the person over the plate; matte: (S, S) float32, 0..1, 1 is the person.
+        """
+        if self._behind is not None:
+            matte = settled_matte(drawn, matte, self._plate)
+            drawn = replace_background(drawn, matte, self._plate, self._behind)
+        if self._still is None:
+            return drawn
+        whole = (self._still.shape[1], self._still.shape[0])
+        share = cv2.resize(self._share(matte), whole, interpolation=cv2.INTER_LINEAR)
+        person = cv2.resize(drawn, whole, interpolation=cv2.INTER_CUBIC)
+        self._window[:] = cv2.blendLinear(person, self._still, share, 1 - share)
+        return self._picture
+
+    def _share(self, matte: FloatArray) -> FloatArray:
+        """(S, S) float32: of the canvas in the frame. Away from the person the scene is sharper."""
+        size = matte.shape[0]
+        reach = max(3, round(size * _REACH_SHARE)) | 1
+        return np.asarray(np.minimum(cv2.blur(matte, (reach, reach)) * np.float32(3), 1) * self._inside)
+
+    def _lay_out(self) -> None:
+        """What stands still: the whole frame, the part of it behind the canvas, and where that is."""
+        size, (width, height) = self._plate.shape[0], self.size
+        self._still = self._behind = None
+        if (width, height) == (size, size):
+            self._behind = self._background.fitted(size, size)
+            return
+        scene = window(self._scene or Scene(self._plate, 0, 0, size), width, height)
+        chosen = self._background.fitted(width, height)
+        rows, columns = slice(scene.top, scene.top + scene.side), slice(scene.left, scene.left + scene.side)
+        self._picture = (scene.rgb if chosen is None else chosen).copy()
+        self._window = self._picture[rows, columns]
+        self._still = self._window.copy()
+        self._inside = _inside(size, scene, width)
+        if chosen is not None:
+            self._behind = _resized(self._still, size, size)
+
+
+def window(scene: Scene, width: int, height: int) -> Scene:
+    """The scene as a frame of this size shows it: as much of the room as fits, around the canvas.
+
+    The canvas's lowest row stays the frame's, since below it the person would end. What the room lacks on
+    either side or above is continued.
+    """
+    room_w = scene.rgb.shape[1]
+    bottom, ratio = scene.top + scene.side, width / height
+    seen_h = min(bottom, room_w / ratio)
+    seen_h = max(seen_h, scene.side, scene.side / ratio)  # the whole canvas is in it
+    scale = height / seen_h
+    seen_w = round(width / scale)
+    rows = round(seen_h)
+    left = round(scene.left + scene.side / 2 - seen_w / 2)
+    left = min(max(left, 0), room_w - seen_w) if seen_w <= room_w else (room_w - seen_w) // 2
+    left = min(left, scene.left)
+    left = max(left, scene.left + scene.side - seen_w)
+    rgb = _continued(scene.rgb, (left, bottom - rows, seen_w, rows), round(scene.side * _BLUR_SHARE))
+    side = min(round(scene.side * scale), width, height)
+    return Scene(
+        _resized(rgb, width, height),
+        min(max(round((scene.left - left) * scale), 0), width - side),
+        height - side,
+        side,
+    )
+
+
+def _continued(rgb: U8Image, box: tuple[int, int, int, int], blur_px: int) -> U8Image:
+    """That box of the picture: left, top, width, height, px. What lies beyond is a mirror image, blurred."""
+    left, top, width, height = box
+    above, before, behind = max(0, -top), max(0, -left), max(0, left + width - rgb.shape[1])
+    within = rgb[max(0, top) : top + height, max(0, left) : left + width]
+    if not (above or before or behind):
+        return within
+    whole = cv2.copyMakeBorder(within, above, 0, before, behind, cv2.BORDER_REFLECT)
+    blurred = cv2.GaussianBlur(whole, (0, 0), max(1, blur_px))
+    outside = np.ones(whole.shape[:2], np.uint8)
+    outside[above:, before : width - behind] = 0
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, 3)
+    share = np.clip(distance / (4 * max(1, blur_px)), 0, 1).astype(np.float32)
+    return np.asarray(cv2.blendLinear(blurred, whole, share, 1 - share), np.uint8)
+
+
+def _inside(size: int, scene: Scene, width: int) -> FloatArray:
+    """(S, S) float32: fades out at those edges of the canvas that are not the frame's, 0 at the edge."""
+    ramp = np.clip(np.arange(size, dtype=np.float32) / max(1.0, size * _EDGE_SHARE), 0, 1)
+    still = np.ones(size, np.float32)
+    across = (ramp if scene.left > 0 else still) * (ramp[::-1] if scene.left + scene.side < width else still)
+    return np.asarray(np.outer(ramp if scene.top > 0 else still, across), np.float32)
+
+
+def _resized(rgb: U8Image, width: int, height: int) -> U8Image:
+    smaller = width < rgb.shape[1]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    return np.ascontiguousarray(cv2.resize(rgb, (width, height), interpolation=how), np.uint8)
