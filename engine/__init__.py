@@ -7,6 +7,7 @@ The rooms, each building on those above it:
     stages      how long each part of a picture takes
     person      landmarks, and what is measured on them: pose, motion, retargeting, the torso
     media       video, audio and picture files, and the marks that say a picture is synthetic
+    provenance  whose signature an avatar carries, what was withdrawn
     tracking    from a camera's pictures to landmarks
     render      from landmarks to the picture that the network corrects, and what stands behind the person
     network     the network itself: what goes in and out, its layers, its weights in ONNX
@@ -14,7 +15,7 @@ The rooms, each building on those above it:
     runners     what the network runs on: ONNX Runtime, torch, TensorRT
     pipeline    all of that for one picture after another
     forgetting  removes an avatar with all that was made of it
-    commands    `avatarcast doctor` and `info`
+    commands    `avatarcast doctor`, `info` and `keys`
     cli         the command line; it finds every command by its entry point
 """
 

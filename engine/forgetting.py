@@ -5,16 +5,21 @@ Recordings of the studio are removed in stream.studio.folder.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
 from engine.avatar.beside import files_beside, work_path
-from engine.errors import PackageError
+from engine.errors import FileError, PackageError
 from engine.files import in_one_line, locked
+from engine.provenance.withdrawals import withdraw
 from engine.runners.trt_cache import trt_engines_of
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +37,18 @@ class Removed:
 def forget_avatar(avatar: Path) -> list[Removed]:
     """The avatar, what lies beside it, and the TensorRT engines in this user's cache; says what it removed.
 
-    The avatar's file goes last: as long as it is there, all else can still be found. Raises BusyError while
-    it is being made, FileError.
+    The avatar's file goes last: as long as it is there, all else can still be found. The person is put on the
+    list of withdrawals first. Raises BusyError while it is being made, FileError.
     """
     work = work_path(avatar)
     with ExitStack() as held:
         if work.is_dir():
             held.enter_context(locked(work, "wait for it, or stop it first"))
-        removed = [remove("engine", path) for path in _engines(avatar)]
+        loaded = _loaded(avatar)
+        if loaded is not None:
+            _withdraw(avatar, loaded)
+        engines = [] if loaded is None else trt_engines_of(loaded)
+        removed = [remove("engine", path) for path in engines]
         removed += [remove("work", path) for path in files_beside(avatar)]
         return [*removed, *([remove("avatar", avatar)] if avatar.exists() else [])]
 
@@ -54,9 +63,18 @@ def remove(what: str, path: Path) -> Removed:
     return Removed(what, path)
 
 
-def _engines(avatar: Path) -> list[Path]:
-    """None where the file is damaged: which are its own is then not known."""
+def _loaded(avatar: Path) -> Avatar | None:
+    """None where the file is damaged: which engines are its own, and who is shown, is then not known."""
     try:
-        return trt_engines_of(load_avatar(avatar)) if avatar.exists() else []
+        return load_avatar(avatar, even_withdrawn=True) if avatar.exists() else None
     except PackageError:
-        return []
+        return None
+
+
+def _withdraw(path: Path, avatar: Avatar) -> None:
+    """What cannot be put on a list is removed all the same."""
+    assert avatar.stored is not None
+    try:
+        withdraw(avatar.stored.likeness)
+    except FileError as error:
+        logger.warning("%s: copies of it are not refused: %s", path, error)

@@ -23,7 +23,7 @@ import av
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from engine.avatar.avatar import Avatar
-from engine.media.disclosure import DEFAULT_MARK, MarkStyle, wants_mark
+from engine.media.disclosure import DEFAULT_MARK, MarkStyle
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.render.background import Background
 from engine.render.frame import checked_frame
@@ -43,8 +43,8 @@ class AvatarTrack(PictureTrack):
 
     The newest frame wins: one that comes while another is rendered replaces what waits. Rendering has a
     thread of its own, and starts by itself; the models take seconds to load, and until then the source is
-    drained and nothing is sent. A real person's avatar carries the visible mark, always. The track ends with
-    its source, by stop(), or when the renderer cannot start; then everything is released.
+    drained and nothing is sent. Every avatar but a bundled presenter carries the visible mark. The track ends
+    with its source, by stop(), or when the renderer cannot start; then everything is released.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class AvatarTrack(PictureTrack):
             person=avatar.consent["person"],
             size_px=avatar.size,
             preview_jpeg=avatar.preview_jpeg,
-            mark_style=mark if wants_mark(avatar.consent) else None,
+            mark_style=mark if avatar.wants_mark else None,
             build=lambda: build_pipeline(avatar, config),
         )
         self._pools = PipelinePools()

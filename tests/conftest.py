@@ -70,9 +70,9 @@ def pytest_xdist_auto_num_workers() -> int:
     return usable_cores()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _nobodys_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Servers under test do not offer the avatars that the person at this machine has made."""
+    """No avatar that the person at this machine has made, no key of theirs, nobody who was forgotten."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield

@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 LIMIT_S = 1800  # on a machine that is busy with other tests
 AVATARCAST = (sys.executable, "-m", "engine.cli")
 CACHE = "home/.cache/avatarcast/"  # as the README names it
+KEYS = "home/.local/share/avatarcast/keys/"
 RECORDING = "home/.local/share/avatarcast/recordings/ada-lovelace"
 # A driver of virtual cameras that shows nothing: the real one is a kernel module.
 NO_CAMERA = """
@@ -201,14 +202,14 @@ def test_forget(watched: Callable[..., Seen], networked_file: Path, tmp_path: Pa
     studio = tmp_path / "stage" / "home" / ".local" / "share" / "avatarcast"
     studio.mkdir(parents=True)
     shutil.copy(networked_file, studio)
-    assert_silent(watched(*AVATARCAST, "forget", networked_file.stem))
+    assert_silent(watched(*AVATARCAST, "forget", networked_file.stem), KEYS)
 
 
 @pytest.mark.long
 def test_export(watched: Callable[..., Seen], networked_file: Path, work: Path) -> None:
     shutil.copy(networked_file, work)
     seen = watched(*AVATARCAST, "export", networked_file.name)
-    assert_silent(seen, f"work/{networked_file.name}")
+    assert_silent(seen, f"work/{networked_file.name}", KEYS)
 
 
 @pytest.mark.long
@@ -225,4 +226,4 @@ def test_enroll(watched: Callable[..., Seen], work: Path) -> None:
         *(*AVATARCAST, "enroll", "me.prepared.npz", *consent, *size),
         *("--minutes", "0.1", "--device", "cpu"),
     )
-    assert_silent(trained, "work/me.mp4", "work/me.prepared.npz", "work/me.avatar")
+    assert_silent(trained, "work/me.mp4", "work/me.prepared.npz", "work/me.avatar", KEYS)

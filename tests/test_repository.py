@@ -197,6 +197,7 @@ def test_every_command_of_the_package_is_there() -> None:
         "base",
         "forget",
         "info",
+        "keys",
         "doctor",
         "bench",
     }

@@ -24,7 +24,7 @@ from benchmarks.records.instrument import check_writable, parser_of
 from engine.arrays import U8Image
 from engine.avatar.avatar_file import load_avatar
 from engine.errors import SettingsError
-from engine.media.disclosure import mark, wants_mark
+from engine.media.disclosure import mark
 from engine.media.video import probe, read_frames
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.tracking.tracker import EveryFrameTracker
@@ -90,7 +90,7 @@ def driven(avatar_name: str, driver: Path, times_s: Sequence[float]) -> list[U8I
         pipeline.calibrate_from(landmarks)
         for frame, found in zip(frames, landmarks, strict=True):
             rgb = pipeline.process(frame.rgb, int(frame.time_s * 1e9), landmarks=found).rgb
-            shown_rgb = mark(rgb) if wants_mark(avatar.consent) else rgb
+            shown_rgb = mark(rgb) if avatar.wants_mark else rgb
             shown.append(np.hstack([_square(frame.rgb, avatar.size), shown_rgb]))
     finally:
         pipeline.close()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from engine.person.landmarks import Landmarks
 from engine.person.motion import Neutral
 from engine.person.retarget import Support
 from engine.person.torso import TorsoModel
+from engine.provenance.chain import BY_PRESENTERS, Standing
 from engine.render.prior import KeyFrame
 from engine.render.scene import Scene
 
@@ -45,6 +47,9 @@ class Stored:
     digest: str  # of everything in it
     tools: dict[str, str]  # tool -> version that it was written with
     member_bytes: dict[str, int]  # member -> its size
+    likeness: str  # SHA-256 of the person's measures, by which consent is withdrawn
+    standing: Standing  # what its signatures are worth here
+    signatures: bytes | None = None  # its chain of them, not verified
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +76,11 @@ class Avatar:
     scene: Scene | None = None  # the room around the canvas; None: the footage showed none
     stored: Stored | None = None  # the file it was loaded from; None for one that was made just now
 
+    @property
+    def wants_mark(self) -> bool:
+        """Whether its pictures carry the marks: see `wants_mark`."""
+        return wants_mark(self.consent, None if self.stored is None else self.stored.standing)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cover:
@@ -80,6 +90,18 @@ class Cover:
     size: int  # px, of the square canvas
     consent: dict[str, Any]
     preview_jpeg: bytes
+    standing: Standing  # what its signatures are worth here
+
+    @property
+    def wants_mark(self) -> bool:
+        """Whether its pictures carry the marks: see `wants_mark`."""
+        return wants_mark(self.consent, self.standing)
+
+
+def wants_mark(consent: Mapping[str, Any], standing: Standing | None) -> bool:
+    """Always, unless those who make the bundled presenters have signed that the person does not exist."""
+    shown = standing is not None and standing.state == BY_PRESENTERS
+    return not (shown and consent.get("person") == "synthetic")
 
 
 def picture_bytes(size: int, keyframes: int, held_out: int) -> int:

@@ -6,6 +6,7 @@ rest of the engine can trust an Avatar; any flaw is one line that names the memb
 
 from __future__ import annotations
 
+import logging
 import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -57,11 +58,16 @@ from engine.avatar.members import (
     read_person,
     stack_landmarks,
 )
-from engine.errors import PackageError, RunnerError
+from engine.errors import FileError, PackageError, RunnerError
 from engine.network.network_check import checked_denoiser
 from engine.person.landmarks import Landmarks
+from engine.provenance.chain import CHANGED, MADE, Standing, chain_of, extended, standing
+from engine.provenance.keys import installation_key, key_ring
+from engine.provenance.withdrawals import withdrawn
 from engine.render.prior import KeyFrame
 from engine.render.scene import Scene, scene_flaw
+
+logger = logging.getLogger(__name__)
 
 MEMORY_QUALITY = 92
 SCENE_QUALITY = 92
@@ -87,20 +93,35 @@ _MODELS = {f"models/{name}": name for name in NETWORKS}
 _Loaded = TypeVar("_Loaded", Avatar, Cover)
 
 
-def load_avatar(path: str | Path) -> Avatar:
+def load_avatar(path: str | Path, *, even_withdrawn: bool = False) -> Avatar:
     """The avatar in `path`, or a bundled presenter by name; "bundled" is the first of those.
 
-    Raises PackageError. A bundled presenter is named as its file is, whatever the file says.
+    Raises PackageError, also where consent is known to be withdrawn. A bundled presenter is named as its file
+    is, whatever the file says. even_withdrawn: load it all the same, to tell of it or to remove it.
     """
-    return _loaded(path, _decode)
+    avatar = _loaded(path, _decode)
+    assert avatar.stored is not None
+    if not even_withdrawn:
+        _refuse_withdrawn(path, avatar.stored.standing)
+    return avatar
 
 
 def load_cover(path: str | Path) -> Cover:
     """The cover of what `load_avatar` would load: every member's hash is verified, few are decoded.
 
-    Raises PackageError.
+    Raises PackageError, also where consent is known to be withdrawn.
     """
-    return _loaded(path, _cover)
+    cover = _loaded(path, _cover)
+    _refuse_withdrawn(path, cover.standing)
+    return cover
+
+
+def _refuse_withdrawn(path: str | Path, found: Standing) -> None:
+    if found.withdrawn:
+        raise PackageError(
+            f"{path}: consent to this avatar was withdrawn on {found.withdrawn}: it is not used any more; "
+            "`avatarcast forget` removes it"
+        )
 
 
 def _loaded(path: str | Path, decode: Callable[[Path, Package], _Loaded]) -> _Loaded:
@@ -126,7 +147,8 @@ def save_avatar(path: str | Path, avatar: Avatar) -> Avatar:
     """Writes the avatar, all or nothing, and gives it as it will load.
 
     Key frames past LOSSLESS_KEYFRAMES lose a little, as JPEG does. What `load_avatar` would refuse is refused
-    here, before anything is written. Raises PackageError, FileError.
+    here, before anything is written. This installation signs it, after what is signed of it already. Raises
+    PackageError, FileError.
     """
     members = {
         CONSENT: encode_json(avatar.consent),
@@ -153,9 +175,26 @@ def save_avatar(path: str | Path, avatar: Avatar) -> Avatar:
         "training": avatar.training,
         "models": {name: avatar.variants.get(name, {}) for name in avatar.models},
     }
-    written = _decode(Path(path), Package(build_manifest(members, fields), members))
-    write_package(path, members, fields)
+    manifest = build_manifest(members, fields)
+    signatures = signatures_of(avatar.stored, manifest["digest"])
+    written = _decode(Path(path), Package(manifest, members, signatures))
+    write_package(path, members, fields, lambda _: signatures)
     return written
+
+
+def signatures_of(before: Stored | None, digest: str, action: str = CHANGED) -> bytes | None:
+    """Those of what an avatar becomes, signed here; None, and a word in the log, where no key can be kept.
+
+    before: what it was, None where it is new. digest: of the manifest to be written. action: what was done.
+    """
+    try:
+        key = installation_key()
+    except FileError as error:
+        logger.warning("the avatar is not signed: %s", error)
+        return None
+    if before is None:
+        return extended(None, key, digest, MADE)
+    return extended(before.signatures, key, digest, action, before.digest)
 
 
 def _keyframe_members(frames: Sequence[KeyFrame]) -> dict[str, bytes]:
@@ -204,7 +243,18 @@ def _cover(source: Path, package: Package) -> Cover:
         if member not in members:
             raise PackageError(f"{source}: member {member} is missing: enrol again")
     read_image(source, PREVIEW, members[PREVIEW], "JPEG", "RGB", None)
-    return Cover(name, size, _consent(source, members[CONSENT]), members[PREVIEW])
+    return Cover(name, size, _consent(source, members[CONSENT]), members[PREVIEW], _standing(package))
+
+
+def _standing(package: Package) -> Standing:
+    found = standing(package.signatures, package.manifest["digest"], key_ring())
+    return replace(
+        found, withdrawn=withdrawn(_likeness(package), {record["key"] for record in found.records})
+    )
+
+
+def _likeness(package: Package) -> str:
+    return str(package.manifest["members"][NEUTRAL]["sha256"])
 
 
 def _decode(source: Path, package: Package) -> Avatar:
@@ -278,6 +328,9 @@ def _decode(source: Path, package: Package) -> Avatar:
             manifest["digest"],
             manifest["tools"],
             {member: entry["bytes"] for member, entry in manifest["members"].items()},
+            _likeness(package),
+            cover.standing,
+            chain_of(package.signatures, manifest["digest"]),
         ),
     )
 

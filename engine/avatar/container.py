@@ -1,8 +1,9 @@
 """The container of a `.avatar`: a zip of flat members under a manifest that says what each must be.
 
 Everything is verified before anything is handed out: limits, names, sizes, hashes, the manifest's own digest.
-Digests catch damage and careless edits, not a forger who recomputes them: there is no signature, so what a
-member decodes to is checked again by `engine.avatar.avatar_file`. Never unpickles.
+Digests catch damage and careless edits; a forger who recomputes them has no signature (`signatures.json`, see
+engine.provenance.chain). Signed or not, what a member decodes to is checked again by
+`engine.avatar.avatar_file`. Never unpickles.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from struct import error as struct_error
@@ -22,9 +23,11 @@ from typing import Any
 
 from engine.errors import PackageError
 from engine.files import replacing
+from engine.provenance.chain import MAX_CHAIN_BYTES
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+SIGNATURES = "signatures.json"  # of the manifest's digest, so the manifest does not list it
 MAX_MEMBERS = 256
 MAX_TOTAL_BYTES = 192 * 1024 * 1024  # of all members unpacked, and of the file
 MAX_MANIFEST_BYTES = 1024 * 1024
@@ -58,10 +61,11 @@ _ZIP_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A verified package: the parsed manifest, and the members without it."""
+    """A verified package: the parsed manifest, and the members without it and its signatures."""
 
     manifest: dict[str, Any]
     members: dict[str, bytes]
+    signatures: bytes | None = None  # as they are in the file, not verified; None: unsigned
 
 
 def build_manifest(members: Mapping[str, bytes], fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,16 +81,25 @@ def build_manifest(members: Mapping[str, bytes], fields: Mapping[str, Any]) -> d
     return {**manifest, "digest": _digest(manifest)}
 
 
-def write_package(path: str | Path, members: Mapping[str, bytes], manifest_fields: Mapping[str, Any]) -> None:
+def write_package(
+    path: str | Path,
+    members: Mapping[str, bytes],
+    manifest_fields: Mapping[str, Any],
+    sign: Callable[[str], bytes | None] | None = None,
+) -> None:
     """Writes the package beside `path`, reads it back, and only then puts it in its place: all or nothing.
 
     The same content gives the same bytes. Members are stored, not deflated: images and weights do not shrink.
+    sign: gives the signatures of the manifest's digest; without, or where it gives None, none are written.
     """
     target = Path(path)
-    manifest = encode_json(build_manifest(members, manifest_fields))
+    manifest = build_manifest(members, manifest_fields)
+    head = {MANIFEST: encode_json(manifest)}
+    if sign is not None and (signatures := sign(manifest["digest"])) is not None:
+        head[SIGNATURES] = signatures
     with replacing(target) as part:
         with zipfile.ZipFile(part.file, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in [(MANIFEST, manifest), *sorted(members.items())]:
+            for name, data in [*head.items(), *sorted(members.items())]:
                 archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
         part.file.flush()
         read_package(part.path)
@@ -135,6 +148,7 @@ def _read(source: Path, archive: zipfile.ZipFile) -> Package:
             f"wanted at most {MAX_MANIFEST_BYTES}"
         )
     manifest = parse_manifest(source, _member(source, archive, manifest_entry))
+    signatures = _signatures(source, archive, entries.pop(SIGNATURES, None))
     listed: dict[str, dict[str, Any]] = manifest["members"]
     for name in sorted(set(listed) ^ set(entries)):
         flaw = "is missing" if name in listed else "is not in the manifest"
@@ -156,7 +170,14 @@ def _read(source: Path, archive: zipfile.ZipFile) -> Package:
                 f"the manifest says {want['sha256'][:12]}...: {_CURE}"
             )
         members[name] = data
-    return Package(manifest, members)
+    return Package(manifest, members, signatures)
+
+
+def _signatures(source: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo | None) -> bytes | None:
+    """None where there are none; what is too large for any is nothing, which no chain is."""
+    if entry is None:
+        return None
+    return _member(source, archive, entry) if entry.file_size <= MAX_CHAIN_BYTES else b""
 
 
 def _check_entry(source: Path, info: zipfile.ZipInfo) -> None:

@@ -15,6 +15,7 @@ from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import BUNDLED, avatar_help
 from engine.avatar.records import number, printable, table
+from engine.provenance.keys import fingerprint
 
 _MB = 1_000_000
 _DIGEST_SHOWN = 12  # characters
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints what the file holds."""
-    found = facts(load_avatar(args.avatar))
+    found = facts(load_avatar(args.avatar, even_withdrawn=True))
     if args.json:
         print(json.dumps(found))
         return 0
@@ -45,6 +46,11 @@ def facts(avatar: Avatar) -> dict[str, Any]:
         "digest": stored.digest,
         "format_version": stored.format_version,
         "consent": avatar.consent,
+        "signed": stored.standing.state,
+        "signature": stored.standing.words,
+        "chain": [dict(record) for record in stored.standing.records],
+        "withdrawn": stored.standing.withdrawn or None,
+        "marked": avatar.wants_mark,
         "size_px": avatar.size,
         "scene_px": None if avatar.scene is None else list(avatar.scene.rgb.shape[1::-1]),  # width, height
         "fps": avatar.fps,
@@ -74,6 +80,12 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "avatar", f"{found['name']}, digest {found['digest'][:_DIGEST_SHOWN]}"
     yield "person", f"{consent['person']}; {consent['who']} agreed on {consent['date']}"
     yield "consent", consent["statement"]
+    if found["withdrawn"]:
+        yield "withdrawn", f"on {found['withdrawn']}: it is not used any more"
+    yield "signature", found["signature"]
+    for record in found["chain"]:
+        yield "", f"{record['action']} on {record['date']}, key {fingerprint(record['key'])}"
+    yield "mark", "in every picture" if found["marked"] else "none: the presenters' key says nobody is shown"
     room = " in a room of {}x{} px".format(*found["scene_px"]) if found["scene_px"] else ""
     yield "canvas", f"{found['size_px']} px{room}, from footage at {found['fps']:g} frames/s"
     frames = f"{found['keyframes']} key frames, {found['held_out_frames']} held-out frames"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -78,18 +76,6 @@ def mark_style(args: argparse.Namespace) -> MarkStyle:
             f"--mark-size {args.mark_size!r}: wanted a number from {MIN_PERCENT:g} to {MAX_PERCENT:g}"
         ) from error
     return MarkStyle(args.mark_corner, size_percent)
-
-
-def wants_mark(consent: Mapping[str, Any]) -> bool:
-    """True unless the consent record says that the person does not exist."""
-    return consent.get("person") != "synthetic"
-
-
-def unmarked_note(name: str) -> str:
-    """For whoever runs what leaves the mark off on the word of a file from elsewhere."""
-    return (
-        f"{name}: no visible mark, as its file says that it shows nobody real; nothing but that word says so"
-    )
 
 
 def mark(rgb: U8Image, style: MarkStyle = DEFAULT_MARK) -> U8Image:

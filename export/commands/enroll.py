@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         end_with_listener()
     with closing(DISPLAYS[args.progress]()) as display:
         if args.person == "synthetic":
-            display.warn("recorded as a synthetic person: its videos carry no visible mark")
+            display.warn("recorded as a synthetic person; its pictures are marked all the same")
         try:
             if args.prepare_only:
                 return _prepare_only(options, display, args.json)

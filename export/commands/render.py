@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 
 from engine.arrays import U8Image
-from engine.avatar.bundled import bundled_name
 from engine.commands.options import add_avatar, add_background, add_frame, add_mirror, add_runner
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.files import sweep
@@ -33,8 +32,6 @@ from engine.media.disclosure import (
     add_mark_arguments,
     mark,
     mark_style,
-    unmarked_note,
-    wants_mark,
 )
 from engine.media.frame_size import sized_alike
 from engine.media.video import VideoInfo, VideoWriter, probe, read_frames
@@ -117,11 +114,15 @@ def run(args: argparse.Namespace) -> int:
     from engine.tracking.tracker import EveryFrameTracker
 
     avatar = load_avatar(args.avatar)
-    if args.no_mark and wants_mark(avatar.consent):
+    if args.no_mark and avatar.wants_mark:
+        assert avatar.stored is not None  # it was loaded
+        if not avatar.stored.standing.is_vouched:
+            raise SettingsError(
+                f"--no-mark: {avatar.name} is {avatar.stored.standing.words}; only what is signed here, or by"
+                " a key that is trusted here (avatarcast keys), may go without the visible mark"
+            )
         print(f"avatarcast: no visible mark; the file's metadata still says '{COMMENT}'", file=sys.stderr)
-    elif not wants_mark(avatar.consent) and bundled_name(args.avatar) is None:
-        print(f"avatarcast: {unmarked_note(avatar.name)}", file=sys.stderr)
-    marked = wants_mark(avatar.consent) and not args.no_mark
+    marked = avatar.wants_mark and not args.no_mark
     options = RenderOptions(args.mirror, args.side_by_side, style if marked else None)
     pipeline = build_pipeline(avatar, PipelineConfig(args.runner, args.steps, live=False, frame=frame))
     try:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.avatar.avatar import Avatar, HeldOutFrame
-from engine.avatar.avatar_file import held_out_members
+from engine.avatar.avatar_file import held_out_members, signatures_of
 from engine.avatar.container import FIELDS, read_package, write_package
 from engine.errors import PackageError
+from engine.provenance.chain import EXPORTED
 from engine.runners.choice import TORCH_SOURCE
 from export.convert.variants import Variant
 
@@ -42,7 +43,12 @@ def put_variant(
     members |= held_out_members(held_out)
     kept = {name: facts for name, facts in models.items() if name not in dropped}
     fields = {key: package.manifest[key] for key in FIELDS}
-    write_package(path, members, {**fields, "models": {**kept, variant.name: variant.facts}})
+    write_package(
+        path,
+        members,
+        {**fields, "models": {**kept, variant.name: variant.facts}},
+        lambda digest: signatures_of(avatar.stored, digest, EXPORTED),
+    )
     return dropped
 
 

@@ -16,10 +16,9 @@ from typing import Any
 
 import av
 
-from engine.avatar.bundled import bundled_name
 from engine.commands.options import add_avatar, add_background, add_frame, add_mirror, add_runner
 from engine.errors import RunnerError, SettingsError
-from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, unmarked_note, wants_mark
+from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style
 from engine.media.video import probe
 from engine.render.background import Background
 from engine.render.frame import checked_frame
@@ -67,8 +66,6 @@ def run(args: argparse.Namespace) -> int:
     from engine.render.scene import frame_size
 
     avatar = load_avatar(args.avatar)
-    if not wants_mark(avatar.consent) and bundled_name(args.avatar) is None:
-        print(f"avatarcast: {unmarked_note(avatar.name)}", file=sys.stderr)
     size_px = frame_size(frame, avatar.size, avatar.scene)
     camera = open_virtual_camera(size_px, fps, args.virtual_device)
     try:
@@ -84,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
                     flush=True,
                 )
                 with SteadyCamera(camera, fps) as steady:
-                    result = drive(frames, steady, pipeline, style if wants_mark(avatar.consent) else None)
+                    result = drive(frames, steady, pipeline, style if avatar.wants_mark else None)
                 result["shown"] = steady.shown
             finally:
                 pipeline.close()

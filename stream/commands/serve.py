@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import gc
 import json
-import logging
 import os
 import signal
 import socket
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from engine.avatar.bundled import bundled_name, bundled_names
 from engine.commands.options import add_frame, add_runner
 from engine.errors import SettingsError
-from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style, unmarked_note, wants_mark
+from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style
 from engine.render.frame import checked_frame
 from engine.user_folders import data_folder
 from stream.http.exposure import add_exposure_arguments, listen, read_exposure
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from stream.render.avatars import ServedAvatar
     from stream.sessions.registry import SessionRegistry
     from stream.studio.studio import Studio
-
-logger = logging.getLogger(__name__)
 
 MAX_SESSIONS_LIMIT = 64
 LEAST_FPS_LIMIT = 30
@@ -130,15 +127,15 @@ def served_file(path: str | Path, config: PipelineConfig, style: MarkStyle) -> S
     from stream.render.avatars import ServedAvatar
 
     cover = load_cover(path)
-    if not wants_mark(cover.consent) and bundled_name(path) is None:
-        logger.warning("%s", unmarked_note(cover.name))
     load = cache(lambda: load_avatar(path))
     return ServedAvatar(
         name=cover.name,
         person=cover.consent["person"],
         size_px=cover.size,
         preview_jpeg=cover.preview_jpeg,
-        mark_style=style if wants_mark(cover.consent) else None,
+        mark_style=style if cover.wants_mark else None,
+        signed=cover.standing.state,
+        signature=cover.standing.words,
         build=lambda: build_pipeline(load(), config),
         title=cover.name.capitalize() if bundled_name(path) else "",
     )
@@ -208,6 +205,7 @@ def _announce(listener: socket.socket, serving: Serving, reason: str, as_json: b
             "pid": os.getpid(),
             "avatar": avatars.first.name,
             "avatars": [avatar.name for avatar in avatars],
+            "signatures": {avatar.name: avatar.signature for avatar in avatars},
             "runner": config.runner,
             "runner_reason": reason,
             "encoder": serving.registry.encoder.h264 if serving.registry.encoder.h264_first else "libvpx",
@@ -222,7 +220,9 @@ def _announce(listener: socket.socket, serving: Serving, reason: str, as_json: b
         print(f"  page     {link}")
     else:
         print(f"  page     {url}/#token=... with the token in place of the dots")
-    print(f"  avatar   {', '.join(avatar.name for avatar in avatars)}")
+    for number, avatar in enumerate(avatars):
+        marked = "" if avatar.mark_style is None else ", marked"
+        print(f"  {'' if number else 'avatar':<9}{avatar.name}: {avatar.signature}{marked}")
     print(f"  runner   {reason}")
     print(f"  video    {serving.registry.encoder.reason}")
     print(f"  limit    {config.max_sessions} presenter(s) at the same time")

@@ -67,6 +67,9 @@ class PageRoutes:
                 "title": avatar.title or avatar.name,
                 "person": avatar.person,
                 "size_px": avatar.size_px,
+                "signed": avatar.signed,
+                "signature": avatar.signature,
+                "marked": avatar.mark_style is not None,
                 "preview": f"/api/avatars/{quote(avatar.name, safe='')}/preview.jpg",
             }
             for avatar in self._registry.avatars

@@ -26,6 +26,8 @@ class ServedAvatar:
     preview_jpeg: bytes  # empty: none
     mark_style: MarkStyle | None  # of the "AI-generated" in every picture; None for who does not exist
     build: Callable[[], FramePipeline]  # loads models: takes seconds, belongs in a worker thread
+    signed: str = "unsigned"  # see engine.provenance.chain.Standing: state, and words for people
+    signature: str = "unsigned"
     title: str = ""  # as the page writes it; empty: its name
 
 

@@ -103,6 +103,7 @@ async def test_what_the_page_is_told() -> None:
         assert config["frame"] == "auto"
         echo, odd = config["avatars"]
         assert (echo["name"], echo["person"], echo["size_px"]) == ("echo", "synthetic", 256)
+        assert (echo["signed"], echo["signature"], echo["marked"]) == ("unsigned", "unsigned", False)
         assert (odd["name"], odd["person"], odd["size_px"]) == (ODD_NAME, "real", 512)
         assert await request("GET", url + odd["preview"]) == (200, b"\xff\xd8 a JPEG")
         assert (await request("GET", url + echo["preview"]))[0] == 404  # it has none

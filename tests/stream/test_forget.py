@@ -15,6 +15,12 @@ from engine.files import FolderLock
 from engine.runners.trt_cache import TrtEngineKey, save_trt_engine, trt_engine_path
 
 
+@pytest.fixture(autouse=True)
+def _own_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom one test forgets, the next still knows."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
 @pytest.fixture
 def studio(tmp_path: Path) -> Path:
     """A folder with Ada's recording and Bob's, each with a consent."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engine.avatar.container import FIELDS, MANIFEST, build_manifest, encode_json
+from engine.avatar.container import FIELDS, MANIFEST, SIGNATURES, build_manifest, encode_json
 
 
 def unzip(path: Path) -> dict[str, bytes]:
@@ -25,7 +25,7 @@ def rezip(path: Path, members: Mapping[str, bytes], compression: int = zipfile.Z
 
 
 def forge(path: Path, changes: Mapping[str, bytes | None], **manifest_changes: Any) -> None:
-    """Changes members and makes the manifest agree, digest and all, as a careful forger would."""
+    """Changes members and makes the manifest agree, digest and all; the signatures stay as they are."""
     members = unzip(path)
     manifest = json.loads(members.pop(MANIFEST))
     for name, data in changes.items():
@@ -33,5 +33,6 @@ def forge(path: Path, changes: Mapping[str, bytes | None], **manifest_changes: A
             members.pop(name)
         else:
             members[name] = data
+    signatures = {SIGNATURES: members.pop(SIGNATURES)} if SIGNATURES in members else {}
     fields = {key: manifest[key] for key in FIELDS} | manifest_changes
-    rezip(path, {MANIFEST: encode_json(build_manifest(members, fields)), **members})
+    rezip(path, {MANIFEST: encode_json(build_manifest(members, fields)), **signatures, **members})

@@ -14,8 +14,9 @@ from engine.avatar.bundled import bundled_name, bundled_names
 from engine.cli import main
 from engine.commands.doctor import run_checks
 from engine.errors import PackageError
-from engine.media.disclosure import MarkStyle, wants_mark
+from engine.media.disclosure import MarkStyle
 from engine.pipeline import PipelineConfig
+from engine.provenance.chain import BY_PRESENTERS
 from stream.commands.serve import served_file
 
 
@@ -38,7 +39,8 @@ def test_what_comes_with_avatarcast_is_synthetic() -> None:
     for name in bundled_names():
         cover = load_cover(name)
         assert cover.name == name
-        assert not wants_mark(cover.consent)
+        assert not cover.wants_mark
+        assert cover.standing.state == BY_PRESENTERS
     assert load_avatar("bundled").name == "theo"
 
 
@@ -74,13 +76,12 @@ def test_an_unknown_name_is_told_the_known_ones(assets: Path, error_line: Callab
     assert "bo: is part of avatarcast" in error_line()
 
 
-def test_a_file_that_takes_the_mark_off_by_its_own_word_is_told(
-    assets: Path, avatar_file: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_file_takes_the_mark_off_by_its_own_word(assets: Path, avatar_file: Path) -> None:
+    """A copy of a presenter is one wherever it lies; what merely says that nobody is shown is marked."""
     assert served_file("bo", PipelineConfig("null"), MarkStyle()).mark_style is None
-    assert not caplog.messages
-    assert served_file(avatar_file, PipelineConfig("null"), MarkStyle()).mark_style is None
-    assert [line.partition(",")[0] for line in caplog.messages] == ["noise: no visible mark"]
+    assert served_file(assets / "bo.avatar", PipelineConfig("null"), MarkStyle()).mark_style is None
+    assert load_cover(avatar_file).consent["person"] == "synthetic"
+    assert served_file(avatar_file, PipelineConfig("null"), MarkStyle()).mark_style == MarkStyle()
 
 
 def test_the_page_writes_a_presenters_name_as_a_name(assets: Path, avatar_file: Path) -> None:

@@ -21,6 +21,8 @@ def test_the_bundled_avatar(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert said.startswith("avatar     theo, digest ")
     assert "synthetic; The avatarcast authors agreed on " in said
+    assert "signature  signed by avatarcast\n" in said
+    assert "mark       none: the presenters' key says nobody is shown" in said
     assert "256 px, from footage at 15 frames/s" in said
     assert "denoiser-fp32.onnx, precision fp32, steps 1, " in said
     assert "PSNR in dB" in said
@@ -38,6 +40,8 @@ def test_json_says_the_same_and_more(capsys: pytest.CaptureFixture[str], avatar_
         {"name": "denoiser-fp32.onnx", "bytes": len(least_network(64)), "precision": "fp32", "steps": 1}
     ]
     assert found["training"] == {"minutes": 0.0}
+    assert (found["signed"], found["signature"], found["marked"]) == ("here", "signed here", True)
+    assert [record["action"] for record in found["chain"]] == ["made"]
     assert found["held_out"] is None
     assert len(found["digest"]) == 64
     assert found["tools"]["avatarcast"]

@@ -21,7 +21,6 @@ from engine.media.disclosure import (
     add_mark_arguments,
     mark,
     mark_style,
-    wants_mark,
 )
 from engine.media.video import VideoWriter, probe, read_frames
 from engine.media.xmp import UUID
@@ -94,12 +93,6 @@ def test_the_options_of_a_command() -> None:
     with pytest.raises(SettingsError, match="--mark-size 'big': wanted a number from 3 to 8"):
         mark_style(parser.parse_args(["--mark-size", "big"]))
     assert "3 to 8 (default 3.5)" in parser.format_help().replace("\n", " ").replace("  ", "")
-
-
-def test_only_people_who_do_not_exist_go_unmarked() -> None:
-    assert not wants_mark({"person": "synthetic"})
-    assert wants_mark({"person": "real"})
-    assert wants_mark({})
 
 
 def xmp_of(path: Path) -> bytes:

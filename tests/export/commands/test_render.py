@@ -20,6 +20,7 @@ from engine import pipeline as pipeline_module
 from engine.arrays import U8Image
 from engine.avatar import avatar_file as avatar_module
 from engine.avatar.avatar import Avatar
+from engine.avatar.container import SIGNATURES
 from engine.errors import FootageError, SettingsError, VideoError
 from engine.media.disclosure import COMMENT
 from engine.media.video import VideoWriter, probe, read_frames
@@ -28,6 +29,7 @@ from engine.render.background import Background
 from engine.stages import STAGES
 from export.commands import render as command_render
 from export.commands.render import RenderOptions, render
+from tests.support.forged_package import rezip, unzip
 from tests.support.places import PRESENTER
 from tests.support.puppet import Pose, Puppet
 
@@ -304,21 +306,20 @@ def test_leaving_the_mark_off_is_never_quiet(
     assert pictures(tmp_path / "out.mp4")[0].std() < 2
 
 
-def test_a_synthetic_person_needs_no_mark(
+def test_no_file_takes_the_mark_off_by_its_own_word(
     command: Callable[..., Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    command("--no-mark", person="synthetic")
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert "12 frames" in said.out
-    assert comment_of(tmp_path / "out.mp4") == COMMENT
+    command("--json", person="synthetic")
+    assert json.loads(capsys.readouterr().out)["marked"] is True
+    assert pictures(tmp_path / "out.mp4")[0][-14:].std() > 20
 
 
-def test_a_file_that_takes_the_mark_off_by_its_own_word_is_told(
-    command: Callable[..., Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    command("--avatar", "from_elsewhere.avatar", person="synthetic")
-    assert "no visible mark, as its file says that it shows nobody real" in capsys.readouterr().err
+def test_what_nobody_known_signed_cannot_go_unmarked(command: Callable[..., Any], avatar_file: Path) -> None:
+    members = unzip(avatar_file)
+    del members[SIGNATURES]
+    rezip(avatar_file, members)
+    with pytest.raises(SettingsError, match="--no-mark: noise is unsigned; only what is signed here"):
+        command("--no-mark")
 
 
 @pytest.mark.parametrize(
