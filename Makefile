@@ -1,4 +1,4 @@
-# Each target does its own set-up from nothing but Python 3.11 or 3.12; the second time it is quick.
+# Each target does its own set-up from nothing but Python 3.11 to 3.14; the second time it is quick.
 #
 #   make run  [PORT=8080] [HOST=127.0.0.1] [AVATAR=me.avatar]    serve; open the address it prints
 #   make test                                                    every check and test

@@ -27,7 +27,7 @@ version_of() {
 
 suitable() {
     case "$1" in
-        3.11.* | 3.12.*) return 0 ;;
+        3.11.* | 3.12.* | 3.13.* | 3.14.*) return 0 ;;
         *) return 1 ;;
     esac
 }
@@ -40,7 +40,7 @@ venv_ok() {
 make_venv() {
     chosen=
     found=
-    for candidate in ${PYTHON:-python3.12 python3.11 python3 python}; do
+    for candidate in ${PYTHON:-python3.13 python3.12 python3.11 python3.14 python3 python}; do
         version=$(version_of "$candidate" || true)
         [ -n "$version" ] || continue
         if suitable "$version"; then
@@ -51,9 +51,9 @@ make_venv() {
     done
     if [ -z "$chosen" ]; then
         found=${found#, }
-        fail "found ${found:-no working Python}${PYTHON:+ (PYTHON=$PYTHON)}; wanted Python 3.11 or 3.12:" \
-            "install one (Debian/Ubuntu: apt-get install python3 python3-venv; macOS: brew install python@3.12)" \
-            "or name one: make setup PYTHON=/path/to/python3.12"
+        fail "found ${found:-no working Python}${PYTHON:+ (PYTHON=$PYTHON)}; wanted Python 3.11 to 3.14:" \
+            "install one (Debian/Ubuntu: apt-get install python3 python3-venv; macOS: brew install python@3.13)" \
+            "or name one: make setup PYTHON=/path/to/python3.13"
     fi
     echo "setup: building $venv with $chosen ($version)"
     "$chosen" -c 'import ensurepip, venv' 2>/dev/null || fail "$chosen ($version) lacks the venv module;" \

@@ -7,13 +7,12 @@ Windows its call counts too. Child processes inherit all of it. Knows no library
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.user_folders import cache_folder, home, user_cache
+from engine.user_folders import home, user_cache
 
 VARIABLES: Mapping[str, str] = {
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime
@@ -30,10 +29,6 @@ def switch_off() -> None:
     """Sets the variables, whatever they were, and removes events that wait to be sent. Never raises."""
     os.environ.update(VARIABLES)
     try:
-        # MediaPipe imports matplotlib, which would otherwise begin a folder of its own in the user's home.
-        os.environ.setdefault("MPLCONFIGDIR", str(cache_folder() / "matplotlib"))
-        # Where that cannot be written it takes a temporary one, and says so at length.
-        logging.getLogger("matplotlib").setLevel(logging.ERROR)
         _remove_queue(_user_data() / _QUEUE)
     except OSError:  # a home that cannot be written: nothing can wait there
         return

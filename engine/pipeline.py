@@ -73,18 +73,18 @@ def build_pipeline(
 ) -> Pipeline:
     """Loads, chooses, allocates, warms up. Raises RunnerError when the runner asked for cannot start.
 
-    tracker: instead of MediaPipe's, which is then not needed.
+    tracker: instead of the tracker that LiteRT runs, which is then not needed.
     """
     config = config or PipelineConfig()
     runner, reason = choose_runner(config.runner, avatar, config.threads)
     if tracker is None:
-        tracker = _mediapipe_tracker(config.live)
+        tracker = _own_tracker(config.live)
     pipeline = Pipeline(avatar, config, tracker, runner, reason)
     pipeline.warm_up()
     return pipeline
 
 
-def _mediapipe_tracker(live: bool) -> Tracker:
+def _own_tracker(live: bool) -> Tracker:
     from engine.tracking.live_tracker import LiveTracker
     from engine.tracking.tracker import EveryFrameTracker
 

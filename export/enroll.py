@@ -1,6 +1,6 @@
 """Enrolment: footage to a finished avatar, in steps that read top to bottom.
 
-Needs torch; MediaPipe only to track videos, not to train from a prepared file. Knows nothing of the command
+Needs torch; LiteRT only to track videos, not to train from a prepared file. Knows nothing of the command
 line; `export.commands.enroll` shows its progress.
 """
 
@@ -98,7 +98,7 @@ def _tell(listener: Listener, progress: TrainingProgress) -> None:
 def _prepared(options: EnrollOptions, work: WorkFolder, listener: Listener) -> tuple[Prepared, Origin]:
     kept = work.kept_footage() if options.prepared is None else load_prepared(options.prepared)
     if kept is None:
-        from export.footage.prepare import prepare_footage  # MediaPipe, only where there is a video to track
+        from export.footage.prepare import prepare_footage  # LiteRT, only where there is a video to track
 
         prepared, origin = prepare_footage(options.footage, options.framing, options.canvas_px, listener)
         work.keep()

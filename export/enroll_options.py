@@ -1,4 +1,4 @@
-"""What the user asks of an enrolment, checked once. Needs neither torch nor MediaPipe."""
+"""What the user asks of an enrolment, checked once. Needs neither torch nor LiteRT."""
 
 from __future__ import annotations
 

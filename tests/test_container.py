@@ -113,7 +113,7 @@ def test_without_a_temporary_folder_the_variable_is_named() -> None:
 SERVE = (*CLI, "serve", "--port", "0", "--json", "--avatar", "theo", "--runner", "null")
 
 
-@pytest.mark.parametrize(("writable", "kept"), [("/tmp", ""), ("/media", "/media")])
+@pytest.mark.parametrize(("writable", "kept"), [("", ""), ("/tmp", ""), ("/media", "/media")])
 async def test_the_server_serves(writable: str, kept: str, tmp_path: Path) -> None:
     """The page and a call; where nothing can be kept, it says so in one line with the way out."""
     folders = {"XDG_DATA_HOME": kept, "TMPDIR": writable}
@@ -136,11 +136,3 @@ async def test_the_server_serves(writable: str, kept: str, tmp_path: Path) -> No
     if warnings:
         assert "no avatar can be made here: /" in warnings[0]
         assert warnings[0].endswith("choose another with --studio or XDG_DATA_HOME")
-
-
-def test_a_server_that_can_write_nowhere_says_what_to_name() -> None:
-    done = run(*SERVE, XDG_DATA_HOME="")
-    assert done.returncode == 1
-    line = done.stderr.splitlines()[-1]
-    assert line.endswith("needs a folder that can be written: name one with AVATARCAST_CACHE or TMPDIR")
-    assert "Traceback" not in done.stderr

@@ -162,21 +162,24 @@ def test_modules_and_files_that_a_text_names_exist(files: list[Path]) -> None:
         ("stream.http.server", ("torch", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "pyvirtualcam")),
         ("stream.commands.serve", ("torch", "onnx", "onnxscript")),
         (" ".join(REFUSING), ("aiortc", "aioice")),
-        ("engine.pipeline", ("torch", "onnx", "onnxscript", "aiortc", "mediapipe")),
-        ("engine.runners.choice", ("torch", "onnxruntime", "tensorrt", "mediapipe", "aiortc")),
-        ("engine.avatar.avatar_file", ("torch", "onnxruntime", "mediapipe", "aiortc", "av")),
-        ("engine.cli", ("torch", "onnxruntime", "mediapipe", "aiortc", "numpy", "cv2")),
-        ("engine.commands.doctor", ("torch", "onnxruntime", "mediapipe", "aiortc", "numpy", "cv2", "av")),
-        ("engine.network.denoiser", ("mediapipe", "aiortc", "onnxruntime", "onnx")),
-        ("export.training.train", ("mediapipe", "aiortc", "onnxruntime")),
-        ("export.enroll", ("mediapipe", "aiortc", "av")),
+        ("engine.pipeline", ("torch", "onnx", "onnxscript", "aiortc", "ai_edge_litert")),
+        ("engine.runners.choice", ("torch", "onnxruntime", "tensorrt", "ai_edge_litert", "aiortc")),
+        ("engine.avatar.avatar_file", ("torch", "onnxruntime", "ai_edge_litert", "aiortc", "av")),
+        ("engine.cli", ("torch", "onnxruntime", "ai_edge_litert", "aiortc", "numpy", "cv2")),
+        (
+            "engine.commands.doctor",
+            ("torch", "onnxruntime", "ai_edge_litert", "aiortc", "numpy", "cv2", "av"),
+        ),
+        ("engine.network.denoiser", ("ai_edge_litert", "aiortc", "onnxruntime", "onnx")),
+        ("export.training.train", ("ai_edge_litert", "aiortc", "onnxruntime")),
+        ("export.enroll", ("ai_edge_litert", "aiortc", "av")),
         ("export.footage.prepare", ("torch", "onnx", "onnxscript", "onnxruntime", "aiortc")),
-        ("export.commands.enroll", ("torch", "mediapipe", "aiortc", "onnxruntime", "av")),
-        ("export.convert.onnx_export", ("mediapipe", "aiortc")),
+        ("export.commands.enroll", ("torch", "ai_edge_litert", "aiortc", "onnxruntime", "av")),
+        ("export.convert.onnx_export", ("ai_edge_litert", "aiortc")),
     ],
 )
 def test_imports_without(modules: str, without: tuple[str, ...]) -> None:
-    """Serving needs no torch, training neither MediaPipe nor aiortc: heavy imports stay where they belong."""
+    """Serving needs no torch, training neither LiteRT nor aiortc: heavy imports stay where they belong."""
     blocked = "\n".join(f"sys.modules[{name!r}] = None" for name in without)
     code = f"import importlib, sys\n{blocked}\nfor name in {modules.split()!r}: importlib.import_module(name)"
     result = subprocess.run(

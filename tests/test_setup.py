@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import tomllib  # type: ignore[import-not-found]  # mypy looks at 3.10
 
+from engine.commands.doctor import PYTHON_WANTED
 from tests.support.places import ROOT
 
 # Answers what the set-up script asks; each knob is an environment variable.
@@ -90,24 +92,37 @@ def complaint(result: subprocess.CompletedProcess[str]) -> str:
 
 def test_no_python(checkout: Path) -> None:
     line = complaint(make(checkout, "setup"))
-    assert "found no working Python; wanted Python 3.11 or 3.12" in line
+    assert "found no working Python; wanted Python 3.11 to 3.14" in line
     assert "make setup PYTHON=" in line
     assert not (checkout / ".venv").exists()
 
 
 def test_only_unsuitable_pythons(checkout: Path) -> None:
-    put_python(checkout, "python3", "#!/bin/sh\necho 3.13.0\n")
+    put_python(checkout, "python3", "#!/bin/sh\necho 3.10.13\n")
     put_python(checkout, "python", "#!/bin/sh\necho 3.9.2\n")
     put_python(checkout, "python3.12", "#!/bin/sh\nexit 127\n")  # a version manager's empty shim
     line = complaint(make(checkout, "run"))
-    assert "found python3 is 3.13.0, python is 3.9.2; wanted" in line
+    assert "found python3 is 3.10.13, python is 3.9.2; wanted" in line
     assert not (checkout / ".venv").exists()
+
+
+def test_project_set_up_and_doctor_want_the_same_pythons(checkout: Path) -> None:
+    (_, low), (_, high) = PYTHON_WANTED
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == f">=3.{low},<3.{high + 1}"
+    named = [text.rpartition(" ")[2] for text in project["classifiers"] if "Python ::" in text]
+    assert named == [f"3.{minor}" for minor in range(low, high + 1)]
+    put_python(checkout)
+    for minor in range(low - 1, high + 2):
+        shutil.rmtree(checkout / ".venv", ignore_errors=True)
+        done = make(checkout, "setup", env={"FAKE_VERSION": f"3.{minor}.1"})
+        assert (done.returncode == 0) == (low <= minor <= high)
 
 
 def test_a_named_python_is_the_only_one_tried(checkout: Path) -> None:
     put_python(checkout)
-    other = put_python(checkout, "other", "#!/bin/sh\necho 3.13.0\n")
-    assert f"{other} is 3.13.0 (PYTHON={other})" in complaint(make(checkout, "setup", f"PYTHON={other}"))
+    other = put_python(checkout, "other", "#!/bin/sh\necho 3.15.0\n")
+    assert f"{other} is 3.15.0 (PYTHON={other})" in complaint(make(checkout, "setup", f"PYTHON={other}"))
     good = put_python(checkout, "good")
     assert make(checkout, "setup", f"PYTHON={good}").returncode == 0
 

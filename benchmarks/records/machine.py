@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.cores import usable_cores
 
-PACKAGES = ("aiortc", "av", "mediapipe", "numpy", "onnxruntime", "opencv-contrib-python")
+PACKAGES = ("ai-edge-litert", "aiortc", "av", "numpy", "onnxruntime", "opencv-contrib-python")
 ROOT = Path(__file__).parents[2]
 
 

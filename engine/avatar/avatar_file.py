@@ -72,7 +72,7 @@ logger = logging.getLogger(__name__)
 MEMORY_QUALITY = 92
 SCENE_QUALITY = 92
 CONSENT_FIELDS = ("who", "statement", "date", "person")
-TOOLS = ("avatarcast", "mediapipe", "numpy", "onnx", "torch")  # whose versions the manifest records
+TOOLS = ("ai-edge-litert", "avatarcast", "numpy", "onnx", "torch")  # whose versions the manifest records
 
 CONSENT, NEUTRAL, LANDMARKS = "consent.json", "neutral.npz", "keyframes/landmarks.npz"
 PLATE, PREVIEW, REPORT = "keyframes/plate.png", "preview.jpg", "report.json"

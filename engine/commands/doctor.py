@@ -25,7 +25,7 @@ from typing import Any
 from engine.avatar.bundled import bundled_names
 from engine.cores import usable_share
 
-PYTHON_WANTED = ((3, 11), (3, 12))
+PYTHON_WANTED = ((3, 11), (3, 14))
 MIB = 1024 * 1024
 WEBRTC_CODECS = ("libvpx", "libx264", "libopus")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -77,7 +77,7 @@ def run_checks() -> Iterator[Check]:
     yield Check("cpu", True, f"{cpu_name()}, {usable_share():g} cores usable, {_memory()}")
     yield _package("numpy", "", needed=True)
     yield _package("cv2", "", needed=True, cure=SYSTEM_LIBRARIES)
-    yield _package("mediapipe", "", needed=True, cure=SYSTEM_LIBRARIES)
+    yield _package("ai_edge_litert", "", needed=True)
     yield _package("aiohttp", "", needed=True)
     yield _package("aiortc", "", needed=True)
     yield _package("prometheus_client", "", needed=True)
@@ -103,7 +103,7 @@ def _python() -> Check:
     wanted = (
         ""
         if ok
-        else f"; wanted {low[0]}.{low[1]} to {high[0]}.{high[1]}: make setup PYTHON=/path/to/python3.12"
+        else f"; wanted {low[0]}.{low[1]} to {high[0]}.{high[1]}: make setup PYTHON=/path/to/python3.13"
     )
     return Check("python", ok, f"{platform.python_version()} at {sys.executable}{wanted}", needed=True)
 

@@ -59,14 +59,13 @@ class Counter(Protocol):
     """engine.tracking.mediapipe_parts.FaceCounter."""
 
     def find(self, rgb: U8Image) -> FloatArray: ...
-    def close(self) -> None: ...
 
 
 class Bystanders:
     """Use for each frame: cover() it, find in what that gives, then ask follow() about the face."""
 
     def __init__(self, counter: Counter) -> None:
-        """counter: finds all faces, of the followed one too; closed by close()."""
+        """counter: finds all faces, of the followed one too."""
         self.person = 0  # counts those who were followed one after the other
         self._counter = counter
         self.reset()
@@ -79,10 +78,6 @@ class Bystanders:
         self._others_ns = 0  # when any of them was seen last
         self._looked_ns: int | None = None
         self._time_ns = 0  # of the last frame
-
-    def close(self) -> None:
-        """Release the model."""
-        self._counter.close()
 
     @property
     def others(self) -> int:

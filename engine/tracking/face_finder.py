@@ -65,10 +65,6 @@ class FaceFinder:
         self._window = None
         self._part.reset()
 
-    def close(self) -> None:
-        """Release the model."""
-        self._part.close()
-
 
 def _around(centre: FloatArray, side_px: float, rgb: U8Image) -> _Window:
     """A square about `centre`, moved (and if need be shrunk) to lie within the picture."""

@@ -42,7 +42,6 @@ _HANDS_HZ = 10.0, 30.0
 class _Part(Protocol):
     def find(self, rgb: U8Image) -> Any: ...
     def reset(self) -> None: ...
-    def close(self) -> None: ...
 
 
 class _Forgetful(Protocol):
@@ -161,7 +160,7 @@ class _SlowPart(Generic[Result]):
         clock: Clock,
     ) -> None:
         """predictors: of points that move together; faded: confidences."""
-        self._part, self._turn = part, turn
+        self._turn = turn
         self._worker: NewestWorker[Result] = NewestWorker(name, part.find, part.reset, clock)
         self._predictors = [Predictor() for _ in range(predictors)]
         self._faded, self._fader = faded, Fader(faded)
@@ -204,9 +203,8 @@ class _SlowPart(Generic[Result]):
         self._forget()
 
     def close(self) -> None:
-        """End the thread and release the model."""
+        """End the thread."""
         self._worker.close()
-        self._part.close()
 
 
 class _Body(_SlowPart[PoseFound | None]):
@@ -365,11 +363,11 @@ class LiveTracker:
         self._forget()
 
     def close(self) -> None:
-        """End the threads and release the models; a second call does nothing."""
+        """End the threads; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
-        for part in (self._body, self._hands, self._face, self._bystanders):
+        for part in (self._body, self._hands):
             part.close()
 
     def __enter__(self) -> LiveTracker:

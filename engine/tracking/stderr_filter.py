@@ -23,6 +23,8 @@ _CHILD_S = 0.5  # a process that was started meanwhile may hold the pipe open fo
 def without_lines(noise: re.Pattern[bytes]) -> Iterator[None]:
     """Inside, lines that `noise` matches whole are not written to descriptor 2; all others are, in order.
 
+    Only what another thread writes while it ends may come before lines that are still on their way.
+
     A line ends with a line feed or a carriage return.
     """
     with _LOCK:

@@ -32,7 +32,7 @@ class Tracker(Protocol):
         """Forget the person: for a cut or another source."""
 
     def close(self) -> None:
-        """Release models and threads; a second call does nothing."""
+        """End its threads; a second call does nothing."""
 
 
 class EveryFrameTracker:
@@ -94,10 +94,8 @@ class EveryFrameTracker:
             self._filter.reset()
 
     def close(self) -> None:
-        """Release models and threads; a second call does nothing."""
+        """End the threads; a second call does nothing."""
         self._pool.shutdown()
-        for part in (self._bystanders, self._face, self._pose, self._hands):
-            part.close()
 
     def __enter__(self) -> EveryFrameTracker:
         return self

@@ -2,7 +2,7 @@
 
 Interrupt it at any time: the same command goes on where it was. To train on another machine, prepare the
 footage on this one (--prepare-only: no torch), and give the prepared file instead of videos there (no
-MediaPipe).
+LiteRT).
 """
 
 from __future__ import annotations
@@ -90,16 +90,16 @@ def run(args: argparse.Namespace) -> int:
                 return _prepare_only(options, display, args.json)
             return _enroll(options, display, args.json)
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "mediapipe":
+            if (error.name or "").partition(".")[0] != "ai_edge_litert":
                 raise
             raise AvatarcastError(
-                "tracking videos needs mediapipe: pip install mediapipe, or prepare the footage on another "
+                "tracking videos needs LiteRT: pip install ai-edge-litert, or prepare the footage on another "
                 "machine with --prepare-only and give NAME.prepared.npz here"
             ) from error
 
 
 def _prepare_only(options: EnrollOptions, display: Display, as_json: bool) -> int:
-    from export.footage.prepare import prepare_file  # MediaPipe, but no torch
+    from export.footage.prepare import prepare_file  # LiteRT, but no torch
 
     if options.prepared is not None:
         raise SettingsError(f"--prepare-only: {options.prepared} is prepared already; leave the option out")

@@ -75,7 +75,7 @@ def judge_motion(
     frames = [landmarks for _, landmarks in moves]
     seen = _tracked(avatar, before, frames, make_tracker, give_up=True)
     if not seen:
-        return _unjudged("MediaPipe is not installed, so no face was tracked")
+        return _unjudged("LiteRT is not installed, so no face was tracked")
     found_before = _has_face(seen)
     if found_before.mean() < 1 - MAX_FACES_LOST:
         return _unjudged(f"a face was found in only {found_before.mean():.0%} of the pictures before")

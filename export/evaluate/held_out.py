@@ -176,7 +176,7 @@ def measure_held_out(
 
     `sharpness` is `fine_power` of all pictures over that of the real frames: 1 is as sharp as the footage.
     `steps`, and `sharpness` by method, are of the first `steps_frames` frames. What needs the output tracked
-    again is None where MediaPipe is not installed, or sees no face.
+    again is None where LiteRT is not installed, or sees no face.
 
     avatar: enrolled from `prepared`, whose tail is compared. progress is called with frames done and frames
     in all. make_tracker: opens a tracker, or gives None.

@@ -1,6 +1,6 @@
 """Pictures that follow each other, tracked: what a tracker makes of an avatar's output.
 
-A machine without MediaPipe has no tracker; whoever asks is told so.
+A machine without LiteRT has no tracker; whoever asks is told so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MakeTracker = Callable[[], "Tracker | None"]
 
 
 def every_frame_tracker() -> Tracker | None:
-    """Looks at every part of every frame, unfiltered; None where MediaPipe is not installed."""
+    """Looks at every part of every frame, unfiltered; None where LiteRT is not installed."""
     try:
         from engine.tracking.tracker import EveryFrameTracker
     except ModuleNotFoundError:
@@ -31,7 +31,7 @@ def every_frame_tracker() -> Tracker | None:
 
 
 def face_tracker() -> Tracker | None:
-    """Looks at the face alone, which is quick; None where MediaPipe is not installed."""
+    """Looks at the face alone, which is quick; None where LiteRT is not installed."""
     try:
         from engine.tracking.face_finder import FaceFinder
     except ModuleNotFoundError:
@@ -54,7 +54,7 @@ class _FaceTracker:
         self._finder.reset()
 
     def close(self) -> None:
-        self._finder.close()
+        """It has no threads to end."""
 
 
 class Retracker:

@@ -156,7 +156,6 @@ def load_footage(
         for path, info, read in zip(files, infos, spans, strict=True):
             clips += [] if read == () else tracking.clips(path, info, read, tell)
     finally:
-        tracking.counter.close()
         if tracker is None:
             own.close()
     landmarks = [frame for clip in clips for frame in clip.landmarks]

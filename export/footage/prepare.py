@@ -1,6 +1,6 @@
 """Turns footage into a prepared file: frames on the canvas, tracked and matted.
 
-Needs MediaPipe, but not torch; training from the prepared file is the other way round.
+Needs LiteRT, but not torch; training from the prepared file is the other way round.
 """
 
 from __future__ import annotations
@@ -122,21 +122,18 @@ def prepare(footage: Footage, framings: Sequence[Framing], size: int, progress: 
     learner = SceneLearner(framings[0])
     shows_room = _room_frames(footage, chosen)
     segmenter = PersonMatte()
-    try:
-        for done, frame in enumerate(footage.frames()):
-            progress(done + 1, len(usable))
-            if not chosen[done]:
-                continue
-            at, framing = len(landmarks), framings[frame.clip]
-            square = crop_resize(frame.rgb, framing, max(size, min(framing.side, 2 * size)))
-            alpha = cv2.resize(segmenter.alpha(square), (size, size), interpolation=cv2.INTER_AREA)
-            rgb[at] = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
-            matte[at] = np.round(np.clip(alpha, 0, 1) * 255)
-            landmarks.append(to_canvas(frame.landmarks, framing, size))
-            if shows_room[done]:
-                learner.add(frame.rgb, matte[at])
-    finally:
-        segmenter.close()
+    for done, frame in enumerate(footage.frames()):
+        progress(done + 1, len(usable))
+        if not chosen[done]:
+            continue
+        at, framing = len(landmarks), framings[frame.clip]
+        square = crop_resize(frame.rgb, framing, max(size, min(framing.side, 2 * size)))
+        alpha = cv2.resize(segmenter.alpha(square), (size, size), interpolation=cv2.INTER_AREA)
+        rgb[at] = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+        matte[at] = np.round(np.clip(alpha, 0, 1) * 255)
+        landmarks.append(to_canvas(frame.landmarks, framing, size))
+        if shows_room[done]:
+            learner.add(frame.rgb, matte[at])
     fps = footage.fps * count / int(usable.sum())
     shots = _shots(footage, usable)[chosen]
     return Prepared(fps, rgb, matte, landmarks, shots, learner.scene())

@@ -1,7 +1,7 @@
 """The prepared file, NAME.prepared.npz: footage tracked and cut out, to be trained on whatever machine.
 
 An npz without pickles: the arrays of `export.footage.prepared`, and `origin`, a JSON text with what the
-avatar's manifest keeps of the footage. Needs neither torch nor MediaPipe.
+avatar's manifest keeps of the footage. Needs neither torch nor LiteRT.
 """
 
 from __future__ import annotations

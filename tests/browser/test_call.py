@@ -134,7 +134,6 @@ def motion_in(pictures: list[str]) -> Motion:
             face, rotation, _, _ = in_head_axes(faces[0], canonical_reference())
             yaw_deg[index] = rotation_to_euler_deg(rotation)[0]
             mouth[index] = lip_gap(face)
-    part.close()
     return Motion(yaw_deg, mouth)
 
 

@@ -16,7 +16,7 @@ QUEUE = Path("Microsoft", "DeveloperTools", ".onnxruntime")
 
 def run_python(code: str, home: Path, **variables: str) -> str:
     """What the code prints, in a home of its own and without CI, where ONNX Runtime is silent by itself."""
-    quiet = {"CI", "GITHUB_ACTIONS", "XDG_CACHE_HOME", "MPLCONFIGDIR", "AVATARCAST_CACHE", *VARIABLES}
+    quiet = {"CI", "GITHUB_ACTIONS", "XDG_CACHE_HOME", "AVATARCAST_CACHE", *VARIABLES}
     environment = {name: value for name, value in os.environ.items() if name not in quiet}
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -292,7 +292,7 @@ def test_the_picture_buffer_is_reused(make: Make) -> None:
 
 def test_with_a_real_tracker(puppet_avatar: Avatar) -> None:
     """Every frame of the presenter drives the puppet."""
-    pytest.importorskip("mediapipe", reason="needs mediapipe")
+    pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
     pipeline = build_pipeline(puppet_avatar, PipelineConfig(runner="null", live=False))
     try:
         assert "null" in pipeline.runner_reason

@@ -22,7 +22,7 @@ from engine.media.video import VideoWriter, read_frames
 from engine.pipeline import PipelineConfig, build_pipeline
 
 pytest.importorskip("torch", reason="needs torch")
-pytest.importorskip("mediapipe", reason="needs mediapipe")
+pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
 import torch
 
 from engine.network.denoiser import Denoiser, DenoiserConfig

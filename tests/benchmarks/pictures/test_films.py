@@ -12,7 +12,7 @@ import pytest
 from engine.arrays import U8Image
 from engine.media.video import read_frames
 
-pytest.importorskip("mediapipe", reason="needs mediapipe")
+pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
 from benchmarks.pictures.films import Kind, judge, kinds, long_film, off_centre
 from benchmarks.pictures.odd_films import film
 from benchmarks.records.instrument import DEFAULT_DRIVER

@@ -29,9 +29,6 @@ class Faces:
         boxes = [(x - size / 2, y - size / 2, size, size, 0.9) for x, y, size in self.seen]
         return np.array(boxes, np.float32).reshape(-1, 5)
 
-    def close(self) -> None:
-        pass
-
 
 def face_at(spot: Spot) -> FloatArray:
     """(478, 3) px, with its oval there."""
@@ -154,7 +151,7 @@ def test_places_compare_by_size() -> None:
 @pytest.mark.skipif(not (BUNDLED.exists() and PRESENTER.exists()), reason="needs the bundled avatars")
 def test_a_second_person_does_not_take_over_the_real_tracker() -> None:
     """They come in, stand nearer and larger; the followed one turns away for a second meanwhile."""
-    tracker_module = pytest.importorskip("engine.tracking.live_tracker", reason="needs mediapipe")
+    tracker_module = pytest.importorskip("engine.tracking.live_tracker", reason="needs LiteRT")
     people = TwoPeople()
     found: list[Landmarks] = []
     with tracker_module.LiveTracker() as tracker:

@@ -1,4 +1,4 @@
-"""MediaPipe on the synthetic presenter: faces, hands and sides are found; tracking is steady and quiet."""
+"""Tracking the synthetic presenter: faces, hands and sides are found; tracking is steady and quiet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.arrays import U8Image
 from engine.media.video import read_frames
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 
-pytest.importorskip("mediapipe", reason="needs mediapipe")
+pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
 from engine.tracking.landmark_filter import LandmarkFilter
 from engine.tracking.live_tracker import LiveTracker
 from engine.tracking.mediapipe_parts import HandsPart
@@ -91,13 +91,9 @@ def test_reset_makes_it_repeat(
 def test_hands_after_a_reset_are_those_of_a_new_part(frames: list[U8Image]) -> None:
     """What was followed before is searched for again: nothing of it is left, not even the box."""
     used, new = HandsPart(), HandsPart()
-    try:
-        followed = [used.find(frame) for frame in frames[80:84]]
-        used.reset()
-        again, first = used.find(frames[88]), new.find(frames[88])
-    finally:
-        used.close()
-        new.close()
+    followed = [used.find(frame) for frame in frames[80:84]]
+    used.reset()
+    again, first = used.find(frames[88]), new.find(frames[88])
     assert followed[-1]
     assert len(again) == len(first) > 0
     for one, two in zip(again, first, strict=True):
@@ -175,15 +171,14 @@ def test_live_tracking_agrees_with_every_frame_and_leaves_no_threads(
 def test_the_matte_holds_the_person(frames: list[U8Image]) -> None:
     matte = PersonMatte()
     alpha = matte.alpha(frames[0])
-    matte.close()
     assert alpha.shape == (256, 256)
     assert alpha.dtype == np.float32
     assert alpha[80, 128] > 0.9
     assert alpha[10, 10] < 0.1
 
 
-def test_mediapipe_stays_quiet() -> None:
-    """Its C++ start-up lines and its one warning would spoil the output of every command."""
+def test_tracking_stays_quiet() -> None:
+    """LiteRT's start-up lines would spoil the output of every command."""
     code = (
         "from engine.tracking.tracker import EveryFrameTracker\n"
         "from engine.media.video import read_frames\n"

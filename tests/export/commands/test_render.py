@@ -264,7 +264,7 @@ def command(
     tmp_path: Path,
 ) -> Callable[..., tuple[int, FakePipeline]]:
     """Runs `avatarcast render` on the fake pipeline and tracker."""
-    tracking = pytest.importorskip("engine.tracking.tracker", reason="needs mediapipe")
+    tracking = pytest.importorskip("engine.tracking.tracker", reason="needs LiteRT")
 
     def go(*extra: str, person: str = "real") -> tuple[int, FakePipeline]:
         pipeline = FakePipeline()
@@ -371,7 +371,7 @@ def test_the_real_pipeline_renders_the_presenter(
     monkeypatch: pytest.MonkeyPatch, puppet_avatar: Avatar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Everything but the network, which the null runner stands in for."""
-    pytest.importorskip("mediapipe", reason="needs mediapipe")
+    pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
     monkeypatch.setattr(avatar_module, "load_avatar", lambda path: puppet_avatar)
     parser = argparse.ArgumentParser()
     command_render.add_arguments(parser)

@@ -163,7 +163,7 @@ def test_noise_before_is_no_gain_after() -> None:
 def test_what_cannot_be_judged_says_why(speaker: Avatar) -> None:
     runners = null(), null()
     without = judge_motion(speaker, *runners, nods(), make_tracker=lambda: None)
-    assert "MediaPipe is not installed" in without.note
+    assert "LiteRT is not installed" in without.note
     faceless = [Landmarks(SIZE, SIZE)] * 200
     unseen = verdict(speaker, faceless, faceless)
     assert "a face was found in only 0%" in unseen.note

@@ -278,7 +278,7 @@ class TestLoading:
         return film
 
     def test_clips_become_tracked_shots(self, take: Callable[..., tuple[Path, list[Landmarks]]]) -> None:
-        footage_module = pytest.importorskip("export.footage.footage", reason="needs mediapipe")
+        footage_module = pytest.importorskip("export.footage.footage", reason="needs LiteRT")
         (one, first), (two, second) = take("one.mp4", 60, cut=25), take("two.mp4", 50)
         progress: list[tuple[int, int]] = []
         tracker = ScriptTracker(first + second)
@@ -306,20 +306,20 @@ class TestLoading:
     def test_a_bad_file_is_told_before_any_tracking(
         self, take: Callable[..., tuple[Path, list[Landmarks]]], tmp_path: Path
     ) -> None:
-        footage_module = pytest.importorskip("export.footage.footage", reason="needs mediapipe")
+        footage_module = pytest.importorskip("export.footage.footage", reason="needs LiteRT")
         good, _ = take("good.mp4", 5)
         (tmp_path / "bad.mp4").write_text("no video")
         with pytest.raises(VideoError, match=r"bad\.mp4"):
             footage_module.load_footage([good, tmp_path / "bad.mp4"], ScriptTracker([]))
 
     def test_nothing_given(self) -> None:
-        footage_module = pytest.importorskip("export.footage.footage", reason="needs mediapipe")
+        footage_module = pytest.importorskip("export.footage.footage", reason="needs LiteRT")
         with pytest.raises(FootageError, match="no footage given"):
             footage_module.load_footage([])
 
 
 @pytest.mark.skipif(not PRESENTER.exists(), reason="the presenter clip is not there")
 def test_the_presenter_clip_is_too_short_to_enrol() -> None:
-    footage_module = pytest.importorskip("export.footage.footage", reason="needs mediapipe")
+    footage_module = pytest.importorskip("export.footage.footage", reason="needs LiteRT")
     with pytest.raises(FootageError, match=r"of usable footage, wanted 8 s"):
         footage_module.load_footage([PRESENTER])

@@ -18,7 +18,7 @@ from engine.arrays import U8Image
 from engine.errors import FootageError, VideoError
 from engine.media.video import VideoWriter, probe, read_frames
 
-pytest.importorskip("mediapipe", reason="needs mediapipe")
+pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
 from benchmarks.pictures.odd_films import film_that_changes_size, with_display_matrix
 from engine.tracking.tracker import EveryFrameTracker
 from export.convert.gate import held_out_frames

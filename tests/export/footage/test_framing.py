@@ -148,7 +148,7 @@ def assert_holds(framing: Framing, points: FloatArray) -> None:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
 def test_real_footage_with_hands_is_framed_as_we_know_it() -> None:
     """One frame in four of the clip whose good crop is known: x=40, y=420, side 1000."""
-    tracking = pytest.importorskip("engine.tracking.tracker", reason="needs mediapipe")
+    tracking = pytest.importorskip("engine.tracking.tracker", reason="needs LiteRT")
     with tracking.EveryFrameTracker() as tracker:
         found = [
             tracker.track(frame.rgb, int(frame.time_s * 1e9))

@@ -152,7 +152,7 @@ def test_a_disk_that_fills_up_leaves_the_file_before(
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nine seconds of the presenter."""
-    pytest.importorskip("mediapipe", reason="needs mediapipe")
+    pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
     from fractions import Fraction
 
     from engine.media.video import VideoWriter
@@ -184,7 +184,7 @@ def test_preparing_needs_no_torch(clip: Path, tmp_path: Path) -> None:
     assert f"{command} --person synthetic" in result.stdout
 
 
-def test_training_needs_no_mediapipe(tmp_path: Path) -> None:
+def test_training_needs_no_litert(tmp_path: Path) -> None:
     """And the program that shows the progress gets it as lines of JSON."""
     pytest.importorskip("torch", reason="needs torch")
     rgb, matte, landmarks = Puppet(128).film(lively(FEW, seed=2, hands=True))
@@ -192,7 +192,7 @@ def test_training_needs_no_mediapipe(tmp_path: Path) -> None:
     save_prepared(file, Prepared(25.0, rgb, matte, landmarks, np.zeros(FEW, np.int32)), ORIGIN)
     out = tmp_path / "puppet.avatar"
     result = run_without(
-        ("mediapipe", "aiortc", "av"),
+        ("ai_edge_litert", "aiortc", "av"),
         *("enroll", str(file), "--out", str(out), "--consent", CONSENT, "--minutes", "0.05"),
         *("--device", "cpu", "--person", "synthetic", "--progress", "json", "--json"),
     )
@@ -228,7 +228,7 @@ def test_contradictions_are_one_line(
     file: Path, tmp_path: Path, error_line: Callable[[], str], arguments: list[str], words: str
 ) -> None:
     pytest.importorskip("torch", reason="needs torch")
-    pytest.importorskip("mediapipe", reason="needs mediapipe")
+    pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
     given = ["enroll", str(file), "--out", str(tmp_path / "new.avatar"), "--consent", CONSENT, *arguments]
     assert main(given) == 1
     assert words in error_line()
@@ -242,7 +242,7 @@ def test_one_prepared_file_at_a_time(file: Path, tmp_path: Path, error_line: Cal
 
 
 def test_a_prepared_file_is_not_replaced(file: Path, error_line: Callable[[], str]) -> None:
-    pytest.importorskip("mediapipe", reason="needs mediapipe")
+    pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
     out = file.with_name("puppet.avatar")
     assert main(["enroll", str(PRESENTER), "--out", str(out), "--consent", CONSENT, "--prepare-only"]) == 1
     assert f"{file}: exists already" in error_line()
@@ -258,12 +258,12 @@ def test_a_machine_without_torch_is_told_both_ways(file: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("arguments", [[], ["--prepare-only"]])
-def test_a_machine_without_mediapipe_is_told_both_ways(tmp_path: Path, arguments: list[str]) -> None:
+def test_a_machine_without_litert_is_told_both_ways(tmp_path: Path, arguments: list[str]) -> None:
     given = ["enroll", str(PRESENTER), "--out", str(tmp_path / "new.avatar"), "--consent", CONSENT]
-    result = run_without(("mediapipe",), *given, *arguments, "--progress", "json")
+    result = run_without(("ai_edge_litert",), *given, *arguments, "--progress", "json")
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith("avatarcast: error: tracking videos needs mediapipe: pip install mediapipe, or")
+    assert line.startswith("avatarcast: error: tracking videos needs LiteRT: pip install ai-edge-litert, or")
     assert "NAME.prepared.npz" in line
     assert not list(tmp_path.iterdir())
 

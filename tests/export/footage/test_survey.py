@@ -129,7 +129,7 @@ def test_a_long_film_of_nobody_is_refused(long_film: Path) -> None:
 def test_long_footage_is_tracked_where_it_shows_most(
     long_film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    footage_module = pytest.importorskip("export.footage.footage", reason="needs mediapipe")
+    footage_module = pytest.importorskip("export.footage.footage", reason="needs LiteRT")
     puppet = Puppet(256)
     resets = 0
     times_ns: list[int] = []  # since the last reset
