@@ -1,7 +1,7 @@
 """The frame that leaves: the canvas alone, or the canvas as a window in the wider picture around it.
 
-A `Scene` is the still rest of the footage's own frame. What no footage shows is continued: the picture's edge
-mirrored and out of focus.
+A `Scene` is the still rest of the footage's own frame. What no footage shows is continued: as bright as the
+picture's edge, with what is near it mirrored and out of focus.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from engine.render.frame import AUTO, MAX_PX, SQUARE, WIDE, checked_frame
 
 _EDGE_SHARE = 1 / 24  # of the canvas, at the edges where a person may be cut off
 _BLUR_SHARE = 1 / 30  # of the canvas: how far out of focus what is continued is
+_LIGHT = 6  # times that: what is larger is how the room is lit, and is not mirrored
 _REACH_SHARE = 1 / 36  # of the canvas: how far around the matte its own picture still shows
 
 Size = tuple[int, int]  # width, height, px
@@ -160,19 +161,23 @@ def window(scene: Scene, width: int, height: int) -> Scene:
 
 
 def _continued(rgb: U8Image, box: tuple[int, int, int, int], blur_px: int) -> U8Image:
-    """That box of the picture: left, top, width, height, px. What lies beyond is a mirror image, blurred."""
+    """That box of the picture: left, top, width, height, px; what lies beyond is continued."""
     left, top, width, height = box
     above, before, behind = max(0, -top), max(0, -left), max(0, left + width - rgb.shape[1])
     within = rgb[max(0, top) : top + height, max(0, left) : left + width]
     if not (above or before or behind):
         return within
-    whole = cv2.copyMakeBorder(within, above, 0, before, behind, cv2.BORDER_REFLECT)
-    blurred = cv2.GaussianBlur(whole, (0, 0), max(1, blur_px))
-    outside = np.ones(whole.shape[:2], np.uint8)
+    blur_px = max(1, blur_px)
+    borders = above, 0, before, behind
+    mirrored = cv2.copyMakeBorder(within, *borders, cv2.BORDER_REFLECT).astype(np.float32)
+    light = cv2.GaussianBlur(within.astype(np.float32), (0, 0), _LIGHT * blur_px)
+    light = cv2.copyMakeBorder(light, *borders, cv2.BORDER_REPLICATE)
+    mirrored_light = cv2.GaussianBlur(mirrored, (0, 0), _LIGHT * blur_px)
+    beyond = light + cv2.GaussianBlur(mirrored, (0, 0), blur_px) - mirrored_light
+    outside = np.ones(mirrored.shape[:2], np.uint8)
     outside[above:, before : width - behind] = 0
-    distance = cv2.distanceTransform(outside, cv2.DIST_L2, 3)
-    share = np.clip(distance / (4 * max(1, blur_px)), 0, 1).astype(np.float32)
-    return np.asarray(cv2.blendLinear(blurred, whole, share, 1 - share), np.uint8)
+    share = np.clip(cv2.distanceTransform(outside, cv2.DIST_L2, 3) / (4 * blur_px), 0, 1)[..., None]
+    return np.asarray(np.clip(mirrored + (beyond - mirrored) * share, 0, 255) + 0.5, np.uint8)
 
 
 def _inside(size: int, scene: Scene, width: int) -> FloatArray:
