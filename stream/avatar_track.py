@@ -62,7 +62,7 @@ class AvatarTrack(PictureTrack):
             person=avatar.consent["person"],
             size_px=avatar.size,
             preview_jpeg=avatar.preview_jpeg,
-            mark_style=mark if avatar.wants_mark else None,
+            mark_style=avatar.marks(mark),
             build=lambda: build_pipeline(avatar, config),
         )
         self._pools = PipelinePools()

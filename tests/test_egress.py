@@ -165,26 +165,26 @@ def test_serve_with_a_call_and_a_recording(
     watched: Callable[..., Seen], networked_file: Path, driver: Path
 ) -> None:
     seen = watched(sys.executable, HERE / "support" / "egress_call.py", networked_file, driver, "1")
-    assert_silent(seen, f"{RECORDING}.webm", f"{RECORDING}.json")
+    assert_silent(seen, f"{RECORDING}.webm", f"{RECORDING}.json", KEYS)
 
 
 @pytest.mark.long
 def test_serve_for_a_minute(watched: Callable[..., Seen], networked_file: Path, driver: Path) -> None:
     """What ONNX Runtime has to report it would send after five to ten seconds."""
     seen = watched(sys.executable, HERE / "support" / "egress_call.py", networked_file, driver, "60")
-    assert_silent(seen, f"{RECORDING}.webm", f"{RECORDING}.json")
+    assert_silent(seen, f"{RECORDING}.webm", f"{RECORDING}.json", KEYS)
 
 
 def test_render(watched: Callable[..., Seen], networked_file: Path, driver: Path) -> None:
     command = ("render", "--avatar", networked_file, "--driver", driver, "--out", "talk.mp4")
-    assert_silent(watched(*AVATARCAST, *command), "work/talk.mp4")
+    assert_silent(watched(*AVATARCAST, *command), "work/talk.mp4", KEYS)
 
 
 def test_camera(watched: Callable[..., Seen], networked_file: Path, driver: Path, work: Path) -> None:
     (work / "pyvirtualcam.py").write_text(NO_CAMERA)  # -m puts the working folder first
     python = (sys.executable, "-B", *AVATARCAST[1:])  # -B: that stand-in is not compiled into the folder
     seen = watched(*python, "camera", "--avatar", networked_file, "--device", driver)
-    assert_silent(seen, "work/pyvirtualcam.py")
+    assert_silent(seen, "work/pyvirtualcam.py", KEYS)
 
 
 def test_evaluate(watched: Callable[..., Seen], networked_file: Path, driver: Path) -> None:
@@ -195,7 +195,7 @@ def test_evaluate(watched: Callable[..., Seen], networked_file: Path, driver: Pa
 def test_bench(watched: Callable[..., Seen], networked_file: Path, driver: Path) -> None:
     options = ("--seconds", "1", "--warm-up", "1", "--size", "320x240", "--fps", "15")
     command = ("bench", "glass_to_glass", "--avatar", networked_file, "--driver", driver, *options)
-    assert_silent(watched(*AVATARCAST, *command))
+    assert_silent(watched(*AVATARCAST, *command), KEYS)
 
 
 def test_forget(watched: Callable[..., Seen], networked_file: Path, tmp_path: Path) -> None:

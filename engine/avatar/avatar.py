@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.arrays import U8Image
+from engine.media.disclosure import MarkStyle
 from engine.person.landmarks import Landmarks
 from engine.person.motion import Neutral
 from engine.person.retarget import Support
 from engine.person.torso import TorsoModel
 from engine.provenance.chain import BY_PRESENTERS, Standing
+from engine.provenance.mark_bits import bits_of
 from engine.render.prior import KeyFrame
 from engine.render.scene import Scene
 
@@ -81,6 +83,11 @@ class Avatar:
         """Whether its pictures carry the marks: see `wants_mark`."""
         return wants_mark(self.consent, None if self.stored is None else self.stored.standing)
 
+    def marks(self, style: MarkStyle) -> MarkStyle | None:
+        """What its pictures are marked with; None for none."""
+        digest = "" if self.stored is None else self.stored.digest
+        return replace(style, bits=bits_of(digest)) if self.wants_mark else None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cover:
@@ -90,12 +97,17 @@ class Cover:
     size: int  # px, of the square canvas
     consent: dict[str, Any]
     preview_jpeg: bytes
+    digest: str  # of everything in the file
     standing: Standing  # what its signatures are worth here
 
     @property
     def wants_mark(self) -> bool:
         """Whether its pictures carry the marks: see `wants_mark`."""
         return wants_mark(self.consent, self.standing)
+
+    def marks(self, style: MarkStyle) -> MarkStyle | None:
+        """What its pictures are marked with; None for none."""
+        return replace(style, bits=bits_of(self.digest)) if self.wants_mark else None
 
 
 def wants_mark(consent: Mapping[str, Any], standing: Standing | None) -> bool:

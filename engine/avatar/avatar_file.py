@@ -243,7 +243,14 @@ def _cover(source: Path, package: Package) -> Cover:
         if member not in members:
             raise PackageError(f"{source}: member {member} is missing: enrol again")
     read_image(source, PREVIEW, members[PREVIEW], "JPEG", "RGB", None)
-    return Cover(name, size, _consent(source, members[CONSENT]), members[PREVIEW], _standing(package))
+    return Cover(
+        name,
+        size,
+        _consent(source, members[CONSENT]),
+        members[PREVIEW],
+        manifest["digest"],
+        _standing(package),
+    )
 
 
 def _standing(package: Package) -> Standing:

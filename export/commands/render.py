@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -79,7 +79,7 @@ class RenderOptions:
 
     mirror: bool = False
     side_by_side: bool = False  # the driver to the left of the avatar
-    mark: MarkStyle | None = DEFAULT_MARK  # None: no visible mark
+    mark: MarkStyle | None = DEFAULT_MARK  # None: none, visible or not
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,8 +122,9 @@ def run(args: argparse.Namespace) -> int:
                 " a key that is trusted here (avatarcast keys), may go without the visible mark"
             )
         print(f"avatarcast: no visible mark; the file's metadata still says '{COMMENT}'", file=sys.stderr)
-    marked = avatar.wants_mark and not args.no_mark
-    options = RenderOptions(args.mirror, args.side_by_side, style if marked else None)
+    options = RenderOptions(
+        args.mirror, args.side_by_side, avatar.marks(replace(style, visible=not args.no_mark))
+    )
     pipeline = build_pipeline(avatar, PipelineConfig(args.runner, args.steps, live=False, frame=frame))
     try:
         pipeline.set_background(background)
@@ -192,7 +193,8 @@ def render(
         "frames_without_face": sum(frame.face_confidence <= 0 for frame in landmarks),
         "duration_s": round(times_s[-1] + float(1 / fps), 3),
         "seconds": round(seconds, 2),
-        "marked": options.mark is not None,
+        "marked": options.mark is not None and options.mark.visible,
+        "mark_bits": options.mark.bits.hex() if options.mark else None,
     }
 
 

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
                     flush=True,
                 )
                 with SteadyCamera(camera, fps) as steady:
-                    result = drive(frames, steady, pipeline, style if avatar.wants_mark else None)
+                    result = drive(frames, steady, pipeline, avatar.marks(style))
                 result["shown"] = steady.shown
             finally:
                 pipeline.close()

@@ -133,7 +133,7 @@ def served_file(path: str | Path, config: PipelineConfig, style: MarkStyle) -> S
         person=cover.consent["person"],
         size_px=cover.size,
         preview_jpeg=cover.preview_jpeg,
-        mark_style=style if cover.wants_mark else None,
+        mark_style=cover.marks(style),
         signed=cover.standing.state,
         signature=cover.standing.words,
         build=lambda: build_pipeline(load(), config),

@@ -1,0 +1,214 @@
+"""A mark that cannot be seen, in every picture: 40 bits that say what made it, and when.
+
+Spread spectrum (Cox et al., "Secure spread spectrum watermarking for multimedia", 1997): faint noise that
+only a known key makes, on a grid of 64 cells along the shorter side, laid again and again beside itself. One
+pattern says that the mark is there; one of 256 for each byte says which (orthogonal signalling, the error
+correction). It stands still and follows the picture's own texture, so it neither flickers nor shows.
+
+The patterns are random and know nothing of a picture, so what an unmarked picture shows by chance is bounded
+(Hoeffding 1963, of random signs: P(z >= t) <= exp(-t**2 / 2)), whatever the picture. Who knows this file
+can take the mark off; see TRUST.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import FloatArray, U8Image
+
+CELLS = 64  # of a tile's side, along the shorter side of a picture
+BYTES = 5
+FALSE_ALARM = 1e-6  # of one search, over all the places and sizes that it tries
+_KEY = b"avatarcast mark 1"
+_LEAST, _TEXTURED, _MOST = (
+    1.0,
+    0.35,
+    4.0,
+)  # levels of 255: strength on even ground, per level of texture, at most
+_PRESENCE = math.sqrt(0.25)  # share of the amplitude; the bytes have the rest
+_SEARCHED = (0.25, 1.3)  # cell sizes tried, as shares of that of a whole picture
+_STEP = 1.008  # from one to the next: a quarter of a cell at the tile's ends
+_SUB = 2  # places within a cell that are tried
+_FEW = 3  # pictures by which a size is searched
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A mark that was found."""
+
+    data: bytes  # BYTES of them
+    z: float  # how clearly, in standard deviations of chance
+    false_alarm: float  # the chance of it in pictures without, at most
+    byte_z: tuple[float, ...]  # how clearly each byte
+    cell_px: float  # how large its cells are in the picture
+    mirrored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Peak:
+    """Where the presence shows most."""
+
+    z: float
+    tile: FloatArray  # (CELLS, CELLS), turned to where it lies
+    mirrored: bool
+
+
+def _pattern(*which: int) -> FloatArray:
+    """(CELLS, CELLS) of signs: of the mark's presence, or of a byte's place and value."""
+    bits = hashlib.shake_128(_KEY + bytes(which)).digest(CELLS * CELLS // 8)
+    signs = np.unpackbits(np.frombuffer(bits, np.uint8)).astype(np.float32) * 2 - 1
+    return signs.reshape(CELLS, CELLS)
+
+
+@lru_cache(maxsize=1)
+def _presence() -> FloatArray:
+    return _pattern()
+
+
+@lru_cache(maxsize=1)
+def _symbols() -> FloatArray:
+    """(BYTES, 256, CELLS * CELLS) of every byte."""
+    signs = [[_pattern(place, value).ravel() for value in range(256)] for place in range(BYTES)]
+    return np.array(signs, np.float32)
+
+
+@lru_cache(maxsize=8)
+def _laid(data: bytes, rows: int, columns: int) -> FloatArray:
+    """The mark of these bytes, of unit strength, laid over so many cells."""
+    if len(data) != BYTES:
+        raise ValueError(f"{len(data)} bytes; the mark holds {BYTES}")
+    spoken = sum(_pattern(place, value) for place, value in enumerate(data)) / math.sqrt(BYTES)
+    tile = np.asarray(_PRESENCE * _presence() + math.sqrt(1 - _PRESENCE**2) * spoken, np.float32)
+    return np.tile(tile, (-(-rows // CELLS), -(-columns // CELLS)))[:rows, :columns]
+
+
+def with_bits(rgb: U8Image, data: bytes) -> U8Image:
+    """rgb: (H, W, 3) uint8 -> a copy that carries these BYTES."""
+    height, width = rgb.shape[:2]
+    cell = min(height, width) / CELLS
+    rows, columns = math.ceil(height / cell - 1e-6), math.ceil(width / cell - 1e-6)
+    cells = _laid(data, rows, columns) * _strength(rgb, rows, columns)
+    ink = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)
+    away = cv2.convertScaleAbs(ink)  # rounded, without its sign
+    darker = cv2.compare(ink, 0, cv2.CMP_LT)
+    lifted = cv2.add(rgb, cv2.cvtColor(cv2.bitwise_and(away, cv2.bitwise_not(darker)), cv2.COLOR_GRAY2RGB))
+    return np.asarray(
+        cv2.subtract(lifted, cv2.cvtColor(cv2.bitwise_and(away, darker), cv2.COLOR_GRAY2RGB)), np.uint8
+    )
+
+
+def _strength(rgb: U8Image, rows: int, columns: int) -> FloatArray:
+    """(rows, columns) float32, levels: more where the picture is busy, and would hide more."""
+    grey = cv2.cvtColor(cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    grey = grey.astype(np.float32)
+    texture = cv2.blur(np.abs(grey - cv2.blur(grey, (3, 3))), (3, 3))
+    return np.asarray(np.clip(_LEAST + _TEXTURED * texture, None, _MOST), np.float32)
+
+
+def find_bits(pictures: Iterable[U8Image], search: bool = True) -> Found | None:
+    """The mark in pictures of one film, (H, W, 3) uint8 of one size; None where there is none.
+
+    search: also where the picture was moved, cut or is a part of another; takes seconds.
+    """
+    greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
+    if not greys or min(greys[0].shape) < CELLS:
+        return None
+    whole = min(greys[0].shape) / CELLS
+    folded = _folded(greys, whole)
+    straight = folded[0, 0]
+    if (found := _judged(_best([straight, straight[:, ::-1]], moved=False), whole, 2)) or not search:
+        return found
+    places = 2 * _SUB**2 * CELLS**2
+    if found := _judged(_peak(folded), whole, places):
+        return found
+    sizes = list(_sizes(whole))
+    few = greys[:: -(-len(greys) // _FEW)]
+    best, size = max(((_peak(_folded(few, size)), size) for size in sizes), key=lambda one: one[0].z)
+    if len(few) < len(greys):
+        best = max(best, _peak(_folded(greys, size)), key=lambda one: one.z)
+    return _judged(best, size, 2 * places * len(sizes))
+
+
+def _judged(best: _Peak, cell_px: float, tries: int) -> Found | None:
+    """A mark, if chance reaches as far in less than a third of FALSE_ALARM: there are three such looks."""
+    false_alarm = min(1.0, 3 * tries * math.exp(-(best.z**2) / 2))
+    if false_alarm > FALSE_ALARM:
+        return None
+    data, byte_z = _read(best.tile)
+    return Found(data, best.z, false_alarm, byte_z, cell_px, best.mirrored)
+
+
+def _sizes(whole: float) -> Iterator[float]:
+    size = whole * _SEARCHED[0]
+    while size < whole * _SEARCHED[1]:
+        yield size
+        size *= _STEP
+
+
+def _folded(greys: list[NDArray[np.uint8]], cell: float) -> FloatArray:
+    """(_SUB, _SUB, CELLS, CELLS): what is left of the pictures without what a picture is, tile upon tile.
+
+    One for each place within a cell at which the grid may begin.
+    """
+    height, width = greys[0].shape
+    fine = (max(CELLS, round(width / cell * _SUB)), max(CELLS, round(height / cell * _SUB)))
+    total = np.zeros((fine[1], fine[0]), np.float32)
+    for grey in greys:
+        small = cv2.resize(grey, fine, interpolation=cv2.INTER_AREA if cell > _SUB else cv2.INTER_LINEAR)
+        total += _whitened(small.astype(np.float32))
+    folded = np.zeros((_SUB, _SUB, CELLS, CELLS), np.float32)
+    for down in range(_SUB):
+        for right in range(_SUB):
+            cells = total[down::_SUB, right::_SUB]
+            rows, columns = (-(-side // CELLS) * CELLS for side in cells.shape)
+            padded = np.zeros((rows, columns), np.float32)
+            padded[: cells.shape[0], : cells.shape[1]] = cells
+            folded[down, right] = padded.reshape(rows // CELLS, CELLS, columns // CELLS, CELLS).sum((0, 2))
+    return folded
+
+
+def _whitened(grey: FloatArray) -> FloatArray:
+    """Without what a picture is (its median), as strong where it is even as where it is busy, and bounded."""
+    rest = cv2.GaussianBlur(grey - cv2.medianBlur(grey, 2 * _SUB + 1), (3, 3), 0.6)
+    local = np.sqrt(np.maximum(cv2.blur(rest * rest, (11, 11)), 0))  # rounding
+    return np.asarray(np.clip(rest / (local + 0.5), -1.0, 1.0), np.float32)
+
+
+def _peak(folded: FloatArray) -> _Peak:
+    """The presence where it shows most, over all places of the grid."""
+    parts = folded.reshape(-1, CELLS, CELLS)
+    return _best([*parts, *parts[:, :, ::-1]], moved=True)
+
+
+def _best(tiles: Sequence[FloatArray], moved: bool) -> _Peak:
+    """Of the tiles, the second half mirrored. moved: the mark may begin anywhere in them."""
+    wanted = np.fft.rfft2(_presence()).conj()
+    best = _Peak(-1.0, tiles[0], False)
+    for number, tile in enumerate(tiles):
+        norm = float(np.linalg.norm(tile))
+        if norm == 0:
+            continue
+        if moved:
+            z = np.fft.irfft2(np.fft.rfft2(tile) * wanted, s=tile.shape) / norm
+            down, right = divmod(int(np.argmax(z)), CELLS)
+            here = _Peak(float(z[down, right]), np.roll(tile, (-down, -right), (0, 1)), False)
+        else:
+            here = _Peak(float((tile * _presence()).sum()) / norm, tile, False)
+        if here.z > best.z:
+            best = replace(here, mirrored=number >= len(tiles) // 2)
+    return best
+
+
+def _read(tile: FloatArray) -> tuple[bytes, tuple[float, ...]]:
+    """The likeliest bytes, and how clearly each."""
+    z = _symbols() @ tile.ravel() / float(np.linalg.norm(tile))
+    values = z.argmax(axis=1)
+    return bytes(values.astype(np.uint8)), tuple(float(row.max()) for row in z)
