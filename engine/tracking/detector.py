@@ -14,6 +14,7 @@ from engine.arrays import FloatArray, U8Image
 from engine.tracking.litert_model import LiteRtModel, sigmoid
 from engine.tracking.region import whole
 
+_LEAST = 0.5  # score of what counts as found
 _SAME = 0.3  # intersection over union from which on two finds are one
 
 
@@ -29,15 +30,13 @@ class Detection(NamedTuple):
 class Detector:
     """Looks at the whole picture, letterboxed into a square."""
 
-    def __init__(
-        self, model: str, size: int, anchors: dict[int, int], signed: bool, least: float = 0.5
-    ) -> None:
+    def __init__(self, model: str, size: int, anchors: dict[int, int], signed: bool) -> None:
         """size: px of the network's input. anchors: how many at each place, by the stride of their grid, px.
 
-        signed: the input runs from -1 to 1, else from 0 to 1. least: score of what counts as found.
+        signed: the input runs from -1 to 1, else from 0 to 1.
         """
         self._model = LiteRtModel(model)
-        self._size, self._signed, self._least = size, signed, least
+        self._size, self._signed = size, signed
         self._anchors = np.concatenate([_grid(size // stride, many) for stride, many in anchors.items()])
 
     def find(self, rgb: U8Image) -> list[Detection]:
@@ -46,7 +45,7 @@ class Detector:
         batch = square.cut_out(rgb, self._size, black_around=True)
         raw, logits = self._model(batch * 2 - 1 if self._signed else batch)
         scores = sigmoid(logits[0, :, 0])
-        likely = np.flatnonzero(scores >= self._least)
+        likely = np.flatnonzero(scores >= _LEAST)
         # Pairs of x and y: middle, size, then key points; middle and points as seen from the anchor.
         pairs = raw[0, likely].reshape(len(likely), raw.shape[-1] // 2, 2) / self._size
         pairs[:, 0] += self._anchors[likely]

@@ -26,8 +26,8 @@ _UP = math.pi / 2
 _FACE_CORNERS = (33, 263)  # outer corners of the eyes
 
 
-def _face_detector(least: float = 0.5) -> Detector:
-    return Detector("face_detector", 128, {8: 2, 16: 6}, signed=True, least=least)
+def _face_detector() -> Detector:
+    return Detector("face_detector", 128, {8: 2, 16: 6}, signed=True)
 
 
 class FacePart:
@@ -69,7 +69,7 @@ class FaceCounter:
 
     def __init__(self) -> None:
         with loading_quietly():
-            self._detector = _face_detector(least=0.6)
+            self._detector = _face_detector()
 
     def find(self, rgb: U8Image) -> FloatArray:
         """rgb: (H, W, 3) uint8 -> (N, 5): x, y, width, height in px, and the score 0..1."""

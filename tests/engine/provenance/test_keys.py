@@ -84,7 +84,9 @@ def test_where_none_can_be_kept_the_variable_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", STRANGER[:-1], STRANGER + "=", "\0" * 44, STRANGER.replace("=", "A"), None, 7]
+    "text",
+    ["", "x", STRANGER[:-1], STRANGER + "=", "\0" * 44, STRANGER.replace("=", "A"), None, 7],
+    ids=["empty", "short", "cut", "longer", "zeros", "not padded", "none", "a number"],  # the key is random
 )
 def test_what_is_no_key(text: object) -> None:
     assert is_key(STRANGER)
