@@ -10,9 +10,9 @@ other; the tracker's threads and the network's share the cores with them.
 
 Three passes of --seconds, each after a warm-up with a new pipeline, tell the same stages by three clocks: the
 wall's (stage_ms), the CPU time of the thread (cpu_thread_ms) and of the whole process (cpu_process_ms, with
-the network's and MediaPipe's threads, and whatever the tracker's threads do meanwhile). A fourth, short pass
+the network's and LiteRT's threads, and whatever the tracker's threads do meanwhile). A fourth, short pass
 counts memory: of what Python and NumPy allocate, the most above the start of each picture (transient), and
-what is still held after it; native allocations of OpenCV, MediaPipe and the runner are in memory_mb only.
+what is still held after it; native allocations of OpenCV, LiteRT and the runner are in memory_mb only.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""From a camera's pictures to steady landmarks; MediaPipe finds them."""
+"""From a camera's pictures to steady landmarks; MediaPipe's networks find them."""

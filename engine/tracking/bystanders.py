@@ -1,6 +1,6 @@
 """Keeps a tracker on the person it began with when others are in the picture.
 
-MediaPipe's finders follow whom they have, but search the whole picture once they lost them, and take who
+The finders follow whom they have, but search the whole picture once they lost them, and take who
 scores best. So other faces are looked for now and then, what shows the others is covered before any finder
 looks, and a face that cannot be the followed one is not taken.
 """

@@ -292,7 +292,7 @@ def test_doctor_cures_what_is_not_installed_alone(
         raise error
 
     monkeypatch.setattr(importlib, "import_module", fails)
-    check = doctor._package("mediapipe", "", cure="apt-get install it")
+    check = doctor._package("cv2", "", cure="apt-get install it")
     assert not check.ok
     assert str(error) in check.detail
     assert check.detail.endswith("apt-get install it") == cured

@@ -205,7 +205,7 @@ class Mumbler:
 
 
 def test_a_real_avatar_that_mumbles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bundled avatar, seen by MediaPipe; its own network again passes."""
+    """The bundled avatar, seen by the tracker; its own network again passes."""
     monkeypatch.setattr(motion_gate, "WAVE", 12)
     avatar = load_avatar("bundled")
     held_out = [frame.landmarks for frame in avatar.held_out[:4]]
