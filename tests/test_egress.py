@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from engine.media.video import VideoWriter, read_frames
+from tests.support.browser import BUNDLED
 from tests.support.places import PRESENTER
 
 HERE = Path(__file__).parent
@@ -187,8 +188,9 @@ def test_camera(watched: Callable[..., Seen], networked_file: Path, driver: Path
     assert_silent(seen, "work/pyvirtualcam.py", KEYS)
 
 
-def test_evaluate(watched: Callable[..., Seen], networked_file: Path, driver: Path) -> None:
-    command = ("evaluate", networked_file, "--driver", driver, "--picture", "report.png", "--json")
+def test_evaluate(watched: Callable[..., Seen], driver: Path) -> None:
+    """Of a presenter: in what a small network draws a face is found by chance."""
+    command = ("evaluate", BUNDLED, "--driver", driver, "--picture", "report.png", "--json")
     assert_silent(watched(*AVATARCAST, *command), "work/report.png")
 
 

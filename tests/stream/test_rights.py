@@ -47,7 +47,7 @@ NEEDED: dict[str, str] = {
     "POST /api/sessions": "present",
     **{
         f"POST /api/sessions/{{id}}/{what}": "present"
-        for what in ("resume", "calibrate", "mirror", "mute", "coach", "avatar", "background")
+        for what in ("resume", "calibrate", "mirror", "mute", "coach", "avatar", "background", "frame")
     },
     "PUT /api/sessions/{id}/background": "present",
     "DELETE /api/sessions/{id}": "present",
