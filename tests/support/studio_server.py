@@ -6,6 +6,7 @@ The page is driven as anybody drives it; only this configuration differs from th
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from engine.media.disclosure import MarkStyle
@@ -19,8 +20,8 @@ from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.studio.prompts import Prompt, Script
 from stream.studio.studio import Studio, StudioConfig
 
-MINUTES = 0.2
-# What the presenter of tests/data/presenter_driver.mp4 does, and one that she never does.
+MINUTES = 0.05
+# What the presenter of the test does, and one that is never done.
 SCRIPT = Script(
     asked=(
         Prompt("Right", "Turn your head to your right, and back.", 3, ("right",)),
@@ -39,7 +40,12 @@ def main() -> int:
     pipeline = PipelineConfig(frame=AUTO)
     avatars = Avatars([served_file("bundled", pipeline, MarkStyle())])
     config = StudioConfig(
-        args.studio, script=SCRIPT, minutes=(MINUTES, 2.0), usual_minutes=MINUTES, options=("--size=128",)
+        args.studio,
+        script=SCRIPT,
+        minutes=(MINUTES, 2.0),
+        usual_minutes=MINUTES,
+        options=("--size=128", "--base=none"),
+        enroll=(sys.executable, "-m", "tests.support.small_enroll", "enroll"),
     )
     studio = Studio(config, avatars, lambda path: served_file(path, pipeline, MarkStyle()))
     studio.offer_avatars()
