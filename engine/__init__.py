@@ -4,6 +4,7 @@ The rooms, each building on those above it:
 
     errors      what is said to the user; beside it arrays, cores, library_reporting,
                 user_folders, and files, the one writer
+    compiled    loops over pixels as machine code
     stages      how long each part of a picture takes
     person      landmarks, and what is measured on them: pose, motion, retargeting, the torso
     media       video, audio and picture files, and the marks that say a picture is synthetic

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from engine.arrays import FloatArray, U8Image
@@ -21,14 +20,14 @@ from engine.person.landmarks import VISIBLE, Landmarks
 from engine.person.motion import Neutral, build_neutral, motion_of
 from engine.person.retarget import Retargeter
 from engine.render.background import Background
-from engine.render.detail import with_detail
+from engine.render.composer import Composer
 from engine.render.frame import SQUARE, checked_frame
 from engine.render.guidance import GUIDANCE_CHANNELS, GuidancePainter
-from engine.render.planes import to_picture, to_planes
-from engine.render.prior import Prior, PriorBuilder
+from engine.render.planes import to_planes
+from engine.render.prior import PriorBuilder
 from engine.render.sampler import check_steps, sample
 from engine.render.scene import Framer
-from engine.render.temporal_cache import CacheConfig, TemporalCache, warm_start
+from engine.render.temporal_cache import CacheConfig, TemporalCache
 from engine.runners.choice import choose_runner
 from engine.stages import Clock, StageClock
 
@@ -113,6 +112,7 @@ class Pipeline:
         self._prior = PriorBuilder(avatar.keyframes, avatar.neutral, avatar.plate, avatar.bare_torso)
         self._cache = TemporalCache(config.cache, self._prior)
         self._painter = GuidancePainter(avatar.size)
+        self._composer = Composer(avatar.plate)
         self._plate = avatar.plate
         self._feed = {
             "noisy": np.zeros((1, 3, avatar.size, avatar.size), np.float32),
@@ -123,10 +123,8 @@ class Pipeline:
         self._framer = Framer(avatar.plate, avatar.scene)
         self._framer.choose(config.frame)
         self._at_rest = avatar.keyframes[0].rgba  # shown until there is a driver
-        self._drawn = self._at_rest[..., :3].copy()  # over the plate, as the network paints
-        self._matte = self._at_rest[..., 3].astype(np.float32) / 255
-        self._picture = self._framer.framed(self._drawn, self._matte)
-        self._target: Landmarks | None = None
+        self._rest_landmarks = avatar.keyframes[0].landmarks
+        self._rest()
         self._mirror = False
         self._calibration: list[tuple[int, Landmarks]] = []
         self._calibrating = True
@@ -139,8 +137,13 @@ class Pipeline:
         return self._framer.size
 
     def warm_up(self) -> None:
-        """Runs the network once, so that the first real frame is not the slow one."""
-        self._runner.run(self._feed)
+        """Draws twice, the second time with a last picture, so that the first real frame is not the slow one.
+
+        The first time on a machine, what draws is compiled: some seconds.
+        """
+        for _ in range(2):
+            self._draw(self._rest_landmarks, StageClock(self._now))
+        self._rest()
 
     def process(self, rgb: U8Image, time_ns: int, landmarks: Landmarks | None = None) -> Rendered:
         """Renders the avatar for one frame of the driver.
@@ -204,12 +207,9 @@ class Pipeline:
     def reset(self) -> None:
         """As new: for the next driver."""
         self._tracker.reset()
-        self._cache.forget()
         self._mirror = False
         self._camera_px = None
-        self._target = None
-        self._drawn = self._at_rest[..., :3].copy()
-        self._matte = self._at_rest[..., 3].astype(np.float32) / 255
+        self._rest()
         self._framer.set_background(Background.original())
         self.set_frame(self._config.frame)
         self.calibrate()
@@ -229,40 +229,38 @@ class Pipeline:
             self._calibrating = False
             self._calibration.clear()
 
+    def _rest(self) -> None:
+        """Shows the first key frame, with nothing to go on from."""
+        self._cache.forget()
+        self._target: Landmarks | None = None
+        self._drawn = self._at_rest[..., :3].copy()  # over the plate, as the network paints
+        self._matte = self._at_rest[..., 3]
+        self._picture = self._framer.framed(self._drawn, self._matte)
+
     def _draw(self, target: Landmarks, clock: StageClock) -> None:
         """Renders the target into the picture buffer."""
         guidance = self._painter.draw(target)
         np.multiply(guidance.transpose(2, 0, 1), np.float32(1 / 255), out=self._feed["guidance"][0])
         clock.end("guidance")
         prior = self._prior.build(target)
-        previous = self._cache.previous(target)
+        start = self._cache.start(prior, target)
         fresh = self._cache.jumped(target)
         noise = self._cache.noise(target)
         to_planes(prior.rgb[None], self._feed["prior"])
-        start = to_planes(warm_start(prior.rgb, previous)[None])
         clock.end("warp")
-        clean = sample(self._denoise, start, noise, self._config.steps, fresh)
+        clean = sample(self._denoise, start, noise, self._config.steps, fresh, self._feed["noisy"])
         clock.end("denoise")
-        self._compose(clean, prior)
+        self._composer.compose(clean[0], prior, self._drawn)
+        self._matte = prior.matte
         self._cache.keep(target, self._drawn)
         self._show()
         self._target = target
         clock.end("compose")
 
     def _denoise(self, noisy: FloatArray, level: float) -> FloatArray:
-        np.copyto(self._feed["noisy"], noisy)
+        """noisy: the feed's own buffer."""
         self._feed["noise_level"][0] = level
         return np.asarray(self._runner.run(self._feed)["clean"], np.float32)
-
-    def _compose(self, clean: FloatArray, prior: Prior) -> None:
-        """Lays the person over the avatar's own background; away from the person the plate stays as it is."""
-        matte = prior.matte
-        picture = np.clip(with_detail(to_picture(clean[0]), prior.rgb), 0, 255)
-        reach = max(3, self.size // 36) | 1  # further out the network paints a haze: 0.1 dB on the presenter
-        near = np.minimum(cv2.blur(matte, (reach, reach)) * np.float32(3), 1)[..., None]
-        picture = self._plate + (picture - self._plate) * near
-        np.copyto(self._drawn, picture + np.float32(0.5), casting="unsafe")
-        np.copyto(self._matte, matte)
 
     def _show(self) -> None:
         """Lays what is drawn into the frame."""

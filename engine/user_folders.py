@@ -1,4 +1,4 @@
-"""The user's folders: what can be made anew (built engines), and what is to be kept.
+"""The user's folders: what can be made anew (compiled loops, built engines), and what is to be kept.
 
 By the XDG base directory specification. A container's user may have neither $HOME nor an entry in passwd:
 then home is /, as container engines set it. Nothing can be written there: whoever needs a folder says so, and

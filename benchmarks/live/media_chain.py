@@ -16,6 +16,7 @@ from aiortc.jitterbuffer import JitterFrame
 from aiortc.mediastreams import VIDEO_CLOCK_RATE, VIDEO_TIME_BASE
 from numpy.typing import NDArray
 
+from engine.person.landmarks import Landmarks
 from engine.pipeline import Pipeline
 from engine.stages import STAGES, Clock, StageClock
 from stream.media.encoders import RenderedVp8Encoder
@@ -35,6 +36,7 @@ class Passage:
     stage_ms: Mapping[str, float]
     track_part_ms: Mapping[str, float]
     reused: bool  # nothing moved: the last picture went out again
+    landmarks: Landmarks | None = None  # the driver's
 
 
 class PartTimes(Protocol):
@@ -103,7 +105,8 @@ class MediaChain:
         total_ms = (self._now() - began) * 1e3
         del clock.stage_ms["render"]  # told by its stages
         stage_ms = {**clock.stage_ms, **rendered.stage_ms}
-        return Passage(total_ms, stage_ms, dict(self._tracker.part_ms), rendered.reused)
+        parts = dict(self._tracker.part_ms)
+        return Passage(total_ms, stage_ms, parts, rendered.reused, rendered.landmarks)
 
 
 def _again_and_again(packets: Sequence[bytes]) -> Iterator[bytes]:

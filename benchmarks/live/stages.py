@@ -10,9 +10,14 @@ other; the tracker's threads and the network's share the cores with them.
 
 Three passes of --seconds, each after a warm-up with a new pipeline, tell the same stages by three clocks: the
 wall's (stage_ms), the CPU time of the thread (cpu_thread_ms) and of the whole process (cpu_process_ms, with
-the network's and LiteRT's threads, and whatever the tracker's threads do meanwhile). A fourth, short pass
-counts memory: of what Python and NumPy allocate, the most above the start of each picture (transient), and
-what is still held after it; native allocations of OpenCV, LiteRT and the runner are in memory_mb only.
+the network's threads, and whatever the tracker's threads do meanwhile). A fourth, short pass counts memory:
+of what Python and NumPy allocate, the most above the start of each picture (transient), and what is still
+held after it; native allocations of OpenCV, LiteRT and the runner are in memory_mb only.
+
+Machines differ by a factor of two, and one machine within an hour by as much, so CPU time is told in N too:
+the bundled presenter's network of 256 px in float32 on one core (n_ms), run between the pictures that it
+measures. cost_n is all that a picture costs, of the first pass; render_cost_n is retargeting, drawing and the
+network alone, by the landmarks of the first pass, and render_stage_n the median of each of its stages.
 """
 
 from __future__ import annotations
@@ -27,6 +32,8 @@ from contextlib import contextmanager
 from time import perf_counter, perf_counter_ns, process_time, thread_time
 from typing import Any
 
+import numpy as np
+
 from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.media_chain import CHAIN, MediaChain, Passage, camera_packets
 from benchmarks.records.instrument import Instrument, add_common, counted
@@ -34,12 +41,20 @@ from benchmarks.records.machine import peak_mb, resident_mb
 from benchmarks.records.record import Record
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
+from engine.avatar.bundled import bundled_names
+from engine.network.contract import allocate
+from engine.person.landmarks import Landmarks
 from engine.pipeline import Pipeline, PipelineConfig
 from engine.runners.choice import choose_runner
-from engine.stages import TRACK_PARTS, Clock, percentiles
+from engine.runners.onnx_runner import OnnxRunner
+from engine.stages import STAGES, TRACK_PARTS, Clock, percentiles
 from engine.tracking.live_tracker import LiveTracker
+from export.evaluate.replay import NoTracker
 
 WIDTH, HEIGHT = 640, 480
+BLOCK_S, UNITS = 1.0, 4  # of pictures between measurements of N; how many each time
+DRAWN = 300  # pictures at most that are rendered without tracking
+PICTURE_NS = 40_000_000  # between those
 Ranks = dict[str, float | None]
 
 
@@ -59,6 +74,55 @@ def running(
         yield chain
     finally:
         pipeline.close()
+
+
+class CostUnit:
+    """N: what the bundled presenter's network of 256 px costs in float32 on one core."""
+
+    def __init__(self) -> None:
+        self._runner = OnnxRunner(load_avatar(bundled_names()[0]).models["denoiser-fp32.onnx"], threads=1)
+        self._feed = allocate(self._runner.inputs)
+        self._runner.run(self._feed)
+        self._took_s: list[float] = []
+
+    def take(self, times: int = 1) -> float:
+        """Measures, in this thread; gives the last in CPU seconds."""
+        for _ in range(times):
+            began = thread_time()
+            self._runner.run(self._feed)
+            self._took_s.append(thread_time() - began)
+        return self._took_s[-1]
+
+    @property
+    def seconds(self) -> float:
+        """The median of all."""
+        return float(np.median(self._took_s))
+
+
+def drawing(avatar: Avatar, args: argparse.Namespace, driver: Sequence[Landmarks]) -> dict[str, Any]:
+    """What rendering alone costs: the medians over pictures, each in units taken beside it."""
+    runner, reason = choose_runner(args.runner, avatar, args.threads)
+    config = PipelineConfig(runner=args.runner, threads=args.threads)
+    pipeline = Pipeline(avatar, config, NoTracker(), runner, reason, process_time)
+    blank, unit = np.zeros((8, 8, 3), np.uint8), CostUnit()
+    rows: list[dict[str, float]] = []
+    try:
+        pipeline.warm_up()
+        for index, landmarks in enumerate(driver):
+            unit_ms = 1e3 * unit.take()
+            began = process_time()
+            made = pipeline.process(blank, index * PICTURE_NS, landmarks)
+            total_ms = 1e3 * (process_time() - began)
+            if not made.reused:
+                stages = {**made.stage_ms, "total": total_ms}
+                rows.append({name: value / unit_ms for name, value in stages.items()})
+    finally:
+        pipeline.close()
+    names = [name for name in STAGES if name != "track"]
+    return {
+        "render_cost_n": round(float(np.median([row["total"] for row in rows])), 3),
+        "render_stage_n": {name: round(float(np.median([row[name] for row in rows])), 3) for name in names},
+    }
 
 
 def passages(chain: MediaChain, seconds: float) -> list[Passage]:
@@ -84,8 +148,8 @@ def _ranked(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[s
     return {name: percentiles([row[name] for row in rows if name in row]) for name in names}
 
 
-def summarise(through: Sequence[Passage], elapsed_s: float, cpu_s: float) -> dict[str, Any]:
-    """The figures of the pass by the wall's clock."""
+def summarise(through: Sequence[Passage], elapsed_s: float, cpu_s: float, unit_s: float) -> dict[str, Any]:
+    """The figures of the pass by the wall's clock. unit_s: CPU seconds of one N."""
     return {
         "fps": round(len(through) / elapsed_s, 2),
         "pictures": len(through),
@@ -94,6 +158,8 @@ def summarise(through: Sequence[Passage], elapsed_s: float, cpu_s: float) -> dic
         "stage_ms": by_stage(through),
         "track_part_ms": by_part(through),
         "cpu_ms_per_picture": round(1e3 * cpu_s / len(through), 2),
+        "n_ms": round(1e3 * unit_s, 2),
+        "cost_n": round(cpu_s / len(through) / unit_s, 3),
         "cores_busy": round(cpu_s / elapsed_s, 2),
     }
 
@@ -131,13 +197,20 @@ def measure(args: argparse.Namespace) -> Record:
     pictures = DriverPictures(args.driver, WIDTH, HEIGHT)
     packets = camera_packets(pictures.once(), pictures.fps)
     del pictures
+    unit = CostUnit()
     memory_mb = {"before": _rounded(resident_mb(os.getpid()))}
     with running(avatar, args, packets, perf_counter) as chain:
-        cpu_s, began_s = process_time(), perf_counter()
-        through = passages(chain, args.seconds)
-        figures = summarise(through, perf_counter() - began_s, process_time() - cpu_s)
+        through, elapsed_s, cpu_s = [], 0.0, 0.0
+        while elapsed_s < args.seconds:
+            unit.take(UNITS)
+            before_s, began_s = process_time(), perf_counter()
+            through += passages(chain, min(BLOCK_S, args.seconds))
+            elapsed_s, cpu_s = elapsed_s + perf_counter() - began_s, cpu_s + process_time() - before_s
+        figures = summarise(through, elapsed_s, cpu_s, unit.seconds)
         memory_mb |= {"after": _rounded(resident_mb(os.getpid())), "peak": _rounded(peak_mb(os.getpid()))}
         reason = chain.runner_reason
+    driver = [one.landmarks for one in through if one.landmarks is not None]
+    figures |= drawing(avatar, args, driver[:DRAWN])
     for name, now in (("cpu_thread_ms", thread_time), ("cpu_process_ms", process_time)):
         with running(avatar, args, packets, now) as chain:
             through = passages(chain, args.seconds)

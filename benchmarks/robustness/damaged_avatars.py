@@ -57,7 +57,7 @@ from engine.media.video import VideoWriter
 from engine.network.contract import allocate, denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
 from engine.person.motion import build_neutral
-from engine.render.prior import KeyFrame
+from engine.render.keyframes import KeyFrame
 from engine.render.scene import Scene
 from engine.runners.onnx_runner import OnnxRunner
 from export.commands.export import describe as describe_network

@@ -17,7 +17,7 @@ from engine.person.retarget import Support
 from engine.person.torso import TorsoModel
 from engine.provenance.chain import BY_PRESENTERS, Standing
 from engine.provenance.mark_bits import bits_of
-from engine.render.prior import KeyFrame
+from engine.render.keyframes import KeyFrame
 from engine.render.scene import Scene
 
 MIN_SIZE_PX, MAX_SIZE_PX, SIZE_STEP_PX = 32, 1024, 8

@@ -64,7 +64,7 @@ from engine.person.landmarks import Landmarks
 from engine.provenance.chain import CHANGED, MADE, Standing, chain_of, extended, standing
 from engine.provenance.keys import installation_key, key_ring
 from engine.provenance.withdrawals import withdrawn
-from engine.render.prior import KeyFrame
+from engine.render.keyframes import KeyFrame
 from engine.render.scene import Scene, scene_flaw
 
 logger = logging.getLogger(__name__)

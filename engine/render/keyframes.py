@@ -1,4 +1,4 @@
-"""Choosing key frames: which real frame knows best how each region of the face and body looks right now.
+"""Key frames: real frames, and which of them knows best how each region of face and body looks right now.
 
 Every region (head, mouth, each eye, torso, each hand) chooses for itself, so that a shut mouth need not come
 with shut eyes.
@@ -7,11 +7,12 @@ with shut eyes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arrays import FloatArray
+from engine.arrays import FloatArray, U8Image
 from engine.person import topology as topo
 from engine.person.geometry import rotation_to_euler_deg
 from engine.person.landmarks import LEFT, RIGHT, VISIBLE, Landmarks
@@ -104,6 +105,29 @@ def _is_covered(landmarks: Landmarks, region: str) -> bool:
     (right, left) = (face[rows].mean(0) for rows in (topo.EYE_RIGHT, topo.EYE_LEFT))
     nearest = np.linalg.norm(shown - face[parts[region]].mean(0), axis=1).min()
     return bool(nearest < COVER_REACH * np.linalg.norm(left - right))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyFrame:
+    """One real frame of the footage, on the avatar's canvas."""
+
+    rgba: U8Image  # (S, S, 4), alpha 255 is the person; every picture drawn of the avatar shares it
+    landmarks: Landmarks  # canvas px
+
+    @classmethod
+    def of(cls, rgb: U8Image, matte: U8Image, landmarks: Landmarks) -> KeyFrame:
+        """rgb: (S, S, 3); matte: (S, S), 255 is the person."""
+        return cls(np.dstack([rgb, matte]), landmarks)
+
+    @property
+    def rgb(self) -> U8Image:
+        """(S, S, 3), a view."""
+        return self.rgba[..., :3]
+
+    @property
+    def matte(self) -> U8Image:
+        """(S, S), a view."""
+        return self.rgba[..., 3]
 
 
 class KeyFrameChooser:

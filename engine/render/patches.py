@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arrays import FloatArray
+from engine.arrays import FloatArray, U8Image
 from engine.person import topology as topo
 from engine.person.landmarks import VISIBLE, Landmarks
 
@@ -75,18 +75,21 @@ def arm_weights() -> FloatArray:
     return np.repeat(np.array([_HAND_SAY, _FOREARM_SAY], np.float32), [21, 2 * len(_ALONG_FOREARM)])
 
 
-def arm_mask(points: FloatArray, box: Box, body_scale: float) -> FloatArray:
-    """(h, w) float32 over `box`: 1 on hand and forearm, soft just outside them. points: as `arm_points`."""
+def arm_mask(points: FloatArray, box: Box, body_scale: float, presence: float = 1.0) -> U8Image:
+    """(h, w) uint8 over `box`: 255 * presence on hand and forearm, soft just outside them.
+
+    points: as `arm_points`; presence: 0..1.
+    """
     x0, y0, x1, y1 = box
-    mask = np.zeros((y1 - y0, x1 - x0), np.float32)
+    mask, full = np.zeros((y1 - y0, x1 - x0), np.uint8), round(255 * presence)
     finger_px = max(2, round(0.28 * float(np.linalg.norm(points[9] - points[0]))))
     local = np.round(points - (x0, y0)).astype(np.int32)
-    cv2.fillConvexPoly(mask, cv2.convexHull(local[topo.PALM]), 1.0)
+    cv2.fillConvexPoly(mask, cv2.convexHull(local[topo.PALM]), full)
     for start, end in topo.HAND_BONES:
-        cv2.line(mask, local[start].tolist(), local[end].tolist(), 1.0, finger_px)
+        cv2.line(mask, local[start].tolist(), local[end].tolist(), full, finger_px)
     elbow = (local[-1] + local[-2]) // 2
-    cv2.line(mask, local[0].tolist(), elbow.tolist(), 1.0, max(2, round(FOREARM_WIDTH * body_scale)))
-    return np.asarray(cv2.blur(mask, (finger_px // 2 * 2 + 1,) * 2))
+    cv2.line(mask, local[0].tolist(), elbow.tolist(), full, max(2, round(FOREARM_WIDTH * body_scale)))
+    return np.asarray(cv2.blur(mask, (finger_px // 2 * 2 + 1,) * 2), np.uint8)
 
 
 def hand_presence(confidence: float) -> float:
@@ -94,7 +97,7 @@ def hand_presence(confidence: float) -> float:
     return float(np.clip((confidence - VISIBLE) / FADE, 0.0, 1.0))
 
 
-def shown_arm(landmarks: Landmarks, side: int, canvas_px: int, body_scale: float) -> NDArray[np.uint8]:
+def shown_arm(landmarks: Landmarks, side: int, canvas_px: int, body_scale: float) -> U8Image:
     """(S, S) uint8: 255 generously over hand and forearm of one frame; all 0 where neither is known."""
     mask = np.zeros((canvas_px, canvas_px), np.uint8)
     around = max(3, round(_AROUND_HAND * body_scale)) | 1
@@ -115,11 +118,12 @@ def shown_arm(landmarks: Landmarks, side: int, canvas_px: int, body_scale: float
     return mask
 
 
-def ellipse(width: int, height: int) -> FloatArray:
-    """(height, width) float32: 1 in the middle, falling softly to 0 at the ellipse that touches the box."""
+def ellipse(width: int, height: int) -> U8Image:
+    """(height, width) uint8: 255 in the middle, falling softly to 0 at the ellipse that touches the box."""
     x = (np.arange(width, dtype=np.float32) + 0.5) * (2.0 / width) - 1.0
     y = (np.arange(height, dtype=np.float32) + 0.5) * (2.0 / height) - 1.0
-    return np.clip((1.0 - np.sqrt(x * x + y[:, None] * y[:, None])) * 3.0, 0.0, 1.0)
+    inside = (1.0 - np.sqrt(x * x + y[:, None] * y[:, None])) * np.float32(3 * 255)
+    return np.asarray(np.clip(inside + np.float32(0.5), 0, 255), np.uint8)
 
 
 def _whole_px(low: FloatArray, high: FloatArray, canvas_px: int) -> Box | None:

@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arrays import FloatArray, U8Image
+from engine.arrays import U8Image
 from engine.person import topology as topo
 from engine.person.landmarks import VISIBLE, Landmarks
 from engine.person.motion import Neutral
-from engine.render.keyframes import HAND_SIDES, KeyFrameChooser
+from engine.render import kernels
+from engine.render.keyframes import HAND_SIDES, KeyFrame, KeyFrameChooser
 from engine.render.patches import (
     Box,
     arm_box,
@@ -32,7 +33,15 @@ from engine.render.patches import (
     hand_presence,
     shown_arm,
 )
-from engine.render.warp import ControlPoints, FlowSolver, body_flow, control_points, remap, trunk_flow
+from engine.render.warp import (
+    ControlPoints,
+    Flow,
+    FlowSolver,
+    body_flow,
+    control_points,
+    lay,
+    trunk_flow,
+)
 
 CELL_PX = 8  # flow grid of the whole canvas at 256 px; 5 looks and scores the same
 PATCH_CELL_PX = 4  # at 256 px
@@ -44,40 +53,22 @@ BARE_EDGE = 5  # px at 256 px
 TOP_FADE_PX = 3.0  # at 256 px: over so much a person ends above the key frame's upper edge
 # The matte's soft ends are cut: a half-transparent person shows the plate through.
 MATTE_LOW, MATTE_HIGH = 20.0, 220.0
-_MATTE_OF_ALPHA = np.clip((np.arange(256) - MATTE_LOW) / (MATTE_HIGH - MATTE_LOW), 0.0, 1.0).astype(
-    np.float32
-)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class KeyFrame:
-    """One real frame of the footage, on the avatar's canvas."""
-
-    rgba: U8Image  # (S, S, 4), alpha 255 is the person; every picture drawn of the avatar shares it
-    landmarks: Landmarks  # canvas px
-
-    @classmethod
-    def of(cls, rgb: U8Image, matte: U8Image, landmarks: Landmarks) -> KeyFrame:
-        """rgb: (S, S, 3); matte: (S, S), 255 is the person."""
-        return cls(np.dstack([rgb, matte]), landmarks)
-
-    @property
-    def rgb(self) -> U8Image:
-        """(S, S, 3), a view."""
-        return self.rgba[..., :3]
-
-    @property
-    def matte(self) -> U8Image:
-        """(S, S), a view."""
-        return self.rgba[..., 3]
+_MATTE_OF_ALPHA = np.round(
+    255 * np.clip((np.arange(256) - MATTE_LOW) / (MATTE_HIGH - MATTE_LOW), 0.0, 1.0)
+).astype(np.uint8)
+REACH = 1 / 36  # of the canvas: further out from the person the network paints a haze, which costs 0.1 dB
+_NEAR = np.minimum(3 * np.arange(256), 255).astype(np.uint8)  # of the blurred matte
+# Where a mask is full nothing below it shows.
+_ALL_UNLESS_FULL = np.where(np.arange(256) < 255, 255, 0).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """rgb: (S, S, 3) uint8; matte: (S, S) float32, 0..1, 1 is the person. Both are fresh arrays."""
+    """rgb: (S, S, 3) uint8; matte and near: (S, S) uint8. All are fresh arrays."""
 
     rgb: U8Image
-    matte: FloatArray
+    matte: U8Image  # 255 is the person
+    near: U8Image  # 255 on the person and just around, 0 where nothing of them can be
 
 
 class PriorBuilder:
@@ -104,6 +95,7 @@ class PriorBuilder:
         landmarks = [key.landmarks for key in bank]
         self.chooser = KeyFrameChooser(landmarks, neutral, self._bare_torso is None)
         canvas = (0, 0, self.size, self.size)
+        self._everywhere = np.full((self.size, self.size), 255, np.uint8)
         self._solver = FlowSolver(canvas, max(2, CELL_PX * self.size // 256), self.size)
 
     def build(self, target: Landmarks, forbidden: NDArray[np.bool_] | None = None) -> Prior:
@@ -111,32 +103,34 @@ class PriorBuilder:
         choice = self.chooser.choose(target, forbidden)
         points = self._points_of(target)
         torso = self._bared(choice["torso"], self._arms_to_remove(choice, target))
-        layers = self._warped(torso, choice["torso"], points)
-        if choice["head"] != choice["torso"]:
-            head = self._warped(self._bank[choice["head"]].rgba, choice["head"], points)
-            layers = _blended(layers, head, self._head_mask(target))
+        layers = np.empty((self.size, self.size, 4), np.uint8)
+        if choice["head"] == choice["torso"]:
+            self._lay_body(layers, torso, choice["torso"], points, self._everywhere)
+        else:
+            head_mask = self._head_mask(target)
+            self._lay_body(layers, torso, choice["torso"], points, cv2.LUT(head_mask, _ALL_UNLESS_FULL))
+            self._lay_body(layers, self._bank[choice["head"]].rgba, choice["head"], points, head_mask)
         for region in ("mouth", "eye_left", "eye_right"):
             if region in choice:
                 self._lay_face_part(layers, region, choice[region], points, target)
         for region in _far_hand_first(target):
             if region in choice:
                 self._lay_arm(layers, HAND_SIDES[region], choice[region], target)
-        matte = np.asarray(cv2.LUT(cv2.extractChannel(layers, 3), _MATTE_OF_ALPHA), np.float32)
-        return Prior(_blended(self._plate, cv2.cvtColor(layers, cv2.COLOR_RGBA2RGB), matte), matte)
+        rgb, matte = np.empty_like(self._plate), np.empty(self._plate.shape[:2], np.uint8)
+        kernels.over_plate(kernels.as_pixels(layers), _MATTE_OF_ALPHA, self._plate, rgb, matte)
+        reach = max(3, int(REACH * self.size)) | 1
+        return Prior(rgb, matte, np.asarray(cv2.LUT(cv2.blur(matte, (reach, reach)), _NEAR), np.uint8))
 
-    def flow_between(self, source: Landmarks, target: Landmarks) -> FloatArray:
-        """(S, S, 2) px: where each pixel of `target` was in `source`."""
+    def flow_between(self, source: Landmarks, target: Landmarks) -> Flow:
+        """Where each pixel of `target` was in `source`."""
         return body_flow(self._solver, self._points_of(target), self._points_of(source))
 
-    def _warped(self, rgba: U8Image, key: int, points: ControlPoints) -> U8Image:
+    def _lay_body(
+        self, layers: U8Image, rgba: U8Image, key: int, points: ControlPoints, mask: U8Image
+    ) -> None:
         flow = trunk_flow(self._solver, points, self._points[key])
-        layers = remap(rgba, flow)
         # Clothes go on below the key frame; hair that touched its top must not run up in streaks.
-        rows = int(np.count_nonzero(flow[..., 1].min(axis=1) < 0))
-        if rows:
-            inside = np.clip(1.0 + flow[:rows, :, 1] / self._top_fade_px, 0.0, 1.0)
-            layers[:rows, :, 3] = layers[:rows, :, 3] * inside
-        return layers
+        lay(layers, rgba, flow, mask, self._top_fade_px)
 
     def _arms_to_remove(self, choice: Mapping[str, int], target: Landmarks) -> tuple[bool, bool]:
         """Which arms of the torso's key frame must go: those laid anew, and ghosts."""
@@ -168,22 +162,24 @@ class PriorBuilder:
         mask = np.maximum.reduce(masks)
         if not mask.any():
             return image.rgba
-        behind = remap(self._bare_torso, trunk_flow(self._solver, self._points[key], self._points[0]))
         edge = max(3, BARE_EDGE * self.size // 256) | 1
-        return _blended(image.rgba, behind, cv2.blur(mask.astype(np.float32) / 255, (edge, edge)))
+        bared = image.rgba.copy()
+        behind = trunk_flow(self._solver, self._points[key], self._points[0])
+        lay(bared, self._bare_torso, behind, np.asarray(cv2.blur(mask, (edge, edge)), np.uint8))
+        return bared
 
-    def _head_mask(self, target: Landmarks) -> FloatArray:
-        """(S, S) float32: 1 on face and hair, fading on the neck."""
+    def _head_mask(self, target: Landmarks) -> U8Image:
+        """(S, S) uint8: 255 on face and hair, fading on the neck."""
         face = target.face[topo.FACE_OVAL, :2]
         grown = (
             face
             + 0.75 * (face - face.mean(0)) * (face[:, 1:] < face[:, 1:].mean())
             + 0.12 * (face - face.mean(0))
         )
-        mask = np.zeros((self.size, self.size), np.float32)
-        cv2.fillConvexPoly(mask, cv2.convexHull(grown.astype(np.int32)), 1.0)
+        mask = np.zeros((self.size, self.size), np.uint8)
+        cv2.fillConvexPoly(mask, cv2.convexHull(grown.astype(np.int32)), 255)
         soft = max(3, self.size // 20) | 1
-        return np.asarray(cv2.blur(mask, (soft, soft)))
+        return np.asarray(cv2.blur(mask, (soft, soft)), np.uint8)
 
     def _lay_face_part(
         self, layers: U8Image, region: str, key: int, points: ControlPoints, target: Landmarks
@@ -198,7 +194,7 @@ class PriorBuilder:
             slice(inside[1] - box[1], inside[3] - box[1]),
             slice(inside[0] - box[0], inside[2] - box[0]),
         )
-        self._lay(layers, inside, key, flow, ellipse(box[2] - box[0], box[3] - box[1])[rows, columns])
+        lay(layers, self._bank[key].rgba, flow, ellipse(box[2] - box[0], box[3] - box[1])[rows, columns])
 
     def _lay_arm(self, layers: U8Image, side: int, key: int, target: Landmarks) -> None:
         """Lays hand and forearm of a key frame on the layers, along their outline."""
@@ -211,15 +207,12 @@ class PriorBuilder:
             return
         here = arm_points(source, side, with_elbow, self._body_scale)
         flow = self._patch_solver(inside, HAND_SOFTNESS).solve(there, here, arm_weights())
-        presence = np.float32(hand_presence(float(target.hand_confidence[side])))
-        self._lay(layers, inside, key, flow, presence * arm_mask(there, inside, self._body_scale))
+        presence = hand_presence(float(target.hand_confidence[side]))
+        mask = arm_mask(there, inside, self._body_scale, presence)
+        lay(layers, self._bank[key].rgba, flow, mask)
 
     def _patch_solver(self, box: Box, softness: float) -> FlowSolver:
         return FlowSolver(box, PATCH_CELL_PX * self.size // 256, self.size, softness)
-
-    def _lay(self, layers: U8Image, box: Box, key: int, flow: FloatArray, mask: FloatArray) -> None:
-        part = layers[box[1] : box[3], box[0] : box[2]]
-        part[:] = _blended(np.ascontiguousarray(part), remap(self._bank[key].rgba, flow), mask)
 
 
 def _far_hand_first(target: Landmarks) -> list[str]:
@@ -227,8 +220,3 @@ def _far_hand_first(target: Landmarks) -> list[str]:
     depth = target.hands[:, :, 2].mean(1) + target.pose[topo.WRISTS, 2]
     regions = list(HAND_SIDES)
     return [regions[index] for index in np.argsort(-depth)]
-
-
-def _blended(below: U8Image, above: cv2.typing.MatLike, mask: FloatArray) -> U8Image:
-    """`above` over `below`, both (h, w, C) uint8, where mask (h, w), 0..1, says so."""
-    return np.asarray(cv2.blendLinear(below, above, 1.0 - mask, mask), np.uint8)

@@ -12,8 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from engine.arrays import FloatArray
+from engine.arrays import FloatArray, U8Image
 from engine.errors import SettingsError
+from engine.render import kernels
+from engine.render.planes import to_picture
 
 Denoise = Callable[[FloatArray, float], FloatArray]  # (noisy (1, 3, S, S), noise level) -> clean (1, 3, S, S)
 
@@ -29,29 +31,45 @@ def check_steps(steps: int) -> None:
         raise SettingsError(f"steps={steps}: must be 1 to {MAX_STEPS}")
 
 
-def noised(clean: FloatArray, noise: FloatArray, level: float) -> FloatArray:
-    """clean at level 0, noise at level 1, straight in between (rectified flow, Liu et al., arXiv:2209.03003).
+def noised(
+    picture: U8Image, noise: FloatArray, level: float, draw: int = 0, out: FloatArray | None = None
+) -> FloatArray:
+    """The picture at level 0, noise at level 1, straight in between (rectified flow, Liu et al.,
+    arXiv:2209.03003): (1, 3, S, S) float32, into `out` where it is given.
 
-    clean, noise: equal shapes, float32.
+    picture: (S, S, 3) uint8, which stands for [-1, 1]; noise: (1, 3, S, S) float32; draw: which of the draws
+    that the noise field can give.
     """
-    return np.asarray(clean + np.float32(level) * (noise - clean), np.float32)
+    planes = np.empty_like(noise) if out is None else out
+    down, right = (draw * shift for shift in _DRAW_SHIFT_PX)
+    size = len(picture)
+    kernels.add_noise(picture, noise[0], np.float32(level), down % size, right % size, planes[0])
+    return planes
 
 
-def sample(denoise: Denoise, start: FloatArray, noise: FloatArray, steps: int, fresh: bool) -> FloatArray:
+def sample(
+    denoise: Denoise,
+    start: U8Image,
+    noise: FloatArray,
+    steps: int,
+    fresh: bool,
+    buffer: FloatArray | None = None,
+) -> FloatArray:
     """The clean picture (1, 3, S, S).
 
-    start: (1, 3, S, S) float32, [-1, 1], the warm start; noise: the same shape, unit variance. fresh: there
-    is nothing to start from, so a step from pure noise comes first and its picture is the warm start.
-    denoise may return the same array each time. Raises SettingsError for steps outside 1..8.
+    start: (S, S, 3) uint8, the warm start; noise: (1, 3, S, S) float32, unit variance. fresh: there is
+    nothing to start from, so a step from pure noise comes first and its picture is the warm start. denoise
+    may return the same array each time. buffer: (1, 3, S, S) float32, to hand to denoise; a fresh one each
+    time without it. Raises SettingsError for steps outside 1..8.
     """
     check_steps(steps)
     if fresh:
-        start = denoise(noised(start, noise, START_LEVEL), START_LEVEL).copy()
-    clean = denoise(noised(start, noise, STEADY_LEVEL), STEADY_LEVEL)
+        start = to_picture(denoise(noised(start, noise, START_LEVEL, out=buffer), START_LEVEL)[0])
+    clean = denoise(noised(start, noise, STEADY_LEVEL, out=buffer), STEADY_LEVEL)
     if steps == 1:
         return clean
     mean = clean.copy()
     for draw in range(1, steps):
-        other = np.roll(noise, tuple(draw * shift for shift in _DRAW_SHIFT_PX), axis=(2, 3))
-        mean += (denoise(noised(start, other, STEADY_LEVEL), STEADY_LEVEL) - mean) / np.float32(draw + 1)
+        made = denoise(noised(start, noise, STEADY_LEVEL, draw, buffer), STEADY_LEVEL)
+        mean += (made - mean) / np.float32(draw + 1)
     return mean

@@ -93,11 +93,14 @@ class Framer:
         self._background = background
         self._lay_out()
 
-    def framed(self, drawn: U8Image, matte: FloatArray) -> U8Image:
+    def framed(self, drawn: U8Image, matte_u8: U8Image) -> U8Image:
         """(H, W, 3) uint8 RGB; `drawn` itself or a buffer that the next call may reuse.
 
-        drawn: (S, S, 3) uint8, the person over the plate; matte: (S, S) float32, 0..1, 1 is the person.
+        drawn: (S, S, 3) uint8, the person over the plate; matte_u8: (S, S) uint8, 255 is the person.
         """
+        if self._behind is None and self._still is None:
+            return drawn
+        matte = matte_u8.astype(np.float32) / np.float32(255)
         if self._behind is not None:
             matte = settled_matte(drawn, matte, self._plate)
             drawn = replace_background(drawn, matte, self._plate, self._behind)

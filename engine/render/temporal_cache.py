@@ -12,14 +12,17 @@ import numpy as np
 
 from engine.arrays import FloatArray, U8Image
 from engine.person.landmarks import VISIBLE, Landmarks
-from engine.render.prior import PriorBuilder
-from engine.render.warp import remap
+from engine.render import kernels
+from engine.render.prior import Prior, PriorBuilder
+from engine.render.warp import lay
 
 PREVIOUS_WEIGHT = 0.35  # share of the previous output in the warm start; more lags, less flickers
 GATE_PX = 0.3  # at 256 px: when no landmark moved further, the last picture is sent again
 REFRESH_FRAMES = 10  # but never for longer than this
 JUMP = 0.08  # share of the canvas: when the head moved further between two frames, nothing is carried over
 NOISE_SEED = 20_240_229
+_PREVIOUS_SHARE = np.full(256, round(255 * PREVIOUS_WEIGHT), np.uint8)  # by how near the person is
+_PREVIOUS_SHARE[0] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,9 @@ class TemporalCache:
         self._gate_px = GATE_PX * size / 256
         noise = np.random.default_rng(NOISE_SEED).standard_normal((size, size, 3))
         self._field = noise.astype(np.float32)
+        self._moved = np.empty((1, 3, size, size), np.float32)
         self._anchor: Landmarks | None = None  # where the noise field is undistorted
-        self._last: U8Image = np.zeros((size, size, 3), np.uint8)
+        self._last: U8Image = np.zeros((size, size, 4), np.uint8)
         self._target: Landmarks | None = None
         self._sent_again = 0
 
@@ -67,11 +71,18 @@ class TemporalCache:
         self._sent_again = self._sent_again + 1 if moved <= self._gate_px else 0
         return moved <= self._gate_px
 
-    def previous(self, target: Landmarks) -> U8Image | None:
-        """The last picture (S, S, 3) uint8 warped to the target; None at a start, after a jump, or if off."""
+    def start(self, prior: Prior, target: Landmarks) -> U8Image:
+        """Where denoising starts, (S, S, 3) uint8: `warm_start` with the last picture warped to the target.
+
+        Where nothing of the person can be, both are the plate, and nothing is fetched. At a start, after a
+        jump, or if off, the prior itself.
+        """
         if self._target is None or not self.config.previous_output or self.jumped(target):
-            return None
-        return remap(self._last, self._builder.flow_between(self._target, target))
+            return prior.rgb
+        start = np.asarray(cv2.cvtColor(prior.rgb, cv2.COLOR_RGB2RGBA), np.uint8)
+        flow = self._builder.flow_between(self._target, target)
+        lay(start, self._last, flow, np.asarray(cv2.LUT(prior.near, _PREVIOUS_SHARE), np.uint8))
+        return np.asarray(cv2.cvtColor(start, cv2.COLOR_RGBA2RGB), np.uint8)
 
     def jumped(self, target: Landmarks) -> bool:
         """True where there is no last frame, or the head is not where it was."""
@@ -81,18 +92,22 @@ class TemporalCache:
         return bool(moved > JUMP * self._builder.size)
 
     def noise(self, target: Landmarks) -> FloatArray:
-        """Noise (1, 3, S, S), unit variance: one field that moves with the person instead of flickering."""
+        """Noise (1, 3, S, S), unit variance: one field that moves with the person instead of flickering.
+
+        The buffer is reused: copy what must outlive the next call.
+        """
         if self._anchor is None:
-            self._anchor, field = target, self._field
+            self._anchor = target
+            self._moved[0] = self._field.transpose(2, 0, 1)
         else:
+            # Of the nearest pixels, which keeps the variance; interpolating would smooth the noise away.
             flow = self._builder.flow_between(self._anchor, target)
-            # Nearest neighbour keeps the variance; interpolating would smooth the noise away.
-            field = cv2.remap(self._field, flow, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101)
-        return np.ascontiguousarray(field.transpose(2, 0, 1))[None]
+            kernels.move_noise(self._field, flow.grid, self._moved[0])
+        return self._moved
 
     def keep(self, target: Landmarks, rgb: U8Image) -> None:
         """Remembers the picture just made; rgb: (S, S, 3) uint8, copied."""
-        np.copyto(self._last, rgb)
+        cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA, dst=self._last)
         self._target = target
 
 

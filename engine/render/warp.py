@@ -11,15 +11,20 @@ from functools import cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from engine.arrays import FloatArray
+from engine.arrays import FloatArray, U8Image
 from engine.person import topology as topo
 from engine.person.landmarks import HAND_POINTS, VISIBLE, Landmarks
+from engine.render import kernels
 
 SOFTNESS = 0.015  # share of the canvas: nearer than this, a control point no longer gains weight
 RIDGE = 1e-3  # pulls ill-posed affine maps towards a plain shift
-_ORIGIN = np.float32(0.5)  # coordinates are shares of the canvas, from its middle
+_RIDGE = np.float32(RIDGE)
+_CONVERSIONS = {  # to four channels and back, by how many there are
+    1: (cv2.COLOR_GRAY2RGBA, cv2.COLOR_RGBA2GRAY),
+    3: (cv2.COLOR_RGB2RGBA, cv2.COLOR_RGBA2RGB),
+    4: (None, None),
+}
 _FACE_ROWS = np.unique(
     np.concatenate(
         [
@@ -50,6 +55,21 @@ class ControlPoints:
 
     places: FloatArray  # (N, 2) px
     weights: FloatArray  # (N,) 0 where unknown
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flow:
+    """Where each pixel of a box of the canvas comes from, as shifts on a coarse grid, bilinear in between."""
+
+    box: tuple[int, int, int, int]  # x0, y0, x1, y1 px
+    grid: FloatArray  # (2, rows, columns) px, along x and along y
+
+    def places(self) -> FloatArray:
+        """(height, width, 2) float32 px in pixel-index coordinates: each pixel's place in the source."""
+        x0, y0, x1, y1 = self.box
+        shifts = cv2.resize(np.moveaxis(self.grid, 0, -1), (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+        pixels = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), -1)
+        return np.asarray(shifts + pixels, np.float32)
 
 
 @cache
@@ -101,7 +121,7 @@ def control_points(landmarks: Landmarks) -> ControlPoints:
     return ControlPoints(places.astype(np.float32), weights.astype(np.float32))
 
 
-def body_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints) -> FloatArray:
+def body_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints) -> Flow:
     """Flow of the whole person. Limbs that moved far lose their say: they are other pictures' business."""
     weights = np.minimum(target.weights, source.weights)
     limbs = _rows()["limbs"]
@@ -112,7 +132,7 @@ def body_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints) 
     return solver.solve(target.places, source.places, weights)
 
 
-def trunk_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints) -> FloatArray:
+def trunk_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints) -> Flow:
     """Flow of head and trunk without the limbs: those are laid over it as patches of their own.
 
     Cloth is stiff next to a face: without a strong say of the chest the face drags collar and shoulders
@@ -127,72 +147,54 @@ def trunk_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints)
 
 
 class FlowSolver:
-    """Solves flows on one fixed grid over a box of the canvas.
-
-    How far each cell is from each target point is worked out once for a target array and kept for the next
-    source, so arrays that were given as `target` must not be changed.
-    """
+    """Solves flows on one fixed grid over a box of the canvas."""
 
     def __init__(
         self, box: tuple[int, int, int, int], cell_px: int, canvas_px: int, softness: float = SOFTNESS
     ) -> None:
         self._softness = np.float32(softness**2)
-        self.x0, self.y0, self.x1, self.y1 = box
+        self._box = x0, y0, x1, y1 = box
         self.canvas_px = canvas_px
-        self.width, self.height = self.x1 - self.x0, self.y1 - self.y0
-        columns, rows = max(2, self.width // cell_px), max(2, self.height // cell_px)
+        columns, rows = max(2, (x1 - x0) // cell_px), max(2, (y1 - y0) // cell_px)
+        self._shape = (2, rows, columns)
         # Cell centres laid so that a plain bilinear resize of the grid meets the pixel centres.
-        xs = self.x0 + (np.arange(columns, dtype=np.float32) + 0.5) * self.width / columns
-        ys = self.y0 + (np.arange(rows, dtype=np.float32) + 0.5) * self.height / rows
-        self.shape = (rows, columns)
-        nodes = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
-        self._nodes = (nodes / canvas_px - _ORIGIN).astype(np.float32)
-        self._pixels = np.stack(np.meshgrid(np.arange(self.x0, self.x1), np.arange(self.y0, self.y1)), -1)
-        self._pixels = self._pixels.astype(np.float32)
-        self._target: FloatArray | None = None
-        self._nearness = self._powers = np.empty((0, 0), np.float32)
+        xs = x0 + (np.arange(columns, dtype=np.float32) + 0.5) * (x1 - x0) / columns
+        ys = y0 + (np.arange(rows, dtype=np.float32) + 0.5) * (y1 - y0) / rows
+        nodes = np.stack(np.meshgrid(xs, ys)).reshape(2, -1)
+        self._nodes = (nodes / canvas_px).astype(np.float32)
 
-    def solve(self, target: FloatArray, source: FloatArray, weights: FloatArray) -> FloatArray:
-        """Where each pixel of the box comes from, (height, width, 2) float32 px in pixel-index coordinates.
+    def solve(self, target: FloatArray, source: FloatArray, weights: FloatArray) -> Flow:
+        """The flow by which what is at `target` in the result is fetched from `source`.
 
-        target, source: (N, 2) px; weights: (N,) >= 0, some above 0. What is at `target` in the result is
-        fetched from `source`.
+        target, source: (N, 2) float32 px; weights: (N,) float32, >= 0.
         """
-        if target is not self._target:
-            self._approach(target)
-        # The shift, not the place, keeps float32 exact.
-        shift = (source - target) * np.float32(1.0 / self.canvas_px)
-        by_x, by_y = self._powers[:, :3] * shift[:, :1], self._powers[:, :3] * shift[:, 1:]
-        total = (np.concatenate([self._powers, by_x, by_y], 1) * weights[:, None]).T @ self._nearness
-        moments = total[1:] / total[0]
-        mx, my, mxx, mxy, myy, msx, mxsx, mysx, msy, mxsy, mysy = moments
-        cxx, cxy, cyy = mxx - mx * mx + RIDGE, mxy - mx * my, myy - my * my + RIDGE
-        determinant = cxx * cyy - cxy * cxy
-        dx, dy = self._nodes[:, 0] - mx, self._nodes[:, 1] - my
-        along_x, along_y = (cyy * dx - cxy * dy) / determinant, (cxx * dy - cxy * dx) / determinant
-        grid = np.empty((len(dx), 2), np.float32)
-        for axis, (mean, bx, by) in enumerate(((msx, mxsx, mysx), (msy, mxsy, mysy))):
-            grid[:, axis] = mean + along_x * (bx - mx * mean) + along_y * (by - my * mean)
-        grid = grid.reshape(*self.shape, 2) * self.canvas_px
-        flow = cv2.resize(grid, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(cv2.add(flow, self._pixels), np.float32)
-
-    def _approach(self, target: FloatArray) -> None:
-        """Works out what every source shares: nearness (N, cells) and the powers of the points (N, 6)."""
-        p = target * np.float32(1.0 / self.canvas_px) - _ORIGIN
-        squares = (p * p).sum(1) + self._softness
-        distance = squares[:, None] + (self._nodes * self._nodes).sum(1) - 2.0 * (p @ self._nodes.T)
-        np.maximum(distance, self._softness, out=distance)
-        np.multiply(distance, distance, out=distance)
-        self._nearness = np.reciprocal(distance, out=distance)
-        px, py = p.T
-        self._powers = np.stack([np.ones_like(px), px, py, px * px, px * py, py * py], 1)
-        self._target = target
+        share = np.float32(1.0 / self.canvas_px)
+        places, shift = (np.ascontiguousarray(points.T * share) for points in (target, source - target))
+        grid = np.empty(self._nodes.shape, np.float32)
+        kernels.moving_least_squares(places, shift, weights, self._nodes, self._softness, _RIDGE, grid)
+        grid *= np.float32(self.canvas_px)
+        return Flow(self._box, grid.reshape(self._shape))
 
 
-def remap(
-    image: NDArray[np.uint8] | FloatArray, flow: FloatArray, nearest: bool = False
-) -> NDArray[np.uint8]:
-    """image fetched at `flow` (h, w, 2) px; edges are repeated."""
-    how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    return np.asarray(cv2.remap(image, flow, None, how, borderMode=cv2.BORDER_REPLICATE))
+def lay(layers: U8Image, source: U8Image, flow: Flow, mask: U8Image, top_fade_px: float = 0.0) -> None:
+    """Lays `source`, fetched where the flow says, over `layers`, as far as the mask of the flow's box says.
+
+    layers, source: (H, W, 4) uint8, contiguous; mask: (h, w) uint8, 255 is all. Edges are repeated, but past
+    the upper one the fourth channel fades over top_fade_px, where that is above 0. Pixels are mixed from the
+    4 x 4 around them once, see `engine.render.kernels`: a fetch is where a picture loses its sharpness.
+    """
+    x0, y0, _, _ = flow.box
+    pixels = kernels.as_pixels(layers), kernels.as_pixels(source)
+    kernels.lay(*pixels, flow.grid, x0, y0, np.ascontiguousarray(mask), np.float32(top_fade_px))
+
+
+def remap(image: U8Image, flow: Flow) -> U8Image:
+    """The flow's box of `image`, (h, w, C) of (H, W, C), or (h, w) of (H, W), uint8, as `lay` fetches it."""
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    to, back = _CONVERSIONS[channels]
+    source = image if to is None else np.asarray(cv2.cvtColor(image, to), np.uint8)
+    x0, y0, x1, y1 = flow.box
+    fetched = np.empty((y1 - y0, x1 - x0, 4), np.uint8)
+    at_origin = Flow((0, 0, x1 - x0, y1 - y0), flow.grid + np.array([x0, y0], np.float32)[:, None, None])
+    lay(fetched, source, at_origin, np.full(fetched.shape[:2], 255, np.uint8))
+    return fetched if back is None else np.asarray(cv2.cvtColor(fetched, back), np.uint8)

@@ -17,8 +17,7 @@ from engine.avatar.avatar import Avatar
 from engine.person.landmarks import Landmarks
 from engine.person.motion import Neutral
 from engine.pipeline import Pipeline, PipelineConfig, Rendered, build_pipeline
-from engine.render.keyframes import region_features
-from engine.render.prior import KeyFrame
+from engine.render.keyframes import KeyFrame, region_features
 from engine.render.temporal_cache import CacheConfig
 from export.evaluate.replay import NoTracker
 

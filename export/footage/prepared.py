@@ -34,9 +34,9 @@ from engine.person.retarget import (
     torso_points,
 )
 from engine.person.torso import TorsoModel, fit_torso
-from engine.render.keyframes import BANK_SIZE, select_bank
+from engine.render.keyframes import BANK_SIZE, KeyFrame, select_bank
 from engine.render.patches import shown_arm
-from engine.render.prior import CELL_PX, KeyFrame
+from engine.render.prior import CELL_PX
 from engine.render.scene import Scene, scene_flaw
 from engine.render.warp import FlowSolver, control_points, remap, trunk_flow
 

@@ -77,7 +77,9 @@ def test_onnx_and_torch_give_the_same_picture(make: Make, runners: tuple[Runner,
     for _ in range(8):
         one, other, without = onnx.next().rgb, torch_twin.next().rgb, null.next().rgb
         difference = np.abs(one.astype(int) - other)
-        assert difference.max() <= 1, f"at most {difference.max()}, on average {difference.mean():.4f}"
+        # A level by rounding, and one more where a step begins from a picture that was rounded.
+        assert difference.max() <= 2, f"at most {difference.max()}, on average {difference.mean():.4f}"
+        assert difference.mean() < 0.01
     assert np.abs(one.astype(int) - without).mean() > 1.0  # the network really takes part
 
 

@@ -16,7 +16,7 @@ from engine.network.onnx_file import Graph, Node, encode_graph
 from engine.person.motion import build_neutral
 from engine.person.retarget import Support
 from engine.person.torso import TorsoModel
-from engine.render.prior import KeyFrame
+from engine.render.keyframes import KeyFrame
 from tests.support.puppet import Pose, Puppet
 
 

@@ -63,9 +63,10 @@ def test_percentiles_are_of_the_pictures_in_which_a_stage_ran() -> None:
     assert stages["denoise"] == {"p50": 12.0, "p95": 12.0, "p99": 12.0}
     assert stages["warp"] == {"p50": None, "p95": None, "p99": None}
     assert by_part([still, drawn])["pose"]["p50"] == 20.0
-    figures = summarise([still, drawn], elapsed_s=0.5, cpu_s=0.1)
+    figures = summarise([still, drawn], elapsed_s=0.5, cpu_s=0.1, unit_s=0.02)
     assert (figures["fps"], figures["pictures"], figures["reused_share"]) == (4.0, 2, 0.5)
     assert (figures["cpu_ms_per_picture"], figures["cores_busy"]) == (50.0, 0.2)
+    assert (figures["n_ms"], figures["cost_n"]) == (20.0, 2.5)
     assert figures["total_ms"]["p50"] == 20.0
 
 

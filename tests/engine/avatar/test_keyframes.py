@@ -13,7 +13,7 @@ from PIL import Image
 from engine.avatar.avatar import LOSSLESS_KEYFRAMES, MAX_MEMORY, Avatar
 from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.errors import PackageError
-from engine.render.prior import KeyFrame
+from engine.render.keyframes import KeyFrame
 from engine.render.scene import Scene
 from tests.support.forged_package import forge, unzip
 from tests.support.puppet import Pose, Puppet

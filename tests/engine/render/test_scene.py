@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from engine.arrays import FloatArray, U8Image
+from engine.arrays import U8Image
 from engine.errors import SettingsError
 from engine.render.background import Background
 from engine.render.frame import checked_frame
@@ -29,15 +29,15 @@ def canvas(colour: tuple[int, int, int]) -> U8Image:
 
 
 @pytest.fixture
-def matte() -> FloatArray:
+def matte() -> U8Image:
     """A person in the middle, from the canvas's last row up."""
-    shown = np.zeros((SIZE, SIZE), np.float32)
-    shown[20:, 24:40] = 1
+    shown = np.zeros((SIZE, SIZE), np.uint8)
+    shown[20:, 24:40] = 255
     return shown
 
 
 @pytest.fixture
-def drawn(matte: FloatArray) -> U8Image:
+def drawn(matte: U8Image) -> U8Image:
     picture = canvas(WALL)
     picture[matte > 0] = PERSON
     return picture
@@ -143,11 +143,11 @@ def test_what_no_footage_shows_is_continued_without_a_seam() -> None:
 # The person in it
 
 
-def test_the_square_is_the_canvas_itself(drawn: U8Image, matte: FloatArray) -> None:
+def test_the_square_is_the_canvas_itself(drawn: U8Image, matte: U8Image) -> None:
     assert Framer(canvas(WALL), room(640, 360, 100, 300)).framed(drawn, matte) is drawn
 
 
-def test_the_person_stands_in_the_room(drawn: U8Image, matte: FloatArray) -> None:
+def test_the_person_stands_in_the_room(drawn: U8Image, matte: U8Image) -> None:
     scene = room(640, 360, 100, 320)
     framer = Framer(canvas(WALL), scene)
     framer.choose("1280x720")
@@ -168,7 +168,7 @@ def test_the_person_stands_in_the_room(drawn: U8Image, matte: FloatArray) -> Non
     assert np.array_equal(picture[away], still.rgb[away])  # as sharp as the room was filmed
 
 
-def test_a_picture_leaves_nothing_in_the_next(drawn: U8Image, matte: FloatArray) -> None:
+def test_a_picture_leaves_nothing_in_the_next(drawn: U8Image, matte: U8Image) -> None:
     framer = Framer(canvas(WALL), room(640, 360, 100, 320))
     framer.choose("640x360")
     first = framer.framed(drawn, matte).copy()
@@ -176,8 +176,8 @@ def test_a_picture_leaves_nothing_in_the_next(drawn: U8Image, matte: FloatArray)
     assert np.array_equal(framer.framed(drawn, matte), first)
 
 
-def test_a_hand_at_the_canvas_edge_fades_out(drawn: U8Image, matte: FloatArray) -> None:
-    matte[30:40, 40:] = 1  # an arm that leaves the canvas
+def test_a_hand_at_the_canvas_edge_fades_out(drawn: U8Image, matte: U8Image) -> None:
+    matte[30:40, 40:] = 255  # an arm that leaves the canvas
     drawn[matte > 0] = PERSON
     framer = Framer(canvas(WALL), Scene(np.full((180, 320, 3), WALL, np.uint8), 80, 20, 160))
     framer.choose("320x180")
@@ -188,7 +188,7 @@ def test_a_hand_at_the_canvas_edge_fades_out(drawn: U8Image, matte: FloatArray) 
 
 
 @pytest.mark.parametrize("frame", ["square", "640x360"])
-def test_a_chosen_background_fills_the_frame(frame: str, drawn: U8Image, matte: FloatArray) -> None:
+def test_a_chosen_background_fills_the_frame(frame: str, drawn: U8Image, matte: U8Image) -> None:
     framer = Framer(canvas(WALL), room(640, 360, 100, 320))
     framer.set_background(Background.color("#00b140"))
     framer.choose(frame)

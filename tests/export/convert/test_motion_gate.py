@@ -16,7 +16,7 @@ from engine.errors import RunnerError
 from engine.network.contract import NullRunner, Runner, denoiser_inputs, denoiser_outputs
 from engine.person.landmarks import Landmarks
 from engine.person.motion import motion_of
-from engine.render.prior import KeyFrame
+from engine.render.keyframes import KeyFrame
 from engine.runners.onnx_runner import OnnxRunner
 from export.convert import motion_gate
 from export.convert.motion_gate import (

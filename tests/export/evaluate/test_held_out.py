@@ -14,7 +14,7 @@ import pytest
 
 from engine.avatar.avatar import Avatar
 from engine.person.landmarks import Landmarks
-from engine.render.prior import KeyFrame
+from engine.render.keyframes import KeyFrame
 from export.evaluate import held_out as held_out_module
 from export.evaluate.baselines import with_grey_keyframes
 from export.evaluate.faithfulness import MOTION_FIGURES, compare_hands

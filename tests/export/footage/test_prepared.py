@@ -14,7 +14,7 @@ from engine.errors import FootageError
 from engine.person import topology as topo
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.person.motion import motion_of
-from engine.render.prior import KeyFrame
+from engine.render.keyframes import KeyFrame
 from export.footage.prepared import Identity, Prepared, background_plate, bare_torso, learn_identity
 from tests.support.puppet import Pose, Puppet
 

@@ -12,7 +12,7 @@ import pytest
 from engine.errors import SettingsError
 from engine.person import topology as topo
 from engine.person.landmarks import RIGHT, Landmarks
-from engine.render.prior import KeyFrame
+from engine.render.keyframes import KeyFrame
 from export.footage.prepared import Identity, Prepared, learn_identity
 from tests.support.puppet import Pose, Puppet, lively
 
