@@ -83,6 +83,13 @@ class Avatar:
         """Whether its pictures carry the marks: see `wants_mark`."""
         return wants_mark(self.consent, None if self.stored is None else self.stored.standing)
 
+    def told(self) -> dict[str, Any]:
+        """What files made of it say of it: its digest and its chain of signatures."""
+        if self.stored is None:
+            return {}
+        records = [dict(record) for record in self.stored.standing.records]
+        return {"digest": self.stored.digest, "records": records}
+
     def marks(self, style: MarkStyle) -> MarkStyle | None:
         """What its pictures are marked with; None for none."""
         digest = "" if self.stored is None else self.stored.digest

@@ -28,11 +28,8 @@ CELLS = 64  # of a tile's side, along the shorter side of a picture
 BYTES = 5
 FALSE_ALARM = 1e-6  # of one search, over all the places and sizes that it tries
 _KEY = b"avatarcast mark 1"
-_LEAST, _TEXTURED, _MOST = (
-    1.0,
-    0.35,
-    4.0,
-)  # levels of 255: strength on even ground, per level of texture, at most
+# Levels of 255: the strength on even ground, what each level of texture adds, and at most.
+_LEAST, _TEXTURED, _MOST = 0.5, 0.4, 4.0
 _PRESENCE = math.sqrt(0.25)  # share of the amplitude; the bytes have the rest
 _SEARCHED = (0.25, 1.3)  # cell sizes tried, as shares of that of a whole picture
 _STEP = 1.008  # from one to the next: a quarter of a cell at the tile's ends

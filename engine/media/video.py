@@ -5,7 +5,7 @@ Knows nothing of people or avatars. Pictures are (H, W, 3) uint8 RGB, upright: t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -227,14 +227,17 @@ class VideoWriter:
         variable: bool = False,
         comment: str = "",
         source_type: str = "",
+        finish: Callable[[Path], None] | None = None,
     ) -> None:
         """variable: every frame brings its own time.
 
-        comment, source_type (a term of IPTC's list): go into the file's metadata.
+        comment, source_type (a term of IPTC's list): go into the file's metadata. finish: is called with the
+        finished file before it gets its name, and may change it; what it raises leaves none.
         """
         self._path = Path(path)
         self._size = (width, height)
         self._fps, self._variable, self._source_type = fps, variable, source_type
+        self._finish = finish
         self._converter = Bt709Converter()
         self._frames = 0
         self._end_s = 0.0
@@ -312,6 +315,8 @@ class VideoWriter:
                 self._container = None
                 if self._source_type and self._path.suffix.lower() in XMP_SUFFIXES:
                     append_source_type(self._part.path, self._source_type)
+                if self._finish is not None:
+                    self._finish(self._part.path)
                 self._part.commit(self._path, shared=True)
         except BaseException:
             self.abort()

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,8 +21,9 @@ import cv2
 import numpy as np
 
 from engine.arrays import U8Image
+from engine.avatar.avatar import Avatar
 from engine.commands.options import add_avatar, add_background, add_frame, add_mirror, add_runner
-from engine.errors import FootageError, SettingsError, VideoError
+from engine.errors import FileError, FootageError, SettingsError, VideoError
 from engine.files import sweep
 from engine.media.disclosure import (
     COMMENT,
@@ -36,6 +37,15 @@ from engine.media.disclosure import (
 from engine.media.frame_size import sized_alike
 from engine.media.video import VideoInfo, VideoWriter, probe, read_frames
 from engine.person.landmarks import Landmarks
+from engine.provenance.credentials import (
+    TYPES,
+    Certificate,
+    add_certificate_arguments,
+    add_credentials,
+    certificate_of,
+    installation_certificate,
+    unavailable,
+)
 from engine.render.background import Background
 from engine.render.frame import checked_frame
 from engine.stages import STAGES, percentiles
@@ -94,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_frame(parser)
     parser.add_argument("--side-by-side", action="store_true", help="show the driver beside the avatar")
     add_mark_arguments(parser)
+    add_certificate_arguments(parser)
     parser.add_argument("--no-mark", action="store_true", help="leave off the visible 'AI-generated' mark")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
 
@@ -105,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError(f"--steps {args.steps}: give 1 or more")
     background, style = Background.parse(args.background), mark_style(args)
     frame = checked_frame(args.frame)
+    certificate = certificate_of(args)
     info = probe(driver)  # before anything slow: a bad file fails at once
     if info.note:
         print(f"avatarcast: {driver}: {info.note}", file=sys.stderr)
@@ -129,7 +141,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         pipeline.set_background(background)
         with EveryFrameTracker(filtered=True) as tracker:
-            result = render(pipeline, tracker, driver, info, out, options)
+            sign = _signing(out, avatar, certificate)
+            result = render(pipeline, tracker, driver, info, out, options, sign)
         reason = pipeline.runner_reason
     finally:
         pipeline.close()
@@ -145,8 +158,12 @@ def render(
     info: VideoInfo,
     out: Path,
     options: RenderOptions,
+    sign: Callable[[Path], None] | None = None,
 ) -> dict[str, Any]:
-    """Track the whole clip, then render it to `out`; returns the machine-readable result."""
+    """Track the whole clip, then render it to `out`; returns the machine-readable result.
+
+    sign: is called with the finished file, before it has its name.
+    """
     begun_ns = time.perf_counter_ns()
     stage_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
     landmarks, times_s = _track(tracker, driver, info, options.mirror, stage_ms["track"])
@@ -169,6 +186,7 @@ def render(
             variable=variable,
             comment=COMMENT,
             source_type=SOURCE_TYPE,
+            finish=sign,
         ) as writer,
         Bars(disable=None) as bars,
     ):
@@ -194,8 +212,27 @@ def render(
         "duration_s": round(times_s[-1] + float(1 / fps), 3),
         "seconds": round(seconds, 2),
         "marked": options.mark is not None and options.mark.visible,
+        "credentials": sign is not None,
         "mark_bits": options.mark.bits.hex() if options.mark else None,
     }
+
+
+def _signing(out: Path, avatar: Avatar, named: Certificate | None) -> Callable[[Path], None] | None:
+    """What puts Content Credentials into the finished file; None, and why, where it cannot carry any."""
+    kind = TYPES.get(out.suffix.lower())
+    if kind is None:
+        print(f"avatarcast: {out.suffix} carries no Content Credentials; .mp4 does", file=sys.stderr)
+        return None
+    if reason := unavailable():
+        print(f"avatarcast: without Content Credentials: {reason}", file=sys.stderr)
+        return None
+    try:
+        certificate = named or installation_certificate()
+    except FileError as error:
+        print(f"avatarcast: without Content Credentials: {error}", file=sys.stderr)
+        return None
+    said = avatar.told()
+    return lambda path: add_credentials(path, kind, said, certificate, avatar.preview_jpeg)
 
 
 def _track(

@@ -124,7 +124,7 @@ def test_it_is_faint_and_does_not_flicker(film: list[U8Image], marked: list[U8Im
     assert flicker[1] < flicker[0] * 1.2
 
 
-@pytest.mark.parametrize("size", [(64, 64), (256, 144), (270, 480), (301, 257)])
+@pytest.mark.parametrize("size", [(128, 128), (256, 144), (270, 480), (301, 257)])
 def test_pictures_of_any_shape_are_marked(size: tuple[int, int]) -> None:
     height, width = size
     ground = np.linspace(60, 190, height * width * 3).reshape(height, width, 3).astype(np.uint8)
