@@ -15,8 +15,9 @@ The rooms, each building on those above it:
     avatar      the .avatar file
     runners     what the network runs on: ONNX Runtime, torch, TensorRT
     pipeline    all of that for one picture after another
+    verification  whether a file was made by avatarcast, and by which layers that shows
     forgetting  removes an avatar with all that was made of it
-    commands    `avatarcast doctor`, `info` and `keys`
+    commands    `avatarcast doctor`, `info`, `keys` and `verify`
     cli         the command line; it finds every command by its entry point
 """
 

@@ -201,6 +201,7 @@ def test_every_command_of_the_package_is_there() -> None:
         "forget",
         "info",
         "keys",
+        "verify",
         "doctor",
         "bench",
     }

@@ -87,7 +87,7 @@ def mark(rgb: U8Image, style: MarkStyle = DEFAULT_MARK) -> U8Image:
     if not style.visible:
         return marked
     height, width = rgb.shape[:2]
-    letters = _plate(height, style.size_percent)
+    letters = plate(height, style.size_percent)
     rows, columns = min(letters.shape[0], height), min(letters.shape[1], width)
     across, along = style.corner.split("-")
     top = 0 if across == "top" else height - rows
@@ -100,7 +100,7 @@ def mark(rgb: U8Image, style: MarkStyle = DEFAULT_MARK) -> U8Image:
 
 
 @lru_cache(maxsize=8)
-def _plate(height: int, size_percent: float) -> NDArray[np.float32]:
+def plate(height: int, size_percent: float) -> NDArray[np.float32]:
     """The letters on their plate, (h, w) float32, 1 where white, for pictures of this height."""
     scale = max(_LEAST_LETTER_PX, size_percent / 100 * height) / _LETTER_PX
     thickness = max(1, round(1.6 * scale))

@@ -29,7 +29,7 @@ BYTES = 5
 FALSE_ALARM = 1e-6  # of one search, over all the places and sizes that it tries
 _KEY = b"avatarcast mark 1"
 # Levels of 255: the strength on even ground, what each level of texture adds, and at most.
-_LEAST, _TEXTURED, _MOST = 0.5, 0.4, 4.0
+_LEAST, _TEXTURED, _MOST = 0.7, 0.4, 4.0
 _PRESENCE = math.sqrt(0.25)  # share of the amplitude; the bytes have the rest
 _SEARCHED = (0.25, 1.3)  # cell sizes tried, as shares of that of a whole picture
 _STEP = 1.008  # from one to the next: a quarter of a cell at the tile's ends

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import logging
+import mmap
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,8 +39,6 @@ from engine.provenance.keys import (
     public_text,
     read_kept,
 )
-
-logger = logging.getLogger(__name__)
 
 # Of files that can carry them. Matroska and WebM cannot.
 TYPES = {
@@ -304,8 +302,8 @@ def read_credentials(source: BinaryIO, kind: str) -> Credentials | None:
             results = (reader.get_validation_results() or {}).get("activeManifest", {})
     except c2pa.C2paError.ManifestNotFound:
         return None
-    except c2pa.C2paError as error:
-        return Credentials(INVALID, "", "", "", {}, (f"{error}"[:100],))
+    except c2pa.C2paError as error:  # of what is no such file, too
+        return Credentials(INVALID, "", "", "", {}, (f"{error}"[:100],)) if _names_c2pa(source) else None
     states = {"Trusted": TRUSTED, "Valid": VALID}
     flaws = tuple(sorted({str(one.get("code")) for one in results.get("failure", [])}))
     return Credentials(
@@ -316,6 +314,13 @@ def read_credentials(source: BinaryIO, kind: str) -> Credentials | None:
         avatar=_assertion(manifest, ASSERTION),
         flaws=() if state in states else flaws,
     )
+
+
+def _names_c2pa(source: BinaryIO) -> bool:
+    """Whether there is a manifest in it at all, whole or not."""
+    source.seek(0)
+    with mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(b"c2pa") >= 0
 
 
 def _own_root() -> str:

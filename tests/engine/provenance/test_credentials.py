@@ -59,10 +59,6 @@ def film(tmp_path: Path) -> bytes:
     return path.read_bytes()
 
 
-def read(data: bytes, kind: str = "video/mp4") -> object:
-    return read_credentials(io.BytesIO(data), kind)
-
-
 def test_a_film_says_what_made_it(film: bytes) -> None:
     found = read_credentials(io.BytesIO(film), "video/mp4")
     assert found is not None
@@ -99,7 +95,7 @@ def test_pictures_carry_them_too_and_what_has_none_has_none() -> None:
     found = read_credentials(io.BytesIO(signed), "image/jpeg")
     assert found is not None
     assert found.state == TRUSTED
-    assert read(picture, "image/jpeg") is None
+    assert read_credentials(io.BytesIO(picture), "image/jpeg") is None
 
 
 def test_the_chain_is_kept_and_made_anew_for_another_key() -> None:
