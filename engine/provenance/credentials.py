@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import mmap
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,10 +52,11 @@ ASSERTION = "org.avatarcast.avatar"
 VALID, TRUSTED, INVALID = "valid", "here", "invalid"  # here: by this installation's own chain
 _CHAIN = "credentials.pem"
 _MAX_CHAIN_BYTES = 64 * 1024
+_CHUNK = 1024 * 1024
 _YEARS = 10
 _RENEWED = timedelta(days=30)  # before a certificate ends
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384"}
-_OFFLINE = {
+_OFFLINE: dict[str, Any] = {
     "verify": {"ocsp_fetch": False, "remote_manifest_fetch": False, "verify_trust": False},
     "builder": {"thumbnail": {"enabled": False}},
 }
@@ -319,8 +319,12 @@ def read_credentials(source: BinaryIO, kind: str) -> Credentials | None:
 def _names_c2pa(source: BinaryIO) -> bool:
     """Whether there is a manifest in it at all, whole or not."""
     source.seek(0)
-    with mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.find(b"c2pa") >= 0
+    before = b""
+    while chunk := source.read(_CHUNK):
+        if b"c2pa" in before + chunk:
+            return True
+        before = chunk[-3:]
+    return False
 
 
 def _own_root() -> str:
