@@ -128,7 +128,7 @@ class RenderThread(threading.Thread):
         self.coached_lines: int | None = (
             None  # of the recording the presenter is coached for; from any thread
         )
-        self._context = copy_context()  # whose log lines name the session
+        self._log_context = copy_context()  # whose log lines name the session
         self._pipeline = pipeline
         self._deliver = deliver
         self._broken = broken
@@ -164,7 +164,7 @@ class RenderThread(threading.Thread):
 
     def run(self) -> None:
         """One frame in, one picture out, in the context in which the thread was made."""
-        self._context.run(tasks.guard, "render", self._died, self._loop)
+        self._log_context.run(tasks.guard, "render", self._died, self._loop)
 
     def _loop(self) -> None:
         while (incoming := self.slot.take()) is not None:
