@@ -76,7 +76,7 @@ GARBAGE: list[tuple[str, bytes, int, str]] = [
     ("empty", b"", 400, "not JSON"),
     ("no json", b"\xff\xfe\x00", 400, "not JSON"),
     ("half json", b'{"sdp": "v=0', 400, "not JSON"),
-    ("deep json", b"[" * 60_000 + b"]" * 60_000, 400, "not JSON"),
+    ("deep json", b"[" * 60_000 + b"]" * 60_000, 400, "JSON"),  # Python 3.14 can read it
     ("number", b"7", 400, "JSON int"),
     ("null", b"null", 400, "JSON NoneType"),
     ("list", b"[]", 400, "JSON list"),
