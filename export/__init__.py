@@ -8,5 +8,6 @@ The rooms, each building on those above it:
     convert         from a trained network to what runners load, and the gates it must pass
     training        fits the network to a person; base weights; distillation
     enroll_options, assembly, work_folder, enroll, distill_avatar    the whole of one piece of work
+    drivers         what drives an avatar offline: a film, or recorded motion
     commands        `avatarcast enroll`, `export`, `evaluate`, `render` and `base`
 """

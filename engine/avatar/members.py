@@ -181,7 +181,14 @@ def _landmark_shapes(count: int, size: int = 0) -> dict[str, _Array]:
 
 def read_landmarks(source: Path, member: str, data: bytes, count: int, size: int) -> list[Landmarks]:
     """Inverse of `stack_landmarks` and `encode_arrays` for `count` frames of a `size` px canvas."""
-    arrays = _checked(source, member, read_arrays(source, member, data), _landmark_shapes(count, size))
+    return landmarks_of(source, member, read_arrays(source, member, data), count, size)
+
+
+def landmarks_of(
+    source: Path, member: str, found: Mapping[str, FloatArray], count: int, size: int
+) -> list[Landmarks]:
+    """The same of arrays that are read already."""
+    arrays = _checked(source, member, found, _landmark_shapes(count, size))
     shown = arrays["face"][arrays["face_confidence"] > 0]
     if len(shown) and _spread(shown).min() < LEAST_FACE * size:
         raise PackageError(
@@ -231,8 +238,10 @@ def read_image(
         ) from error
 
 
-def read_arrays(source: Path, member: str, data: bytes) -> dict[str, FloatArray]:
-    """name -> finite float32 array. Never unpickles."""
+def read_arrays(
+    source: Path, member: str, data: bytes, most_bytes: int = MAX_ARRAY_BYTES
+) -> dict[str, FloatArray]:
+    """name -> finite float32 array, of most_bytes in all. Never unpickles."""
     try:
         with zipfile.ZipFile(BytesIO(data)) as archive:
             infos = archive.infolist()
@@ -241,9 +250,9 @@ def read_arrays(source: Path, member: str, data: bytes) -> dict[str, FloatArray]
                 f"{source}: member {member} holds {len(infos)} arrays; wanted 1 to {MAX_ARRAYS}"
             )
         total = sum(info.file_size for info in infos)
-        if total > MAX_ARRAY_BYTES:
+        if total > most_bytes:
             raise PackageError(
-                f"{source}: member {member} unpacks to {total} bytes; wanted {MAX_ARRAY_BYTES} at most"
+                f"{source}: member {member} unpacks to {total} bytes; wanted {most_bytes} at most"
             )
         with warnings.catch_warnings(), np.load(BytesIO(data), allow_pickle=False) as loaded:
             warnings.simplefilter("error")  # NumPy warns about headers that no NumPy of today writes

@@ -1,4 +1,4 @@
-"""Drive an avatar with a video file: same length, same frame count, same sound.
+"""Drive an avatar with a video file: same length, same frame count, same sound. Or with recorded motion.
 
 The pipeline is the one of a live call, but the whole clip is tracked first: so the driver's neutral face
 comes from all of it, and nothing has to be calibrated by hand.
@@ -12,8 +12,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from engine.arrays import U8Image
 from engine.avatar.avatar import Avatar
+from engine.avatar.motion_file import SUFFIX, save_motion
 from engine.commands.options import add_avatar, add_background, add_frame, add_mirror, add_runner
 from engine.errors import FileError, FootageError, SettingsError, VideoError
 from engine.files import sweep
@@ -34,8 +35,7 @@ from engine.media.disclosure import (
     mark,
     mark_style,
 )
-from engine.media.frame_size import sized_alike
-from engine.media.video import VideoInfo, VideoWriter, probe, read_frames
+from engine.media.video import VideoWriter, probe
 from engine.person.landmarks import Landmarks
 from engine.provenance.credentials import (
     TYPES,
@@ -49,6 +49,7 @@ from engine.provenance.credentials import (
 from engine.render.background import Background
 from engine.render.frame import checked_frame
 from engine.stages import STAGES, percentiles
+from export.drivers import Driver, FilmDriver, MotionDriver, NoTracker
 from export.progress import Bars
 
 _SUFFIXES = (".mp4", ".mkv", ".mov")
@@ -77,31 +78,32 @@ class OfflinePipeline(Protocol):
     def close(self) -> None: ...
 
 
-class FrameTracker(Protocol):
-    """The part of engine/tracking/tracker.py that rendering needs."""
-
-    def track(self, rgb: U8Image, time_ns: int) -> Landmarks: ...
-
-
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
     """How the result shall look."""
 
-    mirror: bool = False
     side_by_side: bool = False  # the driver to the left of the avatar
+    save_motion: Path | None = None  # a .motion file to write the driver's motion to
     mark: MarkStyle | None = DEFAULT_MARK  # None: none, visible or not
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `avatarcast render`."""
     add_avatar(parser)
-    parser.add_argument("--driver", required=True, help="the video whose motion the avatar takes on")
+    parser.add_argument(
+        "--driver", required=True, help=f"the video, or {SUFFIX} file, whose motion the avatar takes on"
+    )
     parser.add_argument("--out", required=True, help=f"the video to write ({', '.join(_SUFFIXES)})")
     add_runner(parser)
     parser.add_argument("--steps", type=int, default=1, help="denoising steps per frame (default 1)")
     add_mirror(parser)
     add_background(parser)
     add_frame(parser)
+    parser.add_argument(
+        "--save-motion",
+        metavar="FILE",
+        help=f"write the driver's motion, without picture and sound, to a {SUFFIX} file, to drive with again",
+    )
     parser.add_argument("--side-by-side", action="store_true", help="show the driver beside the avatar")
     add_mark_arguments(parser)
     add_certificate_arguments(parser)
@@ -117,9 +119,10 @@ def run(args: argparse.Namespace) -> int:
     background, style = Background.parse(args.background), mark_style(args)
     frame = checked_frame(args.frame)
     certificate = certificate_of(args)
-    info = probe(driver)  # before anything slow: a bad file fails at once
-    if info.note:
-        print(f"avatarcast: {driver}: {info.note}", file=sys.stderr)
+    save_motion_to = _checked_motion(args.save_motion)
+    recorded = _recorded(args) if driver.suffix.lower() == SUFFIX else None
+    if recorded is None and (note := probe(driver).note):  # before anything slow: a bad file fails at once
+        print(f"avatarcast: {driver}: {note}", file=sys.stderr)
 
     from engine.avatar.avatar_file import load_avatar  # heavy, and not needed for --help
     from engine.pipeline import PipelineConfig, build_pipeline
@@ -135,17 +138,18 @@ def run(args: argparse.Namespace) -> int:
             )
         print(f"avatarcast: no visible mark; the file's metadata still says '{COMMENT}'", file=sys.stderr)
     options = RenderOptions(
-        args.mirror, args.side_by_side, avatar.marks(replace(style, visible=not args.no_mark))
+        args.side_by_side, save_motion_to, avatar.marks(replace(style, visible=not args.no_mark))
     )
-    pipeline = build_pipeline(avatar, PipelineConfig(args.runner, args.steps, live=False, frame=frame))
-    try:
-        pipeline.set_background(background)
-        with EveryFrameTracker(filtered=True) as tracker:
-            sign = _signing(out, avatar, certificate)
-            result = render(pipeline, tracker, driver, info, out, options, sign)
-        reason = pipeline.runner_reason
-    finally:
-        pipeline.close()
+    config = PipelineConfig(args.runner, args.steps, live=False, frame=frame)
+    with closing(NoTracker() if recorded else EveryFrameTracker(filtered=True)) as tracker:
+        pipeline = build_pipeline(avatar, config, tracker)
+        try:
+            pipeline.set_background(background)
+            source = recorded or FilmDriver(driver, tracker, args.mirror)
+            result = render(pipeline, source, out, options, _signing(out, avatar, certificate))
+            reason = pipeline.runner_reason
+        finally:
+            pipeline.close()
     result |= {"avatar": avatar.name, "runner": reason, "out": str(out)}
     print(json.dumps(result) if args.json else _summary(result))
     return 0
@@ -153,27 +157,27 @@ def run(args: argparse.Namespace) -> int:
 
 def render(
     pipeline: OfflinePipeline,
-    tracker: FrameTracker,
-    driver: Path,
-    info: VideoInfo,
+    driver: Driver,
     out: Path,
     options: RenderOptions,
     sign: Callable[[Path], None] | None = None,
 ) -> dict[str, Any]:
-    """Track the whole clip, then render it to `out`; returns the machine-readable result.
+    """Get all the motion, then render it to `out`; returns the machine-readable result.
 
-    sign: is called with the finished file, before it has its name.
+    sign: is called with the finished file, before it has its name. Raises FootageError where no face is.
     """
     begun_ns = time.perf_counter_ns()
     stage_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    landmarks, times_s = _track(tracker, driver, info, options.mirror, stage_ms["track"])
+    motion = driver.motion(stage_ms["track"])
+    landmarks, times_s, fps = motion.landmarks, motion.times_s, motion.rate
     if not any(frame.face_confidence > 0 for frame in landmarks):
         raise FootageError(
-            f"{driver}: no face in any of {len(landmarks)} frames; give a clip that faces the camera"
+            f"{driver.name}: no face in any of {len(landmarks)} frames; give a clip that faces the camera"
         )
+    if options.save_motion is not None:
+        save_motion(options.save_motion, motion)
     pipeline.calibrate_from(landmarks)
-    fps = _frame_rate(times_s, info)
-    width, height = _output_size(pipeline.frame_px, info, options)
+    width, height = _output_size(pipeline.frame_px, driver.picture_px, options)
     variable = bool(np.abs(np.array(times_s) - np.arange(len(times_s)) / float(fps)).max() > _LATE / fps)
     rendered = 0
     with (
@@ -182,7 +186,7 @@ def render(
             width,
             height,
             fps,
-            audio_from=driver,
+            audio_from=driver.sound,
             variable=variable,
             comment=COMMENT,
             source_type=SOURCE_TYPE,
@@ -190,16 +194,15 @@ def render(
         ) as writer,
         Bars(disable=None) as bars,
     ):
-        for frame, found in zip(read_frames(driver), landmarks, strict=True):
-            seen = _seen(frame.rgb, info, options.mirror)
-            result = pipeline.process(seen, int(frame.time_s * 1e9), landmarks=found)
+        for seen, time_s, found in zip(driver.pictures(), times_s, landmarks, strict=True):
+            result = pipeline.process(seen, int(time_s * 1e9), landmarks=found)
             for stage in STAGES[1:]:
                 if stage in result.stage_ms:  # a frame without a face, or a still one, skips most
                     stage_ms[stage].append(result.stage_ms[stage])
             picture = mark(result.rgb, options.mark) if options.mark else result.rgb
             if options.side_by_side:
                 picture = np.hstack([_beside(seen, width - pipeline.frame_px[0], height), picture])
-            writer.write(picture, frame.time_s)
+            writer.write(picture, time_s)
             rendered += 1
             bars.show("rendering", rendered, len(landmarks))
     seconds = (time.perf_counter_ns() - begun_ns) * 1e-9
@@ -235,22 +238,6 @@ def _signing(out: Path, avatar: Avatar, named: Certificate | None) -> Callable[[
     return lambda path: add_credentials(path, kind, said, certificate, avatar.preview_jpeg)
 
 
-def _track(
-    tracker: FrameTracker, driver: Path, info: VideoInfo, mirror: bool, track_ms: list[float]
-) -> tuple[list[Landmarks], list[float]]:
-    """Landmarks and time (s) of every frame."""
-    landmarks, times_s = [], []
-    with Bars(disable=None) as bars:
-        for frame in read_frames(driver):
-            picture = _seen(frame.rgb, info, mirror)
-            begun_ns = time.perf_counter_ns()
-            landmarks.append(tracker.track(picture, int(frame.time_s * 1e9)))
-            track_ms.append((time.perf_counter_ns() - begun_ns) * 1e-6)
-            times_s.append(frame.time_s)
-            bars.show("tracking", len(times_s), info.frames)
-    return landmarks, times_s
-
-
 def _checked_out(out: Path, driver: Path) -> Path:
     """`out` if a video can be written there: better known now than after minutes."""
     if out.suffix.lower() not in _SUFFIXES:
@@ -266,27 +253,35 @@ def _checked_out(out: Path, driver: Path) -> Path:
     return out
 
 
-def _frame_rate(times_s: Sequence[float], info: VideoInfo) -> Fraction:
-    """The rate as a fraction that encoders like: 30000/1001 stays what it is."""
-    measured = (len(times_s) - 1) / times_s[-1] if times_s[-1] > 0 else info.fps
-    stated = Fraction(info.fps).limit_denominator(1001)
-    # A stated rate that the frames do not keep (phones) would change the length.
-    if abs(measured - info.fps) <= 0.01 * info.fps:
-        return stated
-    return Fraction(measured).limit_denominator(1001)
+def _checked_motion(text: str | None) -> Path | None:
+    """The file to write motion to: named as it will be read again, in a folder that is there."""
+    if text is None:
+        return None
+    path = Path(text)
+    if path.suffix.lower() != SUFFIX:
+        raise SettingsError(f"--save-motion {text}: must end in {SUFFIX}")
+    if not path.absolute().parent.is_dir():
+        raise SettingsError(f"--save-motion {text}: there is no folder {path.parent}; make it first")
+    return path
 
 
-def _output_size(frame_px: tuple[int, int], info: VideoInfo, options: RenderOptions) -> tuple[int, int]:
+def _recorded(args: argparse.Namespace) -> MotionDriver:
+    """The recorded motion; what needs a film's pictures is refused."""
+    for option, given in (("--side-by-side", args.side_by_side), ("--mirror", args.mirror)):
+        if given:
+            raise SettingsError(
+                f"{option}: {args.driver} holds no pictures; give the film, or leave {option} out"
+            )
+    return MotionDriver(Path(args.driver))
+
+
+def _output_size(
+    frame_px: tuple[int, int], driver_px: tuple[int, int], options: RenderOptions
+) -> tuple[int, int]:
     """(width, height) px of the file."""
     width, height = frame_px
-    beside = max(2, round(height * info.width / info.height)) if options.side_by_side else 0
+    beside = max(2, round(height * driver_px[0] / driver_px[1])) if options.side_by_side else 0
     return width + beside, height
-
-
-def _seen(rgb: U8Image, info: VideoInfo, mirror: bool) -> U8Image:
-    """The driver's frame, as large as the first, flipped if the avatar shall move as in a mirror."""
-    rgb = sized_alike(rgb, info.width, info.height)
-    return np.ascontiguousarray(rgb[:, ::-1]) if mirror else rgb
 
 
 def _beside(rgb: U8Image, width: int, height: int) -> U8Image:

@@ -29,6 +29,7 @@ from engine.render.background import Background
 from engine.stages import STAGES
 from export.commands import render as command_render
 from export.commands.render import RenderOptions, render
+from export.drivers import FilmDriver
 from tests.support.forged_package import rezip, unzip
 from tests.support.places import PRESENTER
 from tests.support.puppet import Pose, Puppet
@@ -89,10 +90,7 @@ class FakeTracker:
         self.count += 1
         return replace(found, face_confidence=0.0) if self.count - 1 in self.without else found
 
-    def __enter__(self) -> FakeTracker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         pass
 
 
@@ -117,11 +115,13 @@ def rendered(driver: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any]
         pipeline: FakePipeline | None = None,
         tracker: FakeTracker | None = None,
         source: Path = driver,
+        mirror: bool = False,
     ) -> tuple[dict[str, Any], Path]:
         out = tmp_path / "out.mp4"
         options = options or RenderOptions(mark=None)
         pipeline, tracker = pipeline or FakePipeline(), tracker or FakeTracker()
-        return render(pipeline, tracker, source, probe(source), out, options), out
+        driver = FilmDriver(source, tracker, mirror)
+        return render(pipeline, driver, out, options), out
 
     return go
 
@@ -175,7 +175,7 @@ def test_a_driver_without_any_face_is_refused(rendered: Callable[..., Any], tmp_
 
 def test_a_mirror_flips_the_driver_before_it_is_tracked(rendered: Callable[..., Any]) -> None:
     tracker = FakeTracker()
-    _, out = rendered(RenderOptions(mirror=True, mark=None, side_by_side=True), tracker=tracker)
+    _, out = rendered(RenderOptions(mark=None, side_by_side=True), tracker=tracker, mirror=True)
     assert tracker.left_grey == pytest.approx([200] * 12, abs=3)
     picture = pictures(out)[0]
     assert picture.shape == (SIZE, 2 * SIZE + SIZE, 3)  # the driver is 2:1
@@ -271,7 +271,7 @@ def command(
         loaded = avatar_module.load_avatar(avatar_file)
         loaded = replace(loaded, consent=loaded.consent | {"person": person})
         monkeypatch.setattr(avatar_module, "load_avatar", lambda path: loaded)
-        monkeypatch.setattr(pipeline_module, "build_pipeline", lambda avatar, config: pipeline)
+        monkeypatch.setattr(pipeline_module, "build_pipeline", lambda avatar, config, tracker: pipeline)
         monkeypatch.setattr(tracking, "EveryFrameTracker", lambda filtered: FakeTracker())
         parser = argparse.ArgumentParser()
         command_render.add_arguments(parser)
@@ -367,6 +367,41 @@ def test_the_presenters_sound_is_kept(rendered: Callable[..., Any]) -> None:
 
 
 @pytest.mark.skipif(not PRESENTER.exists(), reason="the presenter clip is not there")
+def test_recorded_motion_drives_as_the_film_did(
+    monkeypatch: pytest.MonkeyPatch, puppet_avatar: Avatar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tracked once, replayed: the same pictures, bit for bit, with no film and no tracker."""
+    tracking = pytest.importorskip("engine.tracking.tracker", reason="needs LiteRT")
+    monkeypatch.setattr(avatar_module, "load_avatar", lambda path: puppet_avatar)
+    clip, motion = tmp_path / "clip.mp4", tmp_path / "talk.motion"
+    with VideoWriter(clip, 256, 256, Fraction(30000, 1001)) as writer:
+        for frame, _ in zip(read_frames(PRESENTER), range(12), strict=False):
+            writer.write(frame.rgb)
+    parser = argparse.ArgumentParser()
+    command_render.add_arguments(parser)
+
+    def rendered(name: str, *given: str) -> Path:
+        out = tmp_path / name
+        words = ["--runner", "null", "--json", "--out", str(out), *given]
+        assert command_render.run(parser.parse_args(words)) == 0
+        return out
+
+    film = rendered("film.mp4", "--driver", str(clip), "--save-motion", str(motion))
+    monkeypatch.setattr(tracking, "EveryFrameTracker", None)
+    clip.unlink()
+    replayed = rendered("replayed.mp4", "--driver", str(motion))
+    assert np.array_equal(pictures(replayed), pictures(film))
+    capsys.readouterr()
+    for option in ("--mirror", "--side-by-side"):
+        with pytest.raises(SettingsError, match=f"{option}: .* holds no pictures"):
+            rendered("refused.mp4", "--driver", str(motion), option)
+    with pytest.raises(SettingsError, match=r"must end in \.motion"):
+        rendered("refused.mp4", "--driver", str(motion), "--save-motion", str(tmp_path / "a.npz"))
+    with pytest.raises(SettingsError, match="there is no folder"):
+        rendered("refused.mp4", "--driver", str(motion), "--save-motion", str(tmp_path / "no" / "a.motion"))
+    assert not (tmp_path / "refused.mp4").exists()
+
+
 def test_the_real_pipeline_renders_the_presenter(
     monkeypatch: pytest.MonkeyPatch, puppet_avatar: Avatar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
