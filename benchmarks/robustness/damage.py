@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.avatar.container import FIELDS, MANIFEST, build_manifest, encode_json
+from engine.avatar.container import FIELDS, MANIFEST, SIGNATURES, build_manifest, encode_json
 from engine.network.contract import TensorSpec
 from engine.network.network_check import RULES
 from engine.network.onnx_file import Attribute, Graph, Node, encode_graph, read_graph
@@ -45,6 +45,7 @@ class Damage:
         with zipfile.ZipFile(io.BytesIO(whole)) as archive:
             self._members = {name: archive.read(name) for name in archive.namelist()}
         manifest = json.loads(self._members.pop(MANIFEST))
+        self._signatures = {SIGNATURES: self._members.pop(SIGNATURES)}  # of the digest; the manifest has none
         self._fields = {key: manifest[key] for key in FIELDS}
         self._graphs = {name: read_graph(data) for name, data in self._members.items() if _is_model(name)}
 
@@ -58,15 +59,33 @@ class Damage:
             (2, self._json),
             (2, self._manifest),
             (1, self._which_members),
+            (1, self._signed),
             (5 if self._graphs else 0, self._graph),
         ]
         way = random.choices([way for _, way in ways], [weight for weight, _ in ways])[0]
-        return way(random)
+        with np.errstate(all="ignore"):
+            return way(random)
 
     def _forged(self, changes: Mapping[str, bytes | None], fields: Mapping[str, Any] | None = None) -> bytes:
         members = {**self._members, **changes}
         kept = {name: data for name, data in members.items() if data is not None}
-        return _zipped({MANIFEST: encode_json(build_manifest(kept, fields or self._fields)), **kept})
+        manifest = encode_json(build_manifest(kept, fields or self._fields))
+        return _zipped({MANIFEST: manifest, **self._signatures, **kept})
+
+    def _with_manifest(self, manifest: bytes) -> bytes:
+        return _zipped({MANIFEST: manifest, **self._signatures, **self._members})
+
+    def _signed(self, random: Random) -> tuple[str, bytes]:
+        """The signatures of the whole file: dropped, garbage, or changed somewhere."""
+        kind = random.choice(["drop", "garbage", "change", "change", "change"])
+        signatures = {}
+        if kind == "garbage":
+            signatures = {SIGNATURES: random.randbytes(random.randrange(200))}
+        elif kind == "change":
+            changed = _changed_json(random, json.loads(self._signatures[SIGNATURES]))
+            signatures = {SIGNATURES: _dumped(changed)}
+        manifest = encode_json(build_manifest(self._members, self._fields))
+        return f"signatures: {kind}", _zipped({MANIFEST: manifest, **signatures, **self._members})
 
     def _bytes(self, random: Random) -> tuple[str, bytes]:
         """Of the file itself: no hash agrees any more."""
@@ -147,7 +166,7 @@ class Damage:
             manifest = _changed_json(random, manifest)
         if isinstance(manifest, dict) and random.random() < 0.95:
             manifest["digest"] = hashlib.sha256(_dumped(manifest)).hexdigest()
-        return f"manifest: {part or 'all'}", _zipped({MANIFEST: _dumped(manifest), **self._members})
+        return f"manifest: {part or 'all'}", self._with_manifest(_dumped(manifest))
 
     def _which_members(self, random: Random) -> tuple[str, bytes]:
         member = random.choice(sorted(self._members))
