@@ -44,7 +44,7 @@ class PipelineConfig:
 
     runner: str = "auto"  # see engine.runners.choice
     steps: int = 1  # denoising steps of a steady frame, 1..8; a fresh start takes one more
-    threads: int = 0  # of the CPU for the network, 0 = chosen from the cores
+    threads: int = 0  # of the CPU for the network, 0 = by a short trial
     frame: str = SQUARE  # of the pictures, see engine.render.frame.checked_frame
     live: bool = True  # slow trackers in threads of their own; False looks at every part on every frame
     cache: CacheConfig = field(default_factory=CacheConfig)

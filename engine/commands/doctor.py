@@ -189,7 +189,9 @@ def _runner(name: str) -> tuple[bool, str]:
         )
     package = "torch" if name == "torch" else "onnxruntime"
     version = _version(package, importlib.import_module(package))
-    return True, f"{package} {version}" + (f", {default_threads()} threads" if name == "onnx-cpu" else "")
+    return True, f"{package} {version}" + (
+        f", up to {default_threads()} threads" if name == "onnx-cpu" else ""
+    )
 
 
 def _exporters() -> tuple[bool, str]:

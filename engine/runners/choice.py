@@ -16,6 +16,7 @@ from engine.errors import RunnerError
 from engine.network.contract import NullRunner, Runner, denoiser_inputs, denoiser_outputs
 from engine.runners import trt_build
 from engine.runners.names import AUTO, NAMES, TENSORRT
+from engine.runners.thread_trial import Start, tried
 from engine.runners.trt_cache import load_trt_engine, trt_engine_path, trt_engines_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ MODELS: Mapping[str, Sequence[str]] = {
 }
 TORCH_SOURCE = "denoiser-fp32.onnx"  # torch reads its weights back from there
 MAX_THREADS = 8  # enough for networks this small
+_FOUND: dict[tuple[str, int, int], int] = {}  # threads worth it, by kind of network, its size and the cores
 
 
 def unavailable(name: str) -> str | None:
@@ -55,7 +57,7 @@ def _missing(package: str, extra: str) -> str | None:
 
 
 def default_threads(cores: int | None = None) -> int:
-    """Threads for the network: every core of a small machine; of a larger one two are left to the rest."""
+    """The most threads for the network: all cores of a small machine; of a larger one all but two."""
     if cores is None:
         cores = usable_cores()
     return cores if cores <= 2 else min(max(2, cores - 2), MAX_THREADS)
@@ -64,14 +66,14 @@ def default_threads(cores: int | None = None) -> int:
 def choose_runner(name: str, avatar: Avatar, threads: int = 0) -> tuple[Runner, str]:
     """The runner of that name for the avatar, and one line that says what it is and why.
 
-    threads: of the CPU; 0 = default_threads(). The torch runner reads the weights back from the avatar's ONNX
-    network.
+    threads: of the CPU; 0 = as many, up to default_threads(), as a short trial finds worth it; what the first
+    trial finds, later runners of this process take for networks of that kind and size. The torch runner reads
+    the weights back from the avatar's ONNX network.
     """
     if name not in NAMES:
         raise RunnerError(f"runner is {name!r}; wanted one of {', '.join(NAMES)}")
     if threads < 0:
-        raise RunnerError(f"threads is {threads}; wanted 0 (chosen from the cores) or more")
-    threads = threads or default_threads()
+        raise RunnerError(f"threads is {threads}; wanted 0 (a short trial finds how many) or more")
     if name == "null":
         size = avatar.size
         return NullRunner(
@@ -127,12 +129,27 @@ def _start_onnx(name: str, avatar: Avatar, threads: int) -> tuple[Runner, str]:
     provider = name.removeprefix("onnx-")
     where = f"{model} in onnxruntime {VERSION}, {PROVIDERS[provider]}"
     if provider == "cpu":
-        return OnnxRunner(avatar.models[model], provider, threads), f"{where}, {threads} threads"
+        runner, how_many = _with_threads(
+            lambda count: OnnxRunner(avatar.models[model], provider, count), threads, (model, avatar.size)
+        )
+        return runner, f"{where}, {how_many}"
     try:
         return OnnxRunner(avatar.models[model], provider, threads), f"{where}, CUDA graph"
     except RunnerError as error:
         eager = OnnxRunner(avatar.models[model], provider, threads, eager=True)
         return eager, f"{where}, without a CUDA graph ({error})"
+
+
+def _with_threads(start: Start, threads: int, kind: tuple[str, int]) -> tuple[Runner, str]:
+    """A runner on the CPU with so many threads, 0: as a trial finds. kind: of network, and its size."""
+    known, most = (*kind, usable_cores()), default_threads()
+    threads = threads or _FOUND.get(known, 0)
+    if threads or most == 1:
+        return start(threads or most), f"{threads or most} threads"
+    runner, best, took_ms = tried(start, most)
+    _FOUND[known] = best
+    found = ", ".join(f"{count}: {ms:.1f} ms" for count, ms in took_ms.items())
+    return runner, f"{best} threads ({found})"
 
 
 def _start_torch(avatar: Avatar) -> tuple[Runner, str]:
