@@ -79,7 +79,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     consent = found["consent"]
     yield "avatar", f"{found['name']}, digest {found['digest'][:_DIGEST_SHOWN]}"
     yield "person", f"{consent['person']}; {consent['who']} agreed on {consent['date']}"
-    yield "consent", consent["statement"]
+    yield "consent", f"{consent['statement']} (not verified: nobody was heard or seen to say it)"
     if found["withdrawn"]:
         yield "withdrawn", f"on {found['withdrawn']}: it is not used any more"
     yield "signature", found["signature"]

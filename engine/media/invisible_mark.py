@@ -134,6 +134,13 @@ def find_bits(pictures: Iterable[U8Image], search: bool = True) -> Found | None:
     return _judged(best, size, 2 * places * len(sizes))
 
 
+def presence_z(picture: U8Image) -> float:
+    """How clearly the mark is in one whole picture, in standard deviations of chance."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    straight = _folded([grey], min(grey.shape) / CELLS)[0, 0]
+    return _best([straight, straight[:, ::-1]], moved=False).z
+
+
 def _judged(best: _Peak, cell_px: float, tries: int) -> Found | None:
     """A mark, if chance reaches as far in less than a third of FALSE_ALARM: there are three such looks."""
     false_alarm = min(1.0, 3 * tries * math.exp(-(best.z**2) / 2))

@@ -40,6 +40,7 @@ class PageRoutes:
             Route("GET", "/", self._page("index.html")),
             Route("GET", "/view/{view:[A-Za-z0-9_-]{1,64}}", self._page("call/view.html")),
             Route("GET", r"/{file:(?:[a-z_]+/)?[a-z_]+\.(?:js|css|svg)}", self._file),
+            Route("GET", "/verify", self._page("verify/verify.html")),
             Route("GET", "/healthz", self._healthz),
             Route("GET", "/metrics", self._metrics),
             Route("GET", "/api/config", self._config),

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 from aiortc import RTCSessionDescription
 
+from engine.media.disclosure import SOURCE_TYPE
 from engine.render.background import Background
 from engine.render.frame import checked_frame
 from stream.http.bodies import CLIENT, LEASE, PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S, read_body, read_json
@@ -77,6 +78,7 @@ class SessionRoutes:
                 "avatar": session.performer.avatar.name,
                 "runner": self._registry.config.runner,
                 "runner_reason": session.performer.runner_reason,
+                "digital_source_type": SOURCE_TYPE,
             }
         )
 

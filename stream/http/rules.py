@@ -41,10 +41,13 @@ RULES: Mapping[str, Rule] = {
     "GET /": _OPEN,
     "GET /{file}": _OPEN,
     "GET /view/{view}": _OPEN,
+    "GET /verify": _OPEN,
     "GET /healthz": _OPEN,
     # what the presenter's page needs to know
     "GET /api/config": Rule(_one_of(Right.PRESENT, Right.STUDIO)),
     "GET /api/avatars/{name}/preview.jpg": Rule(_one_of(Right.PRESENT, Right.STUDIO)),
+    # whether a file was made by avatarcast: decoded and searched for seconds
+    "POST /api/verify": Rule(_one_of(Right.PRESENT, Right.WATCH, Right.STUDIO), cost=OFFER_COST),
     # a session
     "POST /api/sessions": Rule(_PRESENT, cost=OFFER_COST),
     "POST /api/sessions/{id}/resume": Rule(_PRESENT, cost=OFFER_COST),

@@ -38,11 +38,12 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Server": "avatarcast",
 }
+SOURCE_TYPE_HEADER = "Digital-Source-Type"  # of the pictures, so that a platform can label without decoding
 CORS_HEADERS = {  # safe with a token only: what another site's page cannot know, it cannot use
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match",
-    "Access-Control-Expose-Headers": "Location, ETag, Link, Accept-Patch, Retry-After",
+    "Access-Control-Expose-Headers": f"Location, ETag, Link, Accept-Patch, Retry-After, {SOURCE_TYPE_HEADER}",
     "Access-Control-Max-Age": "600",
 }
 

@@ -23,6 +23,7 @@ from stream.http.routes_page import PageRoutes
 from stream.http.routes_sessions import SessionRoutes
 from stream.http.routes_studio import StudioRoutes
 from stream.http.routes_tokens import TokenRoutes
+from stream.http.routes_verify import VerifyRoutes
 from stream.http.rules import NOWHERE, RULES, Rule
 from stream.http.security import CORS_HEADERS, HEADERS, MALFORMED, Access, Gate
 from stream.http.whip import WhipRoutes
@@ -52,6 +53,7 @@ class LiveServer:
             *PageRoutes(registry, has_studio=studio is not None).routes(),
             *SessionRoutes(registry, self.tokens).routes(),
             *WhipRoutes(registry, self.tokens).routes(),
+            *VerifyRoutes(registry.config.budgets).routes(),
             *TokenRoutes(registry, self.tokens).routes(),
             *([] if studio is None else StudioRoutes(studio, registry).routes()),
         ]

@@ -12,8 +12,10 @@ from dataclasses import replace
 from aiohttp import web
 from aiortc import RTCSessionDescription
 
+from engine.media.disclosure import SOURCE_TYPE
 from stream.http.bodies import LEASE, read_text
 from stream.http.route import GRANT, Route
+from stream.http.security import SOURCE_TYPE_HEADER
 from stream.refusal import RequestRefused
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
@@ -49,7 +51,12 @@ class WhipRoutes:
         return [*routes, *(Route("GET", path, _nothing_to_see) for path in (*endpoints, *resources))]
 
     async def _ice_servers(self, _: web.Request) -> web.Response:
-        return web.json_response({"ice_servers": self._registry.config.ice_servers.for_page(time.time())})
+        return web.json_response(
+            {
+                "ice_servers": self._registry.config.ice_servers.for_page(time.time()),
+                "digital_source_type": SOURCE_TYPE,
+            }
+        )
 
     async def _publish(self, request: web.Request) -> web.Response:
         sdp, grant = await read_text(request, SDP), request[GRANT]
@@ -66,7 +73,9 @@ class WhipRoutes:
         offer = read_viewer_offer(await read_text(request, SDP))
         account = request[LEASE].account
         viewer_id, answer = await session.add_viewer(offer, request[GRANT], account)
-        return self._created(f"/whep/{view}/{viewer_id}", session.peer(viewer_id).ice_tag, answer, [])
+        response = self._created(f"/whep/{view}/{viewer_id}", session.peer(viewer_id).ice_tag, answer, [])
+        response.headers[SOURCE_TYPE_HEADER] = SOURCE_TYPE
+        return response
 
     def _created(
         self, location: str, tag: str, answer: RTCSessionDescription, links: list[str]

@@ -256,6 +256,12 @@ async def ask_page_and_server(call: Caller) -> None:
         await call.good(operation, token=None if operation != "metrics" else MASTER)
     await call.good("pageFile", token=None, file="page.js")
     await call.good("viewPage", token=None, view="here")
+    await call.good("verifyPage", token=None)
+    picture = BytesIO()
+    Image.new("RGB", (128, 128), (90, 120, 60)).save(picture, "PNG")
+    assert (await call.good("verify", picture.getvalue(), "image/png"))["verdict"] == "nothing found"
+    assert (await call("verify", b"no film", "video/mp4"))[0] == 400
+    assert (await call("verify", b"", "image/gif"))[0] == 415
     await call.good("preview", name="echo")
     assert (await call("preview", name="second"))[0] == 404
     assert (await call("pageFile", file="none.js"))[0] == 404

@@ -387,7 +387,7 @@ async def test_other_sites_with_the_token() -> None:
         assert refused.status == 401
         published = await client.offer("/whip", sdp, Origin=origin, Authorization=f"Bearer {token}")
         assert published.status == 201
-        assert {"Location", "ETag", "Link"} <= set(
+        assert {"Location", "ETag", "Link", "Digital-Source-Type"} <= set(
             re.split(", ?", published.headers["Access-Control-Expose-Headers"])
         )
         for method in ("PATCH", "DELETE"):

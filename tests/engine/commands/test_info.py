@@ -21,6 +21,7 @@ def test_the_bundled_avatar(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert said.startswith("avatar     theo, digest ")
     assert "synthetic; The avatarcast authors agreed on " in said
+    assert "made of CC0 assets (not verified: nobody was heard or seen to say it)" in said
     assert "signature  signed by avatarcast\n" in said
     assert "mark       none: the presenters' key says nobody is shown" in said
     assert "256 px, from footage at 15 frames/s" in said
