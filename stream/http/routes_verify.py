@@ -1,4 +1,4 @@
-"""Says of a file that is sent whether avatarcast made it: the API behind the page /verify; no session needed."""
+"""Says of a file that is sent whether avatarcast made it; needs no session. Behind the page /verify."""
 
 from __future__ import annotations
 
