@@ -100,7 +100,7 @@ def _prepared(options: EnrollOptions, work: WorkFolder, listener: Listener) -> t
     if kept is None:
         from export.footage.prepare import prepare_footage  # LiteRT, only where there is a video to track
 
-        prepared, origin = prepare_footage(options.footage, options.framing, options.canvas_px, listener)
+        prepared, origin = prepare_footage(options.footage, options.framing, options.size, listener)
         work.keep()
         save_prepared(work.prepared, prepared, origin)
         return prepared, origin

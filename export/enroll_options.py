@@ -10,7 +10,6 @@ from engine.avatar.beside import prepared_path
 from engine.errors import SettingsError
 from export.footage.framing import Framing
 
-DEFAULT_SIZE_PX = 256
 DEFAULT_BASE = "bundled"
 # As the networks want it (engine.network.denoiser.DenoiserConfig, which needs torch).
 SIZE_STEP_PX = 128
@@ -25,7 +24,7 @@ class EnrollOptions:
     statement: str  # who agreed, to what
     person: str = "real"  # or "synthetic"
     minutes: float = 15.0  # for everything, from file to avatar
-    size: int | None = None  # px of the canvas; None: that of the prepared file, else DEFAULT_SIZE_PX
+    size: int | None = None  # px of the canvas; None: the prepared file's, else what the footage fills
     framing: str | Framing = "auto"
     device: str = "auto"
     base: str = DEFAULT_BASE  # bundled, none, or a file of base weights
@@ -44,9 +43,11 @@ class EnrollOptions:
             raise SettingsError(f"--out {self.out}: must end in .avatar")
         if not self.out.parent.is_dir():
             raise SettingsError(f"--out {self.out}: there is no folder {self.out.parent}; make it first")
-        if self.canvas_px % SIZE_STEP_PX or not SIZE_STEP_PX <= self.canvas_px <= MAX_SIZE_PX:
+        if self.size is not None and (
+            self.size % SIZE_STEP_PX or not SIZE_STEP_PX <= self.size <= MAX_SIZE_PX
+        ):
             raise SettingsError(
-                f"--size {self.canvas_px}: must be a multiple of {SIZE_STEP_PX} up to {MAX_SIZE_PX}"
+                f"--size {self.size}: must be a multiple of {SIZE_STEP_PX} up to {MAX_SIZE_PX}"
             )
         for path in self.footage:
             if not path.is_file():
@@ -67,11 +68,6 @@ class EnrollOptions:
                 f"--framing {self.framing}: {self.footage[0]} is cut out already; leave it out, "
                 "or prepare the footage again with it"
             )
-
-    @property
-    def canvas_px(self) -> int:
-        """The size to cut videos to."""
-        return self.size or DEFAULT_SIZE_PX
 
     @property
     def prepared(self) -> Path | None:

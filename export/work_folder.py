@@ -44,7 +44,7 @@ class WorkFolder:
         self._lock = FolderLock(self.path)
         self.settings: dict[str, Any] = {
             "footage_sha256": [sha256_of(path) for path in options.footage],
-            "size": options.canvas_px,
+            "size": options.size,
             "framing": str(options.framing),
             "base": options.base,
         }

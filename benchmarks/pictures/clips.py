@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import SettingsError
-from export.enroll_options import DEFAULT_SIZE_PX
 from export.footage.footage import load_footage
 from export.footage.prepare import frame_footage, prepare
 from export.footage.prepared import Prepared
 
 _FILMS = Path(__file__).parents[1] / "data" / "cross_driving"
+CANVAS_PX = 256  # what is measured with
 FILMS = {name: _FILMS / f"{name}.mp4" for name in ("theo", "amara")}  # of the presenters, unseen in training
 
 
@@ -36,4 +36,4 @@ def prepared_from(file: Path) -> Prepared:
     if file.suffix == ".npz":
         return Prepared.load(file)
     footage = load_footage([file])
-    return prepare(footage, frame_footage(footage, "full"), DEFAULT_SIZE_PX, lambda done, total: None)
+    return prepare(footage, frame_footage(footage, "full"), CANVAS_PX, lambda done, total: None)

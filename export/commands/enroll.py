@@ -16,7 +16,7 @@ from pathlib import Path
 
 from engine.avatar.beside import work_path
 from engine.errors import AvatarcastError, SettingsError
-from export.enroll_options import DEFAULT_BASE, DEFAULT_SIZE_PX, EnrollOptions
+from export.enroll_options import DEFAULT_BASE, EnrollOptions
 from export.footage.framing import parse_framing
 from export.progress import DISPLAYS, Display, end_with_listener
 
@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--minutes", type=float, default=15.0, help="time for everything (default 15)")
     parser.add_argument(
-        "--size", type=int, help=f"canvas in pixels, a multiple of 128 (default {DEFAULT_SIZE_PX})"
+        "--size",
+        type=int,
+        help="canvas in pixels, a multiple of 128 (default: of 512, 384, 256 what the footage fills)",
     )
     parser.add_argument(
         "--framing",
@@ -104,7 +106,7 @@ def _prepare_only(options: EnrollOptions, display: Display, as_json: bool) -> in
     if options.prepared is not None:
         raise SettingsError(f"--prepare-only: {options.prepared} is prepared already; leave the option out")
     out = options.prepared_out
-    prepared, origin = prepare_file(out, options.footage, options.framing, options.canvas_px, display)
+    prepared, origin = prepare_file(out, options.footage, options.framing, options.size, display)
     display.close()
     frames, size = len(prepared.rgb), prepared.size
     what = ["avatarcast", "enroll", str(out), "--out", str(options.out), "--consent", options.statement]

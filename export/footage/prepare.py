@@ -25,11 +25,13 @@ from export.footage.scene import SceneLearner
 from export.progress import FramesDone, Listener, StageFramesDone
 
 MAX_FRAMES = 1500  # a minute at 25 fps; longer footage is thinned
-MAX_PIXELS = 1500 * 512**2  # of all frames; training holds 15 bytes of each, 6 GB
+MAX_PIXELS = 1200 * 512**2  # of all frames; training holds 15 bytes of each, 5 GB
+CANVASES_PX = (512, 384, 256)
+STRETCHED = 1.1  # at most, to fill a canvas
 
 
 def prepare_file(
-    out: Path, videos: Sequence[Path], mode: str | Framing, size: int, listener: Listener
+    out: Path, videos: Sequence[Path], mode: str | Framing, size: int | None, listener: Listener
 ) -> tuple[Prepared, Origin]:
     """Prepares the footage and writes it to a new file, all or nothing. The rest as for `prepare_footage`."""
     if out.exists():
@@ -40,19 +42,33 @@ def prepare_file(
 
 
 def prepare_footage(
-    videos: Sequence[Path], mode: str | Framing, size: int, listener: Listener
+    videos: Sequence[Path], mode: str | Framing, size: int | None, listener: Listener
 ) -> tuple[Prepared, Origin]:
     """Tracks and judges the videos, then cuts them out. Raises VideoError or FootageError.
 
-    mode: how to frame them, see `parse_framing`; size: of the canvas, px.
+    mode: how to frame them, see `parse_framing`; size: of the canvas, px; None: that of `canvas_px`.
     """
     tell = _stages(listener)
     footage = load_footage(videos, progress=tell)
     for warning in footage.warnings:
         listener.warn(warning)
     framings = frame_footage(footage, mode)
+    size = size or canvas_px(footage, framings, listener)
     prepared = prepare(footage, framings, size, lambda done, total: tell("cutting out", done, total))
     return prepared, origin_of(videos, framings, footage.warnings)
+
+
+def canvas_px(footage: Footage, framings: Sequence[Framing], listener: Listener) -> int:
+    """Of CANVASES_PX what the longest clip fills; the listener is told of less than the largest."""
+    longest = max(range(len(framings)), key=lambda index: len(footage.clips[index].landmarks))
+    side = framings[longest].side
+    size = next((one for one in CANVASES_PX if one <= STRETCHED * side), CANVASES_PX[-1])
+    if size < CANVASES_PX[0]:
+        listener.warn(
+            f"the canvas is {size} px, as you and your hands fill {side} px of the picture: "
+            f"film at 1280x720 or more, or closer, for {CANVASES_PX[0]} px"
+        )
+    return size
 
 
 def _stages(listener: Listener) -> StageFramesDone:

@@ -27,7 +27,7 @@ from export.footage import prepare as prepare_module
 from export.footage.checks import covered
 from export.footage.footage import Footage, load_footage
 from export.footage.framing import Framing
-from export.footage.prepare import frame_footage, prepare
+from export.footage.prepare import canvas_px, frame_footage, prepare
 from export.footage.prepared import Identity, Prepared
 from export.training.training_set import TrainingSet
 from tests.support.places import PRESENTER, SHARED
@@ -357,6 +357,31 @@ def test_a_day_is_refused_before_it_is_tracked(
     monkeypatch.setattr(footage_module, "_MAX_S", 5.0)
     with pytest.raises(FootageError, match=r"hours of footage, wanted 0 at most.*cut out the best part"):
         load_footage([PRESENTER], tracker)
+
+
+class Told:
+    """What it is warned of."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def stage(self, name: str, total: float) -> None: ...
+
+    def advance(self, done: float, note: str = "") -> None: ...
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.mark.parametrize(
+    ("side", "canvas"), [(1000, 512), (466, 512), (465, 384), (350, 384), (349, 256), (256, 256), (90, 256)]
+)
+def test_the_canvas_is_as_large_as_the_footage_fills(
+    pictures: list[U8Image], load: Load, side: int, canvas: int
+) -> None:
+    told = Told()
+    assert canvas_px(load(pictures), [Framing(0, 0, side)], told) == canvas
+    assert [f"the canvas is {canvas} px" in line for line in told.warnings] == [True] * (canvas < 512)
 
 
 def test_long_footage_is_thinned_evenly(
