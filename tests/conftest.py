@@ -38,11 +38,11 @@ settings.load_profile("busy")
 # A file stays on one core, so that what its tests share is made once. The longest come first, or the last of
 # them would leave the other core idle.
 LONGEST_FIRST = (
+    "browser/test_call.py",
     "browser/test_studio.py",
+    "export/footage/test_prepared_file.py",
     "export/test_enroll.py",
     "browser/test_failures.py",
-    "export/footage/test_prepared_file.py",
-    "browser/test_call.py",
     "benchmarks/pictures/test_cross_driving.py",
     "engine/test_cli.py",
     "export/test_distill_avatar.py",
@@ -62,6 +62,7 @@ LONGEST_FIRST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In the order of LONGEST_FIRST, then as they are; `--no-loadscope-reorder` leaves it so."""
     rank = {FOLDER / name: number for number, name in enumerate(LONGEST_FIRST)}
+    assert all(path.is_file() for path in rank), "LONGEST_FIRST names a file that is not there"
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
