@@ -35,6 +35,7 @@ from benchmarks.live.server_process import ServerWatch, Serving, server_process,
 from benchmarks.records.instrument import Instrument, add_common
 from benchmarks.records.record import Record
 from benchmarks.records.series import slope_per_minute
+from engine.commands.options import add_frame
 from engine.stages import percentiles
 
 
@@ -102,7 +103,7 @@ def measure(args: argparse.Namespace) -> Record:
         seconds=args.seconds,
         warm_up=args.warm_up,
     )
-    figures = asyncio.run(one_call(Serving.of(args), config))
+    figures = asyncio.run(one_call(Serving.of(args, frame=args.frame), config))
     figures["floor"] = figures["ours_ms"] = None
     if args.transport_floor:
         floor = asyncio.run(one_call(Serving("echo"), config))
@@ -124,6 +125,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transport-floor", action="store_true", help="call an echo server too, and tell the difference"
     )
+    add_frame(parser)
     add_common(parser, "avatar", "runner", "driver", "size", "warm_up", seconds=60.0)
     parser.add_argument("--fps", type=int, default=30, help="of the camera (default 30)")
 

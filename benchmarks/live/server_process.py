@@ -29,6 +29,7 @@ class Serving:
     avatar: str = "bundled"
     runner: str = "auto"
     max_sessions: int = 2
+    frame: str = "auto"
 
     @classmethod
     def of(cls, args: argparse.Namespace, **more: Any) -> Serving:
@@ -41,7 +42,7 @@ class Serving:
             command = ["-m", "benchmarks.live.echo_server", *ECHOES[self.pipeline]]
         else:
             command = ["-m", "engine.cli", "serve", "--avatar", self.avatar, "--runner", self.runner]
-            command += ["--port", "0", "--json"]
+            command += ["--frame", self.frame, "--port", "0", "--json"]
         return [sys.executable, *command, "--max-sessions", str(self.max_sessions)]
 
 
