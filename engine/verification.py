@@ -85,6 +85,21 @@ def verify(path: Path) -> Verdict:
     return Verdict("picture", (*_seen([picture]), _credentials(path, kind)))
 
 
+def own_mark(path: Path) -> str:
+    """The bits of this installation's own mark in a film or picture, in hexadecimal; empty where it has none.
+
+    Raises VideoError.
+    """
+    try:
+        pictures = [_picture(path)[0]]
+    except UNREADABLE:
+        pictures = [frame.rgb for frame in _of_one_size(path)]
+    found = find_bits(pictures)
+    bits = None if found is None or min(found.byte_z) < _READ_Z else MarkBits.read(found.data)
+    own = installation_bits(key_ring().own)
+    return found.data.hex() if found and bits and own and bits.installation == own else ""
+
+
 def _package(path: Path) -> Layer:
     name = "package signature"
     avatar = load_avatar(path, even_withdrawn=True)

@@ -1,11 +1,12 @@
-"""Says of a file that is sent whether avatarcast made it; needs no session. Behind the page /verify."""
+"""Files that are sent: whether avatarcast made them, and Content Credentials for those that it did."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -18,6 +19,8 @@ from stream.refusal import RequestRefused
 
 LIMIT_BYTES = 16 * 1024 * 1024
 LIMIT_S = 60.0
+_Answer = TypeVar("_Answer")
+CREDENTIALED = {"video/mp4": ".mp4", "image/png": ".png", "image/jpeg": ".jpg"}
 KINDS = {
     "video/mp4": ".mp4",
     "video/quicktime": ".mov",
@@ -34,24 +37,44 @@ class VerifyRoutes:
     """Looks at one file at a time, in a thread of its own; what was sent is deleted at once."""
 
     def __init__(self, budgets: Budgets) -> None:
-        self._rates = RateLimiter(budgets.pictures_per_min / 60, budgets.pictures_at_once)
+        self._rates = {
+            kind: RateLimiter(budgets.pictures_per_min / 60, budgets.pictures_at_once)
+            for kind in ("verify", "credentials")
+        }
         self._thread = ThreadPoolExecutor(1, "verify")
 
     def routes(self) -> list[Route]:
         """All of them."""
-        return [Route("POST", "/api/verify", self._verify)]
+        return [
+            Route("POST", "/api/verify", self._verify),
+            Route("POST", "/api/credentials", self._add_credentials),
+        ]
 
     async def _verify(self, request: web.Request) -> web.Response:
-        if wait_s := self._rates.take(request[CLIENT], 1.0, time.monotonic()):
+        return web.json_response(await self._answer("verify", request, KINDS, _looked_at))
+
+    async def _add_credentials(self, request: web.Request) -> web.Response:
+        data = await self._answer("credentials", request, CREDENTIALED, _credentialed)
+        return web.Response(body=data, content_type=request.content_type)
+
+    async def _answer(
+        self,
+        what: str,
+        request: web.Request,
+        kinds: Mapping[str, str],
+        work: Callable[[bytes, str], _Answer],
+    ) -> _Answer:
+        """What the thread makes of the body. Raises RequestRefused (400, 408, 409, 413, 415, 429)."""
+        if wait_s := self._rates[what].take(request[CLIENT], 1.0, time.monotonic()):
             raise RequestRefused(429, "too many files; try again later", retry_after_s=wait_s)
-        data = await read_body(request, tuple(KINDS), LIMIT_BYTES, LIMIT_S)
+        data = await read_body(request, tuple(kinds), LIMIT_BYTES, LIMIT_S)
         if not data:
             raise RequestRefused(400, "the body is empty; send a film, a picture or an .avatar")
-        looking = asyncio.get_running_loop().run_in_executor(
-            self._thread, _looked_at, data, KINDS[request.content_type]
+        working = asyncio.get_running_loop().run_in_executor(
+            self._thread, work, data, kinds[request.content_type]
         )
         try:
-            return web.json_response(await looking)
+            return await working
         except (PackageError, VideoError) as error:
             raise RequestRefused(400, f"what was sent cannot be read: {_without_path(error)}") from error
 
@@ -63,6 +86,20 @@ def _looked_at(data: bytes, ending: str) -> dict[str, Any]:
         path = folder / f"sent{ending}"
         path.write_bytes(data)
         return verify(path).to_dict()
+
+
+def _credentialed(data: bytes, ending: str) -> bytes:
+    """Raises RequestRefused (409) for what was not made here: real films are not called generated."""
+    from engine.provenance.credentials import TYPES, credentialed, installation_certificate
+    from engine.verification import own_mark
+
+    with scratch() as folder:
+        path = folder / f"sent{ending}"
+        path.write_bytes(data)
+        mark = own_mark(path)
+    if not mark:
+        raise RequestRefused(409, "no mark of this installation is in it, so it is not signed")
+    return credentialed(data, TYPES[ending], {"mark": mark}, installation_certificate())
 
 
 def _without_path(error: Exception) -> str:

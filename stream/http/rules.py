@@ -48,6 +48,7 @@ RULES: Mapping[str, Rule] = {
     "GET /api/avatars/{name}/preview.jpg": Rule(_one_of(Right.PRESENT, Right.STUDIO)),
     # whether a file was made by avatarcast: decoded and searched for seconds
     "POST /api/verify": Rule(_one_of(Right.PRESENT, Right.WATCH, Right.STUDIO), cost=OFFER_COST),
+    "POST /api/credentials": Rule(_PRESENT, cost=OFFER_COST),
     # a session
     "POST /api/sessions": Rule(_PRESENT, cost=OFFER_COST),
     "POST /api/sessions/{id}/resume": Rule(_PRESENT, cost=OFFER_COST),

@@ -5,7 +5,7 @@ import { AccessPanel } from "/common/access.js";
 import { Calibration } from "/call/calibration.js";
 import { Call } from "/call/call.js";
 import { Keeper } from "/call/keeper.js";
-import { Recording, download, fileName, snapshot } from "/common/capture.js";
+import { Recording, credentialed, download, fileName, snapshot } from "/common/capture.js";
 import { listDevices, openBoth } from "/common/devices.js";
 import { byId, fill, fromTemplate, onClick, setText } from "/common/dom.js";
 import { Latency, showLatency } from "/call/latency.js";
@@ -407,21 +407,23 @@ document.addEventListener("keydown", ({ key }) => {
 onClick("snapshot", () =>
   attempt(async () => {
     const name = fileName(avatarName(), "png");
-    download(await snapshot(avatar), name);
-    hint(`Saved ${name}`);
+    const [picture, words] = await credentialed(await snapshot(avatar));
+    download(picture, name);
+    hint(`Saved ${name}.${words}`);
   }),
 );
 onClick("record", () =>
   attempt(() => {
     if (recording) return recording.stop();
     const shown = avatarName();
-    recording = new Recording(avatar.srcObject, (blob, ending) => {
+    recording = new Recording(avatar.srcObject, async (blob, ending) => {
       const name = fileName(shown, ending);
       recording = null;
       press("record", false);
       setText("record-text", "Record");
-      download(blob, name);
-      hint(`Saved ${name}`);
+      const [film, words] = await credentialed(blob);
+      download(film, name);
+      hint(`Saved ${name}.${words}`);
     });
     press("record", true);
     setText("record-text", "Stop recording");

@@ -36,6 +36,7 @@ from benchmarks.live.server_link import at
 from engine.person.geometry import rotation_to_euler_deg
 from engine.person.motion import canonical_reference, in_head_axes, lip_gap
 from engine.tracking.mediapipe_parts import FacePart
+from engine.verification import FOUND, GENERATED, verify
 from tests.support.browser import BUNDLED, ECHO, TWIN, call_with, write_twin
 from tests.support.places import PRESENTER
 
@@ -282,6 +283,35 @@ async def test_snapshot_and_recording_are_saved(url: str, camera_file: Path, tmp
     assert sum(isinstance(frame, av.VideoFrame) for frame in frames) > 10
     voice = [frame.to_ndarray() for frame in frames if isinstance(frame, av.AudioFrame)]
     assert max(float(np.abs(frame).max()) for frame in voice) > 0.02
+
+
+@renders
+async def test_what_the_page_saves_says_what_made_it(url: str, camera_file: Path, tmp_path: Path) -> None:
+    """A marked avatar over the whole path, through the browser's decoder and its recorder."""
+    async with page_with(*camera_flags(camera_file)) as page:
+        await page.goto(url)
+        await page.get_by_label(TWIN).check()
+        await page.click("#start")
+        await until_text(page, "#pill-text", "Live")
+        await page.click("#record")
+        await page.wait_for_timeout(4000)  # of recording
+        async with page.expect_download() as saved:
+            await page.click("#record")
+        recording = await saved.value
+        film = tmp_path / recording.suggested_filename
+        await recording.save_as(film)
+        async with page.expect_download() as saved:
+            await page.click("#snapshot")
+        await (await saved.value).save_as(tmp_path / "snapshot.png")
+        await until_text(page, "#hint", "It has Content Credentials.")
+        await page.click("#start")
+        await until_text(page, "#pill-text", "Ready")
+    for path in (film, tmp_path / "snapshot.png"):
+        verdict = verify(path)
+        layers = {layer.name: layer.state for layer in verdict.layers}
+        assert verdict.summary == GENERATED
+        assert (layers["invisible mark"], layers["visible mark"]) == (FOUND, FOUND), (path, verdict)
+        assert (layers["Content Credentials"] == FOUND) == (path.suffix != ".webm")
 
 
 async def test_a_view_plays_wherever_its_presenter_goes(url: str, camera_file: Path) -> None:

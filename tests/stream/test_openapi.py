@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 from aiohttp.test_utils import TestServer
 from aiortc import RTCConfiguration, RTCPeerConnection
@@ -22,6 +23,8 @@ from PIL import Image
 
 from benchmarks.live.echo_server import echo_avatar
 from benchmarks.live.peer import AiortcPeer
+from engine.media.invisible_mark import with_bits
+from engine.provenance.mark_bits import bits_of
 from stream.http.rules import RULES
 from stream.http.security import Access
 from stream.http.server import LiveServer
@@ -260,6 +263,12 @@ async def ask_page_and_server(call: Caller) -> None:
     picture = BytesIO()
     Image.new("RGB", (128, 128), (90, 120, 60)).save(picture, "PNG")
     assert (await call.good("verify", picture.getvalue(), "image/png"))["verdict"] == "nothing found"
+    marked = BytesIO()
+    shown = with_bits(np.full((256, 256, 3), 120, np.uint8), bits_of("ab" * 32))
+    Image.fromarray(shown).save(marked, "PNG")
+    await call.good("addCredentials", marked.getvalue(), "image/png")
+    assert (await call("addCredentials", picture.getvalue(), "image/png"))[0] == 409
+    assert (await call("addCredentials", b"", "video/webm"))[0] == 415
     assert (await call("verify", b"no film", "video/mp4"))[0] == 400
     assert (await call("verify", b"", "image/gif"))[0] == 415
     await call.good("preview", name="echo")

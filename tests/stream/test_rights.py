@@ -41,6 +41,7 @@ NEEDED: dict[str, str] = {
     "GET /verify": "",
     "GET /healthz": "",
     "POST /api/verify": "present watch studio",
+    "POST /api/credentials": "present",
     "GET /api/config": "present studio",
     "GET /api/avatars/{name}/preview.jpg": "present studio",
     "GET /metrics": "operate",

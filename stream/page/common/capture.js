@@ -1,11 +1,11 @@
 // What the person takes home: a picture, a recording, a table. Every file says in its name what it is.
 
-import { UserError } from "/common/api.js";
+import { UserError, ask } from "/common/api.js";
 import { element } from "/common/dom.js";
 
 const CONTAINERS = [
+  ["video/mp4;codecs=avc1.42E01E,mp4a.40.2", "mp4"], // can carry Content Credentials
   ["video/webm;codecs=vp8,opus", "webm"],
-  ["video/mp4;codecs=avc1.42E01E,mp4a.40.2", "mp4"],
   ["video/webm", "webm"],
 ];
 const RECORD_BPS = 2_500_000;
@@ -17,6 +17,20 @@ export function fileName(avatar, ending, what = "AI-generated") {
   const day = digits(now.getFullYear(), now.getMonth() + 1, now.getDate());
   const time = digits(now.getHours(), now.getMinutes(), now.getSeconds());
   return `avatarcast-${what}-${plain}-${day}-${time}.${ending}`;
+}
+
+const MOST_SIGNED_BYTES = 16 * 1024 * 1024;
+
+// The file with Content Credentials, where the server can give it any; and what to say of that.
+export async function credentialed(blob) {
+  if (blob.type === "video/webm") return [blob, " WebM carries no Content Credentials."];
+  if (blob.size > MOST_SIGNED_BYTES) return [blob, " It is too large to get Content Credentials here."];
+  try {
+    const reply = await ask("POST", "/api/credentials", { body: blob, type: blob.type });
+    return [await reply.blob(), " It has Content Credentials."];
+  } catch (error) {
+    return [blob, ` It has no Content Credentials: ${error.message}.`];
+  }
 }
 
 export function download(blob, name) {
