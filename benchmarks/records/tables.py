@@ -121,11 +121,7 @@ def _bounded(names: Mapping[str, str], *parts: str) -> Callable[[Record], Iterab
 def _stages(record: Record) -> Iterable[Record]:
     walls = {**record["stage_ms"], "total": record["total_ms"]}
     cpu = record["cpu_process_ms"]
-    alone = {**record["render_stage_n"], "total": record["render_cost_n"]}
-    return [
-        {"name": name.replace("_", " "), "wall": wall, "cpu": cpu[name], "n": alone.get(name)}
-        for name, wall in walls.items()
-    ]
+    return [{"name": name.replace("_", " "), "wall": wall, "cpu": cpu[name]} for name, wall in walls.items()]
 
 
 def _baselines(record: Record) -> Iterator[Record]:
@@ -246,7 +242,6 @@ TABLES: Mapping[str, Table] = {
             "p95 ms": "{wall[p95]:.1f}",
             "p99 ms": "{wall[p99]:.1f}",
             "CPU of all threads, p50 ms": "{cpu[p50]:.1f}",
-            "rendering alone, N": "{n:.2f}",
         },
         _stages,
     ),
