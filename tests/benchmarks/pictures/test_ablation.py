@@ -33,7 +33,7 @@ def test_without_a_plate_the_background_is_the_key_frames(identity: Identity) ->
     target = identity.keys[0].landmarks
     for one in (bare, marked):
         prior = PriorBuilder(one.keys, one.neutral, one.plate, bare_torso=one.bare_torso).build(target)
-        assert prior.matte.min() == 1.0
+        assert prior.matte.min() == 255
         assert (prior.rgb == 255).all(2).mean() < 0.5
 
 
