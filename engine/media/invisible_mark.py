@@ -29,7 +29,7 @@ BYTES = 5
 FALSE_ALARM = 1e-6  # of one search, over all the places and sizes that it tries
 _KEY = b"avatarcast mark 1"
 # Levels of 255: the strength on even ground, what each level of texture adds, and at most.
-_LEAST, _TEXTURED, _MOST = 0.7, 0.4, 4.0
+_LEAST, _TEXTURED, _MOST = 0.8, 0.5, 5.0
 _PRESENCE = math.sqrt(0.25)  # share of the amplitude; the bytes have the rest
 _SEARCHED = (0.25, 1.3)  # cell sizes tried, as shares of that of a whole picture
 _STEP = 1.008  # from one to the next: a quarter of a cell at the tile's ends
@@ -104,7 +104,9 @@ def with_bits(rgb: U8Image, data: bytes) -> U8Image:
 
 def _strength(rgb: U8Image, rows: int, columns: int) -> FloatArray:
     """(rows, columns) float32, levels: more where the picture is busy, and would hide more."""
-    grey = cv2.cvtColor(cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    step = max(1, min(rgb.shape[0] // (2 * rows), rgb.shape[1] // (2 * columns)))  # more tells nothing more
+    some = np.ascontiguousarray(rgb[::step, ::step])
+    grey = cv2.cvtColor(cv2.resize(some, (columns, rows), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
     grey = grey.astype(np.float32)
     texture = cv2.blur(np.abs(grey - cv2.blur(grey, (3, 3))), (3, 3))
     return np.asarray(np.clip(_LEAST + _TEXTURED * texture, None, _MOST), np.float32)

@@ -27,6 +27,7 @@ from benchmarks.live.glass_statistics import numbers
 from benchmarks.live.peer import AiortcPeer, StampedCamera, without_colour_in_the_corner
 from engine.errors import RunnerError
 from engine.media.disclosure import DEFAULT_MARK
+from engine.media.invisible_mark import find_bits
 from stream.http.security import Access
 from stream.http.server import LiveServer
 from stream.render.avatars import Avatars
@@ -65,6 +66,9 @@ class CountingPipeline(EchoPipeline):
 
     def close(self) -> None:
         self.closed = True
+
+
+BITS = bytes([0x10, 0xAB, 0x03, 0x5C, 0xDE])
 
 
 class FailingPipeline(EchoPipeline):
@@ -134,7 +138,9 @@ async def running(
     limits: SessionLimits | None = None,
 ) -> AsyncIterator[tuple[SessionRegistry, str]]:
     """A server in this process and its address."""
-    avatar = replace(echo_avatar(factory), mark_style=DEFAULT_MARK if mark_pictures else None)
+    avatar = replace(
+        echo_avatar(factory), mark_style=replace(DEFAULT_MARK, bits=BITS) if mark_pictures else None
+    )
     config = RegistryConfig(max_sessions=max_sessions, limits=limits or SessionLimits())
     registry = SessionRegistry(Avatars([avatar]), config)
     await registry.warm()
@@ -328,8 +334,8 @@ async def test_a_runner_that_cannot_start_is_told_in_words() -> None:
 
 
 async def test_a_real_person_is_marked_in_the_picture_itself() -> None:
-    """The plate in the bottom left corner reaches the viewer; without it that corner is the flat ground."""
-    dark = {}
+    """The plate in the bottom left corner reaches the viewer, and so do the bits that nobody sees."""
+    dark, found = {}, {}
     for mark_pictures in (False, True):
         peer = AiortcPeer("", FlatCamera())
         seen: list[NDArray[np.uint8]] = []
@@ -338,5 +344,11 @@ async def test_a_real_person_is_marked_in_the_picture_itself() -> None:
             async with calling(peer):
                 await until(lambda: len(seen) >= 10)  # noqa: B023  used within this turn only
         dark[mark_pictures] = float((seen[-1][-14:, 4:80] < 90).mean())
+        found[mark_pictures] = find_bits(
+            [np.repeat(luma[..., None], 3, axis=2) for luma in seen[-5:]], search=False
+        )
     assert dark[False] == 0.0
     assert dark[True] > 0.3
+    assert found[False] is None
+    assert found[True] is not None
+    assert found[True].data == BITS
