@@ -2,7 +2,8 @@
 
     avatarcast bench readme [--check]
 
-Writes each table of benchmarks.records.tables between its two marks in README.md and benchmarks/README.md,
+Writes each table of benchmarks.records.tables between its two marks in README.md, TRUST.md and
+benchmarks/README.md,
 
     <!-- figures:NAME -->
     <!-- end -->
@@ -24,7 +25,7 @@ from benchmarks.records.record import read_record
 from benchmarks.records.tables import TABLES
 from engine.errors import SettingsError
 
-DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "TRUST.md")
 RESULTS = ROOT / "benchmarks" / "results"
 _BLOCK = re.compile(
     r"(?P<start><!-- figures:(?P<name>\S+) -->\n)(?P<text>.*?)(?P<end><!-- end -->)", re.DOTALL

@@ -315,6 +315,20 @@ TABLES: Mapping[str, Table] = {
             "memory, MB more": "{memory_mb:.0f}",
         },
     ),
+    "invisible_mark": Table(
+        "invisible_mark",
+        {
+            "treated by": "{name}",
+            "found in 2 s: the mark / all 40 bits": "{2_s[found]:.0%} / {2_s[read]:.0%}",
+            "in one picture": "{one_picture[found]:.0%} / {one_picture[read]:.0%}",
+        },
+        "survives",
+    ),
+    "clean_pictures": Table(
+        "invisible_mark",
+        {"clean pictures": "{clean[pictures]:,}", "false alarms": "{clean[false_alarms]}"}
+        | {"PSNR": "{seen[psnr_db]:.1f} dB", "N": "{cost[n_256]:.2f}, at 1280x720 {cost[n_1280x720]:.2f}"},
+    ),
     "baselines": Table(
         "baselines",
         {
