@@ -318,7 +318,7 @@ TABLES: Mapping[str, Table] = {
     "invisible_mark": Table(
         "invisible_mark",
         {
-            "treated by": "{name}",
+            "{seen[psnr_db]:.1f} dB, {cost[n_256]:.2f} N (720p {cost[n_1280x720]:.2f}), treated by": "{name}",
             "found in 2 s: the mark / all 40 bits": "{2_s[found]:.0%} / {2_s[read]:.0%}",
             "in one picture": "{one_picture[found]:.0%} / {one_picture[read]:.0%}",
         },
@@ -327,7 +327,8 @@ TABLES: Mapping[str, Table] = {
     "clean_pictures": Table(
         "invisible_mark",
         {"clean pictures": "{clean[pictures]:,}", "false alarms": "{clean[false_alarms]}"}
-        | {"PSNR": "{seen[psnr_db]:.1f} dB", "N": "{cost[n_256]:.2f}, at 1280x720 {cost[n_1280x720]:.2f}"},
+        | {"most z (bound)": "{clean[z_most]:.2f} ({clean[z_bound]:.2f})"},
+        files=("invisible_mark_clean",),
     ),
     "baselines": Table(
         "baselines",

@@ -350,5 +350,6 @@ async def test_a_real_person_is_marked_in_the_picture_itself() -> None:
     assert dark[False] == 0.0
     assert dark[True] > 0.3
     assert found[False] is None
-    assert found[True] is not None
-    assert found[True].data == BITS
+    marked = found[True]
+    assert marked is not None
+    assert marked.data == BITS
