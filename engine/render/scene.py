@@ -16,8 +16,8 @@ from engine.render.background import Background, replace_background, settled_mat
 from engine.render.frame import AUTO, MAX_PX, SQUARE, WIDE, checked_frame
 
 _EDGE_SHARE = 1 / 24  # of the canvas, at the edges where a person may be cut off
-_BLUR_SHARE = 1 / 30  # of the canvas: how far out of focus what is continued is
-_LIGHT = 6  # times that: what is larger is how the room is lit, and is not mirrored
+_BLUR_SHARE = 1 / 20  # of the canvas: how far out of focus what is continued is
+_LIGHT = 4  # times that: what is larger is how the room is lit, and is not mirrored
 _REACH_SHARE = 1 / 36  # of the canvas: how far around the matte its own picture still shows
 
 Size = tuple[int, int]  # width, height, px
@@ -179,7 +179,7 @@ def _continued(rgb: U8Image, box: tuple[int, int, int, int], blur_px: int) -> U8
     beyond = light + cv2.GaussianBlur(mirrored, (0, 0), blur_px) - mirrored_light
     outside = np.ones(mirrored.shape[:2], np.uint8)
     outside[above:, before : width - behind] = 0
-    share = np.clip(cv2.distanceTransform(outside, cv2.DIST_L2, 3) / (4 * blur_px), 0, 1)[..., None]
+    share = np.clip(cv2.distanceTransform(outside, cv2.DIST_L2, 3) / blur_px, 0, 1)[..., None]
     return np.asarray(np.clip(mirrored + (beyond - mirrored) * share, 0, 255) + 0.5, np.uint8)
 
 
