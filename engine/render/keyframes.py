@@ -36,7 +36,9 @@ def region_features(landmarks: Landmarks, neutral: Neutral) -> dict[str, FloatAr
 
     One unit is about what is clearly visible: ten degrees of the head, an eighth of a head unit of the lips.
     """
-    face, rotation, scale, centre = in_head_axes(landmarks.face, neutral.face)
+    face, rotation, scale, centre = neutral.face, neutral.rotation, float(neutral.scale), neutral.centre
+    if landmarks.face_confidence > 0:  # else it is lost, and counts as resting
+        face, rotation, scale, centre = in_head_axes(landmarks.face, neutral.face)
     angles = rotation_to_euler_deg(rotation @ neutral.rotation.T)
     place = (centre[:2] - neutral.centre) / neutral.scale
     turned = angles / 25.0

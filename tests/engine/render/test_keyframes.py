@@ -112,6 +112,15 @@ def test_a_hand_is_dropped_when_its_only_frame_is_forbidden(chooser: KeyFrameCho
     assert WAVING not in choice.values()
 
 
+def test_a_face_that_is_lost_counts_as_resting(neutral: Neutral) -> None:
+    """Whatever its coordinates are: a file from elsewhere may have them all zero."""
+    lost = replace(PUPPET.landmarks(Pose(x=0.3)), face=np.zeros((478, 3), np.float32), face_confidence=0.0)
+    features = region_features(lost, neutral)
+    assert np.allclose(features["head"], 0, atol=1e-3)
+    assert np.allclose(features["mouth"], 0, atol=1e-3)
+    assert all(np.isfinite(values).all() for values in features.values())
+
+
 def test_features_grow_with_what_they_name(
     neutral: Neutral,
 ) -> None:
