@@ -173,14 +173,22 @@ def _continued(rgb: U8Image, box: tuple[int, int, int, int], blur_px: int) -> U8
     blur_px = max(1, blur_px)
     borders = above, 0, before, behind
     mirrored = cv2.copyMakeBorder(within, *borders, cv2.BORDER_REFLECT).astype(np.float32)
-    light = cv2.GaussianBlur(within.astype(np.float32), (0, 0), _LIGHT * blur_px)
+    light = _blurred(within.astype(np.float32), _LIGHT * blur_px)
     light = cv2.copyMakeBorder(light, *borders, cv2.BORDER_REPLICATE)
-    mirrored_light = cv2.GaussianBlur(mirrored, (0, 0), _LIGHT * blur_px)
-    beyond = light + cv2.GaussianBlur(mirrored, (0, 0), blur_px) - mirrored_light
+    beyond = light + _blurred(mirrored, blur_px) - _blurred(mirrored, _LIGHT * blur_px)
     outside = np.ones(mirrored.shape[:2], np.uint8)
     outside[above:, before : width - behind] = 0
-    share = np.clip(cv2.distanceTransform(outside, cv2.DIST_L2, 3) / blur_px, 0, 1)[..., None]
+    share = np.clip(cv2.distanceTransform(outside, cv2.DIST_L2, 3) / (2 * blur_px), 0, 1)[..., None]
     return np.asarray(np.clip(mirrored + (beyond - mirrored) * share, 0, 255) + 0.5, np.uint8)
+
+
+def _blurred(rgb: FloatArray, sigma_px: int) -> FloatArray:
+    """By a Gaussian; a wide one on a smaller copy, which takes a hundredth of the time."""
+    shrink = max(1, sigma_px // 4)
+    height, width = rgb.shape[:2]
+    small = (max(1, width // shrink), max(1, height // shrink))
+    soft = cv2.GaussianBlur(cv2.resize(rgb, small, interpolation=cv2.INTER_AREA), (0, 0), sigma_px / shrink)
+    return np.asarray(cv2.resize(soft, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _inside(size: int, scene: Scene, width: int) -> FloatArray:

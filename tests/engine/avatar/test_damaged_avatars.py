@@ -95,7 +95,7 @@ def test_whatever_is_damaged(damage: Damage, tmp_path: Path, seed: int) -> None:
 def test_the_same_seed_is_the_same_damage(damage: Damage) -> None:
     assert damage.damaged(5) == damage.damaged(5)
     kinds = {damage.damaged(seed)[0].partition(":")[0] for seed in range(60)}
-    assert kinds == {"arrays", "bytes", "graph", "json", "manifest", "members", "pictures"}
+    assert kinds == {"arrays", "bytes", "graph", "json", "manifest", "members", "pictures", "signatures"}
 
 
 COMMANDS: dict[str, Callable[[Path], list[str]]] = {
