@@ -54,8 +54,12 @@ class Driver(Protocol):
     def picture_px(self) -> tuple[int, int]:
         """(width, height) of the pictures that its landmarks lie in."""
 
-    def motion(self, track_ms: list[float]) -> RecordedMotion:
-        """All of it. track_ms: gets how long each frame took. Raises FootageError, PackageError."""
+    @property
+    def note(self) -> str:
+        """One line about what was chosen in it, where there was a choice."""
+
+    def motion(self, tracker: FrameTracker, track_ms: list[float]) -> RecordedMotion:
+        """All of it. track_ms: gets how long each frame took. Raises VideoError."""
 
     def pictures(self) -> Iterator[U8Image]:
         """As many as there are frames, (H, W, 3) uint8 RGB each."""
@@ -64,15 +68,16 @@ class Driver(Protocol):
 class FilmDriver:
     """A film of a person. mirror: the avatar moves as in a mirror."""
 
-    def __init__(self, film: Path, tracker: FrameTracker, mirror: bool) -> None:
+    def __init__(self, film: Path, mirror: bool = False) -> None:
         """Raises VideoError."""
         info = probe(film)
+        self.note = info.note
         self.name = str(film)
         self.sound: Path | None = film
         self.picture_px = (info.width, info.height)
-        self._film, self._info, self._tracker, self._mirror = film, info, tracker, mirror
+        self._film, self._info, self._mirror = film, info, mirror
 
-    def motion(self, track_ms: list[float]) -> RecordedMotion:
+    def motion(self, tracker: FrameTracker, track_ms: list[float]) -> RecordedMotion:
         """Of every frame; the film is tracked."""
         landmarks: list[Landmarks] = []
         times_s: list[float] = []
@@ -80,7 +85,7 @@ class FilmDriver:
             for frame in read_frames(self._film):
                 picture = self._seen(frame.rgb)
                 begun_ns = time.perf_counter_ns()
-                landmarks.append(self._tracker.track(picture, int(frame.time_s * 1e9)))
+                landmarks.append(tracker.track(picture, int(frame.time_s * 1e9)))
                 track_ms.append((time.perf_counter_ns() - begun_ns) * 1e-6)
                 times_s.append(frame.time_s)
                 bars.show("tracking", len(times_s), self._info.frames)
@@ -100,6 +105,7 @@ class MotionDriver:
     """A `.motion` file."""
 
     sound: Path | None = None
+    note = ""
 
     def __init__(self, path: Path) -> None:
         """Raises PackageError, FileError."""
@@ -108,7 +114,7 @@ class MotionDriver:
         first = self._motion.landmarks[0]
         self.picture_px = (first.width, first.height)
 
-    def motion(self, track_ms: list[float]) -> RecordedMotion:
+    def motion(self, tracker: FrameTracker, track_ms: list[float]) -> RecordedMotion:
         """As it was recorded; nothing is tracked."""
         return self._motion
 

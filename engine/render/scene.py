@@ -76,7 +76,7 @@ class Framer:
         self._frame = SQUARE
         self._still: U8Image | None = None  # where the canvas comes; None: there is nothing around it
         self._behind: U8Image | None = None  # the chosen background, on the canvas
-        self._lay_out()
+        self._is_laid_out = True
 
     @property
     def size(self) -> Size:
@@ -86,18 +86,20 @@ class Framer:
     def choose(self, frame: str) -> None:
         """From now on pictures of this frame. Raises SettingsError."""
         self._frame = checked_frame(frame)
-        self._lay_out()
+        self._is_laid_out = False
 
     def set_background(self, background: Background) -> None:
         """From now on before this."""
         self._background = background
-        self._lay_out()
+        self._is_laid_out = False
 
     def framed(self, drawn: U8Image, matte_u8: U8Image) -> U8Image:
         """(H, W, 3) uint8 RGB; `drawn` itself or a buffer that the next call may reuse.
 
         drawn: (S, S, 3) uint8, the person over the plate; matte_u8: (S, S) uint8, 255 is the person.
         """
+        if not self._is_laid_out:
+            self._lay_out()
         if self._behind is None and self._still is None:
             return drawn
         matte = matte_u8.astype(np.float32) / np.float32(255)
@@ -121,7 +123,7 @@ class Framer:
     def _lay_out(self) -> None:
         """What stands still: the whole frame, the part of it behind the canvas, and where that is."""
         size, (width, height) = self._plate.shape[0], self.size
-        self._still = self._behind = None
+        self._still, self._behind, self._is_laid_out = None, None, True
         if (width, height) == (size, size):
             self._behind = self._background.fitted(size, size)
             return

@@ -35,7 +35,7 @@ from engine.media.disclosure import (
     mark,
     mark_style,
 )
-from engine.media.video import VideoWriter, probe
+from engine.media.video import VideoWriter
 from engine.person.landmarks import Landmarks
 from engine.provenance.credentials import (
     TYPES,
@@ -49,7 +49,7 @@ from engine.provenance.credentials import (
 from engine.render.background import Background
 from engine.render.frame import checked_frame
 from engine.stages import STAGES, percentiles
-from export.drivers import Driver, FilmDriver, MotionDriver, NoTracker
+from export.drivers import Driver, FilmDriver, FrameTracker, MotionDriver, NoTracker
 from export.progress import Bars
 
 _SUFFIXES = (".mp4", ".mkv", ".mov")
@@ -113,16 +113,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Render one clip."""
-    driver, out = Path(args.driver), _checked_out(Path(args.out), Path(args.driver))
+    out = _checked_out(Path(args.out), Path(args.driver))
     if args.steps < 1:
         raise SettingsError(f"--steps {args.steps}: give 1 or more")
     background, style = Background.parse(args.background), mark_style(args)
     frame = checked_frame(args.frame)
     certificate = certificate_of(args)
     save_motion_to = _checked_motion(args.save_motion)
-    recorded = _recorded(args) if driver.suffix.lower() == SUFFIX else None
-    if recorded is None and (note := probe(driver).note):  # before anything slow: a bad file fails at once
-        print(f"avatarcast: {driver}: {note}", file=sys.stderr)
+    driver = _driver(args)  # before anything slow: a bad file fails at once
+    if driver.note:
+        print(f"avatarcast: {driver.name}: {driver.note}", file=sys.stderr)
 
     from engine.avatar.avatar_file import load_avatar  # heavy, and not needed for --help
     from engine.pipeline import PipelineConfig, build_pipeline
@@ -141,12 +141,13 @@ def run(args: argparse.Namespace) -> int:
         args.side_by_side, save_motion_to, avatar.marks(replace(style, visible=not args.no_mark))
     )
     config = PipelineConfig(args.runner, args.steps, live=False, frame=frame)
-    with closing(NoTracker() if recorded else EveryFrameTracker(filtered=True)) as tracker:
+    is_film = isinstance(driver, FilmDriver)
+    with closing(EveryFrameTracker(filtered=True) if is_film else NoTracker()) as tracker:
         pipeline = build_pipeline(avatar, config, tracker)
         try:
             pipeline.set_background(background)
-            source = recorded or FilmDriver(driver, tracker, args.mirror)
-            result = render(pipeline, source, out, options, _signing(out, avatar, certificate))
+            sign = _signing(out, avatar, certificate)
+            result = render(pipeline, tracker, driver, out, options, sign)
             reason = pipeline.runner_reason
         finally:
             pipeline.close()
@@ -157,6 +158,7 @@ def run(args: argparse.Namespace) -> int:
 
 def render(
     pipeline: OfflinePipeline,
+    tracker: FrameTracker,
     driver: Driver,
     out: Path,
     options: RenderOptions,
@@ -168,7 +170,7 @@ def render(
     """
     begun_ns = time.perf_counter_ns()
     stage_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    motion = driver.motion(stage_ms["track"])
+    motion = driver.motion(tracker, stage_ms["track"])
     landmarks, times_s, fps = motion.landmarks, motion.times_s, motion.rate
     if not any(frame.face_confidence > 0 for frame in landmarks):
         raise FootageError(
@@ -265,8 +267,10 @@ def _checked_motion(text: str | None) -> Path | None:
     return path
 
 
-def _recorded(args: argparse.Namespace) -> MotionDriver:
-    """The recorded motion; what needs a film's pictures is refused."""
+def _driver(args: argparse.Namespace) -> Driver:
+    """A film, or recorded motion, for which what needs a film's pictures is refused."""
+    if Path(args.driver).suffix.lower() != SUFFIX:
+        return FilmDriver(Path(args.driver), args.mirror)
     for option, given in (("--side-by-side", args.side_by_side), ("--mirror", args.mirror)):
         if given:
             raise SettingsError(

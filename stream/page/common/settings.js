@@ -40,8 +40,11 @@ function wireBackground({ wishes, theCall, attempt, hint }) {
   );
 }
 
+let frameShown = "auto";
+
 export function showFrame(frame) {
   const select = byId("frame");
+  frameShown = frame;
   if (![...select.options].some(({ value }) => value === frame)) select.add(new Option(frame, frame)); // the server's own
   select.value = frame;
 }
@@ -49,8 +52,8 @@ export function showFrame(frame) {
 function wireFrame({ wishes, theCall, attempt }) {
   const select = byId("frame");
   select.addEventListener("change", () => {
-    const before = wishes.frame;
-    wishes.frame = select.value;
+    const [before, shown] = [wishes.frame, frameShown];
+    wishes.frame = frameShown = select.value;
     attempt(
       async () => {
         await theCall()?.steer("frame", { frame: wishes.frame });
@@ -58,7 +61,7 @@ function wireFrame({ wishes, theCall, attempt }) {
       },
       () => {
         wishes.frame = before;
-        showFrame(before ?? "auto");
+        showFrame(shown);
       },
     );
   });

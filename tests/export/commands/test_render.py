@@ -120,8 +120,7 @@ def rendered(driver: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Any]
         out = tmp_path / "out.mp4"
         options = options or RenderOptions(mark=None)
         pipeline, tracker = pipeline or FakePipeline(), tracker or FakeTracker()
-        driver = FilmDriver(source, tracker, mirror)
-        return render(pipeline, driver, out, options), out
+        return render(pipeline, tracker, FilmDriver(source, mirror), out, options), out
 
     return go
 
