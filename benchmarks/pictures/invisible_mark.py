@@ -61,11 +61,13 @@ def scaled(rgb: U8Image, side: int) -> U8Image:
     return np.asarray(cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _jpeg(rgb: U8Image) -> U8Image:
+def jpeg(rgb: U8Image) -> U8Image:
+    """Kept at quality 60."""
     return np.asarray(cv2.imdecode(cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], 1), np.uint8)
 
 
-def _overlaid(rgb: U8Image) -> U8Image:
+def overlaid(rgb: U8Image) -> U8Image:
+    """With somebody's logo and a caption over it."""
     drawn = rgb.copy()
     drawn[10:50, 190:246] = 255
     drawn[200:230, 20:236] = 0
@@ -93,14 +95,14 @@ TREATMENTS: dict[str, Callable[[Pictures], Pictures]] = {
     "720 px up and down": lambda film: [scaled(scaled(rgb, 720), SIDE_PX) for rgb in film],
     "half the size": lambda film: [scaled(rgb, SIDE_PX // 2) for rgb in film],
     "10 % cropped, scaled back": lambda film: [_cropped(rgb) for rgb in film],
-    "JPEG 60": lambda film: [_jpeg(rgb) for rgb in film],
+    "JPEG 60": lambda film: [jpeg(rgb) for rgb in film],
     "brighter by a fifth": lambda film: [cv2.convertScaleAbs(rgb, alpha=1.2, beta=10) for rgb in film],
     "mirrored": lambda film: [np.ascontiguousarray(rgb[:, ::-1]) for rgb in film],
-    "overlay and caption": lambda film: [_overlaid(rgb) for rgb in film],
+    "overlay and caption": lambda film: [overlaid(rgb) for rgb in film],
     "visible mark": lambda film: [mark(rgb) for rgb in film],
     "screenshot at twice the size": lambda film: [_on_screen(rgb) for rgb in film],
     "all: mark, overlay, VP8 500, screenshot": lambda film: [
-        _on_screen(rgb) for rgb in coded([_overlaid(mark(rgb)) for rgb in film], "libvpx", "webm", 500)
+        _on_screen(rgb) for rgb in coded([overlaid(mark(rgb)) for rgb in film], "libvpx", "webm", 500)
     ],
     "turned by 3 degrees": lambda film: [
         cv2.warpAffine(rgb, cv2.getRotationMatrix2D((128, 128), 3, 1), (SIDE_PX, SIDE_PX)) for rgb in film

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from itertools import islice
 
-import av
 import cv2
 import numpy as np
 import pytest
 
+from benchmarks.pictures.invisible_mark import coded, jpeg, overlaid, scaled
 from engine.arrays import U8Image
 from engine.media.disclosure import MarkStyle, mark
 from engine.media.invisible_mark import BYTES, FALSE_ALARM, find_bits, with_bits
@@ -32,43 +31,10 @@ def marked(film: list[U8Image]) -> list[U8Image]:
     return [with_bits(rgb, DATA) for rgb in film]
 
 
-def coded(pictures: list[U8Image], codec: str, kind: str, **options: object) -> list[U8Image]:
-    """What a codec leaves of them."""
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format=kind) as out:
-        stream = out.add_stream(codec, rate=15, options={"deadline": "realtime", "cpu-used": "5"})
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for name, value in options.items():
-            setattr(stream, name, value)
-        for rgb in pictures:
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
-        out.mux(stream.encode(None))
-    buffer.seek(0)
-    with av.open(buffer) as film:
-        return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
-
-
-def jpeg(rgb: U8Image) -> U8Image:
-    return np.asarray(cv2.imdecode(cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], 1), np.uint8)
-
-
-def scaled(rgb: U8Image, side: int) -> U8Image:
-    return np.asarray(cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def overlaid(rgb: U8Image) -> U8Image:
-    """With somebody's logo and a caption over it."""
-    drawn = rgb.copy()
-    drawn[10:50, 190:246] = 255
-    drawn[200:230, 20:236] = 0
-    return drawn
-
-
 WHAT_HAPPENS: dict[str, Callable[[list[U8Image]], list[U8Image]]] = {
     "nothing": lambda film: film,
-    "VP8 at 500 kbit/s": lambda film: coded(film, "libvpx", "webm", bit_rate=500_000),
-    "VP8 at 250 kbit/s": lambda film: coded(film, "libvpx", "webm", bit_rate=250_000),
+    "VP8 at 500 kbit/s": lambda film: coded(film, "libvpx", "webm", 500),
+    "VP8 at 250 kbit/s": lambda film: coded(film, "libvpx", "webm", 250),
     "x264": lambda film: coded(film, "libx264", "mp4"),
     "JPEG 60": lambda film: [jpeg(rgb) for rgb in film],
     "up to 720 and down": lambda film: [scaled(scaled(rgb, 720), 256) for rgb in film],
