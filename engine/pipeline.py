@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from engine.avatar.avatar import Avatar
 from engine.media.frame_size import sized_alike
 from engine.network.contract import Runner
 from engine.person.landmarks import VISIBLE, Landmarks
-from engine.person.motion import Neutral, build_neutral, motion_of
+from engine.person.motion import Motion, Neutral, build_neutral, motion_of
 from engine.person.retarget import Retargeter
 from engine.render.background import Background
 from engine.render.composer import Composer
@@ -61,10 +61,21 @@ class Rendered:
     rgb: U8Image  # (H, W, 3) RGB of frame_px; the buffer is reused: copy what must outlive the next call
     face_found: bool
     calibrating: bool
-    reused: bool  # nothing moved, or no face: the last picture again
+    reused: bool  # nothing moved, or nobody drives: the last picture again
     stage_ms: dict[str, float]  # by name of engine.stages.STAGES; a stage that did not run is missing
     landmarks: Landmarks  # the driver's, in px of their frame
     target: Landmarks | None  # the avatar's, in canvas px; None while there has been no face
+
+
+class Companion(Protocol):
+    """What drives beside the camera, or in its place."""
+
+    def motion(self, camera: Motion | None, neutral: Neutral) -> Motion | None:
+        """What the avatar does now; None: nothing new.
+
+        camera: what the camera's person does, None where no face is seen. Both
+        are measured against `neutral`.
+        """
 
 
 def build_pipeline(
@@ -129,6 +140,7 @@ class Pipeline:
         self._calibration: list[tuple[int, Landmarks]] = []
         self._calibrating = True
         self._person = 0  # whom the calibration is of, see Landmarks.person
+        self._companion: Companion | None = None
         self._camera_px: tuple[int, int] | None = None  # width, height of the first frame
 
     @property
@@ -145,33 +157,41 @@ class Pipeline:
             self._draw(self._rest_landmarks, StageClock(self._now))
         self._rest()
 
-    def process(self, rgb: U8Image, time_ns: int, landmarks: Landmarks | None = None) -> Rendered:
+    def process(self, rgb: U8Image | None, time_ns: int, landmarks: Landmarks | None = None) -> Rendered:
         """Renders the avatar for one frame of the driver.
 
         rgb: (H, W, 3) uint8 RGB, not mirrored; it is brought to the size of the first since the last reset.
-        time_ns only grows, except where the camera's stream begins anew. landmarks: the driver's, where they
-        are known already; the frame is then not tracked.
+        None: there is no camera. time_ns only grows, except where the camera's stream begins anew. landmarks:
+        the driver's, where they are known already; the frame is then not tracked.
         """
         clock = StageClock(self._now)
-        if landmarks is None:
+        if rgb is None:
+            landmarks = Landmarks(self.size, self.size)
+        elif landmarks is None:
             self._camera_px = self._camera_px or (rgb.shape[1], rgb.shape[0])
             picture = sized_alike(rgb, *self._camera_px)  # the neutral is in px
             picture = np.ascontiguousarray(picture[:, ::-1]) if self._mirror else picture
             landmarks = self._tracker.track(picture, time_ns)
         clock.end("track")
-        if landmarks.face_confidence <= 0:
+        motion = self._camera_motion(landmarks, time_ns)
+        if self._companion is not None:
+            motion = self._companion.motion(motion, self.driver)
+        if motion is None:
             return self._again(landmarks, clock)
-        if landmarks.person != self._person:
-            self._person = landmarks.person
-            self.calibrate()
-        if self._calibrating:
-            self._calibrate_with(landmarks, time_ns)
-        target = self._retargeter.target(motion_of(landmarks, self._retargeter.driver))
-        clock.end("retarget")
-        if self._cache.may_resend(target):
-            return self._again(landmarks, clock)
-        self._draw(target, clock)
-        return self._rendered(landmarks, clock, reused=False)
+        return self._moved(motion, landmarks, clock)
+
+    def process_motion(self, motion: Motion) -> Rendered:
+        """Renders the avatar for motion from elsewhere, measured against `driver`."""
+        return self._moved(motion, Landmarks(self.size, self.size), StageClock(self._now))
+
+    @property
+    def driver(self) -> Neutral:
+        """What motion is measured against: the driver at rest; the avatar itself while there was none."""
+        return self._retargeter.driver
+
+    def accompany(self, companion: Companion | None) -> None:
+        """Lets this have its say in every frame from the next on; None: the camera drives alone."""
+        self._companion = companion
 
     def calibrate(self) -> None:
         """Takes the driver's neutral anew from the next 0.7 s with a face: look at the camera, mouth shut."""
@@ -207,6 +227,8 @@ class Pipeline:
     def reset(self) -> None:
         """As new: for the next driver."""
         self._tracker.reset()
+        self._companion = None
+        self._retargeter.driver = self._retargeter.avatar
         self._mirror = False
         self._camera_px = None
         self._rest()
@@ -218,6 +240,26 @@ class Pipeline:
         """Releases tracker and runner; a second call does nothing."""
         self._tracker.close()
         self._runner.close()
+
+    def _camera_motion(self, landmarks: Landmarks, time_ns: int) -> Motion | None:
+        """What the camera's person does; None without a face."""
+        if landmarks.face_confidence <= 0:
+            return None
+        if landmarks.person != self._person:
+            self._person = landmarks.person
+            self.calibrate()
+        if self._calibrating:
+            self._calibrate_with(landmarks, time_ns)
+        return motion_of(landmarks, self.driver)
+
+    def _moved(self, motion: Motion, landmarks: Landmarks, clock: StageClock) -> Rendered:
+        """Draws what the motion is on the avatar, unless that hardly differs from the last picture."""
+        target = self._retargeter.target(motion)
+        clock.end("retarget")
+        if self._cache.may_resend(target):
+            return self._again(landmarks, clock)
+        self._draw(target, clock)
+        return self._rendered(landmarks, clock, reused=False)
 
     def _calibrate_with(self, landmarks: Landmarks, time_ns: int) -> None:
         """Collects frames; until there are enough the first serves, so that the picture starts at once."""

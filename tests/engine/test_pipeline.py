@@ -12,7 +12,10 @@ import pytest
 from engine.avatar.avatar import Avatar
 from engine.errors import FootageError, RunnerError, SettingsError
 from engine.media.video import read_frames
+from engine.person.blend import resting
+from engine.person.geometry import euler_deg_to_rotation
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
+from engine.person.motion import Motion, Neutral, motion_of
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.stages import STAGES
 from tests.support.places import PRESENTER
@@ -242,6 +245,50 @@ def test_close_closes_tracker_and_runner(make: Make) -> None:
     assert stage.tracker.closes == 1
     with pytest.raises(RunnerError, match="closed"):
         stage.next()
+
+
+# Motion from elsewhere
+
+
+def test_motion_of_a_frame_is_drawn_as_the_frame_is(make: Make) -> None:
+    seen, told = make([Pose(yaw_deg=7, mouth=0.1)]).calibrated(), make([]).calibrated()
+    motion = motion_of(seen.tracker.script[0], told.pipeline.driver)
+    rendered = told.pipeline.process_motion(motion)
+    assert np.array_equal(rendered.rgb, seen.next().rgb)
+    assert set(rendered.stage_ms) == set(STAGES) - {"track"}
+
+
+class Nodding:
+    """Says what the camera saw, and nods where there was nothing to see."""
+
+    def __init__(self) -> None:
+        self.cameras: list[Motion | None] = []
+
+    def motion(self, camera: Motion | None, neutral: Neutral) -> Motion | None:
+        self.cameras.append(camera)
+        nod = euler_deg_to_rotation(np.array([0.0, 3.0 * (-1) ** len(self.cameras), 0.0], np.float32))
+        return camera or replace(resting(neutral), rotation=nod @ neutral.rotation)
+
+
+def test_a_companion_drives_where_no_face_is_seen(make: Make) -> None:
+    stage, companion = make(lively(6)).calibrated(), Nodding()
+    stage.tracker.script[3:5] = [Landmarks(240, 240)] * 2
+    stage.pipeline.accompany(companion)
+    rendered = [stage.next() for _ in range(6)]
+    assert [camera is None for camera in companion.cameras] == [False] * 3 + [True] * 2 + [False]
+    assert not any(one.reused for one in rendered[3:5])
+    alone = make(lively(6)).calibrated()
+    assert np.array_equal(rendered[2].rgb, [alone.next() for _ in range(3)][-1].rgb)
+
+
+def test_a_companion_drives_without_any_camera(make: Make) -> None:
+    stage = make([])
+    stage.pipeline.accompany(Nodding())
+    pictures = [stage.pipeline.process(None, index * FRAME_NS) for index in range(2)]
+    assert not any(one.face_found or one.reused for one in pictures)
+    assert not stage.tracker.seen
+    stage.pipeline.reset()
+    assert stage.pipeline.process(None, 0).reused  # it has left
 
 
 # Settings
