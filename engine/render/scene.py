@@ -144,25 +144,21 @@ def window(scene: Scene, width: int, height: int) -> Scene:
     The canvas's lowest row stays the frame's, since below it the person would end. What the room lacks on
     either side or above is continued.
     """
-    room_w = scene.rgb.shape[1]
+    room_h, room_w = scene.rgb.shape[:2]
     bottom, ratio = scene.top + scene.side, width / height
     seen_h = min(bottom, room_w / ratio)
     seen_h = max(seen_h, scene.side, scene.side / ratio)  # the whole canvas is in it
     scale = height / seen_h
-    seen_w = round(width / scale)
-    rows = round(seen_h)
-    left = round(scene.left + scene.side / 2 - seen_w / 2)
-    left = min(max(left, 0), room_w - seen_w) if seen_w <= room_w else (room_w - seen_w) // 2
-    left = min(left, scene.left)
-    left = max(left, scene.left + scene.side - seen_w)
-    rgb = _continued(scene.rgb, (left, bottom - rows, seen_w, rows), round(scene.side * _BLUR_SHARE))
+    room = _resized(scene.rgb, max(1, round(room_w * scale)), max(1, round(room_h * scale)))
     side = min(round(scene.side * scale), width, height)
-    return Scene(
-        _resized(rgb, width, height),
-        min(max(round((scene.left - left) * scale), 0), width - side),
-        height - side,
-        side,
-    )
+    canvas = round(scene.left * scale)  # from here on in px of the frame
+    left = round((scene.left + scene.side / 2) * scale - width / 2)
+    beyond = room.shape[1] - width
+    left = min(max(left, 0), beyond) if beyond >= 0 else beyond // 2
+    left = max(min(left, canvas), canvas + side - width)
+    box = (left, room.shape[0] - height, width, height)
+    rgb = _continued(room, box, round(side * _BLUR_SHARE))
+    return Scene(np.ascontiguousarray(rgb), canvas - left, height - side, side)
 
 
 def _continued(rgb: U8Image, box: tuple[int, int, int, int], blur_px: int) -> U8Image:
