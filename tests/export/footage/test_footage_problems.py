@@ -60,19 +60,27 @@ def tracker() -> Iterator[EveryFrameTracker]:
 Load = Callable[[Sequence[U8Image]], Footage]
 
 
+def filmed(shown: Sequence[U8Image], folder: Path, tracker: EveryFrameTracker) -> Footage:
+    path = folder / "clip.mp4"
+    height, width = shown[0].shape[:2]
+    with VideoWriter(path, width, height, Fraction(FPS)) as writer:
+        for picture in shown:
+            writer.write(picture)
+    return load_footage([path], tracker)
+
+
 @pytest.fixture
 def load(tmp_path: Path, tracker: EveryFrameTracker) -> Load:
     """Films the pictures and loads the clip as footage."""
+    return lambda shown: filmed(shown, tmp_path, tracker)
 
-    def film(shown: Sequence[U8Image]) -> Footage:
-        path = tmp_path / "clip.mp4"
-        height, width = shown[0].shape[:2]
-        with VideoWriter(path, width, height, Fraction(FPS)) as writer:
-            for picture in shown:
-                writer.write(picture)
-        return load_footage([path], tracker)
 
-    return film
+@pytest.fixture(scope="module")
+def good(
+    pictures: list[U8Image], tracker: EveryFrameTracker, tmp_path_factory: pytest.TempPathFactory
+) -> Footage:
+    """Of the good pictures."""
+    return filmed(pictures, tmp_path_factory.mktemp("good"), tracker)
 
 
 def shown_again(footage: Footage, size: int = SIZE) -> Any:
@@ -376,25 +384,20 @@ class Told:
 @pytest.mark.parametrize(
     ("side", "canvas"), [(1000, 512), (466, 512), (465, 384), (350, 384), (349, 256), (256, 256), (90, 256)]
 )
-def test_the_canvas_is_as_large_as_the_footage_fills(
-    pictures: list[U8Image], load: Load, side: int, canvas: int
-) -> None:
+def test_the_canvas_is_as_large_as_the_footage_fills(good: Footage, side: int, canvas: int) -> None:
     told = Told()
-    assert canvas_px(load(pictures), [Framing(0, 0, side)], told) == canvas
+    assert canvas_px(good, [Framing(0, 0, side)], told) == canvas
     assert [f"the canvas is {canvas} px" in line for line in told.warnings] == [True] * (canvas < 512)
 
 
-def test_long_footage_is_thinned_evenly(
-    pictures: list[U8Image], load: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_footage_is_thinned_evenly(good: Footage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame too many must not cost every other one."""
-    footage = load(pictures)
     monkeypatch.setattr(prepare_module, "MAX_FRAMES", FRAMES - 1)
-    prepared = shown_again(footage)
+    prepared = shown_again(good)
     assert len(prepared.rgb) == FRAMES - 1
-    assert prepared.fps == pytest.approx(footage.fps * (FRAMES - 1) / FRAMES)
+    assert prepared.fps == pytest.approx(good.fps * (FRAMES - 1) / FRAMES)
     monkeypatch.setattr(prepare_module, "MAX_FRAMES", 1500)
     monkeypatch.setattr(prepare_module, "MAX_PIXELS", 10 * SIZE**2)  # large canvases take more memory
-    prepared = shown_again(footage)
+    prepared = shown_again(good)
     assert len(prepared.rgb) == 10
-    assert prepared.fps == pytest.approx(footage.fps * 10 / FRAMES)
+    assert prepared.fps == pytest.approx(good.fps * 10 / FRAMES)
