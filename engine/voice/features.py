@@ -1,0 +1,82 @@
+"""What is heard, as 25 rows of numbers a second, while the sound comes in. Causal, the same in any pieces.
+
+A row is of what was heard at `k / ROWS_HZ` s and is known LOOK_AHEAD_S later.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.arrays import FloatArray
+from engine.voice.mel import FRAME_AHEAD_S, HOP, LEAD, MELS, SAMPLE_RATE_HZ, WINDOW, Levelling, log_mel
+
+ROWS_HZ = 25
+SAMPLES_A_ROW = SAMPLE_RATE_HZ // ROWS_HZ
+_FRAMES_A_ROW = SAMPLES_A_ROW // HOP
+_DELAY_ROWS = 2
+LOOK_AHEAD_S = _DELAY_ROWS / ROWS_HZ + FRAME_AHEAD_S
+
+# Columns of a row:
+MEL = slice(0, MELS)  # levelled log-mel around the row's time
+LOUDNESS = MELS  # nats above the quiet that was heard, in units of LEVEL_SCALE; speech is above 1
+ROW = MELS + 1
+
+_QUIET_RISE = 0.001  # a frame: how quickly what is taken for quiet follows a louder room
+_DIGITAL_SILENCE = -5.0  # of levelled loudness: no quieter room is believed
+
+
+class VoiceFeatures:
+    """Rows of one sound. Samples go in as they come; rows come out when they are known."""
+
+    def __init__(self) -> None:
+        self._levelling = Levelling()
+        # So led, the last of each row's steps is that of its time.
+        self._samples = np.zeros(LEAD + 2 * HOP, np.float32)
+        self._mels = np.zeros((0, MELS), np.float32)  # levelled, from the first of the next row on
+        self._unheard_frames = _FRAMES_A_ROW // 2  # these are before the first row's
+        self._unheard_rows = _DELAY_ROWS
+        self._quiet: float | None = None
+
+    def push(self, samples: FloatArray) -> FloatArray:
+        """samples: (n,) float32, -1..1, 16 kHz. The (k, ROW) float32 rows that are now known, in order."""
+        self._samples = np.concatenate([self._samples, samples.astype(np.float32, copy=False)])
+        count = ((len(self._samples) - WINDOW) // HOP + 1) // _FRAMES_A_ROW
+        if count <= 0:
+            return np.zeros((0, ROW), np.float32)
+        frames = count * _FRAMES_A_ROW
+        levelled = self._levelling.push(log_mel(self._samples[: WINDOW + (frames - 1) * HOP]))
+        self._samples = self._samples[frames * HOP :]
+        self._mels = np.concatenate([self._mels, levelled[self._unheard_frames :]])
+        self._unheard_frames = 0
+        late = min(self._unheard_rows, count)
+        self._unheard_rows -= late
+        return self._rows(count - late)
+
+    def _rows(self, count: int) -> FloatArray:
+        out = np.empty((count, ROW), np.float32)
+        frames = count * _FRAMES_A_ROW
+        mels = self._mels[:frames].reshape(count, _FRAMES_A_ROW, MELS)
+        self._mels = self._mels[frames:]
+        out[:, MEL] = mels.mean(1)
+        for row, frame in enumerate(mels):
+            out[row, LOUDNESS] = self._above_quiet(frame.mean(1))
+        return out
+
+    def _above_quiet(self, loudness: FloatArray) -> float:
+        """Mean of a row's frames above the running minimum, which rises slowly."""
+        for value in np.maximum(loudness, _DIGITAL_SILENCE):
+            self._quiet = (
+                float(value) if self._quiet is None else min(float(value), self._quiet + _QUIET_RISE)
+            )
+        assert self._quiet is not None
+        return float(loudness.mean()) - self._quiet
+
+
+def features_of(samples: FloatArray) -> FloatArray:
+    """(ceil(n / SAMPLES_A_ROW), ROW) float32: the rows of a whole sound, the same that `push` gives.
+
+    samples: (n,) float32, -1..1, 16 kHz; silence is heard after its end.
+    """
+    count = -(-len(samples) // SAMPLES_A_ROW)
+    after = np.zeros(int(2 * LOOK_AHEAD_S * SAMPLE_RATE_HZ), np.float32)
+    return VoiceFeatures().push(np.concatenate([samples, after]))[:count]
