@@ -78,6 +78,16 @@ class Companion(Protocol):
         """
 
 
+class Adjustment(Protocol):
+    """What is changed in the motion of whatever drives, before it is drawn."""
+
+    def adjusted(self, motion: Motion, retargeter: Retargeter, time_ns: int) -> Motion:
+        """The motion to draw instead. retargeter: knows both neutrals, and how the avatar will show a motion.
+
+        Called once for every picture, in order of time.
+        """
+
+
 def build_pipeline(
     avatar: Avatar, config: PipelineConfig | None = None, tracker: Tracker | None = None
 ) -> Pipeline:
@@ -141,6 +151,7 @@ class Pipeline:
         self._calibrating = True
         self._person = 0  # whom the calibration is of, see Landmarks.person
         self._companion: Companion | None = None
+        self._adjustments: tuple[Adjustment, ...] = ()
         self._camera_px: tuple[int, int] | None = None  # width, height of the first frame
 
     @property
@@ -178,11 +189,11 @@ class Pipeline:
             motion = self._companion.motion(motion, self.driver)
         if motion is None:
             return self._again(landmarks, clock)
-        return self._moved(motion, landmarks, clock)
+        return self._moved(motion, time_ns, landmarks, clock)
 
-    def process_motion(self, motion: Motion) -> Rendered:
-        """Renders the avatar for motion from elsewhere, measured against `driver`."""
-        return self._moved(motion, Landmarks(self.size, self.size), StageClock(self._now))
+    def process_motion(self, motion: Motion, time_ns: int) -> Rendered:
+        """Renders the avatar for motion from elsewhere, measured against `driver`. time_ns only grows."""
+        return self._moved(motion, time_ns, Landmarks(self.size, self.size), StageClock(self._now))
 
     @property
     def driver(self) -> Neutral:
@@ -192,6 +203,10 @@ class Pipeline:
     def accompany(self, companion: Companion | None) -> None:
         """Lets this have its say in every frame from the next on; None: the camera drives alone."""
         self._companion = companion
+
+    def adjust(self, adjustments: Sequence[Adjustment]) -> None:
+        """Changes all motion by these, one after another, from the next frame on; none: as it is driven."""
+        self._adjustments = tuple(adjustments)
 
     def calibrate(self) -> None:
         """Takes the driver's neutral anew from the next 0.7 s with a face: look at the camera, mouth shut."""
@@ -228,6 +243,7 @@ class Pipeline:
         """As new: for the next driver."""
         self._tracker.reset()
         self._companion = None
+        self._adjustments = ()
         self._retargeter.driver = self._retargeter.avatar
         self._mirror = False
         self._camera_px = None
@@ -252,8 +268,10 @@ class Pipeline:
             self._calibrate_with(landmarks, time_ns)
         return motion_of(landmarks, self.driver)
 
-    def _moved(self, motion: Motion, landmarks: Landmarks, clock: StageClock) -> Rendered:
+    def _moved(self, motion: Motion, time_ns: int, landmarks: Landmarks, clock: StageClock) -> Rendered:
         """Draws what the motion is on the avatar, unless that hardly differs from the last picture."""
+        for adjustment in self._adjustments:
+            motion = adjustment.adjusted(motion, self._retargeter, time_ns)
         target = self._retargeter.target(motion)
         clock.end("retarget")
         if self._cache.may_resend(target):

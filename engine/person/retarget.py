@@ -103,10 +103,10 @@ class Retargeter:
 
     def target(self, motion: Motion) -> Landmarks:
         """The avatar's landmarks, in canvas pixels, for the driver's motion."""
-        pose = self.support.held(head_pose(motion, self.driver))
+        pose = self._pose(motion)
         centre = self.avatar.centre + pose[3:5] * self.avatar.scale
         scale = float(self.avatar.scale * pose[5])
-        rotation = euler_deg_to_rotation(pose[:3]) @ self.avatar.rotation
+        rotation = self._rotation(pose)
         face = scale * self._face(motion) @ rotation.T
         face[:, :2] += centre
         points, confidence = self._body(motion, pose)
@@ -121,6 +121,17 @@ class Retargeter:
             hands=hands,
             hand_confidence=hand_confidence,
         )
+
+    def shown_rotation(self, motion: Motion) -> FloatArray:
+        """(3, 3) of the avatar's head relative to the camera, for the driver's motion."""
+        return self._rotation(self._pose(motion))
+
+    def _pose(self, motion: Motion) -> FloatArray:
+        """(6,) as `head_pose`, held back where the footage never went."""
+        return self.support.held(head_pose(motion, self.driver))
+
+    def _rotation(self, pose: FloatArray) -> FloatArray:
+        return np.asarray(euler_deg_to_rotation(pose[:3]) @ self.avatar.rotation, np.float32)
 
     def _face(self, motion: Motion) -> FloatArray:
         """(478, 3) head units: the avatar's face with the driver's expression and as open lips and lids."""

@@ -13,6 +13,7 @@ import numpy as np
 from engine.arrays import FloatArray
 from engine.person import topology as topo
 from engine.person.blend import resting
+from engine.person.gaze import EYEBALL, LIDS_FOLLOW
 from engine.person.geometry import euler_deg_to_rotation
 from engine.person.motion import Motion, Neutral
 
@@ -20,8 +21,6 @@ SHUTTING_S, SHUT_S, OPENING_S = 0.11, 0.04, 0.20  # of a blink
 GLANCE_EVERY_S = 2.4
 GLANCE_S = 0.06  # an eye is on its way
 AT_CAMERA = 0.55  # of the glances
-EYEBALL = 0.136  # head units, its radius: 12 mm where the outer corners are 88 mm apart
-LIDS_FOLLOW = 3.0  # share of the lids' gap per head unit that the gaze sinks
 SWAY_HZ = np.array([0.043, 0.071, 0.127, 0.203, 0.331])  # of no common period
 SWAY_SHARES = np.array([0.60, 0.55, 0.45, 0.30, 0.19])  # squares sum to 1
 BREATH_RISE = 0.006  # shoulder distances, of the chest

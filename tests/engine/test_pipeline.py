@@ -13,9 +13,11 @@ from engine.avatar.avatar import Avatar
 from engine.errors import FootageError, RunnerError, SettingsError
 from engine.media.video import read_frames
 from engine.person.blend import resting
+from engine.person.face_measures import yaw_deg
 from engine.person.geometry import euler_deg_to_rotation
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.person.motion import Motion, Neutral, motion_of
+from engine.person.retarget import Retargeter
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.stages import STAGES
 from tests.support.places import PRESENTER
@@ -253,9 +255,36 @@ def test_close_closes_tracker_and_runner(make: Make) -> None:
 def test_motion_of_a_frame_is_drawn_as_the_frame_is(make: Make) -> None:
     seen, told = make([Pose(yaw_deg=7, mouth=0.1)]).calibrated(), make([]).calibrated()
     motion = motion_of(seen.tracker.script[0], told.pipeline.driver)
-    rendered = told.pipeline.process_motion(motion)
+    rendered = told.pipeline.process_motion(motion, 0)
     assert np.array_equal(rendered.rgb, seen.next().rgb)
     assert set(rendered.stage_ms) == set(STAGES) - {"track"}
+
+
+class Turned:
+    """Turns the head of whatever drives; remembers when."""
+
+    def __init__(self) -> None:
+        self.times_ns: list[int] = []
+
+    def adjusted(self, motion: Motion, retargeter: Retargeter, time_ns: int) -> Motion:
+        self.times_ns.append(time_ns)
+        turn = euler_deg_to_rotation(np.array([6.0, 0.0, 0.0], np.float32))
+        return replace(motion, rotation=turn @ motion.rotation)
+
+
+def test_an_adjustment_changes_what_the_camera_and_others_drive(make: Make) -> None:
+    stage, turned = make([Pose()] * 4, no_gate()).calibrated(), Turned()
+    before = stage.next()
+    assert before.target is not None
+    stage.pipeline.adjust([turned])
+    by_camera = stage.next().target
+    by_motion = stage.pipeline.process_motion(resting(stage.pipeline.driver), 2 * FRAME_NS).target
+    assert turned.times_ns == [FRAME_NS, 2 * FRAME_NS]
+    for target in (by_camera, by_motion):
+        assert target is not None
+        assert yaw_deg(target.face) - yaw_deg(before.target.face) > 4.0
+    stage.pipeline.adjust([])
+    assert np.abs(stage.next().rgb.astype(int) - before.rgb).mean() < 0.5
 
 
 class Nodding:
