@@ -16,6 +16,7 @@ The rooms, each building on those above it:
     network     the network itself: what goes in and out, its layers, its weights in ONNX
     avatar      the .avatar file
     runners     what the network runs on: ONNX Runtime, torch, TensorRT
+    picture     from a target's landmarks to the picture: step by step, or as one graph on a GPU
     pipeline    all of that for one picture after another
     verification  whether a file was made by avatarcast, and by which layers that shows
     forgetting  removes an avatar with all that was made of it

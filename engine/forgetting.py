@@ -17,7 +17,7 @@ from engine.avatar.beside import files_beside, work_path
 from engine.errors import FileError, PackageError
 from engine.files import in_one_line, locked
 from engine.provenance.withdrawals import withdraw
-from engine.runners.trt_cache import trt_engines_of
+from engine.runners.trt_cache import files_of
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def forget_avatar(avatar: Path) -> list[Removed]:
         loaded = _loaded(avatar)
         if loaded is not None:
             _withdraw(avatar, loaded)
-        engines = [] if loaded is None else trt_engines_of(loaded)
+        engines = [] if loaded is None else files_of(loaded)
         removed = [remove("engine", path) for path in engines]
         removed += [remove("work", path) for path in files_beside(avatar)]
         return [*removed, *([remove("avatar", avatar)] if avatar.exists() else [])]

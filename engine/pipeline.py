@@ -1,4 +1,4 @@
-"""One frame in, one frame out: track, retarget, draw guidance, warp the prior, denoise, compose.
+"""One frame in, one frame out: track, retarget, draw.
 
 `build_pipeline` is the visible start-up list. Time comes in as an argument.
 """
@@ -12,23 +12,19 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from engine.arrays import FloatArray, U8Image
+from engine.arrays import U8Image
 from engine.avatar.avatar import Avatar
 from engine.media.frame_size import sized_alike
-from engine.network.contract import Runner
 from engine.person.landmarks import VISIBLE, Landmarks
 from engine.person.motion import Motion, Neutral, build_neutral, motion_of
 from engine.person.retarget import Retargeter
+from engine.picture.choice import choose_renderer
+from engine.picture.graph_files import GraphOf
+from engine.picture.renderer import Renderer
 from engine.render.background import Background
-from engine.render.composer import Composer
 from engine.render.frame import SQUARE, checked_frame
-from engine.render.guidance import GUIDANCE_CHANNELS, GuidancePainter
-from engine.render.planes import to_planes
-from engine.render.prior import PriorBuilder
-from engine.render.sampler import check_steps, sample
-from engine.render.scene import Framer
-from engine.render.temporal_cache import CacheConfig, TemporalCache
-from engine.runners.choice import choose_runner
+from engine.render.sampler import check_steps
+from engine.render.temporal_cache import CacheConfig
 from engine.stages import Clock, StageClock
 
 if TYPE_CHECKING:
@@ -48,6 +44,7 @@ class PipelineConfig:
     frame: str = SQUARE  # of the pictures, see engine.render.frame.checked_frame
     live: bool = True  # slow trackers in threads of their own; False looks at every part on every frame
     cache: CacheConfig = field(default_factory=CacheConfig)
+    renderer: str = "auto"  # see engine.picture.choice
 
     def __post_init__(self) -> None:
         check_steps(self.steps)
@@ -96,10 +93,13 @@ def build_pipeline(
     tracker: instead of the tracker that LiteRT runs, which is then not needed.
     """
     config = config or PipelineConfig()
-    runner, reason = choose_runner(config.runner, avatar, config.threads)
+    graph = GraphOf(avatar, config.frame, config.steps)
+    renderer, reason = choose_renderer(
+        avatar, config.renderer, config.runner, graph, config.threads, config.cache
+    )
     if tracker is None:
         tracker = _own_tracker(config.live)
-    pipeline = Pipeline(avatar, config, tracker, runner, reason)
+    pipeline = Pipeline(avatar, config, tracker, renderer, reason)
     pipeline.warm_up()
     return pipeline
 
@@ -119,7 +119,7 @@ class Pipeline:
         avatar: Avatar,
         config: PipelineConfig,
         tracker: Tracker,
-        runner: Runner,
+        renderer: Renderer,
         runner_reason: str,
         clock: Clock = perf_counter,
     ) -> None:
@@ -127,25 +127,12 @@ class Pipeline:
         self.runner_reason = runner_reason
         self._config = config
         self._tracker = tracker
-        self._runner = runner
+        self._renderer = renderer
         self._now = clock
         self._retargeter = Retargeter(avatar.neutral, avatar.support, avatar.torso, avatar.size)
-        self._prior = PriorBuilder(avatar.keyframes, avatar.neutral, avatar.plate, avatar.bare_torso)
-        self._cache = TemporalCache(config.cache, self._prior)
-        self._painter = GuidancePainter(avatar.size)
-        self._composer = Composer(avatar.plate)
-        self._plate = avatar.plate
-        self._feed = {
-            "noisy": np.zeros((1, 3, avatar.size, avatar.size), np.float32),
-            "prior": np.zeros((1, 3, avatar.size, avatar.size), np.float32),
-            "guidance": np.zeros((1, GUIDANCE_CHANNELS, avatar.size // 2, avatar.size // 2), np.float32),
-            "noise_level": np.zeros(1, np.float32),
-        }
-        self._framer = Framer(avatar.plate, avatar.scene)
-        self._framer.choose(config.frame)
-        self._at_rest = avatar.keyframes[0].rgba  # shown until there is a driver
+        self._target: Landmarks | None = None
+        renderer.set_frame(config.frame)
         self._rest_landmarks = avatar.keyframes[0].landmarks
-        self._rest()
         self._mirror = False
         self._calibration: list[tuple[int, Landmarks]] = []
         self._calibrating = True
@@ -157,7 +144,7 @@ class Pipeline:
     @property
     def frame_px(self) -> tuple[int, int]:
         """(width, height) of its pictures."""
-        return self._framer.size
+        return self._renderer.frame_px
 
     def warm_up(self) -> None:
         """Draws twice, the second time with a last picture, so that the first real frame is not the slow one.
@@ -165,7 +152,7 @@ class Pipeline:
         The first time on a machine, what draws is compiled: some seconds.
         """
         for _ in range(2):
-            self._draw(self._rest_landmarks, StageClock(self._now))
+            self._renderer.draw(self._rest_landmarks, StageClock(self._now))
         self._rest()
 
     def process(self, rgb: U8Image | None, time_ns: int, landmarks: Landmarks | None = None) -> Rendered:
@@ -231,13 +218,11 @@ class Pipeline:
 
     def set_background(self, background: Background) -> None:
         """Shows the person before something else from the next picture on, also where nothing moves."""
-        self._framer.set_background(background)
-        self._show()
+        self._renderer.set_background(background)
 
     def set_frame(self, frame: str) -> None:
         """Pictures of this frame from the next on. Raises SettingsError, see `checked_frame`."""
-        self._framer.choose(frame)
-        self._show()
+        self._renderer.set_frame(frame)
 
     def reset(self) -> None:
         """As new: for the next driver."""
@@ -248,14 +233,14 @@ class Pipeline:
         self._mirror = False
         self._camera_px = None
         self._rest()
-        self._framer.set_background(Background.original())
+        self._renderer.set_background(Background.original())
         self.set_frame(self._config.frame)
         self.calibrate()
 
     def close(self) -> None:
         """Releases tracker and runner; a second call does nothing."""
         self._tracker.close()
-        self._runner.close()
+        self._renderer.close()
 
     def _camera_motion(self, landmarks: Landmarks, time_ns: int) -> Motion | None:
         """What the camera's person does; None without a face."""
@@ -274,9 +259,10 @@ class Pipeline:
             motion = adjustment.adjusted(motion, self._retargeter, time_ns)
         target = self._retargeter.target(motion)
         clock.end("retarget")
-        if self._cache.may_resend(target):
+        if self._renderer.may_resend(target):
             return self._again(landmarks, clock)
-        self._draw(target, clock)
+        self._renderer.draw(target, clock)
+        self._target = target
         return self._rendered(landmarks, clock, reused=False)
 
     def _calibrate_with(self, landmarks: Landmarks, time_ns: int) -> None:
@@ -291,40 +277,8 @@ class Pipeline:
 
     def _rest(self) -> None:
         """Shows the first key frame, with nothing to go on from."""
-        self._cache.forget()
-        self._target: Landmarks | None = None
-        self._drawn = self._at_rest[..., :3].copy()  # over the plate, as the network paints
-        self._matte = self._at_rest[..., 3]
-        self._picture = self._framer.framed(self._drawn, self._matte)
-
-    def _draw(self, target: Landmarks, clock: StageClock) -> None:
-        """Renders the target into the picture buffer."""
-        guidance = self._painter.draw(target)
-        np.multiply(guidance.transpose(2, 0, 1), np.float32(1 / 255), out=self._feed["guidance"][0])
-        clock.end("guidance")
-        prior = self._prior.build(target)
-        start = self._cache.start(prior, target)
-        fresh = self._cache.jumped(target)
-        noise = self._cache.noise(target)
-        to_planes(prior.rgb[None], self._feed["prior"])
-        clock.end("warp")
-        clean = sample(self._denoise, start, noise, self._config.steps, fresh, self._feed["noisy"])
-        clock.end("denoise")
-        self._composer.compose(clean[0], prior, self._drawn)
-        self._matte = prior.matte
-        self._cache.keep(target, self._drawn)
-        self._show()
-        self._target = target
-        clock.end("compose")
-
-    def _denoise(self, noisy: FloatArray, level: float) -> FloatArray:
-        """noisy: the feed's own buffer."""
-        self._feed["noise_level"][0] = level
-        return np.asarray(self._runner.run(self._feed)["clean"], np.float32)
-
-    def _show(self) -> None:
-        """Lays what is drawn into the frame."""
-        self._picture = self._framer.framed(self._drawn, self._matte)
+        self._renderer.rest()
+        self._target = None
 
     def _again(self, landmarks: Landmarks, clock: StageClock) -> Rendered:
         return self._rendered(landmarks, clock, reused=True)
@@ -332,5 +286,5 @@ class Pipeline:
     def _rendered(self, landmarks: Landmarks, clock: StageClock, reused: bool) -> Rendered:
         found = landmarks.face_confidence > VISIBLE
         return Rendered(
-            self._picture, found, self._calibrating, reused, clock.stage_ms, landmarks, self._target
+            self._renderer.picture, found, self._calibrating, reused, clock.stage_ms, landmarks, self._target
         )

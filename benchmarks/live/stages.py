@@ -44,6 +44,7 @@ from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import bundled_names
 from engine.network.contract import allocate
 from engine.person.landmarks import Landmarks
+from engine.picture.step_renderer import StepRenderer
 from engine.pipeline import Pipeline, PipelineConfig
 from engine.runners.choice import choose_runner
 from engine.runners.onnx_runner import OnnxRunner
@@ -66,7 +67,7 @@ def running(
     config = PipelineConfig(runner=args.runner, threads=args.threads)
     runner, reason = choose_runner(config.runner, avatar, config.threads)
     tracker = LiveTracker(clock=now)
-    pipeline = Pipeline(avatar, config, tracker, runner, reason, now)
+    pipeline = Pipeline(avatar, config, tracker, StepRenderer(avatar, runner), reason, now)
     try:
         pipeline.warm_up()
         chain = MediaChain(pipeline, tracker, packets, now)
@@ -103,7 +104,7 @@ def drawing(avatar: Avatar, args: argparse.Namespace, driver: Sequence[Landmarks
     """What rendering alone costs: the medians over pictures, each in units taken beside it."""
     runner, reason = choose_runner(args.runner, avatar, args.threads)
     config = PipelineConfig(runner=args.runner, threads=args.threads)
-    pipeline = Pipeline(avatar, config, NoTracker(), runner, reason, process_time)
+    pipeline = Pipeline(avatar, config, NoTracker(), StepRenderer(avatar, runner), reason, process_time)
     blank, unit = np.zeros((8, 8, 3), np.uint8), CostUnit()
     rows: list[dict[str, float]] = []
     try:

@@ -7,7 +7,7 @@ import argparse
 from engine.avatar.bundled import BUNDLED, avatar_help
 from engine.render.frame import AUTO as AUTO_FRAME
 from engine.render.frame import SQUARE
-from engine.runners.names import AUTO, NAMES
+from engine.runners.names import AUTO, GRAPH, NAMES, STEPS
 
 
 def add_avatar(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +19,16 @@ def add_runner(parser: argparse.ArgumentParser) -> None:
     """--runner; `engine.runners.choice.choose_runner` refuses what is not one."""
     names = ", ".join(name for name in NAMES if name != AUTO)
     parser.add_argument("--runner", default=AUTO, help=f"of the network: {AUTO} (default), {names}")
+
+
+def add_renderer(parser: argparse.ArgumentParser) -> None:
+    """--renderer; `engine.picture.choice.choose_renderer` refuses what is not one."""
+    parser.add_argument(
+        "--renderer",
+        default=AUTO,
+        help=f"{STEPS}: all but the network on the CPU; {GRAPH}: the whole picture on the runner, see export "
+        f"--graph; {AUTO} (default): the graph where one was made for the GPU",
+    )
 
 
 def add_background(parser: argparse.ArgumentParser) -> None:

@@ -54,6 +54,22 @@ class Runner(Protocol):
         """Gives memory and device back. A closed runner refuses to run; closing again does nothing."""
 
 
+class ResidentRunner(Runner, Protocol):
+    """A runner that keeps what it was given, wherever it runs: only what changes is handed over."""
+
+    def put(self, feed: Mapping[str, Array]) -> None:
+        """Copies some inputs in; they stay until they are put again. All begin as 0."""
+
+    def infer(self) -> None:
+        """Runs once, on what was put; may return before it is done."""
+
+    def read(self, name: str) -> Array:
+        """An output of the last run, waited for; reused: copy what must outlive the next call."""
+
+    def carry(self, output: str, into: str) -> None:
+        """Copies an output of the last run into an input of the same shape and type, where it is."""
+
+
 def denoiser_inputs(size: int) -> Mapping[str, TensorSpec]:
     """What a denoiser of a `size` px canvas takes, in the network's order."""
     return {
@@ -69,17 +85,20 @@ def denoiser_outputs(size: int) -> Mapping[str, TensorSpec]:
     return {"clean": TensorSpec((1, 3, size, size))}  # [-1, 1]
 
 
-def check_feed(inputs: Mapping[str, TensorSpec], feed: Mapping[str, Array]) -> None:
-    """Refuses a feed that is not exactly what the network takes, with what was found and what was wanted."""
-    if feed.keys() != inputs.keys():
+def check_feed(inputs: Mapping[str, TensorSpec], feed: Mapping[str, Array], partly: bool = False) -> None:
+    """Refuses a feed that is not exactly what the network takes, with what was found and what was wanted.
+
+    partly: inputs may be missing.
+    """
+    if not (feed.keys() <= inputs.keys() if partly else feed.keys() == inputs.keys()):
         missing = [name for name in inputs if name not in feed]
         unknown = [name for name in feed if name not in inputs]
         raise RunnerError(
             f"the feed lacks {missing or 'nothing'} and has unknown {unknown or 'nothing'}; "
             f"wanted {list(inputs)}: feed every input of runner.inputs and no other"
         )
-    for name, spec in inputs.items():
-        array = feed[name]
+    for name, array in feed.items():
+        spec = inputs[name]
         if array.shape != spec.shape or array.dtype.name != spec.dtype:
             raise RunnerError(
                 f"input {name} is {array.dtype} {array.shape}; wanted {spec}: "

@@ -21,13 +21,17 @@ AGREE = 12.0
 _TRUST = np.exp(-((np.arange(256) / AGREE) ** 2)).astype(np.float32)
 
 
+def fine_px(size: int) -> int:
+    """Width of that blur on a canvas of so many px."""
+    return max(3, FINE_PX * size // 256) | 1
+
+
 class Composer:
     """Finishes pictures over one plate, (S, S, 3) uint8. Its buffers are reused: one caller."""
 
     def __init__(self, plate: U8Image) -> None:
         self._plate = plate
-        size = len(plate)
-        self._fine_px = max(3, FINE_PX * size // 256) | 1
+        self._fine_px = fine_px(len(plate))
         self._painted, self._coarse, self._coarse_prior = (np.empty_like(plate) for _ in range(3))
 
     def compose(self, clean: FloatArray, prior: Prior, out: U8Image) -> None:

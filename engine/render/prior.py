@@ -62,6 +62,11 @@ _NEAR = np.minimum(3 * np.arange(256), 255).astype(np.uint8)  # of the blurred m
 _ALL_UNLESS_FULL = np.where(np.arange(256) < 255, 255, 0).astype(np.uint8)
 
 
+def reach_px(size: int) -> int:
+    """Width of the blur by which a canvas of so many px tells what is near the person."""
+    return max(3, int(REACH * size)) | 1
+
+
 @dataclass(frozen=True, slots=True)
 class Prior:
     """rgb: (S, S, 3) uint8; matte and near: (S, S) uint8. All are fresh arrays."""
@@ -69,6 +74,27 @@ class Prior:
     rgb: U8Image
     matte: U8Image  # 255 is the person
     near: U8Image  # 255 on the person and just around, 0 where nothing of them can be
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """A piece of a picture of the person, to be laid over those before it: what is decided of a prior."""
+
+    region: str  # of REGIONS
+    source: U8Image  # (S, S, 4); the same array for the same picture
+    flow: Flow
+    ellipse: Box | None = None  # which it is laid within; may reach over the canvas
+    mask: U8Image | None = None  # (h, w) uint8 over the flow's box; of neither: all of the box
+    top_fade_px: float = 0.0
+
+    def drawn_mask(self) -> U8Image:
+        """(h, w) uint8 over the flow's box."""
+        x0, y0, x1, y1 = self.flow.box
+        if self.ellipse is not None:
+            left, top, right, bottom = self.ellipse
+            whole = ellipse(right - left, bottom - top)
+            return whole[y0 - top : y1 - top, x0 - left : x1 - left]
+        return np.full((y1 - y0, x1 - x0), 255, np.uint8) if self.mask is None else self.mask
 
 
 class PriorBuilder:
@@ -95,42 +121,52 @@ class PriorBuilder:
         landmarks = [key.landmarks for key in bank]
         self.chooser = KeyFrameChooser(landmarks, neutral, self._bare_torso is None)
         canvas = (0, 0, self.size, self.size)
-        self._everywhere = np.full((self.size, self.size), 255, np.uint8)
         self._solver = FlowSolver(canvas, max(2, CELL_PX * self.size // 256), self.size)
 
     def build(self, target: Landmarks, forbidden: NDArray[np.bool_] | None = None) -> Prior:
-        """The prior for the target landmarks. forbidden: (K,) bool, key frames not to be used (training)."""
+        """The prior for the target landmarks. forbidden: as `layers`."""
+        laid = self.layers(target, forbidden)
+        layers = np.empty((self.size, self.size, 4), np.uint8)
+        for index, layer in enumerate(laid):
+            mask = layer.drawn_mask()
+            if index == 0 and len(laid) > 1 and laid[1].region == "head":
+                mask = np.asarray(cv2.LUT(laid[1].drawn_mask(), _ALL_UNLESS_FULL), np.uint8)
+            lay(layers, layer.source, layer.flow, mask, layer.top_fade_px)
+        rgb, matte = np.empty_like(self._plate), np.empty(self._plate.shape[:2], np.uint8)
+        kernels.over_plate(kernels.as_pixels(layers), _MATTE_OF_ALPHA, self._plate, rgb, matte)
+        reach = reach_px(self.size)
+        return Prior(rgb, matte, np.asarray(cv2.LUT(cv2.blur(matte, (reach, reach)), _NEAR), np.uint8))
+
+    def layers(self, target: Landmarks, forbidden: NDArray[np.bool_] | None = None) -> list[Layer]:
+        """What the prior is laid of, from far to near: a whole body first.
+
+        forbidden: (K,) bool, key frames not to be used (training).
+        """
         choice = self.chooser.choose(target, forbidden)
         points = self._points_of(target)
         torso = self._bared(choice["torso"], self._arms_to_remove(choice, target))
-        layers = np.empty((self.size, self.size, 4), np.uint8)
-        if choice["head"] == choice["torso"]:
-            self._lay_body(layers, torso, choice["torso"], points, self._everywhere)
-        else:
-            head_mask = self._head_mask(target)
-            self._lay_body(layers, torso, choice["torso"], points, cv2.LUT(head_mask, _ALL_UNLESS_FULL))
-            self._lay_body(layers, self._bank[choice["head"]].rgba, choice["head"], points, head_mask)
+        laid = [self._body("torso", torso, choice["torso"], points)]
+        if choice["head"] != choice["torso"]:
+            head = self._bank[choice["head"]].rgba
+            laid.append(self._body("head", head, choice["head"], points, self._head_mask(target)))
         for region in ("mouth", "eye_left", "eye_right"):
-            if region in choice:
-                self._lay_face_part(layers, region, choice[region], points, target)
+            if region in choice and (part := self._face_part(region, choice[region], points, target)):
+                laid.append(part)
         for region in _far_hand_first(target):
-            if region in choice:
-                self._lay_arm(layers, HAND_SIDES[region], choice[region], target)
-        rgb, matte = np.empty_like(self._plate), np.empty(self._plate.shape[:2], np.uint8)
-        kernels.over_plate(kernels.as_pixels(layers), _MATTE_OF_ALPHA, self._plate, rgb, matte)
-        reach = max(3, int(REACH * self.size)) | 1
-        return Prior(rgb, matte, np.asarray(cv2.LUT(cv2.blur(matte, (reach, reach)), _NEAR), np.uint8))
+            if region in choice and (arm := self._arm(region, choice[region], target)):
+                laid.append(arm)
+        return laid
 
     def flow_between(self, source: Landmarks, target: Landmarks) -> Flow:
         """Where each pixel of `target` was in `source`."""
         return body_flow(self._solver, self._points_of(target), self._points_of(source))
 
-    def _lay_body(
-        self, layers: U8Image, rgba: U8Image, key: int, points: ControlPoints, mask: U8Image
-    ) -> None:
+    def _body(
+        self, region: str, rgba: U8Image, key: int, points: ControlPoints, mask: U8Image | None = None
+    ) -> Layer:
         flow = trunk_flow(self._solver, points, self._points[key])
         # Clothes go on below the key frame; hair that touched its top must not run up in streaks.
-        lay(layers, rgba, flow, mask, self._top_fade_px)
+        return Layer(region, rgba, flow, mask=mask, top_fade_px=self._top_fade_px)
 
     def _arms_to_remove(self, choice: Mapping[str, int], target: Landmarks) -> tuple[bool, bool]:
         """Which arms of the torso's key frame must go: those laid anew, and ghosts."""
@@ -181,35 +217,29 @@ class PriorBuilder:
         soft = max(3, self.size // 20) | 1
         return np.asarray(cv2.blur(mask, (soft, soft)), np.uint8)
 
-    def _lay_face_part(
-        self, layers: U8Image, region: str, key: int, points: ControlPoints, target: Landmarks
-    ) -> None:
-        """Lays mouth or eye of a key frame on the layers, within a soft ellipse."""
+    def _face_part(self, region: str, key: int, points: ControlPoints, target: Landmarks) -> Layer | None:
+        """Mouth or eye of a key frame, within a soft ellipse."""
         box = face_box(region, target)
         inside = clipped(box, self.size) if box else None
-        if box is None or inside is None:
-            return
+        if inside is None:
+            return None
         flow = body_flow(self._patch_solver(inside, PATCH_SOFTNESS), points, self._points[key])
-        rows, columns = (
-            slice(inside[1] - box[1], inside[3] - box[1]),
-            slice(inside[0] - box[0], inside[2] - box[0]),
-        )
-        lay(layers, self._bank[key].rgba, flow, ellipse(box[2] - box[0], box[3] - box[1])[rows, columns])
+        return Layer(region, self._bank[key].rgba, flow, ellipse=box)
 
-    def _lay_arm(self, layers: U8Image, side: int, key: int, target: Landmarks) -> None:
-        """Lays hand and forearm of a key frame on the layers, along their outline."""
-        source = self._bank[key].landmarks
+    def _arm(self, region: str, key: int, target: Landmarks) -> Layer | None:
+        """Hand and forearm of a key frame, along their outline."""
+        side, source = HAND_SIDES[region], self._bank[key].landmarks
         with_elbow = elbow_known(source, side) and elbow_known(target, side)
         there = arm_points(target, side, with_elbow, self._body_scale)
         box = arm_box(there, self._body_scale, self.size)
         inside = clipped(box, self.size) if box else None
         if inside is None:
-            return
+            return None
         here = arm_points(source, side, with_elbow, self._body_scale)
         flow = self._patch_solver(inside, HAND_SOFTNESS).solve(there, here, arm_weights())
         presence = hand_presence(float(target.hand_confidence[side]))
         mask = arm_mask(there, inside, self._body_scale, presence)
-        lay(layers, self._bank[key].rgba, flow, mask)
+        return Layer(region, self._bank[key].rgba, flow, mask=mask)
 
     def _patch_solver(self, box: Box, softness: float) -> FlowSolver:
         return FlowSolver(box, PATCH_CELL_PX * self.size // 256, self.size, softness)

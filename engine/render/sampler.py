@@ -22,7 +22,7 @@ Denoise = Callable[[FloatArray, float], FloatArray]  # (noisy (1, 3, S, S), nois
 STEADY_LEVEL = 0.3  # a frame that follows another: keep the warm start's layout, renew its detail
 START_LEVEL = 1.0  # first frame, or a jump: nothing to keep
 MAX_STEPS = 8
-_DRAW_SHIFT_PX = (31, 57)  # the noise field shifted by so much, around its edges, is another draw
+DRAW_SHIFT_PX = (31, 57)  # the noise field shifted by so much, around its edges, is another draw
 
 
 def check_steps(steps: int) -> None:
@@ -41,7 +41,7 @@ def noised(
     that the noise field can give.
     """
     planes = np.empty_like(noise) if out is None else out
-    down, right = (draw * shift for shift in _DRAW_SHIFT_PX)
+    down, right = (draw * shift for shift in DRAW_SHIFT_PX)
     size = len(picture)
     kernels.add_noise(picture, noise[0], np.float32(level), down % size, right % size, planes[0])
     return planes

@@ -36,6 +36,18 @@ class Scene:
     side: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """How the canvas lies in a frame. The frame's edge is the canvas's where they meet."""
+
+    still: U8Image  # (H, W, 3), the frame without the person
+    left: int  # of the canvas, px of the frame
+    top: int
+    side: int
+    inside: FloatArray  # (S, S), share of the canvas where the person is: fades at edges within the frame
+    reach_px: int  # width of the blur by which a matte tells where the canvas's own picture shows
+
+
 def scene_flaw(scene: Scene) -> str:
     """What is wrong with it, as one line; empty if nothing."""
     if scene.rgb.ndim != 3 or scene.rgb.shape[2] != 3 or scene.rgb.dtype != np.uint8:
@@ -83,6 +95,11 @@ class Framer:
         """(width, height) of the frame, px."""
         return frame_size(self._frame, self._plate.shape[0], self._scene)
 
+    @property
+    def is_own_room(self) -> bool:
+        """Whether the background is the avatar's own."""
+        return self._background.rgb is None
+
     def choose(self, frame: str) -> None:
         """From now on pictures of this frame. Raises SettingsError."""
         self._frame = checked_frame(frame)
@@ -116,9 +133,10 @@ class Framer:
 
     def _share(self, matte: FloatArray) -> FloatArray:
         """(S, S) float32: of the canvas in the frame. Away from the person the scene is sharper."""
-        size = matte.shape[0]
-        reach = max(3, round(size * _REACH_SHARE)) | 1
-        return np.asarray(np.minimum(cv2.blur(matte, (reach, reach)) * np.float32(3), 1) * self._inside)
+        reach = self._layout.reach_px
+        return np.asarray(
+            np.minimum(cv2.blur(matte, (reach, reach)) * np.float32(3), 1) * self._layout.inside
+        )
 
     def _lay_out(self) -> None:
         """What stands still: the whole frame, the part of it behind the canvas, and where that is."""
@@ -127,15 +145,25 @@ class Framer:
         if (width, height) == (size, size):
             self._behind = self._background.fitted(size, size)
             return
-        scene = window(self._scene or Scene(self._plate, 0, 0, size), width, height)
+        self._layout = layout = layout_of(self._plate, self._scene, width, height)
         chosen = self._background.fitted(width, height)
-        rows, columns = slice(scene.top, scene.top + scene.side), slice(scene.left, scene.left + scene.side)
-        self._picture = (scene.rgb if chosen is None else chosen).copy()
+        rows, columns = (
+            slice(layout.top, layout.top + layout.side),
+            slice(layout.left, layout.left + layout.side),
+        )
+        self._picture = (layout.still if chosen is None else chosen).copy()
         self._window = self._picture[rows, columns]
         self._still = self._window.copy()
-        self._inside = _inside(size, scene, width)
         if chosen is not None:
             self._behind = _resized(self._still, size, size)
+
+
+def layout_of(plate: U8Image, scene: Scene | None, width: int, height: int) -> Layout:
+    """Of a canvas (S, S, 3) whose room is the scene, in a frame of width x height px."""
+    size = len(plate)
+    shown = window(scene or Scene(plate, 0, 0, size), width, height)
+    reach = max(3, round(size * _REACH_SHARE)) | 1
+    return Layout(shown.rgb, shown.left, shown.top, shown.side, _inside(size, shown, width), reach)
 
 
 def window(scene: Scene, width: int, height: int) -> Scene:

@@ -14,7 +14,7 @@ from engine.arrays import FloatArray, U8Image
 from engine.person.landmarks import VISIBLE, Landmarks
 from engine.render import kernels
 from engine.render.prior import Prior, PriorBuilder
-from engine.render.warp import lay
+from engine.render.warp import Flow, lay
 
 PREVIOUS_WEIGHT = 0.35  # share of the previous output in the warm start; more lags, less flickers
 GATE_PX = 0.3  # at 256 px: when no landmark moved further, the last picture is sent again
@@ -40,19 +40,19 @@ def warm_start(prior: U8Image, previous: U8Image | None) -> U8Image:
     return np.asarray(cv2.addWeighted(prior, 1 - PREVIOUS_WEIGHT, previous, PREVIOUS_WEIGHT, 0), np.uint8)
 
 
-class TemporalCache:
-    """State carried between the frames of one session."""
+def noise_field(size: int) -> FloatArray:
+    """(size, size, 3) float32, unit variance: always the same."""
+    return np.random.default_rng(NOISE_SEED).standard_normal((size, size, 3)).astype(np.float32)
+
+
+class TemporalState:
+    """What is decided between the frames of one session: small, and wherever the pictures are."""
 
     def __init__(self, config: CacheConfig, builder: PriorBuilder) -> None:
         self.config = config
         self._builder = builder
-        size = builder.size
-        self._gate_px = GATE_PX * size / 256
-        noise = np.random.default_rng(NOISE_SEED).standard_normal((size, size, 3))
-        self._field = noise.astype(np.float32)
-        self._moved = np.empty((1, 3, size, size), np.float32)
+        self._gate_px = GATE_PX * builder.size / 256
         self._anchor: Landmarks | None = None  # where the noise field is undistorted
-        self._last: U8Image = np.zeros((size, size, 4), np.uint8)
         self._target: Landmarks | None = None
         self._sent_again = 0
 
@@ -71,19 +71,6 @@ class TemporalCache:
         self._sent_again = self._sent_again + 1 if moved <= self._gate_px else 0
         return moved <= self._gate_px
 
-    def start(self, prior: Prior, target: Landmarks) -> U8Image:
-        """Where denoising starts, (S, S, 3) uint8: `warm_start` with the last picture warped to the target.
-
-        Where nothing of the person can be, both are the plate, and nothing is fetched. At a start, after a
-        jump, or if off, the prior itself.
-        """
-        if self._target is None or not self.config.previous_output or self.jumped(target):
-            return prior.rgb
-        start = np.asarray(cv2.cvtColor(prior.rgb, cv2.COLOR_RGB2RGBA), np.uint8)
-        flow = self._builder.flow_between(self._target, target)
-        lay(start, self._last, flow, np.asarray(cv2.LUT(prior.near, _PREVIOUS_SHARE), np.uint8))
-        return np.asarray(cv2.cvtColor(start, cv2.COLOR_RGBA2RGB), np.uint8)
-
     def jumped(self, target: Landmarks) -> bool:
         """True where there is no last frame, or the head is not where it was."""
         if self._target is None:
@@ -91,24 +78,64 @@ class TemporalCache:
         moved = np.linalg.norm((target.face[:, :2] - self._target.face[:, :2]).mean(0))
         return bool(moved > JUMP * self._builder.size)
 
+    def previous_flow(self, target: Landmarks) -> Flow | None:
+        """Where each pixel was in the last picture; None at a start, after a jump, or if off."""
+        if self._target is None or not self.config.previous_output or self.jumped(target):
+            return None
+        return self._builder.flow_between(self._target, target)
+
+    def noise_flow(self, target: Landmarks) -> Flow | None:
+        """Where each pixel was when the noise was undistorted; None where it is now."""
+        if self._anchor is None:
+            self._anchor = target
+            return None
+        return self._builder.flow_between(self._anchor, target)
+
+    def drew(self, target: Landmarks) -> None:
+        """The target is in the last picture."""
+        self._target = target
+
+
+class TemporalCache(TemporalState):
+    """That, with the last picture and the noise themselves."""
+
+    def __init__(self, config: CacheConfig, builder: PriorBuilder) -> None:
+        super().__init__(config, builder)
+        size = builder.size
+        self._field = noise_field(size)
+        self._moved = np.empty((1, 3, size, size), np.float32)
+        self._last: U8Image = np.zeros((size, size, 4), np.uint8)
+
+    def start(self, prior: Prior, target: Landmarks) -> U8Image:
+        """Where denoising starts, (S, S, 3) uint8: `warm_start` with the last picture warped to the target.
+
+        Where nothing of the person can be, both are the plate, and nothing is fetched. Without a last picture
+        the prior itself.
+        """
+        flow = self.previous_flow(target)
+        if flow is None:
+            return prior.rgb
+        start = np.asarray(cv2.cvtColor(prior.rgb, cv2.COLOR_RGB2RGBA), np.uint8)
+        lay(start, self._last, flow, np.asarray(cv2.LUT(prior.near, _PREVIOUS_SHARE), np.uint8))
+        return np.asarray(cv2.cvtColor(start, cv2.COLOR_RGBA2RGB), np.uint8)
+
     def noise(self, target: Landmarks) -> FloatArray:
         """Noise (1, 3, S, S), unit variance: one field that moves with the person instead of flickering.
 
         The buffer is reused: copy what must outlive the next call.
         """
-        if self._anchor is None:
-            self._anchor = target
+        flow = self.noise_flow(target)
+        if flow is None:
             self._moved[0] = self._field.transpose(2, 0, 1)
         else:
             # Of the nearest pixels, which keeps the variance; interpolating would smooth the noise away.
-            flow = self._builder.flow_between(self._anchor, target)
             kernels.move_noise(self._field, flow.grid, self._moved[0])
         return self._moved
 
     def keep(self, target: Landmarks, rgb: U8Image) -> None:
         """Remembers the picture just made; rgb: (S, S, 3) uint8, copied."""
         cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA, dst=self._last)
-        self._target = target
+        self.drew(target)
 
 
 def _largest_move(before: Landmarks, after: Landmarks) -> float:

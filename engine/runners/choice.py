@@ -111,7 +111,7 @@ def _start_trt(name: str, avatar: Avatar) -> tuple[Runner, str]:
     wanted = trt_build.engine_key(name, avatar, capability, gpu)
     path = trt_engine_path(avatar, name, capability)
     engine = load_trt_engine(path, wanted, trt_build.rebuild_command(name))
-    runner = trt_runner.start(name, engine)
+    runner = trt_runner.start(trt_runner.TrtRunner, name, engine)
     return runner, f"{trt_build.SOURCE} in {name} {wanted.library} on {gpu}, CUDA graph"
 
 
@@ -159,12 +159,13 @@ def _start_torch(avatar: Avatar) -> tuple[Runner, str]:
 
     from engine.runners.torch_runner import TorchRunner
 
-    module = _exported_denoiser(avatar)
+    module = torch_denoiser(avatar)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TorchRunner(module, denoiser_inputs(avatar.size), device), f"torch {torch.__version__} on {device}"
 
 
-def _exported_denoiser(avatar: Avatar) -> torch.nn.Module:
+def torch_denoiser(avatar: Avatar) -> torch.nn.Module:
+    """The avatar's network for torch. Raises RunnerError."""
     shape = avatar.training.get("network")
     model = avatar.models.get(TORCH_SOURCE)
     if model is None or not isinstance(shape, dict):

@@ -95,6 +95,10 @@ class Cuda:
         self._device, self._host = [], []
         _checked(runtime.cudaStreamDestroy(self.stream))
 
+    def on_device(self, target: Pointer, source: Pointer, size_bytes: int) -> None:
+        """Queues the copy."""
+        self._copy(target, source, size_bytes, runtime.cudaMemcpyKind.cudaMemcpyDeviceToDevice)
+
     def _copy(self, target: Pointer, source: Pointer, size_bytes: int, kind: Any) -> None:
         _checked(runtime.cudaMemcpyAsync(target, source, size_bytes, kind, self.stream))
 

@@ -5,3 +5,5 @@ from __future__ import annotations
 AUTO = "auto"
 TENSORRT = ("tensorrt", "tensorrt-rtx")
 NAMES = (AUTO, "onnx-cpu", "onnx-cuda", *TENSORRT, "torch", "null")
+STEPS, GRAPH = "steps", "graph"
+RENDERERS = (AUTO, STEPS, GRAPH)

@@ -7,7 +7,8 @@ one CUDA graph, which ONNX Runtime records in the first run.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -93,18 +94,47 @@ class OnnxRunner:
 
     def run(self, feed: Mapping[str, Array]) -> Mapping[str, Array]:
         """Runs once. Returned arrays are reused: copy what must outlive the next call."""
-        if self._session is None:
-            raise RunnerError("the ONNX runner is closed; make a new one")
-        check_feed(self.inputs, feed)
-        try:
+        with self._telling():
+            check_feed(self.inputs, feed)
             self._buffers.put(feed)
             self._session.run_with_iobinding(self._buffers.binding)
-            results: Mapping[str, Array] = self._buffers.results()
+            return {name: self._buffers.read(name) for name in self.outputs}
+
+    def put(self, feed: Mapping[str, Array]) -> None:
+        """See `ResidentRunner`."""
+        with self._telling():
+            check_feed(self.inputs, feed, partly=True)
+            self._buffers.put(feed)
+
+    def infer(self) -> None:
+        """See `ResidentRunner`."""
+        with self._telling():
+            self._session.run_with_iobinding(self._buffers.binding)
+
+    def read(self, name: str) -> Array:
+        """See `ResidentRunner`."""
+        with self._telling():
+            found: Array = self._buffers.read(name)
+            return found
+
+    def carry(self, output: str, into: str) -> None:
+        """See `ResidentRunner`."""
+        with self._telling():
+            self._buffers.carry(output, into)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """What goes wrong in ONNX Runtime, as a RunnerError."""
+        if self._session is None:
+            raise RunnerError("the ONNX runner is closed; make a new one")
+        try:
+            yield
+        except RunnerError:
+            raise
         except Exception as error:  # as above
             raise RunnerError(
                 f"ONNX Runtime {VERSION} failed while running the network ({_line(error)})"
             ) from error
-        return results
 
     def close(self) -> None:
         """Lets the session go."""
@@ -126,12 +156,16 @@ class HostBuffers:
 
     def put(self, feed: Mapping[str, Array]) -> None:
         """Copies the feed in."""
-        for name, buffer in self._feed.items():
-            np.copyto(buffer, feed[name])
+        for name, array in feed.items():
+            np.copyto(self._feed[name], array)
 
-    def results(self) -> Mapping[str, Array]:
-        """Always the same arrays."""
-        return self._results
+    def read(self, name: str) -> Array:
+        """Always the same array."""
+        return self._results[name]
+
+    def carry(self, output: str, into: str) -> None:
+        """Copies."""
+        np.copyto(self._feed[into], self._results[output])
 
 
 class DeviceBuffers:
@@ -161,15 +195,19 @@ class DeviceBuffers:
 
     def put(self, feed: Mapping[str, Array]) -> None:
         """Copies the feed in."""
-        for name, value in self._feed.items():
-            value.update_inplace(np.ascontiguousarray(feed[name]))
+        for name, array in feed.items():
+            self._feed[name].update_inplace(np.ascontiguousarray(array))
 
-    def results(self) -> Mapping[str, Array]:
-        """Waits for the run, then copies out; always the same arrays."""
+    def read(self, name: str) -> Array:
+        """Waits for the run, then copies out; always the same array."""
         self.binding.synchronize_outputs()
-        for name, value in self._made.items():
-            np.copyto(self._results[name], value.numpy())
-        return self._results
+        np.copyto(self._results[name], self._made[name].numpy())
+        return self._results[name]
+
+    def carry(self, output: str, into: str) -> None:
+        """From device to device."""
+        self.binding.synchronize_outputs()
+        self._feed[into].update_inplace(self._made[output])
 
 
 def _providers(provider: str, eager: bool) -> list[Any]:

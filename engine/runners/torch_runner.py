@@ -49,6 +49,7 @@ class TorchRunner:
         self._results: dict[str, Array] = {
             name: result.cpu().numpy().copy() for name, result in zip(output_names, results, strict=True)
         }
+        self._made: dict[str, torch.Tensor] = {}
         self.outputs: Mapping[str, TensorSpec] = MappingProxyType(
             {name: TensorSpec(array.shape, array.dtype.name) for name, array in self._results.items()}
         )
@@ -58,17 +59,36 @@ class TorchRunner:
         if self._module is None:
             raise RunnerError("the torch runner is closed; make a new one")
         check_feed(self.inputs, feed)
-        for name, buffer in self._feed.items():
-            np.copyto(buffer, feed[name])
-            self._tensors[name].copy_(torch.from_numpy(buffer))
-        for array, result in zip(self._results.values(), self._infer(self._module), strict=True):
-            torch.from_numpy(array).copy_(result)
-        return self._results
+        self.put(feed)
+        self.infer()
+        return {name: self.read(name) for name in self._results}
+
+    def put(self, feed: Mapping[str, Array]) -> None:
+        """See `ResidentRunner`."""
+        check_feed(self.inputs, feed, partly=True)
+        for name, array in feed.items():
+            np.copyto(self._feed[name], array)
+            self._tensors[name].copy_(torch.from_numpy(self._feed[name]))
+
+    def infer(self) -> None:
+        """See `ResidentRunner`."""
+        if self._module is None:
+            raise RunnerError("the torch runner is closed; make a new one")
+        self._made = dict(zip(self._results, self._infer(self._module), strict=True))
+
+    def read(self, name: str) -> Array:
+        """See `ResidentRunner`."""
+        torch.from_numpy(self._results[name]).copy_(self._made[name])
+        return self._results[name]
+
+    def carry(self, output: str, into: str) -> None:
+        """See `ResidentRunner`."""
+        self._tensors[into].copy_(self._made[output])
 
     def close(self) -> None:
         """Lets the module go."""
         self._module = None
-        self._tensors = {}
+        self._tensors, self._made = {}, {}
 
     def _infer(self, module: torch.nn.Module) -> tuple[torch.Tensor, ...]:
         with torch.inference_mode():

@@ -55,11 +55,21 @@ class StoredTrtEngine:
 
 def trt_engine_path(avatar: Avatar, target: str, compute_capability: str) -> Path:
     """The file of that engine; an avatar that was renamed or exported again keeps it."""
-    return cache_folder() / f"{_person(avatar)}-{target}-sm{compute_capability.replace('.', '')}.engine"
+    return engine_file(avatar, f"{target}-sm{compute_capability.replace('.', '')}.engine")
 
 
-def trt_engines_of(avatar: Avatar, target: str = "*") -> list[Path]:
-    """The files of the avatar's engines, for whatever GPU, and for whatever target where none is named."""
+def engine_file(avatar: Avatar, name: str) -> Path:
+    """The file of that name among what is kept of the avatar."""
+    return cache_folder() / f"{_person(avatar)}-{name}"
+
+
+def files_of(avatar: Avatar) -> list[Path]:
+    """All that is kept of the avatar."""
+    return sorted(cache_folder().glob(f"{_person(avatar)}-*"))
+
+
+def trt_engines_of(avatar: Avatar, target: str) -> list[Path]:
+    """The files of the engines of the avatar's network, for whatever GPU."""
     return sorted(cache_folder().glob(f"{_person(avatar)}-{target}-sm*.engine"))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,9 @@ class Device(Protocol):
         """See engine.runners.cuda."""
 
     def to_host(self, target: Array, source: int) -> None:
+        """See engine.runners.cuda."""
+
+    def on_device(self, target: int, source: int, size_bytes: int) -> None:
         """See engine.runners.cuda."""
 
     def capture(self, queue: Any) -> Any:
@@ -78,8 +81,7 @@ class TrtRunner:
 
     def run(self, feed: Mapping[str, Array]) -> Mapping[str, Array]:
         """Runs once. Returned arrays are reused: copy what must outlive the next call."""
-        if self._closed:
-            raise RunnerError("the TensorRT runner is closed; make a new one")
+        self._require_open()
         check_feed(self.inputs, feed)
         for name, buffer in self._feed.items():
             np.copyto(buffer, feed[name])
@@ -101,13 +103,63 @@ class TrtRunner:
         """One frame's work onto the stream."""
         for name, buffer in self._feed.items():
             self._device.to_device(self._memory[name], buffer)
-        if not self._context.execute_async_v3(int(self._device.stream)):
-            raise RunnerError("TensorRT failed to queue the network: see `avatarcast doctor`")
+        self._execute()
         for name, result in self._results.items():
             self._device.to_host(result, self._memory[name])
 
+    def _execute(self) -> None:
+        if not self._context.execute_async_v3(int(self._device.stream)):
+            raise RunnerError("TensorRT failed to queue the network: see `avatarcast doctor`")
 
-def start(target: str, engine: bytes, eager: bool = False) -> TrtRunner:
+    def _require_open(self) -> None:
+        if self._closed:
+            raise RunnerError("the TensorRT runner is closed; make a new one")
+
+
+_Runner = TypeVar("_Runner", bound=TrtRunner)
+
+
+class ResidentTrtRunner(TrtRunner):
+    """Copies only what is put and read; its CUDA graph holds the network alone. See `ResidentRunner`."""
+
+    def run(self, feed: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Runs once. Returned arrays are reused: copy what must outlive the next call."""
+        check_feed(self.inputs, feed)
+        self.put(feed)
+        self.infer()
+        return {name: self.read(name) for name in self.outputs}
+
+    def put(self, feed: Mapping[str, Array]) -> None:
+        """See `ResidentRunner`."""
+        self._require_open()
+        check_feed(self.inputs, feed, partly=True)
+        self._device.wait()  # for copies from the same memory
+        for name, array in feed.items():
+            np.copyto(self._feed[name], array)
+            self._device.to_device(self._memory[name], self._feed[name])
+
+    def infer(self) -> None:
+        """See `ResidentRunner`."""
+        self._require_open()
+        self._execute() if self._graph is None else self._device.launch(self._graph)
+
+    def read(self, name: str) -> Array:
+        """See `ResidentRunner`."""
+        self._require_open()
+        self._device.to_host(self._results[name], self._memory[name])
+        self._device.wait()
+        return self._results[name]
+
+    def carry(self, output: str, into: str) -> None:
+        """See `ResidentRunner`."""
+        self._require_open()
+        self._device.on_device(self._memory[into], self._memory[output], self._results[output].nbytes)
+
+    def _queue(self) -> None:
+        self._execute()
+
+
+def start(kind: type[_Runner], target: str, engine: bytes, eager: bool = False) -> _Runner:
     """The engine on the GPU in use. Raises RunnerError when TensorRT or CUDA refuses."""
     from engine.runners.cuda import Cuda
 
@@ -119,7 +171,7 @@ def start(target: str, engine: bytes, eager: bool = False) -> TrtRunner:
             raise RunnerError(
                 f"{target} {trt.__version__} cannot load the engine: {logger.last or 'no reason given'}"
             )
-        return TrtRunner(trt, loaded, device, eager)
+        return kind(trt, loaded, device, eager)
     except RunnerError:
         device.close(None)
         raise

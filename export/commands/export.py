@@ -15,8 +15,12 @@ from engine.avatar.avatar import Avatar, HeldOutFrame
 from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import bundled_name
 from engine.avatar.records import number, printable, table
+from engine.commands.options import add_frame
 from engine.errors import AvatarcastError, SettingsError
 from engine.files import sweep
+from engine.picture.graph_files import FP16, FP32, GraphOf
+from engine.render.frame import SQUARE, checked_frame
+from engine.render.sampler import check_steps
 from engine.runners import trt_cache
 from engine.runners.names import TENSORRT
 from engine.runners.trt_build import rebuild_command
@@ -57,6 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="what it was enrolled from: for --steps, or for an avatar that holds no held-out frames",
     )
+    parser.add_argument(
+        "--graph",
+        action="store_true",
+        help="the whole picture as one graph, for a GPU, instead of the network; kept outside the file, for "
+        "this machine",
+    )
+    parser.add_argument("--draws", type=int, default=1, help="of the graph, see render --steps (default 1)")
+    add_frame(parser, SQUARE)
     parser.add_argument("--list", action="store_true", help="only show the networks in the file")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
 
@@ -67,13 +79,19 @@ def run(args: argparse.Namespace) -> int:
     avatar = load_avatar(args.avatar)
     if args.list:
         return _list(avatar, args.json)
-    if bundled_name(args.avatar):
+    if bundled_name(args.avatar) and not args.graph:
         raise SettingsError(f"{args.avatar}: is part of avatarcast and stays as it is; give a file of yours")
     if args.compute_capability and args.target != "tensorrt-rtx":
         raise SettingsError(f"--compute-capability: is for --target tensorrt-rtx; found {args.target}")
+    if not args.graph and (args.frame, args.draws) != (SQUARE, 1):
+        raise SettingsError(
+            "--frame, --draws: are for --graph; found neither network nor engine that has any"
+        )
     for package in ("torch", "onnx"):
         if find_spec(package) is None:
             raise AvatarcastError(f"export needs {package}: pip install 'avatarcast[train]'")
+    if args.graph:
+        return _make_graph(avatar, args)
     if args.steps is not None:
         _distill(avatar, args)
         avatar, args.footage = load_avatar(args.avatar), None
@@ -87,6 +105,32 @@ def run(args: argparse.Namespace) -> int:
     _print_losses(variant)
     if dropped:
         print(f"dropped, since they held other weights: {', '.join(dropped)}; export them again")
+    return 0
+
+
+def _make_graph(avatar: Avatar, args: argparse.Namespace) -> int:
+    """The picture graph, in the cache."""
+    from export.convert.picture_graph import make_graph
+    from export.convert.trt_engines import require_buildable
+
+    targets = {"onnx": ("onnx", FP32), "onnx-fp16": ("onnx", FP16)} | {
+        name: (name, FP16) for name in TENSORRT
+    }
+    if args.target not in targets:
+        raise SettingsError(f"--graph: is for --target {', '.join(targets)}; found {args.target}")
+    target, precision = targets[args.target]
+    if target in TENSORRT:
+        require_buildable(target, args.compute_capability)
+    check_steps(args.draws)
+    graph = GraphOf(avatar, checked_frame(args.frame), args.draws)
+    report = make_graph(graph, target, precision, args.compute_capability)
+    if args.json:
+        print(json.dumps(report.to_dict()))
+        return 0
+    size, parity = f"{report.facts['bytes'] / 1e6:.1f} MB", report.facts["parity"]["psnr_db"]
+    print(
+        f"{report.path}: picture graph  {size}  {precision}, {parity:.1f} dB of the pictures drawn in steps"
+    )
     return 0
 
 

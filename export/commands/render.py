@@ -23,7 +23,14 @@ import numpy as np
 from engine.arrays import U8Image
 from engine.avatar.avatar import Avatar
 from engine.avatar.motion_file import SUFFIX, save_motion
-from engine.commands.options import add_avatar, add_background, add_frame, add_mirror, add_runner
+from engine.commands.options import (
+    add_avatar,
+    add_background,
+    add_frame,
+    add_mirror,
+    add_renderer,
+    add_runner,
+)
 from engine.errors import FileError, FootageError, SettingsError, VideoError
 from engine.files import sweep
 from engine.media.disclosure import (
@@ -95,6 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", required=True, help=f"the video to write ({', '.join(_SUFFIXES)})")
     add_runner(parser)
+    add_renderer(parser)
     parser.add_argument("--steps", type=int, default=1, help="denoising steps per frame (default 1)")
     add_mirror(parser)
     add_background(parser)
@@ -140,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     options = RenderOptions(
         args.side_by_side, save_motion_to, avatar.marks(replace(style, visible=not args.no_mark))
     )
-    config = PipelineConfig(args.runner, args.steps, live=False, frame=frame)
+    config = PipelineConfig(args.runner, args.steps, live=False, frame=frame, renderer=args.renderer)
     is_film = isinstance(driver, FilmDriver)
     with closing(EveryFrameTracker(filtered=True) if is_film else NoTracker()) as tracker:
         pipeline = build_pipeline(avatar, config, tracker)

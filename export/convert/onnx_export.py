@@ -38,10 +38,12 @@ class ParityReport:
 def export_onnx(
     module: torch.nn.Module,
     example_inputs: Mapping[str, torch.Tensor],
+    output_names: Sequence[str] = ("clean",),
 ) -> bytes:
     """The module as ONNX, weights inside, with the shapes of `example_inputs` fixed.
 
     example_inputs: by the names the network's inputs get, in the order the module takes them.
+    output_names: of what it gives, in its order.
     """
     was_training = module.training
     module.eval()
@@ -62,7 +64,7 @@ def export_onnx(
                 tuple(example_inputs.values()),
                 path,
                 input_names=list(example_inputs),
-                output_names=["clean"],
+                output_names=list(output_names),
                 opset_version=OPSET,
                 dynamo=True,
                 external_data=False,

@@ -48,7 +48,7 @@ def build_engine(avatar: Avatar, target: str, compute_capability: str | None) ->
 
     compute_capability: "8.9"; None is the GPU in use.
     """
-    gpu, capability = _gpu(compute_capability)
+    gpu, capability = gpu_for(compute_capability)
     key = engine_key(target, avatar, capability, gpu)
     begun = perf_counter()
     timings = cache_folder() / f"{target}-sm{capability}.timings"
@@ -85,7 +85,8 @@ def _kept_timings(path: Path, key: TrtEngineKey) -> bytes:
         return b""
 
 
-def _gpu(compute_capability: str | None) -> tuple[str, str]:
+def gpu_for(compute_capability: str | None) -> tuple[str, str]:
+    """Name and compute capability of what is built for; None: the GPU in use."""
     if compute_capability is not None:
         return "", compute_capability
     from engine.runners import cuda

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from engine.avatar.avatar import LOSSLESS_KEYFRAMES, Avatar
 from engine.network.contract import Array, Runner, TensorSpec
 from engine.person.landmarks import Landmarks
+from engine.picture.step_renderer import StepRenderer
 from engine.pipeline import Pipeline, PipelineConfig, Rendered
 from engine.render.sampler import MAX_STEPS
 
@@ -30,7 +31,7 @@ def replay(avatar: Avatar, runner: Runner, frames: Iterable[Landmarks], steps: i
     frames: canvas px. The runner stays the caller's. A frame without a face gives the last picture again.
     """
     config = PipelineConfig(steps=steps, live=False)
-    pipeline = Pipeline(avatar, config, NoTracker(), runner, "replay")
+    pipeline = Pipeline(avatar, config, NoTracker(), StepRenderer(avatar, runner, steps), "replay")
     pipeline.drive_by(avatar.neutral)
     picture = np.zeros((avatar.size, avatar.size, 3), np.uint8)
     for index, landmarks in enumerate(frames):

@@ -16,7 +16,14 @@ from typing import Any
 
 import av
 
-from engine.commands.options import add_avatar, add_background, add_frame, add_mirror, add_runner
+from engine.commands.options import (
+    add_avatar,
+    add_background,
+    add_frame,
+    add_mirror,
+    add_renderer,
+    add_runner,
+)
 from engine.errors import RunnerError, SettingsError
 from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style
 from engine.media.video import probe
@@ -44,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fps", default="30", help="frames per second asked of the webcam, and of this camera (default 30)"
     )
     add_runner(parser)
+    add_renderer(parser)
     add_mirror(parser)
     add_background(parser)
     add_frame(parser, default=FRAME)
@@ -70,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
     camera = open_virtual_camera(size_px, fps, args.virtual_device)
     try:
         with open_source(source, fps) as frames:  # before the models: what is missing is said at once
-            pipeline = build_pipeline(avatar, PipelineConfig(runner=args.runner, frame=frame))
+            config = PipelineConfig(runner=args.runner, frame=frame, renderer=args.renderer)
+            pipeline = build_pipeline(avatar, config)
             try:
                 pipeline.set_mirror(args.mirror)
                 pipeline.set_background(background)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.avatar.bundled import bundled_name, bundled_names
-from engine.commands.options import add_frame, add_runner
+from engine.commands.options import add_frame, add_renderer, add_runner
 from engine.errors import SettingsError
 from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style
 from engine.render.frame import checked_frame
@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", default="8080", help="port to listen on, 0 for any free one (default 8080)")
     add_runner(parser)
+    add_renderer(parser)
     add_frame(parser)
     parser.add_argument(
         "--studio",
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
         for path in args.avatar or ():
             check_avatar(path)
-        pipeline = PipelineConfig(runner=args.runner, frame=frame)
+        pipeline = PipelineConfig(runner=args.runner, frame=frame, renderer=args.renderer)
         avatars = Avatars([served_file(path, pipeline, style) for path in args.avatar or bundled_names()])
         config = RegistryConfig(
             max_sessions=max_sessions,

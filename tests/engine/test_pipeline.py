@@ -18,6 +18,7 @@ from engine.person.geometry import euler_deg_to_rotation
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.person.motion import Motion, Neutral, motion_of
 from engine.person.retarget import Retargeter
+from engine.picture.step_renderer import StepRenderer
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.stages import STAGES
 from tests.support.places import PRESENTER
@@ -390,6 +391,8 @@ def test_with_a_real_tracker(puppet_avatar: Avatar) -> None:
 
 def test_presenters_share_the_avatars_pictures(puppet_avatar: Avatar, make: Make) -> None:
     """Each pipeline once copied them all: 134 MB a presenter at 512 px."""
-    banks = [make([Pose()]).pipeline._prior._bank for _ in range(2)]
+    renderers = [make([Pose()]).pipeline._renderer for _ in range(2)]
+    banks = [one._prior._bank for one in renderers if isinstance(one, StepRenderer)]
+    assert len(banks) == 2
     for mine, theirs, stored in zip(*banks, puppet_avatar.keyframes, strict=True):
         assert mine.rgba is theirs.rgba is stored.rgba

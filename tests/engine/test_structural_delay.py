@@ -17,6 +17,7 @@ from engine.avatar.avatar import Avatar
 from engine.network.contract import NullRunner, denoiser_inputs, denoiser_outputs
 from engine.person.landmarks import Landmarks
 from engine.person.motion import build_neutral
+from engine.picture.step_renderer import StepRenderer
 from engine.pipeline import Pipeline, PipelineConfig
 from engine.tracking.face_finder import FaceFinder
 from engine.tracking.hand_sides import HandFound, PoseFound
@@ -94,7 +95,7 @@ class Unfiltered:
 
 def pipeline_of(avatar: Avatar, tracker: LiveTracker | Unfiltered) -> Pipeline:
     runner = NullRunner(denoiser_inputs(avatar.size), denoiser_outputs(avatar.size))
-    return Pipeline(avatar, PipelineConfig(), tracker, runner, "made for a test")
+    return Pipeline(avatar, PipelineConfig(), tracker, StepRenderer(avatar, runner), "made for a test")
 
 
 def test_a_step_goes_through_the_live_tracker_in_its_own_frame(puppet_avatar: Avatar) -> None:

@@ -12,6 +12,7 @@ from engine.avatar.avatar import Avatar
 from engine.network.contract import NullRunner, Runner, denoiser_inputs, denoiser_outputs
 from engine.person.landmarks import Landmarks
 from engine.person.motion import build_neutral
+from engine.picture.step_renderer import StepRenderer
 from engine.pipeline import Pipeline, PipelineConfig, Rendered
 from engine.render.temporal_cache import CacheConfig
 from tests.support.puppet import Pose, Puppet
@@ -64,7 +65,8 @@ class Stage:
     ) -> None:
         self.tracker = FakeTracker([DRIVER.landmarks(pose) for pose in poses])
         null = NullRunner(denoiser_inputs(avatar.size), denoiser_outputs(avatar.size))
-        self.pipeline = Pipeline(avatar, config, self.tracker, runner or null, "made for a test")
+        renderer = StepRenderer(avatar, runner or null, config.steps, config.cache)
+        self.pipeline = Pipeline(avatar, config, self.tracker, renderer, "made for a test")
         self.frames = 0
 
     def calibrated(self) -> Stage:

@@ -13,6 +13,7 @@ from benchmarks.live.stages import allocations, by_part, by_stage, summarise
 from benchmarks.records.instrument import DEFAULT_DRIVER
 from engine.avatar.avatar import Avatar
 from engine.network.contract import NullRunner, denoiser_inputs, denoiser_outputs
+from engine.picture.step_renderer import StepRenderer
 from engine.pipeline import Pipeline
 from tests.support.puppet import lively
 from tests.support.puppet_stage import DRIVER, FRAME_NS, FakeTracker, no_gate
@@ -41,7 +42,8 @@ def ticking() -> Callable[[], float]:
 def chain(puppet_avatar: Avatar, packets: list[bytes], ticking: Callable[[], float]) -> MediaChain:
     tracker = TimedTracker([DRIVER.landmarks(pose) for pose in lively(40)])
     runner = NullRunner(denoiser_inputs(puppet_avatar.size), denoiser_outputs(puppet_avatar.size))
-    pipeline = Pipeline(puppet_avatar, no_gate(), tracker, runner, "made for a test", ticking)
+    renderer = StepRenderer(puppet_avatar, runner, cache=no_gate().cache)
+    pipeline = Pipeline(puppet_avatar, no_gate(), tracker, renderer, "made for a test", ticking)
     return MediaChain(pipeline, tracker, packets, ticking)
 
 

@@ -203,6 +203,9 @@ class FakeGpu:
     def to_host(self, target: Array, source: int) -> None:
         self._do("out", lambda: np.copyto(target, self._memory[source].reshape(target.shape)))
 
+    def on_device(self, target: int, source: int, size_bytes: int) -> None:
+        self._do("carried", lambda: np.copyto(self._memory[target], self._memory[source]))
+
     def capture(self, queue: Callable[[], None]) -> list[Callable[[], None]]:
         recording: list[Callable[[], None]] = []
         self._recording = recording
@@ -284,6 +287,25 @@ def test_scheduling_on_a_fake_gpu(eager: bool) -> None:
     assert gpu.calls.count("close") + gpu.calls.count("close graph") == 1
     with pytest.raises(RunnerError, match="closed"):
         runner.run({"x": np.zeros((1, 3), np.float32)})
+
+
+def test_a_resident_runner_moves_only_what_it_is_told_to() -> None:
+    gpu = FakeGpu()
+    runner = trt_runner.ResidentTrtRunner(gpu, gpu, gpu)
+    runner.put({"x": np.full((1, 3), 2.0, np.float32)})
+    gpu.calls.clear()
+    runner.infer()
+    runner.carry("y", "x")
+    runner.infer()
+    assert gpu.calls == ["launch", "carried", "launch"]
+    assert np.array_equal(runner.read("y"), np.full((1, 3), 2.0, np.float32))
+    assert gpu.calls[3:] == ["out", "wait"]
+    with pytest.raises(RunnerError, match="unknown"):
+        runner.put({"z": np.zeros((1, 3), np.float32)})
+    runner.close()
+    for late in (runner.infer, lambda: runner.read("y"), lambda: runner.carry("y", "x")):
+        with pytest.raises(RunnerError, match="closed"):
+            late()
 
 
 def test_a_context_that_cannot_be_made_is_refused() -> None:

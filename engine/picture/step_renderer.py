@@ -1,0 +1,101 @@
+"""Draws step by step: on the CPU all but the network, which runs wherever its runner does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.arrays import FloatArray, U8Image
+from engine.avatar.avatar import Avatar
+from engine.network.contract import Runner, allocate, denoiser_inputs
+from engine.person.landmarks import Landmarks
+from engine.render.background import Background
+from engine.render.composer import Composer
+from engine.render.guidance import GuidancePainter
+from engine.render.planes import to_planes
+from engine.render.prior import PriorBuilder
+from engine.render.sampler import sample
+from engine.render.scene import Framer
+from engine.render.temporal_cache import CacheConfig, TemporalCache
+from engine.stages import StageClock
+
+
+class StepRenderer:
+    """See `engine.picture.renderer.Renderer`."""
+
+    def __init__(
+        self, avatar: Avatar, runner: Runner, steps: int = 1, cache: CacheConfig | None = None
+    ) -> None:
+        """runner: of the avatar's network, which is closed with this. steps: see `sample`."""
+        self._runner = runner
+        self._steps = steps
+        self._prior = PriorBuilder(avatar.keyframes, avatar.neutral, avatar.plate, avatar.bare_torso)
+        self._cache = TemporalCache(cache or CacheConfig(), self._prior)
+        self._painter = GuidancePainter(avatar.size)
+        self._composer = Composer(avatar.plate)
+        self._feed = allocate(denoiser_inputs(avatar.size))
+        self._framer = Framer(avatar.plate, avatar.scene)
+        self._at_rest = avatar.keyframes[0].rgba  # shown until there is a driver
+        self.rest()
+
+    @property
+    def frame_px(self) -> tuple[int, int]:
+        """(width, height) of its pictures."""
+        return self._framer.size
+
+    @property
+    def picture(self) -> U8Image:
+        """(H, W, 3) uint8 RGB, in a buffer that is reused."""
+        return self._picture
+
+    def rest(self) -> None:
+        """Shows the first key frame, with nothing to go on from."""
+        self._cache.forget()
+        self._drawn = self._at_rest[..., :3].copy()  # over the plate, as the network paints
+        self._matte = self._at_rest[..., 3]
+        self._show()
+
+    def may_resend(self, target: Landmarks) -> bool:
+        """True when the last picture may be sent again; counts how often it was."""
+        return self._cache.may_resend(target)
+
+    def draw(self, target: Landmarks, clock: StageClock) -> None:
+        """Renders the target into the picture buffer."""
+        guidance = self._painter.draw(target)
+        np.multiply(guidance.transpose(2, 0, 1), np.float32(1 / 255), out=self._feed["guidance"][0])
+        clock.end("guidance")
+        prior = self._prior.build(target)
+        start = self._cache.start(prior, target)
+        fresh = self._cache.jumped(target)
+        noise = self._cache.noise(target)
+        to_planes(prior.rgb[None], self._feed["prior"])
+        clock.end("warp")
+        clean = sample(self._denoise, start, noise, self._steps, fresh, self._feed["noisy"])
+        clock.end("denoise")
+        self._composer.compose(clean[0], prior, self._drawn)
+        self._matte = prior.matte
+        self._cache.keep(target, self._drawn)
+        self._show()
+        clock.end("compose")
+
+    def set_background(self, background: Background) -> None:
+        """Shows the person before something else, the last picture too."""
+        self._framer.set_background(background)
+        self._show()
+
+    def set_frame(self, frame: str) -> None:
+        """Pictures of this frame, the last one too. Raises SettingsError."""
+        self._framer.choose(frame)
+        self._show()
+
+    def close(self) -> None:
+        """Releases the runner; a second call does nothing."""
+        self._runner.close()
+
+    def _denoise(self, noisy: FloatArray, level: float) -> FloatArray:
+        """noisy: the feed's own buffer."""
+        self._feed["noise_level"][0] = level
+        return np.asarray(self._runner.run(self._feed)["clean"], np.float32)
+
+    def _show(self) -> None:
+        """Lays what is drawn into the frame."""
+        self._picture = self._framer.framed(self._drawn, self._matte)
