@@ -224,9 +224,14 @@ class Pipeline:
         """Pictures of this frame from the next on. Raises SettingsError, see `checked_frame`."""
         self._renderer.set_frame(frame)
 
+    def set_look_share(self, share: float) -> None:
+        """Looks for body and hands this share as often as usual, where the machine is too slow for more."""
+        self._tracker.look_less(share)
+
     def reset(self) -> None:
         """As new: for the next driver."""
         self._tracker.reset()
+        self.set_look_share(1.0)
         self._companion = None
         self._adjustments = ()
         self._retargeter.driver = self._retargeter.avatar

@@ -25,20 +25,6 @@ class FrameTracker(Protocol):
     def track(self, rgb: U8Image, time_ns: int) -> Landmarks: ...
 
 
-class NoTracker:
-    """For motion that is known already."""
-
-    def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
-        """Nothing may ask."""
-        raise AssertionError("recorded motion needs no tracker")
-
-    def reset(self) -> None:
-        """Nothing is kept."""
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
 class Driver(Protocol):
     """Where motion comes from."""
 

@@ -80,6 +80,9 @@ class EchoPipeline:
     def set_frame(self, frame: str) -> None:
         """It has no picture of its own."""
 
+    def set_look_share(self, share: float) -> None:
+        """It looks for nothing."""
+
     def set_background(self, background: Background) -> None:
         """The picture fills the canvas: nothing is behind it."""
 

@@ -28,7 +28,7 @@ from engine.tracking.prediction import Fader, Predictor
 Result = TypeVar("Result")
 
 _EARLY_NS = 8_000_000  # a frame this much before its turn is taken: cameras are not punctual
-_SILENT_NS = 600_000_000  # a part without any finding for so long counts as lost
+_SILENT_NS = 600_000_000  # a part without any finding for so long counts as lost, at the usual rates
 _POSE_NOISE = 0.6  # shoulder widths per second: jitter of a still body, see Predictor
 _HAND_NOISE = 1.0  # hand sizes per second
 _MOVING = 0.5  # of those speeds, after the noise is taken off: from here on a part is looked for more often
@@ -133,11 +133,12 @@ class _Turn:
     """Says when a part is due to be looked for again."""
 
     def __init__(self, rest_hz: float, moving_hz: float) -> None:
-        self._rest_ns, self._moving_ns = int(1e9 / rest_hz), int(1e9 / moving_hz)
+        self.share = 1.0  # of these rates
+        self._rest_ns, self._moving_ns = 1e9 / rest_hz, 1e9 / moving_hz
         self._last_ns: int | None = None
 
     def due(self, time_ns: int, moving: bool) -> bool:
-        period_ns = self._moving_ns if moving else self._rest_ns
+        period_ns = (self._moving_ns if moving else self._rest_ns) / self.share
         if self._last_ns is not None and time_ns < self._last_ns + period_ns - _EARLY_NS:
             return False
         self._last_ns = time_ns
@@ -160,7 +161,7 @@ class _SlowPart(Generic[Result]):
         clock: Clock,
     ) -> None:
         """predictors: of points that move together; faded: confidences."""
-        self._turn = turn
+        self.turn = turn
         self._worker: NewestWorker[Result] = NewestWorker(name, part.find, part.reset, clock)
         self._predictors = [Predictor() for _ in range(predictors)]
         self._faded, self._fader = faded, Fader(faded)
@@ -173,7 +174,7 @@ class _SlowPart(Generic[Result]):
 
     def look(self, rgb: U8Image, time_ns: int) -> None:
         """Hands the frame over, if it is the part's turn."""
-        if self._turn.due(time_ns, self._moving):
+        if self.turn.due(time_ns, self._moving):
             self._worker.put(rgb, time_ns)
 
     def _heard(self) -> Finding | None:
@@ -185,7 +186,7 @@ class _SlowPart(Generic[Result]):
 
     def at(self, time_ns: int) -> tuple[list[FloatArray | None], FloatArray]:
         """The points of each predictor, None before the first find, and the confidences."""
-        if time_ns - self._heard_ns > _SILENT_NS:
+        if time_ns - self._heard_ns > _SILENT_NS / self.turn.share:
             self._goal[:] = 0.0
         points = [predictor.at(time_ns) for predictor in self._predictors]
         return points, self._fader.toward(self._goal, time_ns)
@@ -197,7 +198,7 @@ class _SlowPart(Generic[Result]):
 
     def reset(self) -> None:
         """Forget the person."""
-        forgetful: list[_Forgetful] = [self._worker, self._turn, *self._predictors, self._fader]
+        forgetful: list[_Forgetful] = [self._worker, self.turn, *self._predictors, self._fader]
         for part in forgetful:
             part.reset()
         self._forget()
@@ -342,6 +343,11 @@ class LiveTracker:
         steady = self._filter(found, time_ns)
         clock.end("filter")
         return steady
+
+    def look_less(self, share: float) -> None:
+        """Body and hands are looked for this share as often as usual, until told otherwise."""
+        for part in (self._body, self._hands):
+            part.turn.share = share
 
     def reset(self) -> None:
         """Forget the person: for a cut or another source."""

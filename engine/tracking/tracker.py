@@ -28,6 +28,9 @@ class Tracker(Protocol):
     def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
         """rgb: (H, W, 3) uint8 RGB, not mirrored."""
 
+    def look_less(self, share: float) -> None:
+        """Body and hands need this share of the usual looks, until told otherwise."""
+
     def reset(self) -> None:
         """Forget the person: for a cut or another source."""
 
@@ -84,6 +87,9 @@ class EveryFrameTracker:
             others=self._bystanders.others,
         )
         return self._filter(found, time_ns) if self._filter else found
+
+    def look_less(self, share: float) -> None:
+        """Nothing: it looks at every frame."""
 
     def reset(self) -> None:
         """Forget the person: for a cut or another source."""

@@ -56,7 +56,8 @@ from engine.provenance.credentials import (
 from engine.render.background import Background
 from engine.render.frame import checked_frame
 from engine.stages import STAGES, percentiles
-from export.drivers import Driver, FilmDriver, FrameTracker, MotionDriver, NoTracker
+from export.drivers import Driver, FilmDriver, FrameTracker, MotionDriver
+from export.evaluate.replay import NoTracker
 from export.progress import Bars
 
 _SUFFIXES = (".mp4", ".mkv", ".mov")

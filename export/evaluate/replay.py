@@ -71,6 +71,9 @@ class NoTracker:
         """Never called."""
         raise AssertionError("the landmarks of every frame are given")
 
+    def look_less(self, share: float) -> None:
+        """It looks for nothing."""
+
     def reset(self) -> None:
         """Nothing to forget."""
 

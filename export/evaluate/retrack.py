@@ -50,6 +50,9 @@ class _FaceTracker:
         found = Landmarks(rgb.shape[1], rgb.shape[0])
         return found if face is None else replace(found, face=face, face_confidence=1.0)
 
+    def look_less(self, share: float) -> None:
+        """It looks for no body and no hands."""
+
     def reset(self) -> None:
         self._finder.reset()
 

@@ -1,7 +1,8 @@
-"""Fewer pictures, then smaller ones, while the machine or the link cannot keep up; slowly back afterwards.
+"""What is let go of while the machine or the link cannot keep up, and slowly taken up again afterwards.
 
-Rate goes first because a talking head at 20 pictures a second is still a person, and at half the size no
-longer is. Pure: time and load are arguments.
+A slow machine first looks for body and hands less often (`Looks`): the face follows as before. Then come
+fewer pictures, then smaller ones, since a talking head at 20 pictures a second is still a person, and at half
+the size no longer is (`Stepper`, one for each receiver). Pure: time and load are arguments.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ LADDER = (Level(30, 1.0), Level(20, 1.0), Level(15, 1.0), Level(15, 0.75), Level
 FULL = LADDER[0]
 _SMALLER_FROM = 3  # the first level with smaller pictures
 
+LOOK_SHARES = (1.0, 0.5, 0.25)  # of the usual looks at body and hands
+
 STRAINED_S = 2.0  # of strain in a row, before a step down
 SETTLING_S = 3.0  # at the start and after a step, before anything is judged
 PATIENCE_S = 10.0  # of ease in a row, before a step up; doubled when that step was a mistake
 MOST_PATIENCE_S = 80.0
 MISTAKE_S = 20.0  # a step up that is taken back within this time was one
 _LEAST_SHARE = 0.6  # of the pictures wanted; fewer: the machine does not keep up
+_LATE_SHARE = 0.85  # likewise; fewer: the looks at body and hands take what the face would need
 _BUSY_SHARE = 0.85  # of the render thread's time; more: no room for a higher rate
 _LOSS = 0.10  # share of packets lost; congestion control by loss (as in draft-ietf-rmcat-gcc, section 6)
 _EASY_LOSS = 0.02
@@ -44,73 +48,126 @@ _OVER_LINK = 1.2  # sent over what the receiver says it can take
 
 
 @dataclass(frozen=True, slots=True)
+class Rendering:
+    """What a session renders, over the last seconds."""
+
+    fps_in: float  # of the camera
+    fps_out: float
+    render_ms: float  # of the render thread per picture
+    relieved: bool = True  # the machine has let go of all that goes before fewer pictures, see Looks
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """The last seconds of one receiver."""
 
-    fps_in: float  # of the camera
-    fps_out: float  # rendered
-    render_ms: float  # of the render thread per picture
+    rendering: Rendering
     encode_ms: float  # per picture
     sent_bps: float
     link_bps: float | None = None  # the receiver's estimate (REMB), None before the first
     lost: float = 0.0  # share of packets
 
 
-class Stepper:
-    """Where on the ladder one receiver stands. start_ns: its rates mean nothing before they have settled."""
+class _Stairs:
+    """Down one step after strain, up one after ease, with patience that mistakes double."""
 
     def __init__(self, start_ns: int) -> None:
-        self._index = 0
+        self.index = 0
         self._patience_s = PATIENCE_S
         self._strained_since_ns: int | None = None
         self._easy_since_ns: int | None = None
         self._stepped_ns = start_ns
         self._raised_ns: int | None = None
 
-    @property
-    def level(self) -> Level:
-        """What may be sent now."""
-        return LADDER[self._index]
+    def settles(self, now_ns: int) -> bool:
+        """Nothing is judged yet."""
+        return now_ns - self._stepped_ns < SETTLING_S * _S
 
-    def update(self, load: Load, now_ns: int) -> Level:
-        """One look at the load, about twice a second; gives the level from now on."""
-        if now_ns - self._stepped_ns < SETTLING_S * _S:
-            return self.level
-        link = load.lost > _LOSS or (load.link_bps is not None and load.sent_bps > _OVER_LINK * load.link_bps)
-        strained = link or self._machine_strained(load)
+    def update(self, strained: bool, easy: bool, last: int, now_ns: int) -> None:
+        """One look. easy: there is room for the step above; last: the step below which it does not fall."""
         self._strained_since_ns = _since(self._strained_since_ns, strained, now_ns)
-        self._easy_since_ns = _since(self._easy_since_ns, not strained and self._has_room(load), now_ns)
-        if strained and self._can_fall(link) and _lasted(self._strained_since_ns, now_ns, STRAINED_S):
+        self._easy_since_ns = _since(self._easy_since_ns, not strained and easy, now_ns)
+        if strained and self.index < last and _lasted(self._strained_since_ns, now_ns, STRAINED_S):
             if self._raised_ns is not None and now_ns - self._raised_ns < MISTAKE_S * _S:
                 self._patience_s = min(2 * self._patience_s, MOST_PATIENCE_S)
             self._step(+1, now_ns)
-        elif self._index > 0 and _lasted(self._easy_since_ns, now_ns, self._patience_s):
+        elif self.index > 0 and _lasted(self._easy_since_ns, now_ns, self._patience_s):
             self._step(-1, now_ns)
             self._raised_ns = now_ns
-        elif self._index == 0 and _lasted(self._easy_since_ns, now_ns, MOST_PATIENCE_S):
+        elif self.index == 0 and _lasted(self._easy_since_ns, now_ns, MOST_PATIENCE_S):
             self._patience_s = PATIENCE_S
-        return self.level
-
-    def _machine_strained(self, load: Load) -> bool:
-        wanted_fps = min(self.level.fps, load.fps_in)
-        return load.fps_out < _LEAST_SHARE * wanted_fps
-
-    def _can_fall(self, link: bool) -> bool:
-        """Smaller pictures relieve a link; the renderer takes as long for them, so they do not help it."""
-        last = len(LADDER) - 1 if link else _SMALLER_FROM - 1
-        return self._index < last
-
-    def _has_room(self, load: Load) -> bool:
-        if self._index == 0:
-            return True
-        above = LADDER[self._index - 1]
-        busy = max(load.render_ms, load.encode_ms) * min(above.fps, max(load.fps_in, 1)) / 1_000
-        return load.lost <= _EASY_LOSS and (above.fps == self.level.fps or busy < _BUSY_SHARE)
 
     def _step(self, by: int, now_ns: int) -> None:
-        self._index += by
+        self.index += by
         self._stepped_ns = now_ns
         self._strained_since_ns = self._easy_since_ns = None
+
+
+class Looks:
+    """How often one session looks for body and hands, as a share of the usual. start_ns: as of `Stepper`."""
+
+    def __init__(self, start_ns: int) -> None:
+        self._stairs = _Stairs(start_ns)
+
+    @property
+    def share(self) -> float:
+        """One of LOOK_SHARES."""
+        return LOOK_SHARES[self._stairs.index]
+
+    @property
+    def least(self) -> bool:
+        """Nothing more can be let go of here."""
+        return self._stairs.index == len(LOOK_SHARES) - 1
+
+    @property
+    def words(self) -> str | None:
+        """What the presenter should know of it; None at the usual rate."""
+        if self._stairs.index == 0:
+            return None
+        return f"This machine is busy: body and hands are looked for {self.share:.0%} as often."
+
+    def update(self, rendering: Rendering, wanted_fps: int, now_ns: int) -> float:
+        """One look at the load, about twice a second; gives the share from now on."""
+        wanted = min(wanted_fps, rendering.fps_in)
+        if not self._stairs.settles(now_ns):
+            late = rendering.fps_out < _LATE_SHARE * wanted
+            easy = rendering.render_ms * wanted / 1_000 < _BUSY_SHARE
+            self._stairs.update(late, easy, len(LOOK_SHARES) - 1, now_ns)
+        return self.share
+
+
+class Stepper:
+    """Where on the ladder one receiver stands. start_ns: its rates mean nothing before they have settled."""
+
+    def __init__(self, start_ns: int) -> None:
+        self._stairs = _Stairs(start_ns)
+
+    @property
+    def level(self) -> Level:
+        """What may be sent now."""
+        return LADDER[self._stairs.index]
+
+    def update(self, load: Load, now_ns: int) -> Level:
+        """One look at the load, about twice a second; gives the level from now on."""
+        if self._stairs.settles(now_ns):
+            return self.level
+        link = load.lost > _LOSS or (load.link_bps is not None and load.sent_bps > _OVER_LINK * load.link_bps)
+        # Smaller pictures relieve a link; the renderer takes as long for them, so they do not help it.
+        last = len(LADDER) - 1 if link else _SMALLER_FROM - 1
+        strained = link or self._machine_strained(load.rendering)
+        self._stairs.update(strained, self._has_room(load), last, now_ns)
+        return self.level
+
+    def _machine_strained(self, rendering: Rendering) -> bool:
+        wanted_fps = min(self.level.fps, rendering.fps_in)
+        return rendering.relieved and rendering.fps_out < _LEAST_SHARE * wanted_fps
+
+    def _has_room(self, load: Load) -> bool:
+        if self._stairs.index == 0:
+            return True
+        above, rendering = LADDER[self._stairs.index - 1], load.rendering
+        busy = max(rendering.render_ms, load.encode_ms) * min(above.fps, max(rendering.fps_in, 1)) / 1_000
+        return load.lost <= _EASY_LOSS and (above.fps == self.level.fps or busy < _BUSY_SHARE)
 
 
 class RateGate:

@@ -39,6 +39,7 @@ class Performer:
         self._measure = measure
         self._background: Background | None = None
         self._frame: str | None = None
+        self._look_share = 1.0
         self._coached_lines: int | None = None  # see set_coach
         self._calibrates = False  # was asked to before it had a pipeline
         self._render: RenderThread | None = None
@@ -117,6 +118,11 @@ class Performer:
         self._frame = frame
         self._ask(lambda pipeline: pipeline.set_frame(frame))
 
+    def set_look_share(self, share: float) -> None:
+        """Look for the presenter's body and hands this share as often as usual."""
+        self._look_share = share
+        self._ask(lambda pipeline: pipeline.set_look_share(share))
+
     def set_coach(self, recorded_lines: int | None) -> None:
         """Look at what the presenter does, for a recording of so many lines, from now on; None: no longer.
 
@@ -182,6 +188,7 @@ class Performer:
             pipeline.set_background(self._background)
         if self._frame is not None:
             pipeline.set_frame(self._frame)
+        pipeline.set_look_share(self._look_share)
         return pipeline
 
     def _ask(self, request: Callable[[FramePipeline], None]) -> None:

@@ -81,6 +81,9 @@ class FramePipeline(Protocol):
     def set_frame(self, frame: str) -> None:
         """Pictures of this frame from the next on, see `engine.render.frame.checked_frame`."""
 
+    def set_look_share(self, share: float) -> None:
+        """Look for body and hands this share as often as usual, until the next reset."""
+
     def reset(self) -> None: ...
 
     def close(self) -> None: ...

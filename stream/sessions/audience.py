@@ -16,10 +16,11 @@ from aiortc import RTCSessionDescription
 
 from stream import tasks
 from stream.budgets import Lease
+from stream.media.stepping import Rendering
 from stream.media.tracks import I420, PictureTrack
 from stream.media.voice import Voice
 from stream.refusal import RequestRefused
-from stream.sessions.receiver import Receiver, Rendering
+from stream.sessions.receiver import Receiver
 from stream.sessions.tokens import Grant
 from stream.webrtc.offer import Offer
 from stream.webrtc.peer import Peer, PeerConfig

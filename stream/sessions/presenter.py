@@ -19,10 +19,11 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from stream import tasks
 from stream.budgets import Lease
+from stream.media.stepping import Rendering
 from stream.media.tracks import PictureTrack
 from stream.media.voice import Voice
 from stream.refusal import RequestRefused
-from stream.sessions.receiver import Receiver, Rendering
+from stream.sessions.receiver import Receiver
 from stream.webrtc.negotiation import SessionRequest
 from stream.webrtc.peer import Link, Peer, PeerConfig
 

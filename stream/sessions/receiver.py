@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from stream.media.stepping import Load, Stepper
+from stream.media.stepping import Load, Rendering, Stepper
 from stream.media.tracks import PictureTrack
 from stream.media.voice import Voice, VoiceTrack
 from stream.sessions.tokens import OPERATOR, Grant
@@ -17,15 +17,6 @@ from stream.webrtc.peer import Link, Peer
 QUIET_S = 5.0  # without a packet from the receiver, which reports every second or so: it has stopped reading
 _RATE_OVER_S = 2.0
 _S = 1_000_000_000  # in ns
-
-
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """What the session renders, over the last seconds."""
-
-    fps_in: float
-    fps_out: float
-    render_ms: float
 
 
 @dataclass
@@ -87,9 +78,7 @@ class Receiver:
 
     def _load(self, rendering: Rendering, link: Link) -> Load:
         return Load(
-            fps_in=rendering.fps_in,
-            fps_out=rendering.fps_out,
-            render_ms=rendering.render_ms,
+            rendering=rendering,
             encode_ms=link.encode_ms or 0.0,
             sent_bps=self._sent_bps,
             link_bps=link.estimate_bps,

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter_ns
 from typing import Any
 
@@ -23,7 +23,7 @@ from aiortc.mediastreams import VIDEO_CLOCK_RATE
 
 from stream import tasks
 from stream.budgets import Account, Lease
-from stream.media.stepping import FULL, LADDER, RateGate
+from stream.media.stepping import FULL, LADDER, Looks, RateGate, Rendering
 from stream.media.voice import SmoothDelay, Voice
 from stream.refusal import RequestRefused
 from stream.render.avatars import Avatars
@@ -33,7 +33,6 @@ from stream.render.pipeline_pool import PipelinePools
 from stream.render.render_loop import Incoming, Outgoing, capture_ticks
 from stream.sessions.audience import Audience
 from stream.sessions.presenter import Presenter
-from stream.sessions.receiver import Rendering
 from stream.sessions.telemetry import Telemetry
 from stream.sessions.tokens import OPERATOR, Claim, Grant
 from stream.webrtc.negotiation import SessionRequest
@@ -104,6 +103,7 @@ class Session:
         self._on_camera = on_camera
         self._on_end = on_end
         self._gate = RateGate(VIDEO_CLOCK_RATE)
+        self._looks = Looks(perf_counter_ns())
         self._frame_px = (0, 0)  # width, height of the last picture
         self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -169,7 +169,7 @@ class Session:
         presenter, performer = self.presenter, self.performer
         level = FULL if presenter.receiver is None else presenter.receiver.pictures.level
         message = self.metrics.snapshot(now_ns, presenter.since_ns, self.dropped, presenter.link.encode_ms)
-        words = level.words
+        words = level.words or self._looks.words
         if performer.failing:
             message["state"] = "the renderer fails"
             words = "The renderer failed; a still picture is shown until it works again."
@@ -283,10 +283,17 @@ class Session:
             self._count_losses()
             metrics = self.metrics
             rates_hz = metrics.frames_in.rate_hz(now_ns), metrics.frames_out.rate_hz(now_ns)
-            rendering = Rendering(*rates_hz, metrics.render_ms())
+            rendering = self._relieved(Rendering(*rates_hz, metrics.render_ms()), now_ns)
             await self.presenter.tend(rendering, now_ns)
             await self.audience.tend(rendering, now_ns)
             self._send_stats()
+
+    def _relieved(self, rendering: Rendering, now_ns: int) -> Rendering:
+        """Body and hands are looked for less often where that helps; only then fewer pictures are sent."""
+        before = self._looks.share
+        if (share := self._looks.update(rendering, self._wanted_fps(), now_ns)) != before:
+            self.performer.set_look_share(share)
+        return replace(rendering, relieved=self._looks.least)
 
     def _count_losses(self) -> None:
         """What was dropped or has failed since the last look."""

@@ -86,6 +86,9 @@ class Unfiltered:
     def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
         return DRIVER.landmarks(seen_in(rgb))
 
+    def look_less(self, share: float) -> None:
+        pass
+
     def reset(self) -> None:
         pass
 

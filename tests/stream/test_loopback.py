@@ -189,15 +189,26 @@ async def test_numbered_pictures_come_back_in_order(no_stills: None) -> None:
 
 
 async def test_a_slow_renderer_drops_frames_and_not_time(no_stills: None) -> None:
-    """With 150 ms per picture two of three frames are dropped; none waits behind others."""
+    """With 150 ms per picture two of three frames are dropped; none waits behind others.
+
+    Body and hands are looked for less often, before fewer pictures are sent.
+    """
+    shares: list[float] = []
+
+    class Slow(EchoPipeline):
+        def set_look_share(self, share: float) -> None:
+            shares.append(share)
+
     async with (
-        running(lambda: EchoPipeline(busy_ms=150.0)) as (_, url),
+        running(lambda: Slow(busy_ms=150.0)) as (_, url),
         calling(AiortcPeer(url, camera(), ToneMicrophone())) as peer,
     ):
         await until(lambda: len(numbers(peer.arrivals)) >= 20)
         await until(lambda: len(peer.audio_arrivals) >= 100)
         await until(lambda: peer.stats and peer.stats[-1][1]["audio_delay_ms"] > 30)
         await until(lambda: peer.stats[-1][1]["dropped"] >= 10)
+        await until(lambda: shares[-1] < 1 and peer.stats[-1][1]["message"] is not None)
+        assert "body and hands are looked for" in peer.stats[-1][1]["message"]
         last = peer.stats[-1][1]
     assert last["received"] - last["rendered"] - last["dropped"] <= AT_ONCE
     got = numbers(peer.arrivals)

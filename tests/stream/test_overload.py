@@ -8,8 +8,9 @@ import pytest
 
 from benchmarks.live.glass_statistics import numbers
 from benchmarks.live.peer import AiortcPeer, StampedCamera
+from stream.media.stepping import Rendering
 from stream.media.tracks import PictureTrack
-from stream.sessions.receiver import QUIET_S, Receiver, Rendering
+from stream.sessions.receiver import QUIET_S, Receiver
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.sessions.session import SessionLimits
 from stream.webrtc.peer import Link

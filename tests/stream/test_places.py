@@ -163,16 +163,20 @@ async def test_what_is_chosen_before_the_first_picture_holds(presenter: Presente
         def set_background(self, background: Background) -> None:
             self.asked.append(background)
 
+        def set_look_share(self, share: float) -> None:
+            self.asked.append(share)
+
     async with serving(first=lambda: Asked("first"), second=lambda: Asked("second")) as registry:
         peer, green = presenter(), Background.color("#00b140")
         session, answer = await registry.create(read_request(await peer.offer()))
         session.performer.set_mirror(True)
         session.performer.set_background(green)
+        session.performer.set_look_share(0.5)
         await session.switch_avatar("second")
         assert session.performer.avatar.name == "second"
         await peer.take_answer(answer.sdp)
         await until(lambda: numbers(peer.arrivals))
-        assert asked == {"first": [], "second": [True, green]}
+        assert asked == {"first": [], "second": [True, green, 0.5]}
 
 
 async def test_a_renderer_that_cannot_start_is_told_to_the_page(presenter: Presenters) -> None:

@@ -8,13 +8,14 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.media.stepping import FULL, LADDER, Level, Load, RateGate, Stepper
+from stream.media.stepping import FULL, LADDER, LOOK_SHARES, Level, Load, Looks, RateGate, Rendering, Stepper
 
 S = 1_000_000_000
-EASY = Load(fps_in=30, fps_out=30, render_ms=15, encode_ms=1, sent_bps=400_000, link_bps=2_000_000)
+QUICK = Rendering(fps_in=30, fps_out=30, render_ms=15)
+EASY = Load(QUICK, encode_ms=1, sent_bps=400_000, link_bps=2_000_000)
 NARROW = replace(EASY, link_bps=200_000)  # the receiver takes half of what is sent
 LOSSY = replace(EASY, lost=0.2)
-SLOW = replace(EASY, fps_out=8, render_ms=120)
+SLOW = replace(EASY, rendering=replace(QUICK, fps_out=8, render_ms=120))
 
 
 class Script:
@@ -86,19 +87,48 @@ def test_no_higher_rate_than_the_renderer_has_time_for() -> None:
     """At 45 ms a picture 20 per second are well, 30 are not."""
     script = Script()
     script.run(SLOW, 10)
-    busy = replace(EASY, fps_out=15, render_ms=42)
+    busy = replace(EASY, rendering=replace(QUICK, fps_out=15, render_ms=42))
     assert script.run(busy, 120) == Level(20, 1.0)
+
+
+def test_a_slow_machine_looks_less_for_body_and_hands_before_it_sends_fewer_pictures() -> None:
+    looks, stepper, order = Looks(start_ns=0), Stepper(start_ns=0), []
+    for step in range(120):
+        share = looks.update(SLOW.rendering, stepper.level.fps, step * S // 2)
+        load = replace(SLOW, rendering=replace(SLOW.rendering, relieved=looks.least))
+        order.append((share, stepper.update(load, step * S // 2).fps))
+    assert list(dict.fromkeys(order)) == [(1.0, 30), (0.5, 30), (0.25, 30), (0.25, 20), (0.25, 15)]
+    assert looks.words == "This machine is busy: body and hands are looked for 25% as often."
+
+
+def test_looks_come_back_where_the_machine_has_time_again() -> None:
+    looks = Looks(start_ns=0)
+    late = replace(QUICK, fps_out=20)
+    for step in range(60):
+        looks.update(late, 30, step * S // 2)
+    assert looks.share == LOOK_SHARES[-1]
+    shares = [looks.update(QUICK, 30, step * S // 2) for step in range(60, 160)]
+    assert list(dict.fromkeys(shares)) == list(reversed(LOOK_SHARES))
+    assert looks.words is None
+
+
+def test_looks_are_not_lowered_for_a_receiver_that_wants_few_pictures() -> None:
+    looks = Looks(start_ns=0)
+    for step in range(60):
+        assert looks.update(replace(QUICK, fps_out=15), 15, step * S // 2) == 1.0
 
 
 def test_a_camera_of_15_per_second_is_no_strain() -> None:
     script = Script()
-    script.run(replace(EASY, fps_in=15, fps_out=15), 60)
+    script.run(replace(EASY, rendering=replace(QUICK, fps_in=15, fps_out=15)), 60)
     assert script.moves == []
 
 
 def test_a_still_camera_is_no_strain() -> None:
     script = Script()
-    script.run(replace(EASY, fps_in=0, fps_out=0, sent_bps=10_000, link_bps=None), 60)
+    script.run(
+        replace(EASY, rendering=replace(QUICK, fps_in=0, fps_out=0), sent_bps=10_000, link_bps=None), 60
+    )
     assert script.moves == []
 
 

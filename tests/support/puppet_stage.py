@@ -28,10 +28,14 @@ class FakeTracker:
         self.script = list(script)
         self.seen: list[U8Image] = []
         self.resets = self.closes = 0
+        self.share = 1.0  # of the usual looks
 
     def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
         self.seen.append(rgb.copy())
         return self.script[min(len(self.seen) - 1, len(self.script) - 1)]
+
+    def look_less(self, share: float) -> None:
+        self.share = share
 
     def reset(self) -> None:
         self.resets += 1
@@ -49,6 +53,8 @@ class Script:
 
     def track(self, rgb: U8Image, time_ns: int) -> Landmarks:
         return next(self._frames)
+
+    def look_less(self, share: float) -> None: ...
 
     def reset(self) -> None:
         raise AssertionError("one take")

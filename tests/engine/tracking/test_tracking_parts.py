@@ -268,6 +268,26 @@ class TestLiveTracker:
         until(lambda: len(hands.calls) == 2)
         assert hands.calls[1] == 7
 
+    def test_looks_are_as_many_as_the_machine_can_afford(
+        self, tracker: Any, parts: tuple[FakeFace, FakePart, FakePart]
+    ) -> None:
+        _, pose, hands = parts
+        looks = []
+        for share in (1.0, 0.25):
+            tracker.reset()
+            tracker.look_less(share)
+            before = len(pose.calls), len(hands.calls)
+            for index in range(50):  # two seconds
+                found = tracker.track(frame(), index * FRAME_NS)
+                until(lambda: tracker._body._worker._job is None and tracker._hands._worker._job is None)
+            until(lambda: tracker._hands._worker._job is None)
+            looks.append((len(pose.calls) - before[0], len(hands.calls) - before[1]))
+            assert (
+                found.hand_confidence[LEFT] > 0.8
+            )  # what is looked for seldom is not lost between two looks
+        assert looks[0] == pytest.approx((16, 20), abs=4)
+        assert looks[1] == pytest.approx((4, 5), abs=1)
+
     def test_a_lost_hand_fades_in_place(
         self, tracker: Any, parts: tuple[FakeFace, FakePart, FakePart]
     ) -> None:
