@@ -1,4 +1,4 @@
-"""What drives an avatar offline: a film, or motion that was recorded before."""
+"""What drives an avatar offline: a film, recorded motion, a voice, or a voice with one of the others."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import repeat
+from math import ceil
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from engine.arrays import U8Image
+from engine.arrays import FloatArray, U8Image
 from engine.avatar.motion_file import RecordedMotion, load_motion
+from engine.errors import VideoError
 from engine.media.frame_size import sized_alike
+from engine.media.sound import read_sound
 from engine.media.video import probe, read_frames
 from engine.person.landmarks import Landmarks
+from engine.voice.features import ROWS_HZ
+from engine.voice.mel import SAMPLE_RATE_HZ
 from export.progress import Bars
+
+_CLIPPED, _CLIPPED_SHARE = 0.99, 0.001  # of full scale; of the samples, from where on it is said
+_UNSEEN = np.zeros((1, 1, 3), np.uint8)
 
 
 class FrameTracker(Protocol):
@@ -106,7 +114,65 @@ class MotionDriver:
 
     def pictures(self) -> Iterator[U8Image]:
         """There are none: one black pixel each."""
-        return repeat(np.zeros((1, 1, 3), np.uint8), len(self._motion.landmarks))
+        return repeat(_UNSEEN, len(self._motion.landmarks))
+
+
+class SoundDriver:
+    """A voice, and with it what moves all but the lips, where there is that. As long as the sound."""
+
+    def __init__(self, voice: Path, beside: Driver | None = None) -> None:
+        """voice: any sound, or a film with one. Raises VideoError."""
+        sound = read_sound(voice, SAMPLE_RATE_HZ)
+        if sound is None:
+            raise VideoError(
+                f"{voice}: no sound in it; give a file with a voice, such as WAV, MP3, M4A or Opus"
+            )
+        self.samples: FloatArray = sound.from_picture()  # (n,) float32, 16 kHz
+        if not len(self.samples):
+            raise VideoError(f"{voice}: its sound has no length; record or copy it again")
+        self.name, self.sound = str(voice), voice
+        self.seconds = len(self.samples) / SAMPLE_RATE_HZ
+        self.picture_px = (1, 1) if beside is None else beside.picture_px
+        self.note = self._noted(beside)
+        self._beside = beside
+
+    def motion(self, tracker: FrameTracker, track_ms: list[float]) -> RecordedMotion:
+        """What goes with it, to the end of the sound: beyond its own end, and without it, nobody is seen."""
+        if self._beside is None:
+            seen = RecordedMotion([], [], Fraction(ROWS_HZ))
+        else:
+            seen = self._beside.motion(tracker, track_ms)
+        times_s = [time_s for time_s in seen.times_s if time_s < self.seconds]
+        begins_s = times_s[-1] + float(1 / seen.rate) if times_s else 0.0
+        missing = max(0, ceil(round((self.seconds - begins_s) * float(seen.rate), 6)))
+        nobody = Landmarks(*self.picture_px)
+        return RecordedMotion(
+            [*seen.landmarks[: len(times_s)], *[nobody] * missing],
+            [*times_s, *(begins_s + index / float(seen.rate) for index in range(missing))],
+            seen.rate,
+        )
+
+    def pictures(self) -> Iterator[U8Image]:
+        """Without end: the last one stays."""
+        if self._beside is None:
+            return repeat(_UNSEEN)
+        return _lasting(self._beside.pictures())
+
+    def _noted(self, beside: Driver | None) -> str:
+        """What of the sound, and of what goes with it, is worth a word."""
+        notes = [] if beside is None or not beside.note else [beside.note]
+        clipped = float((np.abs(self.samples) >= _CLIPPED).mean())
+        if clipped > _CLIPPED_SHARE:
+            notes.append(f"{clipped:.1%} of the sound is clipped: lips may be off; record it less loud")
+        return "; ".join(notes)
+
+
+def _lasting(pictures: Iterator[U8Image]) -> Iterator[U8Image]:
+    last = _UNSEEN
+    for last in pictures:
+        yield last
+    while True:
+        yield last
 
 
 def frame_rate(times_s: Sequence[float], stated_fps: float) -> Fraction:

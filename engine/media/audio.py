@@ -1,6 +1,6 @@
 """Carries the sound of one file into another being written: copied if the container takes it, else as AAC.
 
-It keeps its distance from the beginning of the pictures' stream.
+It keeps its distance from the beginning of the pictures' stream; where there are none, it begins at once.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class AudioTrack:
     def __init__(self, source: Any, output: Any) -> None:
         self._source, self._output = source, output
         self._in = sound_stream(source)
-        video = picture_stream(source)
-        self._shift_s = float(video.start_time * video.time_base) if video and video.start_time else 0.0
+        begins = picture_stream(source) or self._in
+        self._shift_s = float(begins.start_time * begins.time_base) if begins.start_time else 0.0
         suffix = Path(output.name).suffix.lower()
         self._copied = self._in.codec_context.name in _COPIED.get(suffix, set())
         if self._copied:

@@ -14,7 +14,7 @@ import numpy as np
 from engine.arrays import FloatArray
 from engine.person import topology as topo
 from engine.person.landmarks import FACE_POINTS
-from engine.person.motion import Motion, Neutral, canonical_reference
+from engine.person.motion import Motion, canonical_reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +35,6 @@ class Shares:
     def is_none(self) -> bool:
         """The first motion stays as it is."""
         return not (self.lips or self.upper_face or self.head or self.body)
-
-
-def resting(neutral: Neutral) -> Motion:
-    """The neutral itself as a motion: lips shut, eyes open, arms unseen."""
-    nothing = np.zeros((2, 3), np.float32)
-    return Motion(
-        rotation=neutral.rotation,
-        centre=neutral.centre,
-        scale=float(neutral.scale),
-        expression=np.zeros_like(neutral.face),
-        lip_gap=float(neutral.lip_closed),
-        lid_gap=neutral.lid_open,
-        face_confidence=1.0,
-        shoulders=neutral.shoulders,
-        elbows=nothing,
-        wrists=nothing,
-        hands=np.zeros((2, 21, 3), np.float32),
-        chest=neutral.chest,
-        chest_shape=neutral.chest_shape,
-        chest_confidence=0.0,
-        shoulder_confidence=0.0,
-        elbow_confidence=np.zeros(2, np.float32),
-        wrist_confidence=np.zeros(2, np.float32),
-        hand_confidence=np.zeros(2, np.float32),
-    )
 
 
 def blended(first: Motion, second: Motion, shares: Shares) -> Motion:

@@ -6,6 +6,8 @@ base         what lips do for those, in nobody's own way
 motion_code  `Motion` as 48 numbers, and back
 speaker      rows to the lips' part of that code, in a person's own way
 sync         how far a film's picture is from its sound
+gate         whether somebody speaks
 idle         what a person does who does nothing: blinks, breath, glances
 takeover     when a voice drives and when the camera, and how one becomes the other
+driver       all of that as a source of motion
 """

@@ -6,18 +6,15 @@ Rates are of resting people: about 17 blinks a minute (Bentivoglio et al., Mov. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from engine.arrays import FloatArray
-from engine.person import topology as topo
-from engine.person.blend import resting
 from engine.person.gaze import EYEBALL, LIDS_FOLLOW
-from engine.person.geometry import euler_deg_to_rotation
-from engine.person.motion import Motion, Neutral
+from engine.voice.motion_code import CHEST, CODE, GAZE, HEAD, LIDS, TURN
 
-SHUTTING_S, SHUT_S, OPENING_S = 0.11, 0.04, 0.20  # of a blink
+SHUTTING_S, SHUT_S, OPENING_S = 0.11, 0.10, 0.20  # of a blink; shut for less, only one eye of some avatars is
 GLANCE_EVERY_S = 2.4
 GLANCE_S = 0.06  # an eye is on its way
 AT_CAMERA = 0.55  # of the glances
@@ -49,29 +46,17 @@ class Idle:
         self._paces = SWAY_HZ * random.uniform(0.9, 1.1, (5, len(SWAY_HZ)))
         self._breath_phase = float(random.uniform(0.0, 2.0 * np.pi))
 
-    def motion_at(self, time_s: float, neutral: Neutral) -> Motion:
-        """What they do at this time, lips shut, measured against `neutral`."""
-        gaze = self._gaze(time_s)
-        expression = np.zeros_like(neutral.face)
-        for iris in topo.IRISES:
-            expression[iris, :2] = gaze
-        open_share = self._lids(time_s) * np.clip(1.0 - LIDS_FOLLOW * gaze[1], 0.0, 1.1)
-        sway = self._sway(time_s)
-        breath = self._breath(time_s)
-        rise = np.array([0.0, -BREATH_RISE * breath], np.float32) * neutral.body_scale
-        swell = np.diag([0.5 * BREATH_SWELL * breath, BREATH_SWELL * breath]).astype(np.float32)
-        return replace(
-            resting(neutral),
-            rotation=np.asarray(euler_deg_to_rotation(sway[:3]) @ neutral.rotation, np.float32),
-            centre=np.asarray(neutral.centre + sway[3:] * neutral.scale, np.float32),
-            expression=expression,
-            lid_gap=np.asarray(
-                neutral.lid_closed + open_share * (neutral.lid_open - neutral.lid_closed), np.float32
-            ),
-            chest=np.asarray(neutral.chest + rise, np.float32),
-            chest_shape=np.asarray(neutral.chest_shape + swell, np.float32),
-            chest_confidence=1.0,
-        )
+    def code_at(self, time_s: float) -> FloatArray:
+        """(CODE,) float32: what they do at this time, lips shut."""
+        code = np.zeros(CODE, np.float32)
+        gaze, sway, breath = self._gaze(time_s), self._sway(time_s), self._breath(time_s)
+        code[LIDS] = self._lids(time_s) * np.clip(1.0 - LIDS_FOLLOW * gaze[1], 0.0, 1.1)
+        code[GAZE] = gaze
+        code[TURN] = np.radians(sway[:3])
+        code[HEAD][3:5] = sway[3:]
+        code[CHEST][1] = -BREATH_RISE * breath
+        code[CHEST][2:] = [0.5 * BREATH_SWELL * breath, 0.0, 0.0, BREATH_SWELL * breath]
+        return code
 
     def _sway(self, time_s: float) -> FloatArray:
         """(5,) yaw, pitch, roll in degrees; x, y in head units."""

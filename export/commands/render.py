@@ -1,7 +1,8 @@
-"""Drive an avatar with a video file: same length, same frame count, same sound. Or with recorded motion.
+"""Drive an avatar with a video file: same length, same frame count, same sound. Or with motion, or a voice.
 
 The pipeline is the one of a live call, but the whole clip is tracked first: so the driver's neutral face
-comes from all of it, and nothing has to be calibrated by hand.
+comes from all of it, and nothing has to be calibrated by hand. A voice moves the lips; what no --driver
+moves beside it lives on by itself. Lips from a voice are second best: a camera sees what sound hints at.
 """
 
 from __future__ import annotations
@@ -56,11 +57,15 @@ from engine.provenance.credentials import (
 from engine.render.background import Background
 from engine.render.frame import checked_frame
 from engine.stages import STAGES, percentiles
-from export.drivers import Driver, FilmDriver, FrameTracker, MotionDriver
+from engine.voice.driver import LOOK_AHEAD_S, SpokenLips, VoiceDriver
+from engine.voice.idle import Idle
+from engine.voice.speaker import Speaker
+from export.drivers import Driver, FilmDriver, FrameTracker, MotionDriver, SoundDriver
 from export.evaluate.replay import NoTracker
 from export.progress import Bars
 
 _SUFFIXES = (".mp4", ".mkv", ".mov")
+_MOST_AHEAD_MS = round(LOOK_AHEAD_S * 1e3)
 _LATE = 0.5  # of a frame's time: from there on a clip's frame rate counts as variable
 
 
@@ -82,6 +87,7 @@ class OfflinePipeline(Protocol):
     def runner_reason(self) -> str: ...
     def calibrate_from(self, landmarks: Sequence[Landmarks]) -> None: ...
     def set_background(self, background: Background) -> None: ...
+    def accompany(self, companion: VoiceDriver | None) -> None: ...
     def process(self, rgb: U8Image, time_ns: int, landmarks: Landmarks | None = None) -> RenderedFrame: ...
     def close(self) -> None: ...
 
@@ -93,13 +99,29 @@ class RenderOptions:
     side_by_side: bool = False  # the driver to the left of the avatar
     save_motion: Path | None = None  # a .motion file to write the driver's motion to
     mark: MarkStyle | None = DEFAULT_MARK  # None: none, visible or not
+    look_ahead_s: float = LOOK_AHEAD_S  # of sound that lips are told from; less makes them late
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `avatarcast render`."""
     add_avatar(parser)
+    parser.add_argument("--driver", help=f"the video, or {SUFFIX} file, whose motion the avatar takes on")
     parser.add_argument(
-        "--driver", required=True, help=f"the video, or {SUFFIX} file, whose motion the avatar takes on"
+        "--voice",
+        metavar="SOUND",
+        help="a recording of a voice, or a film with one, that the avatar speaks; with --driver the lips are"
+        " the voice's, all else is the driver's, and the result is as long as the voice",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of blinks, glances and the like with --voice (default 0)"
+    )
+    parser.add_argument(
+        "--look-ahead",
+        type=float,
+        metavar="MS",
+        default=_MOST_AHEAD_MS,
+        help=f"how far lips may hear ahead with --voice, 0 to {_MOST_AHEAD_MS} (default: all of it); with"
+        " less they are late by what is missing",
     )
     parser.add_argument("--out", required=True, help=f"the video to write ({', '.join(_SUFFIXES)})")
     add_runner(parser)
@@ -122,7 +144,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Render one clip."""
-    out = _checked_out(Path(args.out), Path(args.driver))
+    out = _checked_out(Path(args.out), [Path(given) for given in (args.driver, args.voice) if given])
     if args.steps < 1:
         raise SettingsError(f"--steps {args.steps}: give 1 or more")
     background, style = Background.parse(args.background), mark_style(args)
@@ -147,16 +169,20 @@ def run(args: argparse.Namespace) -> int:
             )
         print(f"avatarcast: no visible mark; the file's metadata still says '{COMMENT}'", file=sys.stderr)
     options = RenderOptions(
-        args.side_by_side, save_motion_to, avatar.marks(replace(style, visible=not args.no_mark))
+        args.side_by_side,
+        save_motion_to,
+        avatar.marks(replace(style, visible=not args.no_mark)),
+        args.look_ahead / 1e3,
     )
     config = PipelineConfig(args.runner, args.steps, live=False, frame=frame, renderer=args.renderer)
-    is_film = isinstance(driver, FilmDriver)
+    is_film = args.driver is not None and Path(args.driver).suffix.lower() != SUFFIX
     with closing(EveryFrameTracker(filtered=True) if is_film else NoTracker()) as tracker:
         pipeline = build_pipeline(avatar, config, tracker)
         try:
             pipeline.set_background(background)
             sign = _signing(out, avatar, certificate)
-            result = render(pipeline, tracker, driver, out, options, sign)
+            voice = _companion(driver, avatar, args.seed) if isinstance(driver, SoundDriver) else None
+            result = render(pipeline, tracker, driver, out, options, sign, voice)
             reason = pipeline.runner_reason
         finally:
             pipeline.close()
@@ -172,22 +198,28 @@ def render(
     out: Path,
     options: RenderOptions,
     sign: Callable[[Path], None] | None = None,
+    voice: VoiceDriver | None = None,
 ) -> dict[str, Any]:
     """Get all the motion, then render it to `out`; returns the machine-readable result.
 
-    sign: is called with the finished file, before it has its name. Raises FootageError where no face is.
+    sign: is called with the finished file, before it has its name. voice: what the driver's sound has the
+    avatar do. Raises FootageError where no face is, and no voice.
     """
     begun_ns = time.perf_counter_ns()
     stage_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
     motion = driver.motion(tracker, stage_ms["track"])
     landmarks, times_s, fps = motion.landmarks, motion.times_s, motion.rate
-    if not any(frame.face_confidence > 0 for frame in landmarks):
+    has_face = any(frame.face_confidence > 0 for frame in landmarks)
+    if not has_face and voice is None:
         raise FootageError(
             f"{driver.name}: no face in any of {len(landmarks)} frames; give a clip that faces the camera"
         )
     if options.save_motion is not None:
         save_motion(options.save_motion, motion)
-    pipeline.calibrate_from(landmarks)
+    if has_face:
+        pipeline.calibrate_from(landmarks)
+    if voice is not None:
+        pipeline.accompany(voice)
     width, height = _output_size(pipeline.frame_px, driver.picture_px, options)
     variable = bool(np.abs(np.array(times_s) - np.arange(len(times_s)) / float(fps)).max() > _LATE / fps)
     rendered = 0
@@ -205,7 +237,9 @@ def render(
         ) as writer,
         Bars(disable=None) as bars,
     ):
-        for seen, time_s, found in zip(driver.pictures(), times_s, landmarks, strict=True):
+        for time_s, found, seen in zip(times_s, landmarks, driver.pictures(), strict=False):
+            if voice is not None:
+                voice.at(time_s, time_s - (LOOK_AHEAD_S - options.look_ahead_s))
             result = pipeline.process(seen, int(time_s * 1e9), landmarks=found)
             for stage in STAGES[1:]:
                 if stage in result.stage_ms:  # a frame without a face, or a still one, skips most
@@ -216,6 +250,8 @@ def render(
             writer.write(picture, time_s)
             rendered += 1
             bars.show("rendering", rendered, len(landmarks))
+    if rendered < len(landmarks):
+        raise VideoError(f"{driver.name}: only {rendered} of {len(landmarks)} frames were read again")
     seconds = (time.perf_counter_ns() - begun_ns) * 1e-9
     return {
         "frames_in": len(landmarks),
@@ -228,7 +264,18 @@ def render(
         "marked": options.mark is not None and options.mark.visible,
         "credentials": sign is not None,
         "mark_bits": options.mark.bits.hex() if options.mark else None,
+        "speech_s": None if voice is None else round(voice.lips.speech_s, 1),
     }
+
+
+def _companion(driver: SoundDriver, avatar: Avatar, seed: int) -> VoiceDriver:
+    """What the sound has this avatar do; says so where it holds no speech."""
+    lips = SpokenLips(Speaker(), kept_rows=None)
+    lips.push(driver.samples)
+    lips.finish()
+    if not lips.speech_s:
+        print(f"avatarcast: {driver.name}: no speech in it; the avatar keeps its lips shut", file=sys.stderr)
+    return VoiceDriver(lips, Idle(seed), always_lips=True)
 
 
 def _signing(out: Path, avatar: Avatar, named: Certificate | None) -> Callable[[Path], None] | None:
@@ -249,11 +296,11 @@ def _signing(out: Path, avatar: Avatar, named: Certificate | None) -> Callable[[
     return lambda path: add_credentials(path, kind, said, certificate, avatar.preview_jpeg)
 
 
-def _checked_out(out: Path, driver: Path) -> Path:
+def _checked_out(out: Path, given: Sequence[Path]) -> Path:
     """`out` if a video can be written there: better known now than after minutes."""
     if out.suffix.lower() not in _SUFFIXES:
         raise SettingsError(f"--out {out}: give a name that ends in {', '.join(_SUFFIXES)}")
-    if out.exists() and driver.exists() and out.samefile(driver):
+    if any(out.exists() and path.exists() and out.samefile(path) for path in given):
         raise SettingsError(f"--out {out}: that is the driver itself; choose another name")
     folder = out.absolute().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
@@ -277,15 +324,38 @@ def _checked_motion(text: str | None) -> Path | None:
 
 
 def _driver(args: argparse.Namespace) -> Driver:
-    """A film, or recorded motion, for which what needs a film's pictures is refused."""
+    """A film, recorded motion or a voice; what needs pictures or motion that are not there is refused."""
+    if args.driver is None and args.voice is None:
+        raise SettingsError("nothing drives it: give --driver with a film, --voice with a sound, or both")
+    if not 0 <= args.look_ahead <= _MOST_AHEAD_MS:
+        raise SettingsError(f"--look-ahead {args.look_ahead:g}: must be 0 to {_MOST_AHEAD_MS} ms")
+    if args.seed < 0:
+        raise SettingsError(f"--seed {args.seed}: must be 0 or more")
+    if args.voice is not None and args.save_motion:
+        raise SettingsError(
+            "--save-motion: a voice's motion is not saved; leave out --voice or --save-motion"
+        )
+    beside = None if args.driver is None else _beside_voice(args)
+    if args.voice is None:
+        assert beside is not None
+        return beside
+    if beside is None:
+        _refuse_without_pictures(args, args.voice)
+    return SoundDriver(Path(args.voice), beside)
+
+
+def _beside_voice(args: argparse.Namespace) -> Driver:
+    """What --driver names."""
     if Path(args.driver).suffix.lower() != SUFFIX:
         return FilmDriver(Path(args.driver), args.mirror)
+    _refuse_without_pictures(args, args.driver)
+    return MotionDriver(Path(args.driver))
+
+
+def _refuse_without_pictures(args: argparse.Namespace, name: str) -> None:
     for option, given in (("--side-by-side", args.side_by_side), ("--mirror", args.mirror)):
         if given:
-            raise SettingsError(
-                f"{option}: {args.driver} holds no pictures; give the film, or leave {option} out"
-            )
-    return MotionDriver(Path(args.driver))
+            raise SettingsError(f"{option}: {name} holds no pictures; give the film, or leave {option} out")
 
 
 def _output_size(

@@ -9,11 +9,10 @@ import pytest
 
 from engine.arrays import FloatArray
 from engine.person import topology as topo
-from engine.person.blend import Shares, blended, resting
+from engine.person.blend import Shares, blended
 from engine.person.geometry import rotation_to_euler_deg
 from engine.person.motion import Motion, build_neutral, motion_of
-from engine.person.retarget import Retargeter, Support
-from engine.person.torso import TorsoModel
+from engine.voice.motion_code import CODE, decode
 from tests.support.puppet import Pose, Puppet
 
 PERSON = Puppet(200, shape_seed=3)
@@ -24,6 +23,11 @@ _BROWS = np.concatenate(topo.BROWS)
 
 def motion(pose: Pose) -> Motion:
     return motion_of(PERSON.landmarks(pose), NEUTRAL)
+
+
+def at_rest() -> Motion:
+    """Nobody's arms are seen."""
+    return decode(np.zeros(CODE, np.float32), NEUTRAL)
 
 
 STILL = motion(Pose())
@@ -75,7 +79,7 @@ def test_a_hand_that_one_has_seen_stays_where_it_was_seen() -> None:
     """Between 'there' and 'unseen' lies 'there, less surely'; never a place half way to nowhere."""
     left = 0
     for share in (0.3, 0.7):
-        mixed = blended(BUSY, resting(NEUTRAL), Shares.of_all(share))
+        mixed = blended(BUSY, at_rest(), Shares.of_all(share))
         assert np.allclose(mixed.hands[left], BUSY.hands[left])
         assert mixed.hand_confidence[left] == pytest.approx((1 - share) * BUSY.hand_confidence[left])
 
@@ -89,12 +93,3 @@ def test_the_lower_face_has_no_crease() -> None:
     assert np.allclose(moved[topo.FACE_OVAL_TOP], 0.0, atol=1e-6)
     assert moved[topo.CHIN] == pytest.approx(0.3)
     assert np.abs(moved[edges[:, 0]] - moved[edges[:, 1]]).max() < 0.25
-
-
-def test_resting_is_the_neutral_on_the_avatar() -> None:
-    support = Support(np.full(6, -5.0, np.float32), np.full(6, 5.0, np.float32), np.ones(2, np.float32))
-    nothing = np.zeros((9, 2), np.float32)
-    torso = TorsoModel(nothing[:7], nothing, nothing[0], np.zeros((2, 2), np.float32))
-    target = Retargeter(NEUTRAL, support, torso, 200).target(resting(NEUTRAL))
-    assert np.abs(target.face[:, :2] - PERSON.landmarks().face[:, :2]).max() < 0.1
-    assert not target.hand_confidence.any()

@@ -27,6 +27,7 @@ from engine.media.video import VideoWriter, probe, read_frames
 from engine.person.landmarks import Landmarks
 from engine.render.background import Background
 from engine.stages import STAGES
+from engine.voice.driver import VoiceDriver
 from export.commands import render as command_render
 from export.commands.render import RenderOptions, render
 from export.drivers import FilmDriver
@@ -62,6 +63,9 @@ class FakePipeline:
 
     def set_background(self, background: Background) -> None:
         self.background = background
+
+    def accompany(self, companion: VoiceDriver | None) -> None:
+        raise AssertionError("no voice was given")
 
     def process(self, rgb: U8Image, time_ns: int, landmarks: Landmarks | None = None) -> Frame:
         self.given.append(landmarks)

@@ -1,0 +1,132 @@
+"""Drives an avatar by voice: alone, in the place of a camera that sees nobody, or the lips alone.
+
+Time comes in as an argument. What is not told by a voice is idle life (`engine.voice.idle`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from engine.arrays import FloatArray
+from engine.person.blend import Shares, blended
+from engine.person.landmarks import VISIBLE
+from engine.person.motion import Motion, Neutral
+from engine.voice.features import ROWS_HZ, VoiceFeatures
+from engine.voice.gate import SpeechGate
+from engine.voice.idle import Idle
+from engine.voice.mel import SAMPLE_RATE_HZ
+from engine.voice.motion_code import CODE, LIPS, decode
+from engine.voice.speaker import LOOK_AHEAD_S, Speaker
+from engine.voice.takeover import Takeover
+
+__all__ = ["LOOK_AHEAD_S", "SpokenLips", "VoiceDriver"]
+
+_KEPT_ROWS = 4 * ROWS_HZ  # of a sound that comes in: more than it is ever held back
+_AHEAD_ROWS = 8  # of whether somebody speaks, before lips: more than LOOK_AHEAD_S
+_OPENS_ROWS, _SHUTS_ROWS = 2, 8  # before speech lips may part; after it they shut
+
+
+class SpokenLips:
+    """What lips do for a sound, as it comes in. 0 s is where the sound begins."""
+
+    def __init__(self, speaker: Speaker, kept_rows: int | None = _KEPT_ROWS) -> None:
+        """kept_rows: what is remembered of the past; None: all."""
+        self._features = VoiceFeatures()
+        self._gate = SpeechGate()
+        self._stream = speaker.stream()
+        self._lips: deque[FloatArray] = deque(maxlen=kept_rows)
+        self._spoken: deque[float] = deque(
+            maxlen=None if kept_rows is None else kept_rows + _SHUTS_ROWS + _AHEAD_ROWS
+        )
+        self._rows = 0  # of lips
+        self._gated = 0  # rows of which is known whether somebody speaks
+
+    @property
+    def known_s(self) -> float:
+        """Lips are known up to here."""
+        return (self._rows - 1) / ROWS_HZ
+
+    @property
+    def speech_s(self) -> float:
+        """Of what is remembered, so much is speech, or as loud."""
+        return sum(spoken > 0.5 for spoken in self._spoken) / ROWS_HZ
+
+    def push(self, samples: FloatArray) -> None:
+        """samples: (n,) float32, -1..1, 16 kHz."""
+        spoken = self._gate.push(samples)
+        self._gated += len(spoken)
+        self._spoken.extend(spoken.tolist())
+        lips = self._stream.push(self._features.push(samples))
+        self._rows += len(lips)
+        self._lips.extend(lips)
+
+    def finish(self) -> None:
+        """Nothing more comes: lips are known up to its end."""
+        self.push(np.zeros(round(2 * LOOK_AHEAD_S * SAMPLE_RATE_HZ), np.float32))
+
+    def at(self, time_s: float) -> FloatArray:
+        """(CODE,) float32: the code of the lips then; shut where nobody speaks or nothing is known."""
+        code = np.zeros(CODE, np.float32)
+        row = time_s * ROWS_HZ
+        low = int(np.floor(row))
+        for number, share in ((low, 1.0 - (row - low)), (low + 1, row - low)):
+            code[LIPS] += np.float32(share) * self._of_row(number)
+        return code
+
+    def _of_row(self, number: int) -> FloatArray:
+        behind = self._rows - number
+        if not 0 < behind <= len(self._lips):
+            return np.zeros(LIPS.stop, np.float32)
+        return np.asarray(self._lips[-behind] * np.float32(self._parted(number)), np.float32)
+
+    def _parted(self, number: int) -> float:
+        """How far lips may part: 1 while somebody speaks, eased to 0 where they have stopped."""
+        first = self._gated - len(self._spoken)
+        most = 0.0
+        for offset in range(-_SHUTS_ROWS, _OPENS_ROWS + 1):
+            at = number + offset - first
+            if 0 <= at < len(self._spoken):
+                eased = 1.0 if offset >= 0 else min(1.0, 2.0 * (1.0 + offset / (_SHUTS_ROWS + 1)))
+                most = max(most, eased * self._spoken[at])
+        return most
+
+
+class VoiceDriver:
+    """The voice beside a camera (an `engine.pipeline.Companion`), or without one.
+
+    Use: at() for every picture, then the pipeline asks for motion().
+    """
+
+    def __init__(self, lips: SpokenLips, idle: Idle, always_lips: bool = False) -> None:
+        """always_lips: the lips are the voice's also while the camera drives the rest."""
+        self.lips = lips
+        self.share = 1.0  # how much the voice drove the last picture
+        self._idle = idle
+        self._always_lips = always_lips
+        self._takeover = Takeover()
+        self._time_s = self._sound_s = 0.0
+        self._held: tuple[Motion, Neutral] | None = None  # what the camera saw last
+
+    def at(self, time_s: float, sound_s: float) -> None:
+        """The next picture is of this time, and goes with this time of the sound."""
+        self._time_s, self._sound_s = time_s, sound_s
+
+    def motion(self, camera: Motion | None, neutral: Neutral) -> Motion | None:
+        """See Companion. A face that is lost holds still until the voice takes over."""
+        is_seen = camera is not None and camera.face_confidence > VISIBLE
+        if camera is not None and is_seen:
+            self._held = camera, neutral
+        self.share = self._takeover.share(self._time_s, is_seen)
+        own = self.motion_at(neutral)
+        if self._held is None or self._held[1] is not neutral:
+            return own
+        lips = 1.0 if self._always_lips else self.share
+        if lips == 0.0 and not is_seen:
+            return None
+        return blended(self._held[0], own, Shares(lips, self.share, self.share, self.share))
+
+    def motion_at(self, neutral: Neutral) -> Motion:
+        """What the voice alone has them do."""
+        return decode(self._idle.code_at(self._time_s) + self.lips.at(self._sound_s), neutral)
