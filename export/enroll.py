@@ -6,6 +6,7 @@ line; `export.commands.enroll` shows its progress.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +22,7 @@ from engine.files import sweep
 from engine.network.contract import denoiser_inputs
 from engine.network.denoiser import Denoiser, DenoiserConfig
 from engine.network.network_check import checked_denoiser
+from engine.provenance.consent import CLIP, sentence
 from export.assembly import assembled
 from export.convert.gate import held_out_frames
 from export.convert.onnx_export import export_onnx, parity
@@ -56,6 +58,10 @@ def enroll(options: EnrollOptions, listener: Listener) -> Avatar:
     """
     started = perf_counter()
     pick_device(options.device)  # now, not after minutes of tracking
+    if options.consent_clip is not None:
+        from export.consent_clip import check_clip  # LiteRT, only where there is a clip to look at
+
+        check_clip(options.consent_clip)  # now too
     base = load_base(options.base)  # now too
     sweep(options.out.parent)
     _refuse_existing(options.out)
@@ -74,6 +80,7 @@ def _enroll(
     options: EnrollOptions, work: WorkFolder, listener: Listener, started: float, base: BaseWeights | None
 ) -> Avatar:
     prepared, origin = _prepared(options, work, listener)
+    consent = _consent(options, prepared, listener)
     identity = learn_identity(prepared)
     listener.stage("building priors", 1.0)
     data = TrainingSet(prepared, identity, seed=7, progress=listener.advance)
@@ -86,7 +93,7 @@ def _enroll(
     record = trainer.run(
         data, data.validation(prepared, identity), lambda progress: _tell(listener, progress)
     )
-    avatar = _package(options, prepared, identity, trainer.result(), record, origin, listener)
+    avatar = _package(options, consent, prepared, identity, trainer.result(), record, origin, listener)
     work.remove()
     return avatar
 
@@ -117,6 +124,7 @@ def _prepared(options: EnrollOptions, work: WorkFolder, listener: Listener) -> t
 
 def _package(
     options: EnrollOptions,
+    consent: Mapping[str, Any],
     prepared: Prepared,
     identity: Identity,
     network: Denoiser,
@@ -129,7 +137,7 @@ def _package(
     model, agreement = _export(network, prepared.size)
     listener.advance(1.0)
     unmeasured = replace(
-        assembled(options.out.stem, prepared, identity, {MODEL_NAME: model}, _consent(options)),
+        assembled(options.out.stem, prepared, identity, {MODEL_NAME: model}, consent),
         held_out=tuple(held_out_frames(prepared)),
     )
     listener.stage("measuring", 1.0)
@@ -189,11 +197,21 @@ def _int8(avatar: Avatar, network: Denoiser, listener: Listener) -> Variant | No
     return variant
 
 
-def _consent(options: EnrollOptions) -> dict[str, Any]:
-    now = datetime.now(timezone.utc)
-    return {
+def _consent(options: EnrollOptions, prepared: Prepared, listener: Listener) -> dict[str, Any]:
+    """Who agreed, to what, when, and what the clip shows in which they say so, if there is one."""
+    consent: dict[str, Any] = {
         "who": options.statement.split(",")[0].strip(),
         "statement": options.statement.strip(),
-        "date": now.date().isoformat(),
+        "date": datetime.now(timezone.utc).date().isoformat(),
         "person": options.person,
     }
+    if options.consent_clip is None:
+        return consent
+    from export.consent_clip import consent_record, warning_of
+
+    listener.stage("consent", 1.0)
+    record = consent_record(options.consent_clip, sentence(options.statement), prepared)
+    listener.advance(1.0)
+    if warning := warning_of(record):
+        listener.warn(warning)
+    return {**consent, CLIP: record}

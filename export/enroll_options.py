@@ -28,6 +28,7 @@ class EnrollOptions:
     framing: str | Framing = "auto"
     device: str = "auto"
     base: str = DEFAULT_BASE  # bundled, none, or a file of base weights
+    consent_clip: Path | None = None  # in which the person says engine.provenance.consent.sentence
 
     def __post_init__(self) -> None:
         if not self.statement.strip():
@@ -54,6 +55,8 @@ class EnrollOptions:
                 raise SettingsError(
                     f"{path}: there is no such file; give one or more video files of the person"
                 )
+        if self.consent_clip is not None and not self.consent_clip.is_file():
+            raise SettingsError(f"--consent-clip {self.consent_clip}: there is no such file")
         if any(_is_prepared(path) for path in self.footage):
             self._check_prepared()
 

@@ -15,6 +15,7 @@ from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import BUNDLED, avatar_help
 from engine.avatar.records import number, printable, table
+from engine.provenance.consent import clip_words
 from engine.provenance.keys import fingerprint
 
 _MB = 1_000_000
@@ -46,6 +47,7 @@ def facts(avatar: Avatar) -> dict[str, Any]:
         "digest": stored.digest,
         "format_version": stored.format_version,
         "consent": avatar.consent,
+        "consent_clip": clip_words(avatar.consent, stored.standing),
         "signed": stored.standing.state,
         "signature": stored.standing.words,
         "chain": [dict(record) for record in stored.standing.records],
@@ -79,7 +81,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     consent = found["consent"]
     yield "avatar", f"{found['name']}, digest {found['digest'][:_DIGEST_SHOWN]}"
     yield "person", f"{consent['person']}; {consent['who']} agreed on {consent['date']}"
-    yield "consent", f"{consent['statement']} (not verified: nobody was heard or seen to say it)"
+    yield "consent", f"{consent['statement']} ({found['consent_clip']})"
     if found["withdrawn"]:
         yield "withdrawn", f"on {found['withdrawn']}: it is not used any more"
     yield "signature", found["signature"]

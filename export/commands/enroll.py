@@ -13,9 +13,11 @@ import shlex
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from engine.avatar.beside import work_path
 from engine.errors import AvatarcastError, SettingsError
+from engine.provenance.consent import sentence
 from export.enroll_options import DEFAULT_BASE, EnrollOptions
 from export.footage.framing import parse_framing
 from export.progress import DISPLAYS, Display, end_with_listener
@@ -30,6 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="TEXT",
         help='who agreed, to what: "Ada Lovelace, to an avatar for her talks"',
+    )
+    parser.add_argument(
+        "--consent-clip",
+        type=Path,
+        metavar="FILE",
+        help="a film in which they say so (see --consent-sentence); it is compared with the footage, what it "
+        "shows is kept in the avatar, and it is not (default: the consent is shown as not verified)",
+    )
+    parser.add_argument(
+        "--consent-sentence",
+        action=_TellSentence,
+        metavar="TEXT",
+        help="print what is to be said in the clip for this --consent, and stop",
     )
     parser.add_argument("--minutes", type=float, default=15.0, help="time for everything (default 15)")
     parser.add_argument(
@@ -69,6 +84,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the held-out report as one JSON line")
 
 
+class _TellSentence(argparse.Action):
+    """As --help: asks for nothing else."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: Any, values: Any, __: str | None = None) -> None:
+        if not str(values).strip():
+            parser.error("--consent-sentence: is empty; give the text that --consent will have")
+        print(sentence(str(values)).text)
+        parser.exit()
+
+
 def run(args: argparse.Namespace) -> int:
     """Enrols, then prints the held-out table; or only prepares."""
     options = EnrollOptions(
@@ -81,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
         framing=parse_framing(args.framing),
         device=args.device,
         base=args.base,
+        consent_clip=args.consent_clip,
     )
     if args.progress == "json":
         end_with_listener()
@@ -111,6 +137,8 @@ def _prepare_only(options: EnrollOptions, display: Display, as_json: bool) -> in
     frames, size = len(prepared.rgb), prepared.size
     what = ["avatarcast", "enroll", str(out), "--out", str(options.out), "--consent", options.statement]
     train = shlex.join([*what, *(["--person", options.person] if options.person != "real" else [])])
+    if options.consent_clip is not None:
+        train += f" --consent-clip {shlex.quote(str(options.consent_clip))}"
     if as_json:
         facts = {"out": str(out), "frames": frames, "size": size, "fps": prepared.fps, **origin.to_dict()}
         print(json.dumps({**facts, "next": train}))

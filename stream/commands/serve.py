@@ -125,6 +125,7 @@ def served_file(path: str | Path, config: PipelineConfig, style: MarkStyle) -> S
     """
     from engine.avatar.avatar_file import load_avatar, load_cover
     from engine.pipeline import build_pipeline
+    from engine.provenance.consent import clip_words
     from stream.render.avatars import ServedAvatar
 
     cover = load_cover(path)
@@ -137,6 +138,7 @@ def served_file(path: str | Path, config: PipelineConfig, style: MarkStyle) -> S
         mark_style=cover.marks(style),
         signed=cover.standing.state,
         signature=cover.standing.words,
+        consent=clip_words(cover.consent, cover.standing),
         build=lambda: build_pipeline(load(), config),
         title=cover.name.capitalize() if bundled_name(path) else "",
     )

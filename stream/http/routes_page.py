@@ -70,6 +70,7 @@ class PageRoutes:
                 "size_px": avatar.size_px,
                 "signed": avatar.signed,
                 "signature": avatar.signature,
+                "consent": avatar.consent,
                 "marked": avatar.mark_style is not None,
                 "preview": f"/api/avatars/{quote(avatar.name, safe='')}/preview.jpg",
             }

@@ -6,10 +6,12 @@ and is there after a reload.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
 
+from engine.provenance.consent import sentence
 from stream.http.bodies import read_body, read_json
 from stream.http.route import Route
 from stream.refusal import RequestRefused
@@ -35,6 +37,7 @@ class StudioRoutes:
             Route("GET", "/api/studio", self._status),
             Route("POST", "/api/studio/recordings", self._begin),
             Route("PUT", recording + r"/{number:\d{1,6}}", self._add),
+            Route("PUT", f"{recording}/clip", self._clip),
             Route("POST", f"{recording}/finish", self._finish),
             Route("DELETE", recording, self._discard),
             Route("DELETE", "/api/studio/takes/{name}", self._delete),
@@ -53,13 +56,22 @@ class StudioRoutes:
         session = self._registry.session(session_id if isinstance(session_id, str) else "")
         if (missing := self._studio.missing()) is not None:
             raise RequestRefused(503, missing)  # before anything is recorded
+        said = await asyncio.to_thread(sentence, consent.words)  # it may make the key
         recording = self._studio.recordings.begin(session.id, body.get("kind"), consent)
-        return web.json_response({"id": recording.id, "name": recording.name})
+        return web.json_response({"id": recording.id, "name": recording.name, "sentence": said.text})
 
     async def _add(self, request: web.Request) -> web.Response:
         recording = self._recording(request)
         data = await read_body(request, tuple(ENDINGS), MAX_CHUNK_BYTES, CHUNK_LIMIT_S)
         await self._studio.recordings.add(recording, int(request.match_info["number"]), data)
+        return web.json_response({})
+
+    async def _clip(self, request: web.Request) -> web.Response:
+        recording = self._recording(request)
+        data = await read_body(request, (recording.kind,), MAX_CHUNK_BYTES, CHUNK_LIMIT_S)
+        if not data:
+            raise RequestRefused(400, "the clip is empty; send the whole film of it")
+        await self._studio.recordings.set_clip(recording, data)
         return web.json_response({})
 
     async def _finish(self, request: web.Request) -> web.Response:

@@ -82,6 +82,7 @@ RULES: Mapping[str, Rule] = {
     "GET /api/studio": Rule(_STUDIO),
     "POST /api/studio/recordings": Rule(_STUDIO),
     "PUT /api/studio/recordings/{id}/{number}": Rule(_STUDIO),
+    "PUT /api/studio/recordings/{id}/clip": Rule(_STUDIO),
     "POST /api/studio/recordings/{id}/finish": Rule(_STUDIO),
     "DELETE /api/studio/recordings/{id}": Rule(_STUDIO),
     "DELETE /api/studio/takes/{name}": Rule(_STUDIO),

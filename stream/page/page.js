@@ -311,13 +311,14 @@ async function drive(name) {
   if (!call && !starting) await start();
 }
 
-function avatarChoice({ name, title, person, preview, size_px: size, signed, signature, marked }) {
+function avatarChoice({ name, title, person, preview, size_px: size, signed, signature, consent, marked }) {
   const choice = fromTemplate("avatar-choice");
   const [radio, picture] = [choice.querySelector("input"), choice.querySelector("img")];
   radio.value = name;
   choice.querySelector(".name").textContent = title;
   const shown = person === "synthetic" ? "No living person, it says" : "A real person";
   choice.title = `${signed === "presenters" ? "No living person" : shown}, ${size} px, ${signature}${marked ? ", marked" : ""}`;
+  if (signed !== "presenters") choice.title += `; consent ${consent}`;
   choice.querySelector(".signature").textContent = signed === "presenters" ? "" : signature;
   pictureUrl(preview).then(
     (url) => {

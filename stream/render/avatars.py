@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.errors import SettingsError
+from engine.provenance.consent import UNVERIFIED
 from stream.refusal import RequestRefused
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class ServedAvatar:
     build: Callable[[], FramePipeline]  # loads models: takes seconds, belongs in a worker thread
     signed: str = "unsigned"  # see engine.provenance.chain.Standing: state, and words for people
     signature: str = "unsigned"
+    consent: str = UNVERIFIED  # what was seen of it, for people
     title: str = ""  # as the page writes it; empty: its name
 
 

@@ -13,6 +13,7 @@ from engine.forgetting import Removed, forget_avatar, remove
 RECORDINGS = "recordings"
 ENDINGS = {"video/webm": ".webm", "video/mp4": ".mp4"}  # by content type
 CONSENT = ".json"
+CLIP = ".consent"  # a film, of the recording's kind, in which the person says that they agree
 
 
 def avatar_files(folder: Path) -> list[Path]:
@@ -44,6 +45,6 @@ def forget(folder: Path, name: str) -> list[Removed]:
         plain = path.name.partition(".broken-")[0]
         if plain in own:
             removed.append(remove("recording", path))
-        elif plain == f"{name}{CONSENT}":
+        elif plain in (f"{name}{CONSENT}", f"{name}{CLIP}"):
             removed.append(remove("consent", path))
     return removed

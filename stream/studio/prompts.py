@@ -32,11 +32,12 @@ class Script:
 
     asked: tuple[Prompt, ...]
     closing: tuple[Prompt, ...]
+    consent_s: float = 8.0  # to say the sentence of the consent clip in, before all
 
     @property
     def seconds(self) -> float:
         """Without anything asked twice."""
-        return sum(prompt.seconds for prompt in (*self.asked, *self.closing))
+        return self.consent_s + sum(prompt.seconds for prompt in (*self.asked, *self.closing))
 
 
 ASKED = (

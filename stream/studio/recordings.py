@@ -1,7 +1,8 @@
 """Recordings of people who film themselves, on this machine's disk: taken in chunk by chunk.
 
-A consent lies beside each. What is not whole yet has a hidden temporary name. Names on the disk are made here
-and are never taken from a request. Event loop only; knows nothing of HTTP.
+A consent lies beside each, and the clip in which it was said. What is not whole yet has a hidden temporary
+name. Names on the disk are made here and are never taken from a request. Event loop only; knows nothing of
+HTTP.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from engine.errors import FileError
 from engine.files import LEFT_S, Part, in_one_line, private_folder, set_aside, sweep, write_file
 from stream.refusal import RequestRefused
-from stream.studio.folder import CONSENT, ENDINGS
+from stream.studio.folder import CLIP, CONSENT, ENDINGS
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,12 @@ class Take:
     bytes: int
     consent: Consent
 
+    @property
+    def clip(self) -> Path | None:
+        """In which the person says that they agree, where they did."""
+        path = self.path.with_suffix(CLIP)
+        return path if path.exists() else None
+
 
 @dataclass(slots=True)
 class OpenRecording:
@@ -100,6 +107,7 @@ class OpenRecording:
     heard_s: float
     next: int = 0  # number of the chunk that comes next
     bytes: int = 0
+    clip: Part | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -169,6 +177,17 @@ class Recordings:
             recording.bytes += len(data)
             recording.heard_s = self._now()
 
+    async def set_clip(self, recording: OpenRecording, data: bytes) -> None:
+        """The film in which the person says that they agree; a second one takes the first one's place."""
+        async with recording.lock:
+            self.find(recording.id)
+            with in_one_line(self.folder, _CURE):
+                part = Part(self.folder)
+                await asyncio.to_thread(part.write_at, 0, data)
+            if recording.clip is not None:
+                recording.clip.discard()
+            recording.clip, recording.heard_s = part, self._now()
+
     async def finish(self, recording: OpenRecording) -> Take:
         """The recording is whole. Raises RequestRefused (400 where it is empty, 503)."""
         async with recording.lock:
@@ -182,6 +201,9 @@ class Recordings:
                 consent = json.dumps(asdict(recording.consent)).encode()
                 write_file(path.with_suffix(CONSENT), consent, cure=_CURE)
                 with in_one_line(path, _CURE):
+                    if recording.clip is not None:
+                        await asyncio.to_thread(recording.clip.commit, path.with_suffix(CLIP))
+                        recording.clip = None
                     await asyncio.to_thread(recording.part.commit, path)
             except FileError:
                 path.with_suffix(CONSENT).unlink(missing_ok=True)
@@ -206,16 +228,17 @@ class Recordings:
         raise RequestRefused(404, f"there is no recording {str(name)[:40]!r}: it may have been deleted")
 
     def delete(self, take: Take) -> None:
-        """Picture, sound and consent of it."""
+        """Picture and consent of it, and the clip."""
         with in_one_line(take.path):
             take.path.unlink(missing_ok=True)
-            take.path.with_suffix(CONSENT).unlink(missing_ok=True)
+            for beside in (CONSENT, CLIP):
+                take.path.with_suffix(beside).unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Give up what fell silent, and remove what processes that died have left."""
         self._give_up_silent()
         sweep(self.folder)
-        for path in self.folder.glob(f"*{CONSENT}"):
+        for path in (*self.folder.glob(f"*{CONSENT}"), *self.folder.glob(f"*{CLIP}")):
             if not self._films(path.stem) and time.time() - path.stat().st_mtime > LEFT_S:
                 logger.info("%s is removed: its recording is gone", path.name)
                 path.unlink()
@@ -253,6 +276,8 @@ class Recordings:
     def _drop(self, recording: OpenRecording) -> None:
         self._open.pop(recording.id, None)
         recording.part.discard()
+        if recording.clip is not None:
+            recording.clip.discard()
 
     def _free_name(self, who: str) -> str:
         """Of letters and digits of the person's name; with a number behind it where that is taken."""

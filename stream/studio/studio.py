@@ -104,6 +104,7 @@ class Studio:
                     "path": str(take.path),
                     "bytes": take.bytes,
                     "date": take.consent.date,
+                    "clip": take.clip is not None,
                     "avatar": self._avatar(take.name).exists(),
                     "unfinished": work_path(self._avatar(take.name)).exists(),
                 }
@@ -132,6 +133,7 @@ class Studio:
             str(take.path),
             f"--out={out}",
             f"--consent={take.consent.words}",
+            *([] if take.clip is None else [f"--consent-clip={take.clip}"]),
             f"--minutes={minutes:g}",
             "--json",
             "--progress=json",

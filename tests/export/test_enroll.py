@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from engine.cli import main
 from engine.errors import FootageError, RunnerError, SettingsError
 from engine.media.video import VideoWriter, read_frames
 from engine.pipeline import PipelineConfig, build_pipeline
+from engine.provenance.consent import clip_words, sentence
 
 pytest.importorskip("torch", reason="needs torch")
 pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
@@ -106,6 +108,7 @@ def enrolment(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Enrolment
         size=SIZE,
         device="cpu",
         base="none",
+        consent_clip=PRESENTER,
     )
     first, second = Recorder(interrupt_after=INTERRUPT_STEPS), Recorder()
     with pytest.MonkeyPatch.context() as patch:
@@ -125,11 +128,12 @@ def enrolment(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Enrolment
 def test_an_interrupted_enrolment_leaves_its_work_and_no_avatar(enrolment: Enrolment) -> None:
     assert enrolment.between == ("checkpoint.pt", "prepared.npz", "settings.json")
     assert not enrolment.avatar_between
-    assert enrolment.first.stages == ["tracking", "cutting out", "building priors", "training"]
+    assert enrolment.first.stages == ["tracking", "cutting out", "consent", "building priors", "training"]
 
 
 def test_it_goes_on_where_it_was(enrolment: Enrolment) -> None:
-    assert enrolment.second.stages == ["building priors", "training", "exporting", "measuring", "quantising"]
+    measured = ["exporting", "measuring", "quantising"]
+    assert enrolment.second.stages == ["consent", "building priors", "training", *measured]
     trained = [done for stage, done, _ in enrolment.first.progress if stage == "training"]
     resumed = [done for stage, done, _ in enrolment.second.progress if stage == "training"]
     assert resumed[0] > trained[-1]  # seconds
@@ -166,6 +170,18 @@ def test_the_consent_is_in_the_avatar(enrolment: Enrolment) -> None:
     assert consent["statement"] == CONSENT
     assert consent["person"] == "synthetic"
     assert len(consent["date"]) == len("2024-05-01")
+
+
+def test_what_the_consent_clip_showed_is_in_the_avatar(enrolment: Enrolment) -> None:
+    avatar = enrolment.avatar
+    clip = avatar.consent["clip"]
+    assert (clip["sentence"], clip["word"]) == (sentence(CONSENT).text, sentence(CONSENT).word)
+    assert clip["sha256"] == hashlib.sha256(PRESENTER.read_bytes()).hexdigest()
+    assert (clip["face"], clip["lips"]) == ("same", "moving with speech")
+    assert clip["verdict"] == "in part"  # she says something else
+    assert avatar.stored is not None
+    assert clip_words(avatar.consent, avatar.stored.standing).startswith("in part, by a clip: the face of")
+    assert [w for w in enrolment.second.warnings if w.startswith("the consent clip is in part")]
 
 
 def test_the_report_has_the_promised_names(enrolment: Enrolment) -> None:

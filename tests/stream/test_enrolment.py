@@ -44,6 +44,18 @@ async def test_an_avatar_is_made_and_served(stage: Stage) -> None:
     assert await stage.record() == f"{name}-2"
 
 
+async def test_a_consent_clip_is_handed_on(stage: Stage) -> None:
+    stage.enrol_by("")
+    _, begun = await stage.begin()
+    await stage.put(begun["id"], "clip", b"said")
+    await stage.put(begun["id"], 0)
+    _, take = await stage.ask("POST", f"/recordings/{begun['id']}/finish", {})
+    await stage.ask("POST", "/job", {"take": take["name"], "minutes": 0.5})
+    await stage.job("done")
+    options = json.loads((stage.studio.config.folder / f"{take['name']}.avatar").read_text())
+    assert f"--consent-clip={stage.studio.recordings.folder / take['name']}.consent" in options
+
+
 async def test_an_error_is_told_in_its_line(stage: Stage) -> None:
     stage.enrol_by(
         "print('Warning: noise', file=sys.stderr)\n"

@@ -348,6 +348,7 @@ async def ask_studio(call: Caller, session: dict[str, Any]) -> None:
     begun = await call.good("beginRecording", wanted)
     assert (await call("beginRecording", wanted))[0] == 409
     assert (await call("finishRecording", id=begun["id"]))[0] == 400
+    await call.good("setConsentClip", b"said", "video/webm", id=begun["id"])
     await call.good("addChunk", b"one", "video/webm", id=begun["id"], number="0")
     assert (await call("addChunk", b"three", "video/webm", id=begun["id"], number="2"))[0] == 409
     await call.good("finishRecording", id=begun["id"])

@@ -54,6 +54,26 @@ class TestRecording:
         assert (await stage.ask("DELETE", f"/takes/{name}"))[0] == 200
         assert stage.files() == set()
 
+    async def test_a_consent_clip_is_kept_with_it_and_goes_with_it(self, stage: Stage) -> None:
+        _, begun = await stage.begin()
+        said = f"I, {CONSENT['who']}, agree to an avatar of me. My word is "
+        assert begun["sentence"].startswith(said)
+        assert (await stage.begin(session="session-2"))[1]["sentence"] == begun["sentence"]
+        assert await stage.put(begun["id"], "clip", b"") == 400
+        assert await stage.put(begun["id"], "clip", headers={"Content-Type": "video/mp4"}) == 415
+        assert await stage.put(begun["id"], "clip", b"not understood") == 200
+        assert await stage.put(begun["id"], "clip", b"said well") == 200
+        await stage.put(begun["id"], 0)
+        _, take = await stage.ask("POST", f"/recordings/{begun['id']}/finish", {})
+        name, folder = take["name"], stage.studio.recordings.folder
+        assert (folder / f"{name}.consent").read_bytes() == b"said well"
+        kept = {f"recordings/{name}{ending}" for ending in (".webm", ".json", ".consent")}
+        assert {file for file in stage.files() if "/." not in file} == kept  # but for the second recording
+        _, answer = await stage.ask("GET", "")
+        assert [(one["name"], one["clip"]) for one in answer["takes"]] == [(name, True)]
+        assert (await stage.ask("DELETE", f"/takes/{name}"))[0] == 200
+        assert not [file for file in stage.files() if "/." not in file]
+
     async def test_what_is_not_whole_has_a_hidden_name_and_goes_with_the_server(self, stage: Stage) -> None:
         _, begun = await stage.begin()
         await stage.put(begun["id"], 0)

@@ -29,6 +29,7 @@ SCRIPT = Script(
         Prompt("Left hand", "Hold up your left hand.", 1, ("left_hand",)),
     ),
     closing=(Prompt("Rest", "Look at the camera and rest.", 4, (), "Read this."),),
+    consent_s=3.0,
 )
 
 

@@ -29,6 +29,11 @@ export class Guide {
     }
   }
 
+  // Before all else, and never asked again.
+  say(prompt) {
+    return this.#show(prompt, false);
+  }
+
   // Gives the prompts that were missed to the end; null where it was stopped.
   async run() {
     const { asked, closing } = this.script;

@@ -134,7 +134,7 @@ export class Studio {
   #showConsent() {
     const { script, local, folder, missing, takes, avatars } = this.status;
     const all = [...script.asked, ...script.closing];
-    setText("script-seconds", String(Math.round(all.reduce((sum, { seconds }) => sum + seconds, 0))));
+    setText("script-seconds", String(Math.round(all.reduce((sum, { seconds }) => sum + seconds, script.consent_s))));
     const where = local
       ? `The recording stays on this computer, in ${folder}.`
       : `The recording goes to the server ${location.host} and lies there, in ${folder}: whoever runs that server has it.`;
@@ -291,6 +291,14 @@ export class Studio {
     this.#mark(prompt);
   }
 
+  // Without a microphone the consent is words alone, and is shown so.
+  async #sayConsent(voice) {
+    if (voice?.readyState !== "live") return;
+    const text = "Say this aloud, facing the camera: it is kept as your consent.";
+    const prompt = { text, read: `“${this.upload.sentence}”`, seconds: this.status.script.consent_s, states: [] };
+    await this.upload.sendClip(voice, () => this.guide.say(prompt));
+  }
+
   async #record() {
     const call = this.page.theCall();
     byId("guide-start").hidden = byId("studio-close").disabled = true;
@@ -303,8 +311,6 @@ export class Studio {
     try {
       await guide.count();
       if (guide.stopped) return;
-      await this.#coach(this.filming.getSettings().height); // what was seen before does not count
-      this.seen = {};
       const consent = {
         who: byId("consent-who").value,
         statement: byId("consent-statement").value,
@@ -312,6 +318,11 @@ export class Studio {
       };
       this.upload = await Upload.begin(this.filming, call.id, consent);
       byId("guide-rec").hidden = false;
+      await this.#sayConsent(call.stream.getAudioTracks()[0]);
+      if (guide.stopped) return;
+      await this.#coach(this.filming.getSettings().height); // what was seen before does not count
+      this.seen = {};
+      this.upload.start();
       this.missed = await guide.run();
       if (!this.missed) return;
       setText("prompt-text", "Saving …");
