@@ -12,7 +12,7 @@ import pytest
 from benchmarks.pictures.invisible_mark import coded, jpeg, overlaid, scaled
 from engine.arrays import U8Image
 from engine.media.disclosure import MarkStyle, mark
-from engine.media.invisible_mark import BYTES, FALSE_ALARM, find_bits, with_bits
+from engine.media.invisible_mark import BYTES, FALSE_ALARM, _ink, find_bits, with_bits
 from engine.media.video import read_frames
 from tests.support.places import PRESENTER
 
@@ -88,6 +88,20 @@ def test_it_is_faint_and_does_not_flicker(film: list[U8Image], marked: list[U8Im
     assert np.array_equal(still[0], still[1])
     flicker = [np.abs(np.diff(np.array(pictures, np.float64), axis=0)).mean() for pictures in (film, marked)]
     assert flicker[1] < flicker[0] * 1.2
+
+
+@pytest.mark.parametrize("size", [(720, 1280), (301, 257), (64, 200)])
+def test_ink_is_laid_as_opencv_would(size: tuple[int, int]) -> None:
+    """The compiled loop beside the same in whole pictures."""
+    rng = np.random.default_rng(1)
+    rgb = rng.integers(0, 256, (*size, 3), np.uint8)
+    cells = rng.uniform(-12, 12, (64, 90)).astype(np.float32)
+    marked = np.empty_like(rgb)
+    _ink(rgb, cells, marked)
+    ink = np.rint(cv2.resize(cells, size[::-1], interpolation=cv2.INTER_LINEAR))[..., None]
+    away = marked.astype(int) - np.clip(rgb + ink, 0, 255).astype(int)
+    assert np.abs(away).max() <= 1
+    assert (away != 0).mean() < 1e-4  # a half is rounded the other way now and then
 
 
 @pytest.mark.parametrize("size", [(128, 128), (256, 144), (270, 480), (301, 257)])
