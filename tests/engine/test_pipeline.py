@@ -20,10 +20,10 @@ from engine.person.retarget import Retargeter
 from engine.picture.step_renderer import StepRenderer
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.stages import STAGES
-from engine.voice.motion_code import CODE, decode
 from tests.support.places import PRESENTER
 from tests.support.puppet import Pose, Puppet, lively
 from tests.support.puppet_stage import DRIVER, FRAME_NS, Make, no_gate
+from tests.support.rest import resting
 
 SIZE = 128
 PUPPET = Puppet(SIZE)
@@ -279,7 +279,7 @@ def test_an_adjustment_changes_what_the_camera_and_others_drive(make: Make) -> N
     assert before.target is not None
     stage.pipeline.adjust([turned])
     by_camera = stage.next().target
-    rest = decode(np.zeros(CODE, np.float32), stage.pipeline.driver)
+    rest = resting(stage.pipeline.driver)
     by_motion = stage.pipeline.process_motion(rest, 2 * FRAME_NS).target
     assert turned.times_ns == [FRAME_NS, 2 * FRAME_NS]
     for target in (by_camera, by_motion):
@@ -298,7 +298,7 @@ class Nodding:
     def motion(self, camera: Motion | None, neutral: Neutral) -> Motion | None:
         self.cameras.append(camera)
         nod = euler_deg_to_rotation(np.array([0.0, 3.0 * (-1) ** len(self.cameras), 0.0], np.float32))
-        return camera or replace(decode(np.zeros(CODE, np.float32), neutral), rotation=nod @ neutral.rotation)
+        return camera or replace(resting(neutral), rotation=nod @ neutral.rotation)
 
 
 def test_a_companion_drives_where_no_face_is_seen(make: Make) -> None:

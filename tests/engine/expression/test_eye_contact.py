@@ -15,8 +15,8 @@ from engine.person.gaze import EYEBALL, beside_camera_deg, iris_shift
 from engine.person.geometry import euler_deg_to_rotation
 from engine.person.motion import Motion, Neutral, in_head_axes
 from engine.person.retarget import Retargeter
-from engine.voice.motion_code import CODE, decode
 from tests.support.puppet_stage import FRAME_NS
+from tests.support.rest import resting
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def looking(
     neutral: Neutral, beside_deg: tuple[float, float] = (0.0, 0.0), turn_deg: tuple[float, float] = (0.0, 0.0)
 ) -> Motion:
     """A head turned by yaw and pitch whose eyes, in the head, are turned right and down by `beside_deg`."""
-    motion = decode(np.zeros(CODE, np.float32), neutral)
+    motion = resting(neutral)
     expression = motion.expression.copy()
     for iris in topo.IRISES:
         expression[iris, :2] += EYEBALL * np.sin(np.radians(beside_deg))

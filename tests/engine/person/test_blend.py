@@ -12,8 +12,8 @@ from engine.person import topology as topo
 from engine.person.blend import Shares, blended
 from engine.person.geometry import rotation_to_euler_deg
 from engine.person.motion import Motion, build_neutral, motion_of
-from engine.voice.motion_code import CODE, decode
 from tests.support.puppet import Pose, Puppet
+from tests.support.rest import resting
 
 PERSON = Puppet(200, shape_seed=3)
 NEUTRAL = build_neutral([PERSON.landmarks()])
@@ -23,11 +23,6 @@ _BROWS = np.concatenate(topo.BROWS)
 
 def motion(pose: Pose) -> Motion:
     return motion_of(PERSON.landmarks(pose), NEUTRAL)
-
-
-def at_rest() -> Motion:
-    """Nobody's arms are seen."""
-    return decode(np.zeros(CODE, np.float32), NEUTRAL)
 
 
 STILL = motion(Pose())
@@ -79,7 +74,7 @@ def test_a_hand_that_one_has_seen_stays_where_it_was_seen() -> None:
     """Between 'there' and 'unseen' lies 'there, less surely'; never a place half way to nowhere."""
     left = 0
     for share in (0.3, 0.7):
-        mixed = blended(BUSY, at_rest(), Shares.of_all(share))
+        mixed = blended(BUSY, resting(NEUTRAL), Shares.of_all(share))
         assert np.allclose(mixed.hands[left], BUSY.hands[left])
         assert mixed.hand_confidence[left] == pytest.approx((1 - share) * BUSY.hand_confidence[left])
 
