@@ -90,6 +90,10 @@ class AvatarTrack(PictureTrack):
         """Show the avatar as in a mirror, or not."""
         self._performer.set_mirror(on)
 
+    def set_eye_contact(self, on: bool) -> None:
+        """Let the avatar look at the camera, or not."""
+        self._performer.set_eye_contact(on)
+
     def set_background(self, background: Background) -> None:
         """Show the person before this."""
         self._performer.set_background(background)

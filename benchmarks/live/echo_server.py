@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.live.openmp import wait_patiently
 from engine.arrays import U8Image
+from engine.pipeline import Adjustment
 from engine.render.background import Background
 from engine.runners.choice import default_threads
 from stream.commands.serve import Serving, serve
@@ -85,6 +86,9 @@ class EchoPipeline:
 
     def set_background(self, background: Background) -> None:
         """The picture fills the canvas: nothing is behind it."""
+
+    def adjust(self, adjustments: Sequence[Adjustment]) -> None:
+        """There is no motion to adjust."""
 
     def reset(self) -> None:
         """Back to the state of a new pipeline."""

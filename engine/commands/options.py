@@ -53,3 +53,13 @@ def add_frame(parser: argparse.ArgumentParser, default: str = AUTO_FRAME) -> Non
 def add_mirror(parser: argparse.ArgumentParser) -> None:
     """--mirror."""
     parser.add_argument("--mirror", action="store_true", help="move as in a mirror")
+
+
+def add_eye_contact(parser: argparse.ArgumentParser) -> None:
+    """--eye-contact; see `engine.expression.eye_contact`."""
+    parser.add_argument(
+        "--eye-contact",
+        action="store_true",
+        help="the avatar looks at the camera, wherever the driver's screen is, while its head is turned by "
+        "less than 15 degrees",
+    )

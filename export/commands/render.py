@@ -27,12 +27,14 @@ from engine.avatar.motion_file import SUFFIX, save_motion
 from engine.commands.options import (
     add_avatar,
     add_background,
+    add_eye_contact,
     add_frame,
     add_mirror,
     add_renderer,
     add_runner,
 )
 from engine.errors import FileError, FootageError, SettingsError, VideoError
+from engine.expression.eye_contact import EyeContact
 from engine.files import sweep
 from engine.media.disclosure import (
     COMMENT,
@@ -130,6 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_mirror(parser)
     add_background(parser)
     add_frame(parser)
+    add_eye_contact(parser)
     parser.add_argument(
         "--save-motion",
         metavar="FILE",
@@ -180,6 +183,7 @@ def run(args: argparse.Namespace) -> int:
         pipeline = build_pipeline(avatar, config, tracker)
         try:
             pipeline.set_background(background)
+            pipeline.adjust([EyeContact()] if args.eye_contact else [])
             sign = _signing(out, avatar, certificate)
             voice = _companion(driver, avatar, args.seed) if isinstance(driver, SoundDriver) else None
             result = render(pipeline, tracker, driver, out, options, sign, voice)

@@ -19,12 +19,14 @@ import av
 from engine.commands.options import (
     add_avatar,
     add_background,
+    add_eye_contact,
     add_frame,
     add_mirror,
     add_renderer,
     add_runner,
 )
 from engine.errors import RunnerError, SettingsError
+from engine.expression.eye_contact import EyeContact
 from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style
 from engine.media.video import probe
 from engine.render.background import Background
@@ -55,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_mirror(parser)
     add_background(parser)
     add_frame(parser, default=FRAME)
+    add_eye_contact(parser)
     add_mark_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the result as one JSON line")
 
@@ -83,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 pipeline.set_mirror(args.mirror)
                 pipeline.set_background(background)
+                pipeline.adjust([EyeContact(args.eye_contact)])
                 print(
                     f"avatarcast: {avatar.name} follows {source.name} and is the camera {camera.device}; "
                     "Ctrl-C stops it",

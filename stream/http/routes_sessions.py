@@ -44,6 +44,7 @@ class SessionRoutes:
             Route("POST", f"{session}/resume", self._resume),
             Route("POST", f"{session}/calibrate", self._calibrate),
             Route("POST", f"{session}/mirror", self._mirror),
+            Route("POST", f"{session}/eye-contact", self._eye_contact),
             Route("POST", f"{session}/mute", self._mute),
             Route("POST", f"{session}/coach", self._coach),
             Route("POST", f"{session}/avatar", self._avatar),
@@ -92,6 +93,11 @@ class SessionRoutes:
     async def _mirror(self, request: web.Request) -> web.Response:
         session = self._session(request)
         session.performer.set_mirror(await _switch(request, "mirror"))
+        return web.json_response({})
+
+    async def _eye_contact(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        session.performer.set_eye_contact(await _switch(request, "eye-contact"))
         return web.json_response({})
 
     async def _mute(self, request: web.Request) -> web.Response:

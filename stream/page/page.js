@@ -4,6 +4,7 @@ import { get, keepToken, pictureUrl, takeToken, textOf, token } from "/common/ap
 import { AccessPanel } from "/common/access.js";
 import { Calibration } from "/call/calibration.js";
 import { Call } from "/call/call.js";
+import { wireExpression } from "/call/expression.js";
 import { Keeper } from "/call/keeper.js";
 import { Recording, credentialed, download, fileName, snapshot } from "/common/capture.js";
 import { listDevices, openBoth } from "/common/devices.js";
@@ -34,6 +35,7 @@ const [presenter, avatar] = [byId("presenter"), byId("avatar")];
 const wishes = {
   measure: new URLSearchParams(location.search).has("measure"), // stamped pictures, for benchmarks
   mirror: false,
+  eyeContact: remembered("eye-contact", false),
   muted: false,
   avatar: null, // the server's first
   name: remembered("view-name", ""),
@@ -458,6 +460,7 @@ takeToken();
 showSelf(remembered("self-view", true));
 showLatency({ ms: {} });
 wireSettings({ wishes, theCall: () => call, attempt, hint, take });
+wireExpression({ wishes, theCall: () => call, attempt });
 onWake(() => {
   call?.check();
   for (const keeper of [camera, microphone]) keeper.look();

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 
 from engine.errors import AvatarcastError
+from engine.expression.eye_contact import EyeContact
 from engine.render.background import Background
 from stream import tasks
 from stream.refusal import RequestRefused
@@ -40,6 +41,7 @@ class Performer:
         self._background: Background | None = None
         self._frame: str | None = None
         self._look_share = 1.0
+        self._eye_contact = EyeContact(wanted=False)
         self._coached_lines: int | None = None  # see set_coach
         self._calibrates = False  # was asked to before it had a pipeline
         self._render: RenderThread | None = None
@@ -123,6 +125,10 @@ class Performer:
         self._look_share = share
         self._ask(lambda pipeline: pipeline.set_look_share(share))
 
+    def set_eye_contact(self, on: bool) -> None:
+        """Let the avatar look at the camera, or not; also with another avatar."""
+        self._eye_contact.wanted = on
+
     def set_coach(self, recorded_lines: int | None) -> None:
         """Look at what the presenter does, for a recording of so many lines, from now on; None: no longer.
 
@@ -184,6 +190,7 @@ class Performer:
             raise RequestRefused(503, f"the renderer cannot start: {error}") from error
         self.runner_reason = pipeline.runner_reason
         pipeline.set_mirror(self._shown_mirrored)
+        pipeline.adjust([self._eye_contact])
         if self._background is not None:
             pipeline.set_background(self._background)
         if self._frame is not None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import av
 import numpy as np
@@ -31,6 +31,9 @@ from stream.media.latest_slot import ThreadLatestSlot
 from stream.media.tracks import I420, i420_from_rgb, rgb_from_frame
 from stream.render.coach import look_at
 from stream.render.metrics import RenderReport
+
+if TYPE_CHECKING:
+    from engine.pipeline import Adjustment
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +86,9 @@ class FramePipeline(Protocol):
 
     def set_look_share(self, share: float) -> None:
         """Look for body and hands this share as often as usual, until the next reset."""
+
+    def adjust(self, adjustments: Sequence[Adjustment]) -> None:
+        """Changes all motion by these, see `engine.pipeline.Adjustment`."""
 
     def reset(self) -> None: ...
 

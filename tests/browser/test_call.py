@@ -226,6 +226,9 @@ async def test_avatar_and_background_change_during_a_call(url: str, camera_file:
         assert box is not None
         assert box["width"] / box["height"] == pytest.approx(16 / 9, abs=0.02)
         assert await page.evaluate("localStorage.getItem('avatarcast-frame')") == '"1280x720"'
+        async with page.expect_response("**/eye-contact") as told:
+            await page.get_by_label("Look at the camera").check()
+        assert (await told.value).ok
 
 
 @renders

@@ -287,6 +287,7 @@ async def ask_session(call: Caller, session: dict[str, Any]) -> None:
         ("calibrate", None),
         ("mirror", {"on": True}),
         ("frame", {"frame": "1280x720"}),
+        ("eyeContact", {"on": True}),
         ("mute", {"on": False}),
         ("coach", {"lines": 720}),
         ("switchAvatar", {"name": "second"}),
@@ -393,6 +394,7 @@ async def test_who_has_no_token_is_told_so(tmp_path: Path) -> None:
 
 BODIES: dict[str, list[Any]] = {
     "mirror": [{"on": True}, {"on": 1}, {"on": None}, {}, []],
+    "eyeContact": [{"on": True}, {"on": 1}, {}],
     "frame": [{"frame": frame} for frame in ("auto", "square", "960x540", "wide", "", 720)] + [{}, []],
     "mute": [{"on": False}, {"on": "true"}, {}],
     "coach": [{"lines": 1}, {"lines": 8192}, {"lines": None}, {}]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ from benchmarks.live.echo_server import EchoPipeline
 from benchmarks.live.glass_statistics import numbers
 from benchmarks.live.peer import AiortcPeer
 from engine.errors import RunnerError
+from engine.expression.eye_contact import EyeContact
+from engine.pipeline import Adjustment
 from engine.render.background import Background
 from stream.budgets import Account, Budgets
 from stream.refusal import RequestRefused
@@ -166,17 +168,21 @@ async def test_what_is_chosen_before_the_first_picture_holds(presenter: Presente
         def set_look_share(self, share: float) -> None:
             self.asked.append(share)
 
+        def adjust(self, adjustments: Sequence[Adjustment]) -> None:
+            self.asked += [one.wanted for one in adjustments if isinstance(one, EyeContact)]
+
     async with serving(first=lambda: Asked("first"), second=lambda: Asked("second")) as registry:
         peer, green = presenter(), Background.color("#00b140")
         session, answer = await registry.create(read_request(await peer.offer()))
         session.performer.set_mirror(True)
         session.performer.set_background(green)
         session.performer.set_look_share(0.5)
+        session.performer.set_eye_contact(True)
         await session.switch_avatar("second")
         assert session.performer.avatar.name == "second"
         await peer.take_answer(answer.sdp)
         await until(lambda: numbers(peer.arrivals))
-        assert asked == {"first": [], "second": [True, green, 0.5]}
+        assert asked == {"first": [], "second": [True, True, green, 0.5]}
 
 
 async def test_a_renderer_that_cannot_start_is_told_to_the_page(presenter: Presenters) -> None:

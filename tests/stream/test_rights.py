@@ -50,7 +50,17 @@ NEEDED: dict[str, str] = {
     "POST /api/sessions": "present",
     **{
         f"POST /api/sessions/{{id}}/{what}": "present"
-        for what in ("resume", "calibrate", "mirror", "mute", "coach", "avatar", "background", "frame")
+        for what in (
+            "resume",
+            "calibrate",
+            "mirror",
+            "mute",
+            "coach",
+            "avatar",
+            "background",
+            "frame",
+            "eye-contact",
+        )
     },
     "PUT /api/sessions/{id}/background": "present",
     "DELETE /api/sessions/{id}": "present",
