@@ -22,9 +22,11 @@ from engine.avatar import avatar_file as avatar_module
 from engine.avatar.avatar import Avatar
 from engine.avatar.container import SIGNATURES
 from engine.errors import FootageError, SettingsError, VideoError
+from engine.expression.eye_contact import EyeContact
 from engine.media.disclosure import COMMENT
 from engine.media.video import VideoWriter, probe, read_frames
 from engine.person.landmarks import Landmarks
+from engine.pipeline import Adjustment
 from engine.render.background import Background
 from engine.stages import STAGES
 from engine.voice.driver import VoiceDriver
@@ -56,6 +58,7 @@ class FakePipeline:
     times_ns: list[int] = field(default_factory=list)
     closed: int = 0
     background: Background | None = None
+    adjustments: list[Adjustment] = field(default_factory=list)
     _picture: U8Image = field(default_factory=lambda: np.zeros((SIZE, SIZE, 3), np.uint8))
 
     def calibrate_from(self, landmarks: Sequence[Landmarks]) -> None:
@@ -66,6 +69,9 @@ class FakePipeline:
 
     def accompany(self, companion: VoiceDriver | None) -> None:
         raise AssertionError("no voice was given")
+
+    def adjust(self, adjustments: Sequence[Adjustment]) -> None:
+        self.adjustments = list(adjustments)
 
     def process(self, rgb: U8Image, time_ns: int, landmarks: Landmarks | None = None) -> Frame:
         self.given.append(landmarks)
@@ -296,6 +302,11 @@ def test_json_has_the_names_of_the_contract(
     assert result["runner"] == "fake: asked for"
     assert result["marked"] is True
     assert pictures(tmp_path / "out.mp4")[0][-14:].std() > 20
+
+
+def test_eye_contact_is_asked_for(command: Callable[..., Any]) -> None:
+    assert not command()[1].adjustments
+    assert [type(one) for one in command("--eye-contact")[1].adjustments] == [EyeContact]
 
 
 def test_leaving_the_mark_off_is_never_quiet(
