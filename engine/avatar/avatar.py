@@ -105,6 +105,7 @@ class Cover:
     consent: dict[str, Any]
     preview_jpeg: bytes
     digest: str  # of everything in the file
+    likeness: str  # see Stored
     standing: Standing  # what its signatures are worth here
 
     @property

@@ -249,6 +249,7 @@ def _cover(source: Path, package: Package) -> Cover:
         _consent(source, members[CONSENT]),
         members[PREVIEW],
         manifest["digest"],
+        _likeness(package),
         _standing(package),
     )
 

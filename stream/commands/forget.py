@@ -52,7 +52,7 @@ def _forget_file(avatar: Path) -> list[Removed]:
     if not avatar.is_file() and not files_beside(avatar):
         raise SettingsError(f"{avatar}: there is no such file; give the avatar, or its name in the studio")
     removed = forget_avatar(avatar)
-    _note("yours to remove: copies, and films it was enrolled from; yours to stop: servers that hold it")
+    _note("yours to remove: copies, and films it was enrolled from; servers of this user let go in a minute")
     return removed
 
 

@@ -50,6 +50,10 @@ class VerifyRoutes:
             Route("POST", "/api/credentials", self._add_credentials),
         ]
 
+    def close(self) -> None:
+        """What is being looked at is still looked at; nothing waits for it."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
     async def _verify(self, request: web.Request) -> web.Response:
         return web.json_response(await self._answer("verify", request, KINDS, _looked_at))
 

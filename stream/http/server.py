@@ -49,11 +49,12 @@ class LiveServer:
         self.registry = registry
         self.tokens = Tokens(access.token)
         self._studio = studio
+        self._verifying = VerifyRoutes(registry.config.budgets)
         self._routes = [
             *PageRoutes(registry, has_studio=studio is not None).routes(),
             *SessionRoutes(registry, self.tokens).routes(),
             *WhipRoutes(registry, self.tokens).routes(),
-            *VerifyRoutes(registry.config.budgets).routes(),
+            *self._verifying.routes(),
             *TokenRoutes(registry, self.tokens).routes(),
             *([] if studio is None else StudioRoutes(studio, registry).routes()),
         ]
@@ -109,15 +110,23 @@ class LiveServer:
             raise RequestRefused(403, "this token is for another session, or for one that has ended")
 
     async def _begin(self, _: web.Application) -> None:
-        if self._studio is not None:
-            self._tidying = tasks.start(self._tidy(self._studio), "tidy")
+        self._tidying = tasks.start(self._tidy(), "tidy")
 
-    async def _tidy(self, studio: Studio) -> None:
+    async def _tidy(self) -> None:
         """Once a minute, whatever the last one met."""
         while True:
             await asyncio.sleep(TIDY_PERIOD_S)
-            tasks.guard("tidy", None, studio.tidy)
+            if self._studio is not None:
+                tasks.guard("tidy", None, self._studio.tidy)
+            await tasks.attempt("withdrawals", self._heed_withdrawals())
             await tasks.attempt("tidy", self.registry.let_go())
+
+    async def _heed_withdrawals(self) -> None:
+        """Whoever withdrew consent, here or on a list that was learnt, is not shown any more."""
+        avatars = self.registry.avatars
+        for avatar in await asyncio.to_thread(avatars.withdrawn):
+            logger.warning("consent to the avatar %r was withdrawn: it is not offered any more", avatar.name)
+            avatars.remove(avatar)
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """What the request takes of its client's account is given back after it."""
@@ -136,6 +145,7 @@ class LiveServer:
         await self.registry.close()
         if self._studio is not None:
             await self._studio.close()
+        self._verifying.close()
 
 
 def _rule_of(request: web.Request) -> Rule:

@@ -31,10 +31,14 @@ class ServedAvatar:
     signature: str = "unsigned"
     consent: str = UNVERIFIED  # what was seen of it, for people
     title: str = ""  # as the page writes it; empty: its name
+    withdrawn: Callable[[], str] = str  # asks since when consent is known to be withdrawn; empty: it is not
 
 
 class Avatars:
-    """At least one avatar, each under a name of its own. The first is what sessions start with."""
+    """At least one avatar, each under a name of its own. The first is what sessions start with.
+
+    There may be none once consent to all of them was withdrawn.
+    """
 
     def __init__(self, served: Sequence[ServedAvatar]) -> None:
         """Raises SettingsError where two share a name, or a name cannot stand in an address."""
@@ -43,10 +47,16 @@ class Avatars:
         self._by_name: dict[str, ServedAvatar] = {}
         for avatar in served:
             self.add(avatar)
-        self.first = served[0]
 
     def __iter__(self) -> Iterator[ServedAvatar]:
         return iter(list(self._by_name.values()))  # another thread may add one meanwhile
+
+    @property
+    def first(self) -> ServedAvatar:
+        """Raises RequestRefused (503) where none is left."""
+        for avatar in self:
+            return avatar
+        raise RequestRefused(503, "no avatar is left here: consent to all of them was withdrawn")
 
     def add(self, avatar: ServedAvatar) -> None:
         """One more, from now on. Raises SettingsError as above."""
@@ -61,9 +71,13 @@ class Avatars:
         self._by_name[name] = avatar
 
     def remove(self, avatar: ServedAvatar) -> None:
-        """No longer one of them; the first stays."""
-        if avatar is not self.first and self.has(avatar):
+        """No longer one of them."""
+        if self.has(avatar):
             del self._by_name[avatar.name]
+
+    def withdrawn(self) -> list[ServedAvatar]:
+        """Those to which consent was withdrawn meanwhile; reads files."""
+        return [avatar for avatar in self if avatar.withdrawn()]
 
     def has(self, avatar: ServedAvatar) -> bool:
         """Whether it is this very one that is offered, and not a later one of its name."""

@@ -7,12 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import TestServer
 
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.cli import main
 from engine.files import FolderLock
+from engine.media.disclosure import MarkStyle
+from engine.pipeline import PipelineConfig
 from engine.runners.trt_cache import TrtEngineKey, save_trt_engine, trt_engine_path
+from stream.commands.serve import served_file
+from stream.http.security import Access
+from stream.http.server import LiveServer
+from stream.refusal import RequestRefused
+from stream.render.avatars import Avatars
+from stream.sessions.registry import RegistryConfig, SessionRegistry
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +117,25 @@ def test_an_avatar_file(
     assert not (avatar_file.parent / "noise.prepared.npz").exists()
     assert (avatar_file.parent / "film.mp4").exists()
     assert "yours to remove: copies, and films it was enrolled from" in capsys.readouterr().err
+
+
+async def test_a_running_server_lets_go_of_whoever_withdrew(
+    avatar_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where the file was named by --avatar, and was the first."""
+    monkeypatch.setattr("stream.http.server.TIDY_PERIOD_S", 0.05)
+    style = MarkStyle()
+    avatars = Avatars([served_file(path, PipelineConfig(), style) for path in (avatar_file, "theo")])
+    server = TestServer(LiveServer(SessionRegistry(avatars, RegistryConfig()), Access()).app())
+    await server.start_server()
+    assert [avatar.name for avatar in avatars] == [avatar_file.stem, "theo"]
+    assert main(["forget", str(avatar_file)]) == 0
+    await until(lambda: [avatar.name for avatar in avatars] == ["theo"])
+    assert avatars.first.name == "theo"
+    assert "was withdrawn: it is not offered any more" in caplog.text
+    with pytest.raises(RequestRefused, match="there is no avatar"):
+        avatars.find(avatar_file.stem)
+    await server.close()
 
 
 def test_a_damaged_file_goes_too(avatar_file: Path) -> None:

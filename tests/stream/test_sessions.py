@@ -110,8 +110,9 @@ async def test_a_deleted_avatar_is_nobody_any_more(presenter: Presenters) -> Non
         with pytest.raises(RequestRefused, match="there is no avatar 'ada' here"):
             await other.switch_avatar("ada")
         assert other.end_reason is None
-        registry.avatars.remove(registry.avatars.first)  # which somebody may be asked for at any time
-        assert registry.avatars.find(None).name == "echo"
+        registry.avatars.remove(registry.avatars.first)
+        with pytest.raises(RequestRefused, match="no avatar is left here"):
+            registry.avatars.find(None)
 
 
 async def test_a_presenter_who_was_cut_off_finds_everything_as_it_was(presenter: Presenters) -> None:
