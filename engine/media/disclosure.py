@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -34,7 +35,7 @@ class MarkStyle:
 
     corner: str = "bottom-left"  # one of CORNERS
     size_percent: float = 3.5  # height of its capital letters, of the picture's height; 9 px of 256
-    bits: bytes = b""  # of the invisible mark (engine.provenance.mark_bits); empty: none
+    bits: Callable[[], bytes] = bytes  # of the invisible mark, today (engine.provenance.mark_bits); or none
     visible: bool = True
 
     def __post_init__(self) -> None:
@@ -83,7 +84,7 @@ def mark_style(args: argparse.Namespace) -> MarkStyle:
 
 def mark(rgb: U8Image, style: MarkStyle = DEFAULT_MARK) -> U8Image:
     """rgb: (H, W, 3) uint8 -> a copy with a small plate in a corner that says what it is, and its bits."""
-    marked = with_bits(rgb, style.bits) if style.bits else rgb.copy()
+    marked = with_bits(rgb, bits) if (bits := style.bits()) else rgb.copy()
     if not style.visible:
         return marked
     height, width = rgb.shape[:2]

@@ -16,7 +16,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from engine.provenance.keys import KeyRing, fingerprint, presenters, public_text, sign, verifies
+from engine.provenance.keys import KeyRing, canonical, fingerprint, presenters, public_text, sign, verifies
 
 MAX_CHAIN_BYTES = 64 * 1024
 MAX_RECORDS = 64
@@ -62,13 +62,13 @@ def extended(
         "key": public_text(key),
         "previous": _hash(records[-1]) if records else "",
     }
-    return _canonical({"records": [*records, {**record, "signature": sign(key, _signed(record))}]})
+    return canonical({"records": [*records, {**record, "signature": sign(key, _signed(record))}]})
 
 
 def chain_of(chain: bytes | None, digest: str) -> bytes | None:
     """The chain in a file; where it has none, the one that is shipped for a bundled presenter."""
     shipped = presenters()["avatars"].get(digest) if chain is None else None
-    return chain if shipped is None else _canonical({"records": shipped})
+    return chain if shipped is None else canonical({"records": shipped})
 
 
 def standing(chain: bytes | None, digest: str, ring: KeyRing) -> Standing:
@@ -136,13 +136,8 @@ def _parsed(chain: bytes) -> list[dict[str, str]] | None:
 
 def _signed(record: Mapping[str, str]) -> bytes:
     """What a signature is of."""
-    return _PURPOSE + _canonical({key: record[key] for key in _FIELDS if key != "signature"})
+    return _PURPOSE + canonical({key: record[key] for key in _FIELDS if key != "signature"})
 
 
 def _hash(record: Mapping[str, str]) -> str:
-    return hashlib.sha256(_canonical(record)).hexdigest()
-
-
-def _canonical(value: Mapping[str, Any]) -> bytes:
-    """The same bytes for the same content."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.sha256(canonical(record)).hexdigest()

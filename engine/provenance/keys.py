@@ -206,6 +206,11 @@ def verifies(key: str, signature: object, data: bytes) -> bool:
     return True
 
 
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """The same bytes for the same content: what signatures are of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
 def sign(key: Ed25519PrivateKey, data: bytes) -> str:
     """The signature of these bytes, in base64."""
     return base64.b64encode(key.sign(data)).decode()

@@ -64,12 +64,24 @@ def installation_bits(key: str) -> int:
     return int(fingerprint(key)[:3], 16) if key else 0
 
 
-def bits_of(digest: str) -> bytes:
-    """The mark for pictures of this avatar that are made here from today on."""
-    day = (datetime.now(timezone.utc).date() - _FIRST_DAY).days
+@dataclass(frozen=True, slots=True)
+class TodaysBits:
+    """The bits for pictures of an avatar that are made here, on whatever day they are made."""
+
+    avatar: int
+    installation: int
+
+    def __call__(self) -> bytes:
+        """As engine.media.invisible_mark takes them."""
+        day = (datetime.now(timezone.utc).date() - _FIRST_DAY).days
+        return MarkBits(self.avatar, min(max(day, 0), _MOST), self.installation).packed()
+
+
+def bits_of(digest: str) -> TodaysBits:
+    """The mark for pictures of this avatar that are made here."""
     try:
         key = public_text(installation_key())
     except FileError as error:
         logger.warning("the invisible mark does not say which installation this is: %s", error)
         key = ""
-    return MarkBits(avatar_bits(digest), min(max(day, 0), _MOST), installation_bits(key)).packed()
+    return TodaysBits(avatar_bits(digest), installation_bits(key))

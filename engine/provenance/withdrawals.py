@@ -18,6 +18,7 @@ from typing import Any
 from engine.errors import SettingsError
 from engine.files import in_one_line, private_folder, set_aside, write_file
 from engine.provenance.keys import (
+    canonical,
     fingerprint,
     installation_key,
     is_key,
@@ -105,7 +106,7 @@ def learn(data: bytes, name: str) -> tuple[str, int]:
 def _signed(entries: Mapping[str, str]) -> bytes:
     key = installation_key()
     kept = {"key": public_text(key), "withdrawn": dict(entries)}
-    return _canonical({**kept, "signature": sign(key, _PURPOSE + _canonical(kept))})
+    return canonical({**kept, "signature": sign(key, _PURPOSE + canonical(kept))})
 
 
 def _entries(path: Path) -> Mapping[str, str]:
@@ -140,11 +141,7 @@ def _parsed(data: bytes, must_verify: bool = True) -> dict[str, Any] | None:
                 return None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-    content = _canonical({"key": kept["key"], "withdrawn": entries})
+    content = canonical({"key": kept["key"], "withdrawn": entries})
     if must_verify and not verifies(kept["key"], kept["signature"], _PURPOSE + content):
         return None
     return dict(kept)
-
-
-def _canonical(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, sort_keys=True, indent=1).encode()

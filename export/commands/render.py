@@ -267,7 +267,7 @@ def render(
         "seconds": round(seconds, 2),
         "marked": options.mark is not None and options.mark.visible,
         "credentials": sign is not None,
-        "mark_bits": options.mark.bits.hex() if options.mark else None,
+        "mark_bits": options.mark.bits().hex() if options.mark else None,
         "speech_s": None if voice is None else round(voice.lips.speech_s, 1),
     }
 

@@ -139,7 +139,7 @@ async def running(
 ) -> AsyncIterator[tuple[SessionRegistry, str]]:
     """A server in this process and its address."""
     avatar = replace(
-        echo_avatar(factory), mark_style=replace(DEFAULT_MARK, bits=BITS) if mark_pictures else None
+        echo_avatar(factory), mark_style=replace(DEFAULT_MARK, bits=lambda: BITS) if mark_pictures else None
     )
     config = RegistryConfig(max_sessions=max_sessions, limits=limits or SessionLimits())
     registry = SessionRegistry(Avatars([avatar]), config)

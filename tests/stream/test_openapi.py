@@ -264,7 +264,7 @@ async def ask_page_and_server(call: Caller) -> None:
     Image.new("RGB", (128, 128), (90, 120, 60)).save(picture, "PNG")
     assert (await call.good("verify", picture.getvalue(), "image/png"))["verdict"] == "nothing found"
     marked = BytesIO()
-    shown = with_bits(np.full((256, 256, 3), 120, np.uint8), bits_of("ab" * 32))
+    shown = with_bits(np.full((256, 256, 3), 120, np.uint8), bits_of("ab" * 32)())
     Image.fromarray(shown).save(marked, "PNG")
     await call.good("addCredentials", marked.getvalue(), "image/png")
     assert (await call("addCredentials", picture.getvalue(), "image/png"))[0] == 409

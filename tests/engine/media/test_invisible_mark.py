@@ -114,7 +114,7 @@ def test_pictures_of_any_shape_are_marked(size: tuple[int, int]) -> None:
 
 
 def test_the_visible_mark_brings_it_along(film: list[U8Image]) -> None:
-    style = MarkStyle(bits=DATA, visible=False)
+    style = MarkStyle(bits=lambda: DATA, visible=False)
     assert np.array_equal(mark(film[0], style), with_bits(film[0], DATA))
     assert len(DATA) == BYTES
     with pytest.raises(ValueError, match="4 bytes; the mark holds 5"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timezone, tzinfo
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ def test_an_avatars_pictures_say_which_it_is_and_where_they_were_made(avatar_fil
     assert style is not None
     assert cover.marks(MarkStyle()) == style
     assert avatar.stored is not None
-    found = MarkBits.read(style.bits)
+    found = MarkBits.read(style.bits())
     today = datetime.now(timezone.utc).date()
     assert found is not None
     assert (found.avatar, found.installation) == (
@@ -40,12 +40,27 @@ def test_an_avatars_pictures_say_which_it_is_and_where_they_were_made(avatar_fil
     assert load_cover("theo").marks(MarkStyle()) is None
 
 
+def test_the_day_is_that_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not of the server's start."""
+    bits = bits_of("ab" * 32)
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Later:
+            return cls(2027, 2, 3, tzinfo=tz)
+
+    monkeypatch.setattr("engine.provenance.mark_bits.datetime", Later)
+    found = MarkBits.read(bits())
+    assert found is not None
+    assert found.date.isoformat() == "2027-02-03"
+
+
 def test_without_a_key_it_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "data").write_bytes(b"no folder")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    found = MarkBits.read(bits_of("abc" * 20))
+    found = MarkBits.read(bits_of("abc" * 20)())
     assert found is not None
     assert (found.avatar, found.installation) == (0xABC, 0)
     assert "does not say which installation this is" in caplog.text
