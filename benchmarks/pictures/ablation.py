@@ -133,7 +133,7 @@ def driven(network: Denoiser, identity: Identity, prepared: Prepared) -> dict[st
     runner = TorchRunner(network, denoiser_inputs(prepared.size))
     seen = prepared.landmarks
     tail = [i for i in range(prepared.tail_start, len(seen)) if seen[i].face_confidence > 0]
-    scores, fine = Scores(), []
+    scores, fine = Scores(()), []
     changes: list[tuple[float, float]] = []  # of the footage and of the avatar
     before: tuple[int, U8Image] | None = None
     for index, rendered in zip(tail, replay(avatar, runner, [seen[i] for i in tail]), strict=True):

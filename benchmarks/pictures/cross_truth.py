@@ -223,7 +223,7 @@ def figures(driven: Driven) -> dict[str, Any]:
 
 def _pictures_compared(driven: Driven, truth: Sequence[Landmarks]) -> dict[str, dict[str, Any]]:
     """By method: `psnr_db`, `ssim` and `sharpness`, each by region."""
-    scores = Scores()
+    scores = Scores(())
     similar: dict[str, dict[str, list[float]]] = {method: {} for method in driven.pictures}
     for at, (index, landmarks) in enumerate(zip(driven.frames, truth, strict=True)):
         real = driven.truth.rgb[index]

@@ -115,7 +115,7 @@ class Export(Workload):
             "precision": "fp16",
             "weights_sha256": hashlib.sha256(model).hexdigest(),
             "held_out": {"before_db": {}, "after_db": {}, "loss_db": 0.0, "frames": 0}
-            | {"motion": {"note": "", "parts": {}}},
+            | {"flip_growth": 0.0, "sharpness_kept": 1.0, "motion": {"note": "", "parts": {}}},
         }
         variant = variants.Variant("denoiser-fp16.onnx", model, facts)
         put(variants, network_of=lambda _: None, convert=lambda *_: variant)

@@ -207,7 +207,10 @@ def describe_engine(key: dict[str, Any], facts: dict[str, Any]) -> str:
 def _print_losses(variant: Variant) -> None:
     before, after = (variant.facts["held_out"][key] for key in ("before_db", "after_db"))
     for region in before:
-        print(f"  held-out {region:<6} {before[region]:6.2f} dB before, {after[region]:6.2f} dB after")
+        if before[region] is not None:
+            print(f"  held-out {region:<6} {before[region]:6.2f} dB before, {after[region]:6.2f} dB after")
+    facts = variant.facts["held_out"]
+    print(f"  FLIP error {facts['flip_growth']:+.1%}, {facts['sharpness_kept']:.0%} as sharp as before")
     motion = variant.facts["held_out"]["motion"]
     if motion["note"]:
         print(f"  motion was not judged: {motion['note']}")

@@ -6,7 +6,7 @@ tracked again, against that of the real frames, tracked in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,7 @@ from engine.person import topology as topo
 from engine.person.landmarks import VISIBLE, Landmarks
 from export.evaluate.baselines import BASELINES, Methods, NearestFrame
 from export.evaluate.faithfulness import MOTION_FIGURES, compare_hands, compare_motion, lip_apertures
+from export.evaluate.flip import flip_error
 from export.evaluate.report_picture import ReportFrame
 from export.evaluate.retrack import MakeTracker, Retracker, every_frame_tracker
 from export.footage.prepared import Prepared
@@ -100,9 +101,12 @@ def _box(points: NDArray[np.float32], pad: float, canvas_px: int) -> list[Box]:
 
 
 class Scores:
-    """PSNR in dB and fine power by method and region, as in `region_boxes`, frame after frame."""
+    """PSNR in dB, FLIP and fine power by method and region, as in `region_boxes`, frame after frame."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Collection[str]) -> None:
+        """seen: methods of which FLIP is measured too, which takes ten times as long as the rest."""
+        self._seen = seen
+        self._flip: dict[str, dict[str, list[float]]] = {}
         self._db: dict[str, dict[str, list[float]]] = {}
         self._power: dict[str, dict[str, float]] = {}
         self._true_power: dict[str, dict[str, float]] = {}
@@ -115,15 +119,19 @@ class Scores:
                 for x0, y0, x1, y1 in parts:
                     value = psnr_db(picture[y0:y1, x0:x1], truth[y0:y1, x0:x1])
                     self._db.setdefault(method, {}).setdefault(region, []).append(value)
+            if method in self._seen:
+                for region, error in _flips(picture, truth, boxes).items():
+                    self._flip.setdefault(method, {}).setdefault(region, []).append(error)
             _add(self._power.setdefault(method, {}), _powers(picture, boxes))
             _add(self._true_power.setdefault(method, {}), true_powers)
 
     def means(self, method: str) -> dict[str, float | None]:
         """PSNR by region, in dB; None where it was never shown."""
-        found = self._db.get(method, {})
-        return {
-            region: round(float(np.mean(found[region])), 2) if region in found else None for region in REGIONS
-        }
+        return _means(self._db.get(method, {}), 2)
+
+    def flip(self, method: str) -> dict[str, float | None]:
+        """FLIP by region, 0 for alike; None where it was never shown or measured."""
+        return _means(self._flip.get(method, {}), 4)
 
     def sharpness(self, method: str) -> dict[str, float | None]:
         """Fine power over that of the real frames, by region."""
@@ -136,6 +144,23 @@ class Scores:
     def of_frames(self, method: str) -> list[float]:
         """PSNR of each frame."""
         return self._db[method]["frame"]
+
+
+def _flips(picture: U8Image, truth: U8Image, boxes: Mapping[str, list[Box]]) -> dict[str, float]:
+    """Mean FLIP error of each region that is shown. picture, truth: (H, W, 3) uint8."""
+    error = flip_error(picture, truth)
+    return {
+        region: float(np.mean([error[y0:y1, x0:x1].mean() for x0, y0, x1, y1 in parts]))
+        for region, parts in boxes.items()
+        if parts
+    }
+
+
+def _means(values: Mapping[str, list[float]], digits: int) -> dict[str, float | None]:
+    return {
+        region: round(float(np.mean(values[region])), digits) if region in values else None
+        for region in REGIONS
+    }
 
 
 def _powers(picture: U8Image, boxes: Mapping[str, list[Box]]) -> dict[str, float]:
@@ -185,7 +210,7 @@ def measure_held_out(
     shown = [int(i) for i in tail if prepared.landmarks[i].face_confidence > 0]
     neutral = avatar.neutral
     nearest = NearestFrame(prepared.landmarks[: prepared.tail_start], neutral)
-    scores, short = Scores(), Scores()
+    scores, short = Scores(CURVES), Scores(())
     similarity, report_frames = [], []
     driver = [prepared.landmarks[index] for index in shown]
     with (
@@ -216,10 +241,12 @@ def measure_held_out(
             "frames": len(shown),
             "psnr_db": scores.means("1"),
             "ssim": round(float(np.mean(similarity)), 4),
+            "flip": scores.flip("1"),
             "sharpness": scores.sharpness("1"),
             **_motion(of_truth, of_output),
         },
         "baselines": {name: scores.means(name) for name in BASELINES},
+        "flip": {method: scores.flip(method) for method in CURVES},
         "steps": {str(steps): short.means(str(steps)) for steps in STEPS},
         "steps_frames": min(STEP_FRAMES, len(shown)),
         "sharpness": {method: short.sharpness(method)["frame"] for method in methods.names},

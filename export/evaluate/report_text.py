@@ -16,6 +16,7 @@ _ROWS = {
     "shuffled conditions": ("baselines", "shuffled_conditions"),
     "prior zeroed": ("baselines", "zero_prior"),
 }
+_SEEN = {"1": "the avatar", "warp_only": "the warp", "nearest_frame": "the nearest"}
 _STEPS = {"1": "one step", "2": "two steps", "8": "eight steps"}
 _HANDS = {
     "hands_found": "hands found again",
@@ -25,13 +26,17 @@ _HANDS = {
 
 
 def held_out_table(report: Mapping[str, Any]) -> str:
-    """PSNR in dB by method and region; a dash where a region is not shown, no row where none was measured."""
+    """PSNR in dB by method and region, sharpness, and FLIP (0: as the footage).
+
+    A dash where a region is not shown, no row where none was measured.
+    """
     rows = {title: table(report, *keys) for title, keys in _ROWS.items()}
     frames = number(report, "held_out", "frames")
     steps_frames = number(report, "steps_frames")
     short = frames is not None and steps_frames is not None and steps_frames < frames
     rows |= {title + " *" * short: table(report, "steps", name) for name, title in _STEPS.items()}
     rows["sharpness, footage is 1"] = table(report, "held_out", "sharpness")
+    rows |= {f"FLIP of {title}": table(report, "flip", method) for method, title in _SEEN.items()}
     lines = [f"{'PSNR, dB':24}" + "".join(f"{region:>9}" for region in REGIONS)]
     for title, values in rows.items():
         if values:

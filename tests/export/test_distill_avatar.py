@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -61,8 +62,8 @@ def test_a_student_that_the_gate_refuses_changes_nothing(
     sharpens: None,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    qualities = iter([{"frame": 30.0, "face": 30.0}, {"frame": 29.5, "face": 30.0}])
-    monkeypatch.setattr(gate, "_quality", lambda *_: next(qualities))
+    compared = gate.compared
+    monkeypatch.setattr(gate, "compared", lambda *found: replace(compared(*found), loss_db=0.5))
     before = networked_file.read_bytes()
     assert main(["export", str(networked_file), *COMMAND, "--footage", str(footage)]) == 1
     assert "the new network loses 0.50 dB" in capsys.readouterr().err

@@ -87,6 +87,10 @@ def test_the_report_has_the_promised_names(report: dict[str, Any], prepared: Pre
     assert report["held_out"]["frames"] == len(prepared.rgb) - prepared.tail_start
     assert 0 < report["held_out"]["ssim"] <= 1
     assert set(report["held_out"]) >= set(MOTION_FIGURES)
+    assert set(report["flip"]) == {"1", "warp_only", "nearest_frame"}
+    for values in report["flip"].values():
+        assert set(values) == set(REGIONS)
+        assert all(0 < value < 1 for value in values.values())
     assert json.loads(json.dumps(report)) == report
 
 
@@ -166,12 +170,12 @@ def test_grey_key_frames_keep_their_shape(puppet_avatar: Avatar) -> None:
 
 def test_tables_line_up(report: dict[str, Any]) -> None:
     lines = held_out_table(report).splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 14
     assert len({len(line) for line in lines}) == 1
     assert f"{report['held_out']['psnr_db']['frame']:.2f}" in lines[1]
     earlier = {**report, "steps": {steps: report["steps"][steps] for steps in ("1", "2")}}
     del earlier["steps_frames"]
-    assert len(held_out_table(earlier).splitlines()) == 10
+    assert len(held_out_table(earlier).splitlines()) == 13
     assert held_out_table({**report, "steps_frames": 4}).splitlines()[-1] == "* of the first 4 frames"
     motion = {
         "motion": {"yaw": {"correlation": 0.98, "gain": 1.02}, "wrists": None},
