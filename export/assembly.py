@@ -36,6 +36,7 @@ def assembled(
         preview_jpeg=_jpeg(identity.keys[0].rgb),
         bare_torso=identity.bare_torso,
         scene=prepared.scene,
+        voice=prepared.voice,
     )
 
 

@@ -107,7 +107,9 @@ def _prepared(options: EnrollOptions, work: WorkFolder, listener: Listener) -> t
     if kept is None:
         from export.footage.prepare import prepare_footage  # LiteRT, only where there is a video to track
 
-        prepared, origin = prepare_footage(options.footage, options.framing, options.size, listener)
+        prepared, origin = prepare_footage(
+            options.footage, options.framing, options.size, listener, options.voice
+        )
         work.keep()
         save_prepared(work.prepared, prepared, origin)
         return prepared, origin
@@ -136,6 +138,8 @@ def _package(
     listener.stage("exporting", 1.0)
     model, agreement = _export(network, prepared.size)
     listener.advance(1.0)
+    if not options.voice:
+        prepared = replace(prepared, voice=None)
     unmeasured = replace(
         assembled(options.out.stem, prepared, identity, {MODEL_NAME: model}, consent),
         held_out=tuple(held_out_frames(prepared)),
@@ -162,7 +166,7 @@ def _package(
         models=models,
         variants=variants,
         training=training,
-        report=measured.report,
+        report=measured.report | ({} if origin.sound is None else {"sound": dict(origin.sound)}),
         report_png=held_out_picture(measured, unmeasured.name, prepared.fps, training),
     )
     return save_avatar(options.out, finished)

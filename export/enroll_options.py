@@ -29,6 +29,7 @@ class EnrollOptions:
     device: str = "auto"
     base: str = DEFAULT_BASE  # bundled, none, or a file of base weights
     consent_clip: Path | None = None  # in which the person says engine.provenance.consent.sentence
+    voice: bool = True  # learn how they speak and rest
 
     def __post_init__(self) -> None:
         if not self.statement.strip():

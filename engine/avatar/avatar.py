@@ -19,6 +19,7 @@ from engine.provenance.chain import BY_PRESENTERS, Standing
 from engine.provenance.mark_bits import bits_of
 from engine.render.keyframes import KeyFrame
 from engine.render.scene import Scene
+from engine.voice.own import OwnVoice
 
 MIN_SIZE_PX, MAX_SIZE_PX, SIZE_STEP_PX = 32, 1024, 8
 MAX_FPS = 240.0
@@ -76,6 +77,7 @@ class Avatar:
     report_png: bytes = b""  # contact sheet and curves; empty where there is none
     bare_torso: U8Image | None = None  # (S, S, 4), the person of the first key frame without arms
     scene: Scene | None = None  # the room around the canvas; None: the footage showed none
+    voice: OwnVoice | None = None  # how they speak and rest; None: nobody asked, as in older files
     stored: Stored | None = None  # the file it was loaded from; None for one that was made just now
 
     @property

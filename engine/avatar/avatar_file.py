@@ -56,6 +56,7 @@ from engine.avatar.members import (
     read_image,
     read_landmarks,
     read_person,
+    read_voice,
     stack_landmarks,
 )
 from engine.errors import FileError, PackageError, RunnerError
@@ -66,6 +67,7 @@ from engine.provenance.keys import installation_key, key_ring
 from engine.provenance.withdrawals import withdrawn
 from engine.render.keyframes import KeyFrame
 from engine.render.scene import Scene, scene_flaw
+from engine.voice.own import voice_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -76,13 +78,15 @@ TOOLS = ("ai-edge-litert", "avatarcast", "numpy", "onnx", "torch")  # whose vers
 
 CONSENT, NEUTRAL, LANDMARKS = "consent.json", "neutral.npz", "keyframes/landmarks.npz"
 PLATE, PREVIEW, REPORT = "keyframes/plate.png", "preview.jpg", "report.json"
-# Optional: more key frames, the torso without arms, the room, held-out frames, a picture of the report.
+# Optional: more key frames, the torso without arms, the room, how they speak, held-out frames, a picture of
+# the report.
 MEMORY_LANDMARKS, BARE_TORSO = "memory/landmarks.npz", "keyframes/bare_torso.png"
 SCENE, SCENE_CANVAS = "scene.jpg", "scene.json"
+VOICE = "voice.npz"
 HELD_OUT_LANDMARKS = "held_out/landmarks.npz"
 REPORT_PICTURE = "report.png"
 REQUIRED = (CONSENT, NEUTRAL, LANDMARKS, PLATE, PREVIEW, REPORT)
-OPTIONAL = (HELD_OUT_LANDMARKS, REPORT_PICTURE, MEMORY_LANDMARKS, BARE_TORSO, SCENE, SCENE_CANVAS)
+OPTIONAL = (HELD_OUT_LANDMARKS, REPORT_PICTURE, MEMORY_LANDMARKS, BARE_TORSO, SCENE, SCENE_CANVAS, VOICE)
 _KEYFRAME = re.compile(r"keyframes/(\d\d)\.png")
 _MEMORY = re.compile(r"memory/(\d\d)\.jpg")
 _HELD_OUT = re.compile(r"held_out/(\d\d)\.jpg")
@@ -165,6 +169,8 @@ def save_avatar(path: str | Path, avatar: Avatar) -> Avatar:
     if (scene := avatar.scene) is not None:
         members[SCENE] = encode_jpeg(scene.rgb, SCENE_QUALITY)
         members[SCENE_CANVAS] = encode_json({side: getattr(scene, side) for side in _CANVAS})
+    if avatar.voice is not None:
+        members[VOICE] = encode_arrays(voice_arrays(avatar.voice))
     if avatar.report_png:
         members[REPORT_PICTURE] = avatar.report_png
     fields = {
@@ -331,6 +337,7 @@ def _decode(source: Path, package: Package) -> Avatar:
         if BARE_TORSO in members
         else None,
         scene=_scene(source, members),
+        voice=read_voice(source, VOICE, members[VOICE]) if VOICE in members else None,
         stored=Stored(
             manifest["format_version"],
             manifest["digest"],

@@ -27,6 +27,7 @@ from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landm
 from engine.person.motion import Neutral
 from engine.person.retarget import Support
 from engine.person.torso import TorsoModel
+from engine.voice.own import HABITS, MOST_OFTEN, OwnVoice, voice_arrays, voice_of
 
 MAX_PREVIEW_PX = 4096
 MAX_ARRAY_BYTES = 8 * 1024 * 1024  # of one .npz, unpacked; landmarks of 152 frames take 1 MB
@@ -124,6 +125,19 @@ def read_person(source: Path, member: str, data: bytes, size: int) -> tuple[Neut
         for prefix, part in zip(_PREFIXES, (Neutral, Support, TorsoModel), strict=True)
     )
     return Neutral(**neutral), Support(**support), TorsoModel(**torso)
+
+
+def read_voice(source: Path, member: str, data: bytes) -> OwnVoice:
+    """Inverse of `engine.voice.own.voice_arrays` and `encode_arrays`."""
+    arrays = read_arrays(source, member, data)
+    try:
+        voice = voice_of(arrays)
+    except ValueError as error:
+        raise PackageError(f"{source}: member {member}: {error}: enrol again") from error
+    wanted = {name: _Array(array.shape, *_LINEAR) for name, array in voice_arrays(voice).items()}
+    wanted["habits"] = _Array((HABITS,), 0.0, MOST_OFTEN)
+    _checked(source, member, arrays, wanted)
+    return voice
 
 
 def _spread(faces: FloatArray) -> FloatArray:

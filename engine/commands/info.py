@@ -17,8 +17,10 @@ from engine.avatar.bundled import BUNDLED, avatar_help
 from engine.avatar.records import number, printable, table
 from engine.provenance.consent import clip_words
 from engine.provenance.keys import fingerprint
+from engine.voice.own import OwnVoice
 
 _MB = 1_000_000
+_MS = 10_000  # no offset is larger
 _DIGEST_SHOWN = 12  # characters
 
 
@@ -65,6 +67,8 @@ def facts(avatar: Avatar) -> dict[str, Any]:
             for name in sorted(avatar.models)
         ],
         "training": avatar.training,
+        "voice": voice_words(avatar.voice, avatar.report),
+        "sound": avatar.report.get("sound"),
         "held_out": avatar.report.get("held_out"),
         "baselines": avatar.report.get("baselines"),
         "tools": stored.tools,
@@ -94,6 +98,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if found["report_picture"]:
         frames += ", a picture of the report"
     yield "holds", f"{frames}, {found['bytes'] / _MB:.1f} MB unpacked"
+    yield "voice", found["voice"]
     for model in found["models"]:
         known = [f"{key} {model[key]}" for key in ("precision", "steps") if key in model]
         yield "network", ", ".join([model["name"], *known, f"{model['bytes'] / _MB:.1f} MB"])
@@ -104,6 +109,23 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if nearest := _psnr({"psnr_db": table(found["baselines"], "nearest_frame")}):
         yield "", f"{nearest}: the nearest training frame, to compare with"
     yield "made with", _pairs(found["tools"])
+
+
+def voice_words(voice: OwnVoice | None, report: Mapping[str, Any]) -> str:
+    """How it speaks where a voice drives it, and what of its footage's sound that comes of."""
+    if voice is None or voice.fit is None:
+        return "nobody's own way: too little speech was learnt from"
+    said = ["its person's own way"]
+    if (speech_s := number(report, "sound", "speech_s")) is not None:
+        said.append(f"of {speech_s:.0f} s of speech")
+    if (lips := number(report, "sound", "lips")) is not None:
+        said.append(f"lips correlate by {lips:.2f} on speech it was not fitted to")
+    offsets, sure = (table(report, "sound").get(key) for key in ("offset_ms", "certainty"))
+    if isinstance(offsets, list) and isinstance(sure, list):
+        for offset_ms, certainty in zip(offsets, sure, strict=False):
+            if type(offset_ms) is int and abs(offset_ms) < _MS and type(certainty) is float:
+                said.append(f"picture {offset_ms} ms before its sound ({certainty:.0%} sure)")
+    return ", ".join(said)
 
 
 def _psnr(report: object) -> str:

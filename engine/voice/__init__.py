@@ -9,5 +9,6 @@ sync         how far a film's picture is from its sound
 gate         whether somebody speaks
 idle         what a person does who does nothing: blinks, breath, glances
 takeover     when a voice drives and when the camera, and how one becomes the other
+own          what an avatar keeps of how its person speaks and rests
 driver       all of that as a source of motion
 """

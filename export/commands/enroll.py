@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.avatar.beside import work_path
+from engine.commands.info import voice_words
 from engine.errors import AvatarcastError, SettingsError
 from engine.provenance.consent import sentence
 from export.enroll_options import DEFAULT_BASE, EnrollOptions
@@ -31,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--consent",
         required=True,
         metavar="TEXT",
-        help='who agreed, to what: "Ada Lovelace, to an avatar for her talks"',
+        help='who agreed, to what: "Ada Lovelace, to an avatar with her face and way of speaking"',
+    )
+    parser.add_argument(
+        "--no-voice",
+        action="store_true",
+        help="learn nothing of how they speak and rest: driven by a voice, it moves in nobody's own way",
     )
     parser.add_argument(
         "--consent-clip",
@@ -107,6 +113,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         base=args.base,
         consent_clip=args.consent_clip,
+        voice=not args.no_voice,
     )
     if args.progress == "json":
         end_with_listener()
@@ -132,7 +139,9 @@ def _prepare_only(options: EnrollOptions, display: Display, as_json: bool) -> in
     if options.prepared is not None:
         raise SettingsError(f"--prepare-only: {options.prepared} is prepared already; leave the option out")
     out = options.prepared_out
-    prepared, origin = prepare_file(out, options.footage, options.framing, options.size, display)
+    prepared, origin = prepare_file(
+        out, options.footage, options.framing, options.size, display, options.voice
+    )
     display.close()
     frames, size = len(prepared.rgb), prepared.size
     what = ["avatarcast", "enroll", str(out), "--out", str(options.out), "--consent", options.statement]
@@ -173,4 +182,5 @@ def _enroll(options: EnrollOptions, display: Display, as_json: bool) -> int:
     else:
         print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, held-out tail of the footage:")
         print(held_out_table(avatar.report))
+        print(f"voice: {voice_words(avatar.voice, avatar.report)}")
     return 0

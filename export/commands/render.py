@@ -274,12 +274,13 @@ def render(
 
 def _companion(driver: SoundDriver, avatar: Avatar, seed: int) -> VoiceDriver:
     """What the sound has this avatar do; says so where it holds no speech."""
-    lips = SpokenLips(Speaker(), kept_rows=None)
+    own = avatar.voice
+    lips = SpokenLips(Speaker(None if own is None else own.fit), kept_rows=None)
     lips.push(driver.samples)
     lips.finish()
     if not lips.speech_s:
         print(f"avatarcast: {driver.name}: no speech in it; the avatar keeps its lips shut", file=sys.stderr)
-    return VoiceDriver(lips, Idle(seed), always_lips=True)
+    return VoiceDriver(lips, Idle(seed, None if own is None else own.habits), always_lips=True)
 
 
 def _signing(out: Path, avatar: Avatar, named: Certificate | None) -> Callable[[Path], None] | None:

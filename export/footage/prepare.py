@@ -6,6 +6,7 @@ Needs LiteRT, but not torch; training from the prepared file is the other way ro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,7 @@ from export.footage.prepared import HELD_OUT, Prepared
 from export.footage.prepared_file import Origin, origin_of, save_prepared
 from export.footage.scene import FRAMES as SCENE_FRAMES
 from export.footage.scene import SceneLearner
+from export.footage.voice import listen
 from export.progress import FramesDone, Listener, StageFramesDone
 
 MAX_FRAMES = 1500  # a minute at 25 fps; longer footage is thinned
@@ -31,31 +33,45 @@ STRETCHED = 1.1  # at most, to fill a canvas
 
 
 def prepare_file(
-    out: Path, videos: Sequence[Path], mode: str | Framing, size: int | None, listener: Listener
+    out: Path,
+    videos: Sequence[Path],
+    mode: str | Framing,
+    size: int | None,
+    listener: Listener,
+    with_voice: bool = True,
 ) -> tuple[Prepared, Origin]:
     """Prepares the footage and writes it to a new file, all or nothing. The rest as for `prepare_footage`."""
     if out.exists():
         raise SettingsError(f"{out}: exists already; choose another --out, or remove it first")
-    prepared, origin = prepare_footage(videos, mode, size, listener)
+    prepared, origin = prepare_footage(videos, mode, size, listener, with_voice)
     save_prepared(out, prepared, origin)
     return prepared, origin
 
 
 def prepare_footage(
-    videos: Sequence[Path], mode: str | Framing, size: int | None, listener: Listener
+    videos: Sequence[Path],
+    mode: str | Framing,
+    size: int | None,
+    listener: Listener,
+    with_voice: bool = True,
 ) -> tuple[Prepared, Origin]:
     """Tracks and judges the videos, then cuts them out. Raises VideoError or FootageError.
 
     mode: how to frame them, see `parse_framing`; size: of the canvas, px; None: that of `canvas_px`.
+    with_voice: learns how they speak and rest.
     """
     tell = _stages(listener)
     footage = load_footage(videos, progress=tell)
-    for warning in footage.warnings:
+    voice = listen(footage) if with_voice else None
+    warnings = (*footage.warnings, *(() if voice is None else voice.warnings))
+    for warning in warnings:
         listener.warn(warning)
     framings = frame_footage(footage, mode)
     size = size or canvas_px(footage, framings, listener)
     prepared = prepare(footage, framings, size, lambda done, total: tell("cutting out", done, total))
-    return prepared, origin_of(videos, framings, footage.warnings)
+    if voice is None:
+        return prepared, origin_of(videos, framings, warnings)
+    return replace(prepared, voice=voice.own), origin_of(videos, framings, warnings, voice.facts)
 
 
 def canvas_px(footage: Footage, framings: Sequence[Framing], listener: Listener) -> int:

@@ -39,10 +39,12 @@ from engine.render.patches import shown_arm
 from engine.render.prior import CELL_PX
 from engine.render.scene import Scene, scene_flaw
 from engine.render.warp import FlowSolver, control_points, remap, trunk_flow
+from engine.voice.own import OwnVoice, voice_arrays, voice_of
 
 MIN_FRAMES = 10  # fewer leave nothing to hold out
 HELD_OUT = 0.2  # share of the footage, at its end, that training never sees
 HANDS_SHOWN = 0.03  # a hand in fewer frames than this is a tracking error or no use
+_VOICE = "voice_"  # begins the names of an OwnVoice's arrays
 _PERSON_GONE = 25  # matte below which a pixel surely shows background
 _PLATE_FRAMES = 120  # enough for a median
 _BARE_FRAMES = 64
@@ -59,6 +61,7 @@ class Prepared:
     landmarks: Sequence[Landmarks]  # N, canvas px
     shot: NDArray[np.int32]  # (N,) which uncut stretch a frame belongs to
     scene: Scene | None = None  # the room around the canvas, where the footage shows one
+    voice: OwnVoice | None = None  # how they speak and rest, where that was asked
 
     @property
     def size(self) -> int:
@@ -79,6 +82,8 @@ class Prepared:
         if (scene := self.scene) is not None:
             canvas = np.array([scene.left, scene.top, scene.side], np.int32)
             own |= {"scene_rgb": scene.rgb, "scene_canvas": canvas}
+        if self.voice is not None:
+            own |= {_VOICE + name: array for name, array in voice_arrays(self.voice).items()}
         with replacing(path) as part:
             _write_arrays(part.file, {"fps": np.array(self.fps), **own, **columns, **more})
 
@@ -90,13 +95,14 @@ class Prepared:
                 data = np.load(stream, allow_pickle=False)
                 arrays = {name: data[name] for name in ("fps", "rgb", "matte", "shot", *_LANDMARK_FIELDS)}
                 scene = _scene(data) if "scene_rgb" in data.files else None
+                voice = _voice(data)
             size = int(arrays["rgb"].shape[1])
             landmarks = [
                 Landmarks(size, size, **{n: arrays[n][i] for n in _LANDMARK_FIELDS})
                 for i in range(len(arrays["rgb"]))
             ]
             pictures = arrays["rgb"], arrays["matte"]
-            prepared = cls(float(arrays["fps"]), *pictures, landmarks, arrays["shot"], scene)
+            prepared = cls(float(arrays["fps"]), *pictures, landmarks, arrays["shot"], scene, voice)
             flaw = _flaw(prepared)
         except (*NPZ_ERRORS, LookupError) as error:
             reason = str(error).partition("\n")[0]  # NumPy's advice goes on, to unpickle it
@@ -106,6 +112,11 @@ class Prepared:
         if flaw:
             raise FootageError(f"{path}: damaged ({flaw}): prepare the footage again")
         return prepared
+
+
+def _voice(data: Mapping[str, NDArray[Any]]) -> OwnVoice | None:
+    arrays = {name.removeprefix(_VOICE): data[name] for name in data if name.startswith(_VOICE)}
+    return voice_of(arrays) if arrays else None
 
 
 def _scene(data: Mapping[str, NDArray[Any]]) -> Scene:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -34,19 +34,26 @@ class Origin:
     framings: tuple[str, ...]  # x,y,side in px of each clip: a video, or its part of one size
     warnings: tuple[str, ...]  # what could be filmed better
     prepared_by: str  # version of avatarcast
+    sound: Mapping[str, Any] | None = None  # facts of export.footage.voice.FootageVoice; None: not asked
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for storing."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
 
-def origin_of(footage: Sequence[Path], framings: Sequence[Framing], warnings: Sequence[str]) -> Origin:
+def origin_of(
+    footage: Sequence[Path],
+    framings: Sequence[Framing],
+    warnings: Sequence[str],
+    sound: Mapping[str, Any] | None = None,
+) -> Origin:
     """Of videos that this avatarcast prepares."""
     return Origin(
         footage_sha256=tuple(sha256_of(path) for path in footage),
         framings=tuple(str(framing) for framing in framings),
         warnings=tuple(warnings),
         prepared_by=metadata.version("avatarcast"),
+        sound=sound,
     )
 
 
@@ -82,7 +89,10 @@ def _origin(path: Path) -> Origin:
                 "prepare the footage again, or use the avatarcast that prepared it"
             )
         lists = {name: tuple(map(str, values.pop(name))) for name in _LISTS}
-        return Origin(**lists, prepared_by=str(values.pop("prepared_by")))
+        sound = values.pop("sound", None)
+        if not isinstance(sound, dict | None):
+            raise TypeError(f"sound is {type(sound).__name__}")
+        return Origin(**lists, prepared_by=str(values.pop("prepared_by")), sound=sound)
     except (*NPZ_ERRORS, LookupError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise FootageError(f"{path}: damaged (origin: {reason}): prepare the footage again") from error

@@ -42,7 +42,7 @@ TILTED_DEG = 9.0
 STRAIGHT_DEG = 7.0  # from the usual, at rest
 SETTLE_S = 0.25  # a state counts from here on: passing through is not holding
 LONGEST_STEP_S = 0.5  # between two frames; what lies in a longer gap was not seen
-# In seconds, or in how often. Of a recording of 45 s that is enough for enrolment to have nothing to warn of.
+# In seconds, or in how often. That is enough for enrolment to have nothing to warn of.
 NEEDED: dict[str, float] = {
     "rest": 1.5,
     "left": 0.6,

@@ -1,4 +1,4 @@
-"""What a person is asked to do while they film themselves: about 45 s, one thing after another.
+"""What a person is asked to do while they film themselves: about a minute, one thing after another.
 
 Enrolment keeps the last fifth of the footage to measure by and does not learn from it, so what must be learnt
 comes first and `CLOSING`, which shows a bit of everything once more, last. Missed prompts come in between.
@@ -59,18 +59,28 @@ ASKED = (
     Prompt(
         "Speak",
         "Read this aloud, as you would talk to somebody:",
-        6,
+        10,
         ("speak",),
-        "“My favourite place is by the sea. When the weather is fair, we go there and watch the boats.”",
+        "“My favourite place is by the sea. When the weather is fair, we go there and watch the boats. Some"
+        " of them are blue, some are white, and one, the biggest of them all, is painted like a zebra.”",
+    ),
+    Prompt(
+        "Read on",
+        "And on:",
+        8,
+        (),
+        "“People ask me why I bother. Perhaps because the air is good. Perhaps because, for an hour, nobody"
+        " wants anything from me but a wave and a friendly word.”",
     ),
 )
 CLOSING = (
     Prompt(
         "Talk",
         "And freely now, with your hands: what did you do this morning? Or read:",
-        8,
+        12,
         (),
-        "“Five foxes chewed the blue vase. Why? Nobody knows. Oh, what a wonderful job they made of it!”",
+        "“Five foxes chewed the blue vase. Why? Nobody knows. Oh, what a wonderful job they made of it! My"
+        " mother swept up the bits, put them in a paper bag, and never spoke of it again.”",
     ),
     Prompt("Rest", "Look at the camera and rest.", 2.5),
 )

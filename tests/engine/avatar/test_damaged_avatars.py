@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.robustness.damage import Damage
+from engine.arrays import FloatArray
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.avatar.members import encode_arrays
@@ -24,13 +25,20 @@ from engine.cli import main
 from engine.commands import info
 from engine.errors import PackageError
 from engine.media.video import VideoWriter
+from engine.person.retarget import Retargeter
 from engine.runners.onnx_runner import OnnxRunner
+from engine.voice.idle import Habits, Idle
+from engine.voice.motion_code import CODE, decode
+from engine.voice.own import OwnVoice
+from engine.voice.speaker import Speaker, fit_speaker
 from export.commands.export import describe
 from export.convert.gate import held_out_frame
 from export.evaluate.replay import replay
 from export.evaluate.report_text import held_out_motion_table, held_out_table
+from tests.engine.voice.test_speaker import heard, way
 from tests.support.forged_package import forge
 
+ROWS = heard(150)
 SEEDS = st.integers(0, 2**48)
 FEW = settings(
     max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -55,6 +63,7 @@ def whole(
             report={"held_out": {"frames": 2, "psnr_db": {"face": 20.0}}, "steps": {}},
             preview_jpeg=noise.preview_jpeg,
             held_out=tuple(held_out_frame(key.rgb, key.landmarks) for key in keyframes[:2]),
+            voice=OwnVoice(Habits(), fit_speaker(ROWS, way(ROWS, 1))),
         ),
     )
     return path.read_bytes()
@@ -63,6 +72,10 @@ def whole(
 @pytest.fixture(scope="module")
 def damage(whole: bytes, tmp_path_factory: pytest.TempPathFactory) -> Damage:
     return Damage(whole, tmp_path_factory.mktemp("outside") / "token")
+
+
+def code_of(lips: FloatArray) -> FloatArray:
+    return np.concatenate([lips, np.zeros(CODE - len(lips), np.float32)])
 
 
 def in_a_line(error: PackageError) -> None:
@@ -86,6 +99,11 @@ def test_whatever_is_damaged(damage: Damage, tmp_path: Path, seed: int) -> None:
     shown = [*info.as_lines(found), held_out_table(avatar.report), held_out_motion_table(avatar.report)]
     shown += [describe(name, 1, facts) for name, facts in avatar.variants.items()]
     assert "".join(shown).replace("\n", "").isprintable(), said
+    if avatar.voice is not None:
+        lips = Speaker(avatar.voice.fit).predict(ROWS[:50])
+        speaking = decode(Idle(0, avatar.voice.habits).code_at(3.0) + code_of(lips[25]), avatar.neutral)
+        retargeter = Retargeter(avatar.neutral, avatar.support, avatar.torso, avatar.size)
+        assert np.isfinite(retargeter.target(speaking).face).all(), said
     for model in avatar.models.values():
         runner = OnnxRunner(model, threads=1)
         for rendered in replay(avatar, runner, [key.landmarks for key in avatar.keyframes[:2]]):

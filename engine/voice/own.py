@@ -1,0 +1,106 @@
+"""What an avatar knows of how its person speaks and rests: numbers fitted to their film, no sound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arrays import FloatArray
+from engine.person import topology as topo
+from engine.person.gaze import EYEBALL
+from engine.person.geometry import rotation_to_euler_deg
+from engine.person.motion import Motion, Neutral
+from engine.voice.idle import Habits
+from engine.voice.speaker import SpeakerFit
+
+HABITS = 8  # numbers
+MOST_OFTEN = 120.0  # a minute, and degrees: more of anything is no habit
+_SHUT, _OPEN = 0.35, 0.6  # of the lids' range: a blink goes below the one, and is over above the other
+_LONGEST_BLINK_S = 0.6  # what lasts longer are eyes held shut
+_RATE = (4.0, 40.0)  # blinks a minute that are believed
+_SLOW_S = 2.0  # of the head's motion, what is slower is a pose that was asked for
+# Standard deviations, of what people do at rest: a film in which one looks about on purpose shows more.
+_TURN_DEG, _SHIFT, _GLANCE_DEG = (0.5, 2.5), (0.005, 0.03), (1.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnVoice:
+    """Of one person."""
+
+    habits: Habits
+    fit: SpeakerFit | None = None  # None: too little of them was heard
+
+
+def habits_of(motions: Sequence[Motion], neutral: Neutral, seconds: float) -> Habits:
+    """From `seconds` of film of them, all of whose frames are in `motions`, in order."""
+    seen = [motion for motion in motions if motion.face_confidence > 0]
+    if len(seen) < 2 or seconds <= 0:
+        return Habits()
+    usual = Habits()
+    step_s = seconds / len(motions)
+    open_range = np.maximum(neutral.lid_open - neutral.lid_closed, 1e-3)
+    lids = np.array([((motion.lid_gap - neutral.lid_closed) / open_range).mean() for motion in seen])
+    per_min = _blinks(lids, step_s) * 60.0 / (len(seen) * step_s)
+    turns = np.array([rotation_to_euler_deg(motion.rotation @ neutral.rotation.T) for motion in seen])
+    shifts = np.array([(motion.centre - neutral.centre) / neutral.scale for motion in seen])
+    eyes = np.array([motion.expression[np.concatenate(topo.IRISES), 0].mean() for motion in seen])
+    window = max(3, round(_SLOW_S / step_s))
+    turn, shift = _each(turns, window, _TURN_DEG), _each(shifts, window, _SHIFT)
+    return Habits(
+        blinks_per_min=float(np.clip(per_min, *_RATE)),
+        breaths_per_min=usual.breaths_per_min,  # a chest that is tracked for half a minute tells no rate
+        glance_deg=float(np.clip(np.degrees(_quick(eyes, window) / EYEBALL), *_GLANCE_DEG)),
+        turn_deg=(turn[0], turn[1], turn[2]),
+        shift=(shift[0], shift[1]),
+    )
+
+
+def _blinks(lids: NDArray[np.float64], step_s: float) -> int:
+    """How often both shut and open again within the time of a blink."""
+    count, shut_for = 0, 0
+    for openness in lids:
+        if openness < _SHUT or (shut_for and openness < _OPEN):
+            shut_for += 1
+        else:
+            count += 0 < shut_for * step_s <= _LONGEST_BLINK_S
+            shut_for = 0
+    return count
+
+
+def _each(values: NDArray[np.float64], window: int, limits: tuple[float, float]) -> list[float]:
+    return [float(np.clip(_quick(column, window), *limits)) for column in values.T]
+
+
+def _quick(values: NDArray[np.float64], window: int) -> float:
+    """Median over windows of the standard deviation within each: poses that are held do not count."""
+    pieces = [values[at : at + window] for at in range(0, max(1, len(values) - window + 1), window)]
+    return float(np.median([piece.std() for piece in pieces]))
+
+
+def voice_arrays(voice: OwnVoice) -> dict[str, FloatArray]:
+    """As an avatar keeps them."""
+    habits = voice.habits
+    rates = [
+        habits.blinks_per_min,
+        habits.breaths_per_min,
+        habits.glance_deg,
+        *habits.turn_deg,
+        *habits.shift,
+    ]
+    fit = {} if voice.fit is None else voice.fit.arrays()
+    return {"habits": np.array(rates, np.float32), **{f"fit_{name}": value for name, value in fit.items()}}
+
+
+def voice_of(arrays: Mapping[str, FloatArray]) -> OwnVoice:
+    """Inverse of `voice_arrays`. Raises ValueError where something is missing, or of another shape."""
+    if "habits" not in arrays:
+        raise ValueError("array habits is missing")
+    if (found := arrays["habits"].shape) != (HABITS,):
+        raise ValueError(f"array habits is {found}; wanted {(HABITS,)}")
+    rates = arrays["habits"].tolist()
+    habits = Habits(rates[0], rates[1], rates[2], (rates[3], rates[4], rates[5]), (rates[6], rates[7]))
+    fit = {name.removeprefix("fit_"): value for name, value in arrays.items() if name.startswith("fit_")}
+    return OwnVoice(habits, SpeakerFit.of(fit) if fit else None)

@@ -1,0 +1,83 @@
+"""How a person speaks, in the avatar's file: it comes back, older files have none, flaws are one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.arrays import FloatArray
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import VOICE, load_avatar, save_avatar
+from engine.avatar.members import encode_arrays
+from engine.commands.info import as_lines, facts
+from engine.errors import PackageError
+from engine.voice.idle import Habits
+from engine.voice.own import OwnVoice, voice_arrays
+from engine.voice.speaker import Speaker, fit_speaker
+from tests.engine.voice.test_speaker import heard, way
+from tests.support.forged_package import forge
+
+ROWS = heard(200)
+OWN = OwnVoice(Habits(9.0, 14.0, 3.0, (1.0, 0.5, 0.25), (0.01, 0.02)), fit_speaker(ROWS, way(ROWS, 1)))
+
+
+@pytest.fixture
+def file(tmp_path: Path, noise: Avatar) -> Path:
+    path = tmp_path / "own.avatar"
+    save_avatar(path, replace(noise, voice=OWN))
+    return path
+
+
+def test_it_comes_back_and_speaks_the_same(file: Path) -> None:
+    voice = load_avatar(file).voice
+    assert voice is not None
+    assert voice.habits.blinks_per_min == 9.0
+    assert voice.habits.turn_deg == (1.0, 0.5, 0.25)
+    assert voice.fit is not None
+    assert np.array_equal(Speaker(voice.fit).predict(ROWS), Speaker(OWN.fit).predict(ROWS))
+
+
+def test_habits_alone(tmp_path: Path, noise: Avatar) -> None:
+    path = tmp_path / "quiet.avatar"
+    save_avatar(path, replace(noise, voice=OwnVoice(Habits())))
+    voice = load_avatar(path).voice
+    assert voice is not None
+    assert voice.fit is None
+
+
+def test_an_older_file_has_none(avatar_file: Path) -> None:
+    avatar = load_avatar(avatar_file)
+    assert avatar.voice is None
+    assert "voice      nobody's own way: too little speech was learnt from" in as_lines(facts(avatar))
+
+
+def test_info_says_whose_way_and_how_far_the_picture_was_off(tmp_path: Path, noise: Avatar) -> None:
+    path = tmp_path / "own.avatar"
+    sound = {"speech_s": 23.4, "lips": 0.56, "offset_ms": [200, None], "certainty": [0.95, None]}
+    save_avatar(path, replace(noise, voice=OWN, report={"held_out": None, "sound": sound}))
+    said = "\n".join(as_lines(facts(load_avatar(path))))
+    assert "its person's own way, of 23 s of speech, lips correlate by 0.56" in said
+    assert "picture 200 ms before its sound (95% sure)" in said
+
+
+FLAWS: dict[str, Callable[[dict[str, FloatArray]], dict[str, FloatArray]]] = {
+    "array habits is missing": lambda a: {k: v for k, v in a.items() if k != "habits"},
+    r"array habits is \(3,\); wanted \(8,\)": lambda a: a | {"habits": np.ones(3, np.float32)},
+    "array habits leaves 0..120": lambda a: a | {"habits": np.full(8, -1, np.float32)},
+    "array 'sound' is unknown": lambda a: a | {"sound": np.ones(16_000, np.float32)},
+    "array 'fit_sound' is unknown": lambda a: a | {"fit_sound": np.ones(16_000, np.float32)},
+    "no residual": lambda a: {k: v for k, v in a.items() if k != "fit_residual"},
+    "array fit_middle leaves": lambda a: a | {"fit_middle": np.full_like(a["fit_middle"], 1e9)},
+    "values that are not finite": lambda a: a | {"fit_middle": np.full_like(a["fit_middle"], np.nan)},
+}
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_flaw_is_said_in_a_line(file: Path, flaw: str) -> None:
+    forge(file, {VOICE: encode_arrays(FLAWS[flaw](voice_arrays(OWN)))})
+    with pytest.raises(PackageError, match=f"own.avatar: member voice.npz: .*{flaw}"):
+        load_avatar(file)
