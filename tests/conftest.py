@@ -40,6 +40,7 @@ settings.load_profile("busy")
 LONGEST_FIRST = (
     "browser/test_call.py",
     "browser/test_studio.py",
+    "test_types.py",
     "export/footage/test_prepared_file.py",
     "export/test_enroll.py",
     "browser/test_failures.py",
