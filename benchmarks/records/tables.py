@@ -124,6 +124,24 @@ def _stages(record: Record) -> Iterable[Record]:
     return [{"name": name.replace("_", " "), "wall": wall, "cpu": cpu[name]} for name, wall in walls.items()]
 
 
+def _consent_faces(record: Record) -> list[Record]:
+    """What pairs of films were taken for."""
+    nothing = dict.fromkeys(("same", "unsure", "another"), 0)
+    return [{**nothing, **of["taken_for"], **of, "name": name} for name, of in record["faces"].items()]
+
+
+def _consent_clips(record: Record) -> list[Record]:
+    """Verdicts of clips, each with how many."""
+
+    def told(counts: dict[str, int]) -> str:
+        return ", ".join(f"{count} {what}" for what, count in counts.items())
+
+    return [
+        {"name": name, **of, "verdicts": told(of["verdicts"]), "lips": told(of["lips"])}
+        for name, of in record["clips"].items()
+    ]
+
+
 def _baselines(record: Record) -> Iterator[Record]:
     """times: how many times faster than the first, with its interval."""
     for name, what in BASELINES.items():
@@ -329,6 +347,21 @@ TABLES: Mapping[str, Table] = {
         {"clean pictures": "{clean[pictures]:,}", "false alarms": "{clean[false_alarms]}"}
         | {"most z (bound)": "{clean[z_most]:.2f} ({clean[z_bound]:.2f})"},
         files=("invisible_mark_clean",),
+    ),
+    "consent_faces": Table(
+        "consent_clips",
+        {
+            "two films of {films[persons]} persons show": "{name}",
+            "pairs": "{pairs}",
+            "taken for the same / unsure / another": "{same} / {unsure} / {another}",
+            "distance, least / median / most": "{distance[0]:.2f} / {distance[1]:.2f} / {distance[2]:.2f}",
+        },
+        _consent_faces,
+    ),
+    "consent_clips": Table(
+        "consent_clips",
+        {"a clip of": "{name}", "clips": "{clips}", "verdicts": "{verdicts}", "lips": "{lips}"},
+        _consent_clips,
     ),
     "baselines": Table(
         "baselines",
