@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from time import perf_counter
+from uuid import NAMESPACE_URL, uuid5
 
 import av
 from aiortc.codecs.base import Encoder
@@ -22,6 +23,8 @@ from aiortc.codecs.vpx import Vp8Encoder
 from aiortc.mediastreams import VIDEO_TIME_BASE, convert_timebase
 from av.codec.codec import UnknownCodecError
 from av.frame import Frame
+
+from engine.media.disclosure import SOURCE_TYPE
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,12 @@ HARDWARE_H264 = ("h264_nvenc", "h264_qsv", "h264_videotoolbox", "h264_vaapi")
 SOFTWARE_H264 = "libx264"
 _BASELINE, _LEVEL = 66, 31  # what answers say, see stream.webrtc.offered_codecs
 _PARAMETERS = re.compile(rb"(?s)\x00\x00\x01[\x07\x27\x47\x67](...)")  # profile, constraints, level
+# Of H.264's units: their kind, and supplemental information of a kind that its UUID names, which decoders
+# pass over and recordings keep (ITU-T H.264, D.1.7): IPTC's term for what a trained model made.
+_KIND, _IDR, _SEI, _UNREGISTERED = 0x1F, 5, 6, 5
+SOURCE_TYPE_UUID = uuid5(NAMESPACE_URL, SOURCE_TYPE)
+_SAID = SOURCE_TYPE_UUID.bytes + SOURCE_TYPE.encode()
+_MADE_BY_A_MODEL = bytes([_SEI, _UNREGISTERED, len(_SAID)]) + _SAID + b"\x80"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +203,12 @@ class RenderedH264Encoder(RenderedEncoder, H264Encoder):
             return open_h264(SOFTWARE_H264, width, height, bitrate_bps)
 
     def _payloads(self, data: bytes) -> list[bytes]:
-        return self._packetize(self._split_bitstream(data))
+        """Before each picture that all others build on stands, for machines, what made it."""
+        units = list(self._split_bitstream(data))
+        kinds = [unit[0] & _KIND for unit in units]
+        if _IDR in kinds:
+            units.insert(kinds.index(_IDR), _MADE_BY_A_MODEL)
+        return self._packetize(units)
 
 
 def _codec(name: str, width: int, height: int, bitrate_bps: int) -> av.VideoCodecContext:

@@ -29,7 +29,7 @@ from stream.sessions.capacity import Capacity
 from stream.sessions.session import Session, SessionLimits
 from stream.sessions.telemetry import Telemetry
 from stream.sessions.tokens import NOBODY, OPERATOR, Claim, Grant
-from stream.webrtc.aiortc_tuning import answer_offered_numbers, gather_on_loopback, negotiate_capture_time
+from stream.webrtc.aiortc_tuning import answer_offered_numbers, gather_on_loopback, negotiate_extensions
 from stream.webrtc.datagram_filter import parse_without_surprise
 from stream.webrtc.ice_servers import IceServers
 from stream.webrtc.media_connection import MediaSockets
@@ -64,7 +64,7 @@ class SessionRegistry:
     def __init__(self, avatars: Avatars, config: RegistryConfig | None = None) -> None:
         gather_on_loopback()
         answer_offered_numbers()
-        negotiate_capture_time()
+        negotiate_extensions()
         parse_without_surprise()
         self.avatars = avatars
         self.config = config or RegistryConfig()

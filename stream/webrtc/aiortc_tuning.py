@@ -34,8 +34,12 @@ _JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 _RECEIVER_KIND = "_RTCRtpReceiver__kind"
 _ENCODER = "_RTCRtpSender__encoder"
 CAPTURE_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+# Ours: pictures say to machines, without being decoded, that a trained model made them. One byte, below.
+SOURCE_TYPE = "urn:x-avatarcast:rtp-hdrext:digital-source-type"
+TRAINED_ALGORITHMIC_MEDIA = b"\x01"
 NTP_EPOCH_NS = 2_208_988_800 * 10**9  # from 1900 to 1970
-_CAPTURE_TIME_NUMBER = 4  # where we offer it; aiortc's own end with 3
+_NUMBERS = {CAPTURE_TIME: 4, SOURCE_TYPE: 5}  # where we offer them; aiortc's own end with 3
+_OF_KIND = {"audio": (CAPTURE_TIME,), "video": (CAPTURE_TIME, SOURCE_TYPE)}  # a voice is the presenter's own
 _KEPT = "avatarcast_capture_time"
 _EXTENSIONS_MAP = "_RTCRtpSender__rtp_header_extensions_map"
 _DECODER_ERROR = "_RTCRtpReceiver__decoder_error"
@@ -126,11 +130,11 @@ def report_steadily(transceiver: RTCRtpTransceiver, late_s: Callable[[], float])
     setattr(sender, "_send_rtcp", send_steadily)  # noqa: B010  a method of one sender
 
 
-class CaptureTimeMap(HeaderExtensionsMap):
-    """Writes into a sender's packets when what is in them was captured, where that was negotiated.
+class TellingMap(HeaderExtensionsMap):
+    """Writes into a sender's packets when what is in them was captured, and what made it, where negotiated.
 
-    In UTC as NTP has it, 32 bits of seconds and 32 of their fraction: abs-capture-time of WebRTC. A packet
-    that is sent again keeps its time.
+    When: in UTC as NTP has it, 32 bits of seconds and 32 of their fraction: abs-capture-time of WebRTC. A
+    packet that is sent again keeps its time. What: see SOURCE_TYPE.
     """
 
     def __init__(self, captured_ns: Callable[[], int | None]) -> None:
@@ -138,24 +142,29 @@ class CaptureTimeMap(HeaderExtensionsMap):
         super().__init__()
         self._captured_ns = captured_ns
         self._number: int | None = None
+        self._source_number: int | None = None
 
     def configure(self, parameters: RTCRtpParameters) -> None:
         """Which numbers the extensions have."""
         super().configure(parameters)
-        numbers = (one.id for one in parameters.headerExtensions if one.uri == CAPTURE_TIME)
-        self._number = next(numbers, None)
+        numbers = {one.uri: one.id for one in parameters.headerExtensions}
+        self._number, self._source_number = numbers.get(CAPTURE_TIME), numbers.get(SOURCE_TYPE)
 
     def set(self, values: HeaderExtensions) -> tuple[int, bytes]:
         """Profile and value of the header extension of one packet."""
         profile, packed = super().set(values)
-        if self._number is None:
+        told: list[tuple[int, bytes]] = []
+        if self._source_number is not None:
+            told.append((self._source_number, TRAINED_ALGORITHMIC_MEDIA))
+        if self._number is not None:
+            kept: dict[str, bytes | None] = values.__dict__  # the packet's own
+            if _KEPT not in kept:
+                kept[_KEPT] = self._now()
+            if (captured := kept[_KEPT]) is not None:
+                told.append((self._number, captured))
+        if not told:
             return profile, packed
-        kept: dict[str, bytes | None] = values.__dict__  # the packet's own
-        if _KEPT not in kept:
-            kept[_KEPT] = self._now()
-        if (captured := kept[_KEPT]) is None:
-            return profile, packed
-        return pack_header_extensions([*unpack_header_extensions(profile, packed), (self._number, captured)])
+        return pack_header_extensions([*unpack_header_extensions(profile, packed), *told])
 
     def _now(self) -> bytes | None:
         captured_ns = self._captured_ns()
@@ -165,21 +174,23 @@ class CaptureTimeMap(HeaderExtensionsMap):
         return ((utc_ns + NTP_EPOCH_NS) * 2**32 // 10**9).to_bytes(8, "big")
 
 
-def tell_capture_time(sender: RTCRtpSender, captured_ns: Callable[[], int | None]) -> None:
-    """Let a sender's packets tell when their frame was captured.
+def tell_receivers(sender: RTCRtpSender, captured_ns: Callable[[], int | None]) -> None:
+    """Let a sender's packets tell when their frame was captured, and pictures what made them.
 
     Before it starts; relies on one private name.
     """
     if not isinstance(getattr(sender, _EXTENSIONS_MAP), HeaderExtensionsMap):
         raise TypeError(f"this aiortc keeps no map of header extensions in {_EXTENSIONS_MAP}")
-    setattr(sender, _EXTENSIONS_MAP, CaptureTimeMap(captured_ns))
+    setattr(sender, _EXTENSIONS_MAP, TellingMap(captured_ns))
 
 
-def negotiate_capture_time() -> None:
-    """Let aiortc answer abs-capture-time, which it does not know."""
-    for extensions in HEADER_EXTENSIONS.values():
-        if all(one.uri != CAPTURE_TIME for one in extensions):
-            extensions.append(RTCRtpHeaderExtensionParameters(id=_CAPTURE_TIME_NUMBER, uri=CAPTURE_TIME))
+def negotiate_extensions() -> None:
+    """Let aiortc answer abs-capture-time and SOURCE_TYPE, which it does not know."""
+    for kind, wanted in _OF_KIND.items():
+        extensions = HEADER_EXTENSIONS[kind]
+        for uri in wanted:
+            if all(one.uri != uri for one in extensions):
+                extensions.append(RTCRtpHeaderExtensionParameters(id=_NUMBERS[uri], uri=uri))
 
 
 def take_one_stream(receiver: RTCRtpReceiver, clock: Callable[[], float] = monotonic) -> None:

@@ -36,7 +36,7 @@ from stream.webrtc.aiortc_tuning import (
     receive_promptly,
     report_steadily,
     take_one_stream,
-    tell_capture_time,
+    tell_receivers,
 )
 from stream.webrtc.camera_buffer import PromptJitterBuffer
 from stream.webrtc.ice_servers import IceServers
@@ -154,7 +154,7 @@ class Peer:
                 if pictures is not None:
                     self._encoder = encode_cleanly(transceiver, self._config.encoder)
                     report_steadily(transceiver, lambda: pictures.lateness.seconds)
-                    tell_capture_time(transceiver.sender, lambda: pictures.captured_ns)
+                    tell_receivers(transceiver.sender, lambda: pictures.captured_ns)
 
     def add_voice(self, voice: VoiceTrack) -> None:
         """Send this voice in the offer's audio section. Between accept() and answer()."""
@@ -162,7 +162,7 @@ class Peer:
         for transceiver in self._connection.getTransceivers():
             if transceiver.kind == "audio":
                 report_steadily(transceiver, lambda: voice.late_s)
-                tell_capture_time(transceiver.sender, lambda: voice.captured_ns)
+                tell_receivers(transceiver.sender, lambda: voice.captured_ns)
 
     async def answer(self) -> RTCSessionDescription:
         """Our answer, with the candidates that we have; now the connection comes up. Raises RequestRefused.

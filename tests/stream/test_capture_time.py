@@ -12,7 +12,7 @@ from aiortc.rtp import HeaderExtensions, RtpPacket, is_rtcp, unpack_header_exten
 
 from benchmarks.live.peer import AiortcPeer
 from stream.sessions.registry import SessionRegistry
-from stream.webrtc.aiortc_tuning import CAPTURE_TIME, NTP_EPOCH_NS, CaptureTimeMap, tell_capture_time
+from stream.webrtc.aiortc_tuning import CAPTURE_TIME, NTP_EPOCH_NS, TellingMap, tell_receivers
 from tests.support.direct_call import WatchingPeer, avatars_of, present
 from tests.support.grey_camera import grey_camera
 from tests.support.waiting import until
@@ -20,8 +20,8 @@ from tests.support.waiting import until
 NUMBER = 9
 
 
-def configured(captured_ns: int | None) -> CaptureTimeMap:
-    extensions = CaptureTimeMap(lambda: captured_ns)
+def configured(captured_ns: int | None) -> TellingMap:
+    extensions = TellingMap(lambda: captured_ns)
     extension = RTCRtpHeaderExtensionParameters(id=NUMBER, uri=CAPTURE_TIME)
     extensions.configure(RTCRtpParameters(headerExtensions=[extension]))
     return extensions
@@ -46,7 +46,7 @@ def test_a_packet_tells_when_its_frame_was_captured() -> None:
 
 def test_nothing_is_told_of_what_is_not_known_or_not_wanted() -> None:
     assert told_ns(configured(None).set(HeaderExtensions())) is None
-    assert told_ns(CaptureTimeMap(lambda: 1).set(HeaderExtensions())) is None
+    assert told_ns(TellingMap(lambda: 1).set(HeaderExtensions())) is None
 
 
 async def test_viewers_are_told_of_pictures_and_voice() -> None:
@@ -94,4 +94,4 @@ def test_a_sender_keeps_its_map_where_it_is_looked_for() -> None:
         _RTCRtpSender__rtp_header_extensions_map = None
 
     with pytest.raises(TypeError, match="header extensions"):
-        tell_capture_time(Other(), lambda: None)  # type: ignore[arg-type]
+        tell_receivers(Other(), lambda: None)  # type: ignore[arg-type]
