@@ -25,7 +25,15 @@ from engine.media.label_finder import find_label
 from engine.media.pictures import UNREADABLE
 from engine.media.video import sampled_frames
 from engine.provenance.chain import BROKEN as BROKEN_CHAIN
-from engine.provenance.credentials import INVALID, TRUSTED, TYPES, read_credentials, unavailable
+from engine.provenance.credentials import (
+    INVALID,
+    TRUSTED,
+    TYPES,
+    read_credentials,
+    read_sidecar,
+    sidecar,
+    unavailable,
+)
 from engine.provenance.keys import key_ring
 from engine.provenance.mark_bits import MarkBits, avatar_bits, installation_bits
 
@@ -185,16 +193,19 @@ def _label(pictures: Sequence[U8Image]) -> Layer:
 
 def _credentials(path: Path, kind: str) -> Layer:
     name = "Content Credentials"
-    if not kind:
-        return Layer(name, ABSENT, "this kind of file cannot carry them")
     if reason := unavailable():
         return Layer(name, UNKNOWN, reason)
-    with path.open("rb") as file:
-        found = read_credentials(file, kind)
+    found = None
+    if kind:
+        with path.open("rb") as file:
+            found = read_credentials(file, kind)
+    beside = ""
+    if found is None and (found := read_sidecar(path)) is not None:
+        beside = f", in {sidecar(path).name} beside it"
     if found is None:
-        return Layer(name, ABSENT, "none in the file")
+        return Layer(name, ABSENT, "none in the file or beside it" if kind else "none beside the file")
     if found.state == INVALID:
-        return Layer(name, DAMAGED, f"they do not hold: {', '.join(found.flaws)[:200]}")
+        return Layer(name, DAMAGED, f"they do not hold{beside}: {', '.join(found.flaws)[:200]}")
     generated = found.source_type == SOURCE_TYPE and found.generator == "avatarcast"
     if not generated:
         return Layer(
@@ -208,7 +219,7 @@ def _credentials(path: Path, kind: str) -> Layer:
         else f"{found.signer[:60]!r}, whom nothing here vouches for"
     )
     certainty = "proven" if found.state == TRUSTED else "unchanged since it was signed; by whom is not known"
-    return Layer(name, FOUND, f"created by a trained model{avatar}; signed by {by}", certainty)
+    return Layer(name, FOUND, f"created by a trained model{avatar}; signed by {by}{beside}", certainty)
 
 
 def _is_digest(text: str) -> bool:

@@ -40,7 +40,13 @@ Pictures = list[U8Image]
 
 
 def coded(pictures: Pictures, codec: str, container: str, kbps: int = 0) -> Pictures:
-    """What a codec leaves of them, as a call or `render` sets it."""
+    """What a codec leaves of them."""
+    with av.open(io.BytesIO(coded_file(pictures, codec, container, kbps))) as film:
+        return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+
+
+def coded_file(pictures: Pictures, codec: str, container: str, kbps: int = 0) -> bytes:
+    """A film of them, as a call or `render` sets its codec."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as out:
         stream = out.add_stream(codec, rate=25, options={"deadline": "realtime", "cpu-used": "5"})
@@ -51,9 +57,7 @@ def coded(pictures: Pictures, codec: str, container: str, kbps: int = 0) -> Pict
         for rgb in pictures:
             out.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
         out.mux(stream.encode(None))
-    buffer.seek(0)
-    with av.open(buffer) as film:
-        return [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    return buffer.getvalue()
 
 
 def scaled(rgb: U8Image, side: int) -> U8Image:

@@ -87,10 +87,7 @@ class Avatar:
 
     def told(self) -> dict[str, Any]:
         """What files made of it say of it: its digest and its chain of signatures."""
-        if self.stored is None:
-            return {}
-        records = [dict(record) for record in self.stored.standing.records]
-        return {"digest": self.stored.digest, "records": records}
+        return {} if self.stored is None else _told(self.stored.digest, self.stored.standing)
 
     def marks(self, style: MarkStyle) -> MarkStyle | None:
         """What its pictures are marked with; None for none."""
@@ -115,9 +112,17 @@ class Cover:
         """Whether its pictures carry the marks: see `wants_mark`."""
         return wants_mark(self.consent, self.standing)
 
+    def told(self) -> dict[str, Any]:
+        """As of the whole avatar."""
+        return _told(self.digest, self.standing)
+
     def marks(self, style: MarkStyle) -> MarkStyle | None:
         """What its pictures are marked with; None for none."""
         return replace(style, bits=bits_of(self.digest)) if self.wants_mark else None
+
+
+def _told(digest: str, standing: Standing) -> dict[str, Any]:
+    return {"digest": digest, "records": [dict(record) for record in standing.records]}
 
 
 def wants_mark(consent: Mapping[str, Any], standing: Standing | None) -> bool:

@@ -39,7 +39,7 @@ from engine.provenance.keys import (
     read_kept,
 )
 
-# Of files that can carry them. Matroska and WebM cannot.
+# Of files that can carry them. Matroska and WebM cannot: theirs lie beside them.
 TYPES = {
     ".mp4": "video/mp4",
     ".mov": "video/quicktime",
@@ -48,6 +48,9 @@ TYPES = {
     ".jpeg": "image/jpeg",
     ".webp": "image/webp",
 }
+SIDECAR, SIDECAR_TYPE = ".c2pa", "application/c2pa"
+_OTHER_TYPE = "application/octet-stream"
+_MAX_SIDECAR_BYTES = 8 * 1024 * 1024
 ASSERTION = "org.avatarcast.avatar"
 VALID, TRUSTED, INVALID = "valid", "here", "invalid"  # here: by this installation's own chain
 _CHAIN = "credentials.pem"
@@ -250,6 +253,29 @@ def credentialed(
     return out.getvalue()
 
 
+def detached(
+    source: BinaryIO, avatar: Mapping[str, Any], certificate: Certificate, thumbnail: bytes = b""
+) -> bytes:
+    """Content Credentials of a file that cannot carry any, to lie beside it. Raises FileError, OSError."""
+    return _sign(source, io.BytesIO(), _OTHER_TYPE, avatar, certificate, thumbnail, embed=False)
+
+
+def sidecar(path: Path) -> Path:
+    """Where Content Credentials beside a file lie (C2PA 2.2, 11.4: the same name, another ending)."""
+    return path.with_suffix(SIDECAR)
+
+
+def read_sidecar(path: Path) -> Credentials | None:
+    """What lies beside a file; None for nothing. Raises OSError."""
+    try:
+        with sidecar(path).open("rb") as file:
+            manifest = file.read(_MAX_SIDECAR_BYTES)
+    except FileNotFoundError:
+        return None
+    with path.open("rb") as source:
+        return read_credentials(source, _OTHER_TYPE, manifest)
+
+
 def _sign(
     source: BinaryIO,
     out: Any,
@@ -257,7 +283,9 @@ def _sign(
     avatar: Mapping[str, Any],
     certificate: Certificate,
     thumbnail: bytes,
-) -> None:
+    embed: bool = True,
+) -> bytes:
+    """The manifest, which is also put into `out`, with the source."""
     import c2pa  # 23 MB, and only here
 
     generator = {"name": "avatarcast", "version": metadata.version("avatarcast")}
@@ -283,35 +311,44 @@ def _sign(
         ):
             if thumbnail:
                 builder.add_resource("thumbnail.jpg", io.BytesIO(thumbnail))
-            builder.sign(signer, kind, source, out)
+            if not embed:
+                builder.set_no_embed()
+            return bytes(builder.sign(signer, kind, source, out))
     except c2pa.C2paError as error:
         raise FileError(f"the Content Credentials cannot be made: {error}: check the certificate") from error
 
 
-def read_credentials(source: BinaryIO, kind: str) -> Credentials | None:
-    """What a file of this content type carries; None for nothing. kind: one of TYPES."""
+def read_credentials(source: BinaryIO, kind: str, manifest: bytes | None = None) -> Credentials | None:
+    """What a file of this content type carries; None for nothing.
+
+    kind: one of TYPES. manifest: of a file beside it, which is read instead.
+    """
     import c2pa
 
     offline: dict[str, Any] = {**_OFFLINE, "verify": {**_OFFLINE["verify"], "verify_trust": True}}
     if root := _own_root():
         offline["trust"] = {"user_anchors": root}
     try:
-        with c2pa.Context.from_dict(offline) as context, c2pa.Reader(kind, source, context=context) as reader:
-            manifest = reader.get_active_manifest() or {}
+        with (
+            c2pa.Context.from_dict(offline) as context,
+            c2pa.Reader(kind, source, manifest, context=context) as reader,
+        ):
+            active = reader.get_active_manifest() or {}
             state = str(reader.get_validation_state())
             results = (reader.get_validation_results() or {}).get("activeManifest", {})
     except c2pa.C2paError.ManifestNotFound:
         return None
     except c2pa.C2paError as error:  # of what is no such file, too
-        return Credentials(INVALID, "", "", "", {}, (f"{error}"[:100],)) if _names_c2pa(source) else None
+        named = manifest is not None or _names_c2pa(source)
+        return Credentials(INVALID, "", "", "", {}, (f"{error}"[:100],)) if named else None
     states = {"Trusted": TRUSTED, "Valid": VALID}
     flaws = tuple(sorted({str(one.get("code")) for one in results.get("failure", [])}))
     return Credentials(
         state=states.get(state, INVALID),
-        signer=str(manifest.get("signature_info", {}).get("common_name", "")),
-        generator=str((manifest.get("claim_generator_info") or [{}])[0].get("name", "")),
-        source_type=_source_type(manifest),
-        avatar=_assertion(manifest, ASSERTION),
+        signer=str(active.get("signature_info", {}).get("common_name", "")),
+        generator=str((active.get("claim_generator_info") or [{}])[0].get("name", "")),
+        source_type=_source_type(active),
+        avatar=_assertion(active, ASSERTION),
         flaws=() if state in states else flaws,
     )
 

@@ -35,7 +35,7 @@ from engine.commands.options import (
 )
 from engine.errors import FileError, FootageError, SettingsError, VideoError
 from engine.expression.eye_contact import EyeContact
-from engine.files import sweep
+from engine.files import sweep, write_file
 from engine.media.disclosure import (
     COMMENT,
     DEFAULT_MARK,
@@ -53,7 +53,9 @@ from engine.provenance.credentials import (
     add_certificate_arguments,
     add_credentials,
     certificate_of,
+    detached,
     installation_certificate,
+    sidecar,
     unavailable,
 )
 from engine.render.background import Background
@@ -284,11 +286,8 @@ def _companion(driver: SoundDriver, avatar: Avatar, seed: int) -> VoiceDriver:
 
 
 def _signing(out: Path, avatar: Avatar, named: Certificate | None) -> Callable[[Path], None] | None:
-    """What puts Content Credentials into the finished file; None, and why, where it cannot carry any."""
+    """What puts Content Credentials into the finished file, or beside it; None, and why, for none."""
     kind = TYPES.get(out.suffix.lower())
-    if kind is None:
-        print(f"avatarcast: {out.suffix} carries no Content Credentials; .mp4 does", file=sys.stderr)
-        return None
     if reason := unavailable():
         print(f"avatarcast: without Content Credentials: {reason}", file=sys.stderr)
         return None
@@ -298,7 +297,19 @@ def _signing(out: Path, avatar: Avatar, named: Certificate | None) -> Callable[[
         print(f"avatarcast: without Content Credentials: {error}", file=sys.stderr)
         return None
     said = avatar.told()
-    return lambda path: add_credentials(path, kind, said, certificate, avatar.preview_jpeg)
+    if kind is not None:
+        return lambda path: add_credentials(path, kind, said, certificate, avatar.preview_jpeg)
+    beside = sidecar(out)
+    print(
+        f"avatarcast: {out.suffix} carries no Content Credentials: they are in {beside.name}, to go with it",
+        file=sys.stderr,
+    )
+
+    def sign(path: Path) -> None:
+        with path.open("rb") as film:
+            write_file(beside, detached(film, said, certificate, avatar.preview_jpeg))
+
+    return sign
 
 
 def _checked_out(out: Path, given: Sequence[Path]) -> Path:

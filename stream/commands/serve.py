@@ -143,6 +143,7 @@ def served_file(path: str | Path, config: PipelineConfig, style: MarkStyle) -> S
         consent=clip_words(cover.consent, cover.standing),
         build=lambda: build_pipeline(load(), config),
         title=cover.name.capitalize() if bundled_name(path) else "",
+        told=cover.told(),
         withdrawn=lambda: withdrawn(cover.likeness, signers),
     )
 

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from io import BytesIO
 from typing import Any, TypeVar
 
 from aiohttp import web
 
 from engine.errors import PackageError, VideoError
 from engine.files import scratch
+from engine.provenance.credentials import (
+    SIDECAR_TYPE,
+    TYPES,
+    credentialed,
+    detached,
+    installation_certificate,
+)
+from engine.provenance.mark_bits import MarkBits, avatar_bits
 from stream.budgets import Budgets, RateLimiter
 from stream.http.bodies import CLIENT, read_body
 from stream.http.route import Route
 from stream.refusal import RequestRefused
+from stream.render.avatars import Avatars
 
 LIMIT_BYTES = 16 * 1024 * 1024
 LIMIT_S = 60.0
 _Answer = TypeVar("_Answer")
-CREDENTIALED = {"video/mp4": ".mp4", "image/png": ".png", "image/jpeg": ".jpg"}
+# What gets Content Credentials: in the file, or, of WebM, which has no place for any, to lie beside it.
+CREDENTIALED = {"video/mp4": ".mp4", "image/png": ".png", "image/jpeg": ".jpg", "video/webm": ".webm"}
 KINDS = {
     "video/mp4": ".mp4",
     "video/quicktime": ".mov",
@@ -36,7 +48,8 @@ KINDS = {
 class VerifyRoutes:
     """Looks at one file at a time, in a thread of its own; what was sent is deleted at once."""
 
-    def __init__(self, budgets: Budgets) -> None:
+    def __init__(self, budgets: Budgets, avatars: Avatars) -> None:
+        self._avatars = avatars
         self._rates = {
             kind: RateLimiter(budgets.pictures_per_min / 60, budgets.pictures_at_once)
             for kind in ("verify", "credentials")
@@ -58,8 +71,11 @@ class VerifyRoutes:
         return web.json_response(await self._answer("verify", request, KINDS, _looked_at))
 
     async def _add_credentials(self, request: web.Request) -> web.Response:
-        data = await self._answer("credentials", request, CREDENTIALED, _credentialed)
-        return web.Response(body=data, content_type=request.content_type)
+        told = [avatar.told for avatar in self._avatars if avatar.told]
+        work = partial(_credentialed, told=told)
+        data = await self._answer("credentials", request, CREDENTIALED, work)
+        beside = CREDENTIALED[request.content_type] not in TYPES
+        return web.Response(body=data, content_type=SIDECAR_TYPE if beside else request.content_type)
 
     async def _answer(
         self,
@@ -92,9 +108,11 @@ def _looked_at(data: bytes, ending: str) -> dict[str, Any]:
         return verify(path).to_dict()
 
 
-def _credentialed(data: bytes, ending: str) -> bytes:
-    """Raises RequestRefused (409) for what was not made here: real films are not called generated."""
-    from engine.provenance.credentials import TYPES, credentialed, installation_certificate
+def _credentialed(data: bytes, ending: str, told: Sequence[Mapping[str, Any]]) -> bytes:
+    """The file with its credentials, or those alone. told: what there is to say of each avatar served.
+
+    Raises RequestRefused (409) for what was not made here: real films are not called generated.
+    """
     from engine.verification import own_mark
 
     with scratch() as folder:
@@ -103,7 +121,12 @@ def _credentialed(data: bytes, ending: str) -> bytes:
         mark = own_mark(path)
     if not mark:
         raise RequestRefused(409, "no mark of this installation is in it, so it is not signed")
-    return credentialed(data, TYPES[ending], {"mark": mark}, installation_certificate())
+    bits = MarkBits.read(bytes.fromhex(mark))
+    shown = [of for of in told if bits is not None and avatar_bits(of["digest"]) == bits.avatar]
+    said = {"mark": mark, **(shown[0] if len(shown) == 1 else {})}  # two that share their bits: neither
+    if ending not in TYPES:
+        return detached(BytesIO(data), said, installation_certificate())
+    return credentialed(data, TYPES[ending], said, installation_certificate())
 
 
 def _without_path(error: Exception) -> str:

@@ -49,7 +49,7 @@ class LiveServer:
         self.registry = registry
         self.tokens = Tokens(access.token)
         self._studio = studio
-        self._verifying = VerifyRoutes(registry.config.budgets)
+        self._verifying = VerifyRoutes(registry.config.budgets, registry.avatars)
         self._routes = [
             *PageRoutes(registry, has_studio=studio is not None).routes(),
             *SessionRoutes(registry, self.tokens).routes(),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import SettingsError
 from engine.provenance.consent import UNVERIFIED
@@ -31,6 +31,8 @@ class ServedAvatar:
     signature: str = "unsigned"
     consent: str = UNVERIFIED  # what was seen of it, for people
     title: str = ""  # as the page writes it; empty: its name
+    # What files that show it say: digest, signatures.
+    told: Mapping[str, Any] = field(default_factory=dict, hash=False)
     withdrawn: Callable[[], str] = str  # asks since when consent is known to be withdrawn; empty: it is not
 
 

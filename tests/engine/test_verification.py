@@ -22,7 +22,7 @@ from engine.cli import main
 from engine.media.disclosure import COMMENT, CORNERS, SOURCE_TYPE, MarkStyle, mark
 from engine.media.label_finder import find_label
 from engine.media.video import VideoWriter, read_frames
-from engine.provenance.credentials import add_credentials, installation_certificate
+from engine.provenance.credentials import add_credentials, detached, installation_certificate, sidecar
 from tests.support.forged_package import forge
 from tests.support.places import PRESENTER
 
@@ -120,9 +120,21 @@ def test_uploaded_elsewhere_the_picture_still_says_it(found: Found, film: Path, 
         out.mux(stream.encode(None))
     said = found(path)
     assert (said["status"], said["verdict"]) == (0, "made by avatarcast")
-    assert said["Content Credentials"] == ("absent", "this kind of file cannot carry them", "")
+    assert said["Content Credentials"] == ("absent", "none beside the file", "")
     assert said["metadata"][0] == "absent"
     assert "this installation" in said["invisible mark"][1]
+    with path.open("rb") as source:  # as `render` and the page do
+        sidecar(path).write_bytes(detached(source, {"digest": "ab" * 32}, installation_certificate()))
+    state, words, certainty = found(path)["Content Credentials"]
+    assert (state, certainty) == ("found", "proven")
+    assert words.endswith("of avatar aba; signed by this installation, in again.c2pa beside it")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    said = found(path)
+    assert (said["status"], said["Content Credentials"][0]) == (4, "broken")
+    sidecar(path).write_bytes(b"no manifest")
+    assert found(path)["Content Credentials"][0] == "broken"
 
 
 def test_a_screenshot(found: Found, avatar_file: Path, tmp_path: Path, pictures: list[Any]) -> None:
@@ -136,7 +148,7 @@ def test_a_screenshot(found: Found, avatar_file: Path, tmp_path: Path, pictures:
     said = found(path)
     assert said["status"] == 0
     assert "this installation" in said["invisible mark"][1]
-    assert said["Content Credentials"] == ("absent", "none in the file", "")
+    assert said["Content Credentials"] == ("absent", "none in the file or beside it", "")
 
 
 def test_what_was_not_made_here(found: Found, tmp_path: Path, pictures: list[Any]) -> None:

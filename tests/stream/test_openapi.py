@@ -268,7 +268,7 @@ async def ask_page_and_server(call: Caller) -> None:
     Image.fromarray(shown).save(marked, "PNG")
     await call.good("addCredentials", marked.getvalue(), "image/png")
     assert (await call("addCredentials", picture.getvalue(), "image/png"))[0] == 409
-    assert (await call("addCredentials", b"", "video/webm"))[0] == 415
+    assert (await call("addCredentials", b"", "image/webp"))[0] == 415
     assert (await call("verify", b"no film", "video/mp4"))[0] == 400
     assert (await call("verify", b"", "image/gif"))[0] == 415
     await call.good("preview", name="echo")

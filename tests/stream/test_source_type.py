@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import av
 import numpy as np
@@ -65,8 +66,7 @@ def test_ffmpeg_reads_it_from_h264() -> None:
 
 def said(frame: av.VideoFrame) -> str | None:
     """What is said under our UUID."""
-    found = [
-        bytes(data) for data in frame.side_data if data.type == av.sidedata.sidedata.Type.SEI_UNREGISTERED
-    ]
+    every: Any = frame.side_data
+    found = [bytes(data) for data in every if data.type.name == "SEI_UNREGISTERED"]
     own = [data[16:].decode() for data in found if data[:16] == SOURCE_TYPE_UUID.bytes]
     return own[0] if own else None

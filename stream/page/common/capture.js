@@ -19,19 +19,24 @@ export function fileName(avatar, ending, what = "AI-generated") {
   return `avatarcast-${what}-${plain}-${day}-${time}.${ending}`;
 }
 
+const SIDECAR = "application/c2pa";
 const MOST_SIGNED_BYTES = 16 * 1024 * 1024;
 
-// The file with Content Credentials, where the server can give it any; and what to say of that.
+// The file with Content Credentials, where the server can give it any; what to say of that; and what is to lie beside it.
 export async function credentialed(blob) {
-  if (blob.type === "video/webm") return [blob, " WebM carries no Content Credentials."];
   if (blob.size > MOST_SIGNED_BYTES) return [blob, " It is too large to get Content Credentials here."];
   try {
     const reply = await ask("POST", "/api/credentials", { body: blob, type: blob.type });
-    return [await reply.blob(), " It has Content Credentials."];
+    const made = await reply.blob();
+    if (made.type !== SIDECAR) return [made, " It has Content Credentials."];
+    return [blob, " WebM carries no Content Credentials: they are in the .c2pa file, to go with it.", made];
   } catch (error) {
     return [blob, ` It has no Content Credentials: ${error.message}.`];
   }
 }
+
+// The name of what lies beside a file.
+export const sidecarName = (name) => name.replace(/\.[^.]+$/, ".c2pa");
 
 export function download(blob, name) {
   const link = element("a", { href: URL.createObjectURL(blob), download: name });
