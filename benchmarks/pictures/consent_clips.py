@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -27,6 +27,7 @@ from tqdm import tqdm
 from benchmarks.pictures.clips import FILMS, Labelled
 from benchmarks.records.instrument import Instrument
 from benchmarks.records.record import Record
+from benchmarks.records.trust_tables import FACES, LIPS, VERDICTS
 from engine.arrays import FloatArray, U8Image
 from engine.media.video import read_frames
 from engine.provenance.consent import WORDS
@@ -97,6 +98,12 @@ def _last(film: Path) -> tuple[list[U8Image], FloatArray]:
     return [frames[i][1] for i in at], samples
 
 
+def counted(kinds: Sequence[str], found: Iterable[str]) -> dict[str, int]:
+    """How many there are of each kind."""
+    counts = Counter(found)
+    return {kind: counts[kind] for kind in kinds}
+
+
 def compared(faces: Sequence[tuple[str, Faces]]) -> dict[str, Any]:
     """How far apart films of one person are, and those of different ones."""
     found: dict[str, list[float]] = {"same person": [], "another person": []}
@@ -109,7 +116,7 @@ def compared(faces: Sequence[tuple[str, Faces]]) -> dict[str, Any]:
     return {
         name: {
             "pairs": len(values),
-            "taken_for": dict(Counter(face_verdict(value) for value in values)),
+            "taken_for": counted(FACES, (face_verdict(value) for value in values)),
             "distance": [round(float(np.percentile(values, q)), 3) for q in (0, 50, 100)] if values else None,
         }
         for name, values in found.items()
@@ -144,9 +151,9 @@ def clips_judged(films: Sequence[Labelled], faces: Sequence[tuple[str, Faces]]) 
     return {
         name: {
             "clips": len(found),
-            "verdicts": dict(Counter(one.verdict for one in found)),
-            "faces": dict(Counter(one.face for one in found)),
-            "lips": dict(Counter(one.lips for one in found)),
+            "verdicts": counted(VERDICTS, (one.verdict for one in found)),
+            "faces": counted(FACES, (one.face for one in found)),
+            "lips": counted(LIPS, (one.lips for one in found)),
             "lips_range": [
                 round(min(one.lips_range for one in found), 3),
                 round(max(one.lips_range for one in found), 3),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from benchmarks.records.record import Record
 from benchmarks.records.table import NONE, Table, cell, place
+from benchmarks.records.trust_tables import TRUST_TABLES
 from engine.avatar.bundled import bundled_names
 
 VIEWERS = {"aiortc": "headless aiortc peer", "chromium": "headless Chromium"}
@@ -124,24 +125,6 @@ def _stages(record: Record) -> Iterable[Record]:
     return [{"name": name.replace("_", " "), "wall": wall, "cpu": cpu[name]} for name, wall in walls.items()]
 
 
-def _consent_faces(record: Record) -> list[Record]:
-    """What pairs of films were taken for."""
-    nothing = dict.fromkeys(("same", "unsure", "another"), 0)
-    return [{**nothing, **of["taken_for"], **of, "name": name} for name, of in record["faces"].items()]
-
-
-def _consent_clips(record: Record) -> list[Record]:
-    """Verdicts of clips, each with how many."""
-
-    def told(counts: dict[str, int]) -> str:
-        return ", ".join(f"{count} {what}" for what, count in counts.items())
-
-    return [
-        {"name": name, **of, "verdicts": told(of["verdicts"]), "lips": told(of["lips"])}
-        for name, of in record["clips"].items()
-    ]
-
-
 def _baselines(record: Record) -> Iterator[Record]:
     """times: how many times faster than the first, with its interval."""
     for name, what in BASELINES.items():
@@ -224,6 +207,7 @@ _MOTION = {head: f"{{motion[{part}]:.2f}}" for part, head in MOTIONS.items()}  #
 _RENDERED = "{motion_to_photon_ms[p50]:,.0f} / {motion_to_photon_ms[p95]:,.0f}"
 
 TABLES: Mapping[str, Table] = {
+    **TRUST_TABLES,
     "summary": Table(
         "",
         {"what": "{what}", "measured": "{measured}", "where and when": "{place}"},
@@ -332,36 +316,6 @@ TABLES: Mapping[str, Table] = {
             "longest, s of CPU (undamaged)": "{seconds:.2f} ({floor_s:.2f})",
             "memory, MB more": "{memory_mb:.0f}",
         },
-    ),
-    "invisible_mark": Table(
-        "invisible_mark",
-        {
-            "{seen[psnr_db]:.1f} dB, {cost[n_256]:.2f} N (720p {cost[n_1280x720]:.2f}), treated by": "{name}",
-            "found in 2 s: the mark / all 40 bits": "{2_s[found]:.0%} / {2_s[read]:.0%}",
-            "in one picture": "{one_picture[found]:.0%} / {one_picture[read]:.0%}",
-        },
-        "survives",
-    ),
-    "clean_pictures": Table(
-        "invisible_mark",
-        {"clean pictures": "{clean[pictures]:,}", "false alarms": "{clean[false_alarms]}"}
-        | {"most z (bound)": "{clean[z_most]:.2f} ({clean[z_bound]:.2f})"},
-        files=("invisible_mark_clean",),
-    ),
-    "consent_faces": Table(
-        "consent_clips",
-        {
-            "two films of {films[persons]} persons show": "{name}",
-            "pairs": "{pairs}",
-            "taken for the same / unsure / another": "{same} / {unsure} / {another}",
-            "distance, least / median / most": "{distance[0]:.2f} / {distance[1]:.2f} / {distance[2]:.2f}",
-        },
-        _consent_faces,
-    ),
-    "consent_clips": Table(
-        "consent_clips",
-        {"a clip of": "{name}", "clips": "{clips}", "verdicts": "{verdicts}", "lips": "{lips}"},
-        _consent_clips,
     ),
     "baselines": Table(
         "baselines",
