@@ -129,7 +129,8 @@ class Pipeline:
         self._tracker = tracker
         self._renderer = renderer
         self._now = clock
-        self._retargeter = Retargeter(avatar.neutral, avatar.support, avatar.torso, avatar.size)
+        filmed = [frame.landmarks for frame in avatar.keyframes]
+        self._retargeter = Retargeter(avatar.neutral, avatar.support, avatar.torso, avatar.size, filmed)
         self._target: Landmarks | None = None
         renderer.set_frame(config.frame)
         self._rest_landmarks = avatar.keyframes[0].landmarks

@@ -23,6 +23,7 @@ import av
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from engine.avatar.avatar import Avatar
+from engine.expression.asked import read_emotion
 from engine.media.disclosure import DEFAULT_MARK, MarkStyle
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.render.background import Background
@@ -89,6 +90,10 @@ class AvatarTrack(PictureTrack):
     def set_mirror(self, on: bool) -> None:
         """Show the avatar as in a mirror, or not."""
         self._performer.set_mirror(on)
+
+    def set_emotion(self, text: str) -> None:
+        """Add feelings to the avatar's face: times and emotions, or words. Raises SettingsError."""
+        self._performer.feel(read_emotion(text)[0])
 
     def set_eye_contact(self, on: bool) -> None:
         """Let the avatar look at the camera, or not."""

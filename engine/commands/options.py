@@ -55,6 +55,16 @@ def add_mirror(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mirror", action="store_true", help="move as in a mirror")
 
 
+def add_emotion(parser: argparse.ArgumentParser) -> None:
+    """--emotion; `engine.expression.asked.read_emotion` reads it."""
+    parser.add_argument(
+        "--emotion",
+        metavar="TEXT",
+        help="added to the avatar's face: seconds and emotions, '0:neutral, 3.5:happy 0.6, 8:sad 0.3', or "
+        "English words, 'a little worried, then relieved'",
+    )
+
+
 def add_eye_contact(parser: argparse.ArgumentParser) -> None:
     """--eye-contact; see `engine.expression.eye_contact`."""
     parser.add_argument(

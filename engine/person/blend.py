@@ -44,7 +44,7 @@ def blended(first: Motion, second: Motion, shares: Shares) -> Motion:
     """
     if shares.is_none:
         return first
-    lips = _lower_face()[:, None]
+    lips = lower_face()[:, None]
     by_point = shares.upper_face + (shares.lips - shares.upper_face) * lips
     body = shares.body
     elbows, elbow_seen = _limbs(
@@ -81,7 +81,7 @@ def blended(first: Motion, second: Motion, shares: Shares) -> Motion:
 
 
 @cache
-def _lower_face() -> FloatArray:
+def lower_face() -> FloatArray:
     """(478,) 1 from the upper lip down, 0 from the tip of the nose up, eased between: no crease."""
     height = canonical_reference()[:, 1]  # y points down
     nose, lip = height[topo.NOSE_BRIDGE[-1]], height[topo.LIPS_UPPER_OUTER].mean()

@@ -94,8 +94,17 @@ def support_of(motions: Sequence[Motion], neutral: Neutral) -> Support:
 class Retargeter:
     """Carries motion from a driver to one avatar. `driver` may be replaced at any time (calibration)."""
 
-    def __init__(self, avatar: Neutral, support: Support, torso: TorsoModel, canvas_px: int) -> None:
+    def __init__(
+        self,
+        avatar: Neutral,
+        support: Support,
+        torso: TorsoModel,
+        canvas_px: int,
+        filmed: Sequence[Landmarks] = (),
+    ) -> None:
+        """filmed: frames of the avatar's footage, for those who ask what its face has shown."""
         self.avatar = avatar
+        self.filmed = filmed
         self.support = support
         self.torso = torso
         self.canvas_px = canvas_px

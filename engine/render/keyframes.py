@@ -28,6 +28,7 @@ HANGING_ELBOW = 0.85  # shoulder distances below the shoulder: where elbows are 
 SAME_PLACE = 0.35  # shoulder distances within which two hands are in the same place
 COVERED = 4.0  # cost of a part of the face with a hand over it: the hand would come along
 COVER_REACH = 0.8  # distances between the eyes, from the part's middle to the nearest point of a hand
+IRIS = 3.0  # a look that is off by six degrees is as visible as lids off by an eighth of a head unit
 _UNUSABLE = np.float32(1e6)
 
 
@@ -53,7 +54,7 @@ def region_features(landmarks: Landmarks, neutral: Neutral) -> dict[str, FloatAr
     }
     for name, lids, iris in zip(("eye_left", "eye_right"), topo.EYES, topo.IRISES, strict=True):
         features[name] = np.concatenate(
-            [1.5 * _shape(face, neutral, np.concatenate([lids, iris[:1]])), turned]
+            [1.5 * _shape(face, neutral, lids), IRIS * _shape(face, neutral, iris[:1]), turned]
         )
     for name, side in HAND_SIDES.items():
         hand = landmarks.hands[side, :, :2]

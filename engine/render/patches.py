@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.arrays import FloatArray, U8Image
 from engine.person import topology as topo
 from engine.person.landmarks import VISIBLE, Landmarks
+from engine.render.warp import Flow
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 
@@ -21,6 +22,11 @@ BEYOND_WRIST = 0.6  # forearm lengths that a hand reaches where only the wrist i
 FADE = (
     0.2  # confidence above VISIBLE at which a hand is fully there: a lost one fades instead of blinking out
 )
+EYE_CELL_PX = 1  # at 256 px
+MOST_CELLS = 64  # of a flow across a patch
+IRIS_GIVES_WAY = 1.9  # iris radii from its middle at which the white of the eye stays
+LID_EDGE = 0.25  # iris radii inside the lids from which the eye moves as told
+IRIS_REACH = 1.6  # iris radii that it is moved at most; a key frame that is further off is another look
 _AROUND_HAND = 0.13  # shoulder distances: shadows, and fingers that the tracker misplaced
 _ALONG_FOREARM = (0.33, 0.66, 1.0)
 _HAND_SAY, _FOREARM_SAY = 0.1, 0.3  # weights of their points
@@ -38,6 +44,47 @@ def face_box(region: str, target: Landmarks) -> Box | None:
     low, high = points.min(0), points.max(0)
     centre, half = (low + high) / 2, np.maximum((high - low) / 2, 4.0) * np.array(grow, np.float32)
     return _whole_px(centre - half, centre + half, target.width)
+
+
+def eye_cell_px(box: Box, canvas_px: int) -> int:
+    """Cell of an eye's flow: an iris is six pixels wide at 256 px. No more cells than a graph takes."""
+    side_px = max(box[2] - box[0], box[3] - box[1])
+    return max(EYE_CELL_PX * canvas_px // 256, -(-side_px // MOST_CELLS), 1)
+
+
+def look(flow: Flow, side: int, target: Landmarks, source: Landmarks) -> None:
+    """Brings the iris in an eye's flow to where the target has it; lids stay. Changes the flow.
+
+    Among the points of lids and brows the iris is one of many, and a smooth flow would hardly move it:
+    between the lids it slides as a disc, and the white beside it gives way.
+    """
+    iris, centre = target.face[topo.IRISES[side], :2], target.face[topo.IRISES[side][0], :2]
+    radius = float(np.linalg.norm(iris[1:] - centre, axis=1).mean())
+    nodes = flow.nodes()  # (rows, columns, 2)
+    away = np.linalg.norm(nodes - centre, axis=2) / max(radius, 1e-3)
+    near = _smooth((IRIS_GIVES_WAY - away) / (IRIS_GIVES_WAY - 1.0))
+    between = _smooth(_depth(nodes, target.face[topo.EYES[side], :2]) / max(LID_EDGE * radius, 1e-3))
+    missing = source.face[topo.IRISES[side][0], :2] - centre - flow.shift_at(centre)
+    missing *= min(1.0, IRIS_REACH * radius / max(float(np.linalg.norm(missing)), 1e-6))
+    flow.grid[:] += (near * between) * missing[:, None, None]
+
+
+def _depth(nodes: FloatArray, eye: FloatArray) -> FloatArray:
+    """(rows, columns) px below the upper lid and above the lower one, whichever is less.
+
+    nodes: (rows, columns, 2) px; eye: (16, 2) px, from the outer corner along the lower lid and back.
+    """
+    lids = []
+    for lid in (eye[:9], np.concatenate([eye[8:], eye[:1]])):
+        order = np.argsort(lid[:, 0])
+        lids.append(np.interp(nodes[..., 0], lid[order, 0], lid[order, 1]))
+    return np.asarray(np.minimum(lids[0] - nodes[..., 1], nodes[..., 1] - lids[1]), np.float32)
+
+
+def _smooth(values: FloatArray) -> FloatArray:
+    """0 below 0, 1 above 1, eased between."""
+    way = np.clip(values, 0.0, 1.0)
+    return np.asarray(way * way * (3.0 - 2.0 * way), np.float32)
 
 
 def arm_box(points: FloatArray, body_scale: float, canvas_px: int) -> Box | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.arrays import U8Image
 from engine.person import topology as topo
-from engine.person.landmarks import VISIBLE, Landmarks
+from engine.person.landmarks import LEFT, RIGHT, VISIBLE, Landmarks
 from engine.person.motion import Neutral
 from engine.render import kernels
 from engine.render.keyframes import HAND_SIDES, KeyFrame, KeyFrameChooser
@@ -29,8 +29,10 @@ from engine.render.patches import (
     clipped,
     elbow_known,
     ellipse,
+    eye_cell_px,
     face_box,
     hand_presence,
+    look,
     shown_arm,
 )
 from engine.render.warp import (
@@ -47,6 +49,7 @@ CELL_PX = 8  # flow grid of the whole canvas at 256 px; 5 looks and scores the s
 PATCH_CELL_PX = 4  # at 256 px
 PATCH_SOFTNESS = 0.006  # lips and lids are small: a soft flow would not close them
 HAND_SOFTNESS = 0.06  # fingers pass each other: a flow that follows each of them would fold
+EYE_SIDES = {"eye_left": LEFT, "eye_right": RIGHT}
 SAME_ARM = 0.35  # shoulder distances: an arm this near to where the torso's key frame has it may stay there
 BARED_KEPT = 64  # torsos without arms that are kept; one takes a millisecond to make
 BARE_EDGE = 5  # px at 256 px
@@ -223,7 +226,12 @@ class PriorBuilder:
         inside = clipped(box, self.size) if box else None
         if inside is None:
             return None
-        flow = body_flow(self._patch_solver(inside, PATCH_SOFTNESS), points, self._points[key])
+        if region == "mouth":
+            flow = body_flow(self._patch_solver(inside, PATCH_SOFTNESS), points, self._points[key])
+        else:
+            fine = FlowSolver(inside, eye_cell_px(inside, self.size), self.size, PATCH_SOFTNESS)
+            flow = body_flow(fine, points, self._points[key])
+            look(flow, EYE_SIDES[region], target, self._bank[key].landmarks)
         return Layer(region, self._bank[key].rgba, flow, ellipse=box)
 
     def _arm(self, region: str, key: int, target: Landmarks) -> Layer | None:

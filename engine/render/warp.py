@@ -64,6 +64,26 @@ class Flow:
     box: tuple[int, int, int, int]  # x0, y0, x1, y1 px
     grid: FloatArray  # (2, rows, columns) px, along x and along y
 
+    def nodes(self) -> FloatArray:
+        """(rows, columns, 2) float32 px: the middles of the grid's cells."""
+        x0, y0, x1, y1 = self.box
+        _, rows, columns = self.grid.shape
+        xs = x0 + (np.arange(columns, dtype=np.float32) + 0.5) * (x1 - x0) / columns
+        ys = y0 + (np.arange(rows, dtype=np.float32) + 0.5) * (y1 - y0) / rows
+        return np.asarray(np.stack(np.meshgrid(xs, ys), -1), np.float32)
+
+    def shift_at(self, place: FloatArray) -> FloatArray:
+        """(2,) px: the shift at a place (2,) px, of the box's edge where it lies outside."""
+        x0, y0, x1, y1 = self.box
+        _, rows, columns = self.grid.shape
+        cell = (place - [x0, y0]) * [columns, rows] / [x1 - x0, y1 - y0] - 0.5
+        x, y = np.clip(cell, 0, [columns - 1, rows - 1])
+        left, top = int(min(x, columns - 2)), int(min(y, rows - 2))
+        square = self.grid[:, top : top + 2, left : left + 2]
+        across = np.array([1 - (x - left), x - left], np.float32)
+        down = np.array([1 - (y - top), y - top], np.float32)
+        return np.asarray(np.einsum("kyx,x,y->k", square, across, down), np.float32)
+
     def places(self) -> FloatArray:
         """(height, width, 2) float32 px in pixel-index coordinates: each pixel's place in the source."""
         x0, y0, x1, y1 = self.box

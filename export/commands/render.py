@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ from engine.avatar.motion_file import SUFFIX, save_motion
 from engine.commands.options import (
     add_avatar,
     add_background,
+    add_emotion,
     add_eye_contact,
     add_frame,
     add_mirror,
@@ -34,6 +35,8 @@ from engine.commands.options import (
     add_runner,
 )
 from engine.errors import FileError, FootageError, SettingsError, VideoError
+from engine.expression.asked import read_emotion
+from engine.expression.emotion import EmotionControl
 from engine.expression.eye_contact import EyeContact
 from engine.files import sweep, write_file
 from engine.media.disclosure import (
@@ -67,6 +70,9 @@ from engine.voice.speaker import Speaker
 from export.drivers import Driver, FilmDriver, FrameTracker, MotionDriver, SoundDriver
 from export.evaluate.replay import NoTracker
 from export.progress import Bars
+
+if TYPE_CHECKING:
+    from engine.pipeline import Adjustment
 
 _SUFFIXES = (".mp4", ".mkv", ".mov")
 _MOST_AHEAD_MS = round(LOOK_AHEAD_S * 1e3)
@@ -134,6 +140,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_mirror(parser)
     add_background(parser)
     add_frame(parser)
+    add_emotion(parser)
     add_eye_contact(parser)
     parser.add_argument(
         "--save-motion",
@@ -154,6 +161,7 @@ def run(args: argparse.Namespace) -> int:
         raise SettingsError(f"--steps {args.steps}: give 1 or more")
     background, style = Background.parse(args.background), mark_style(args)
     frame = checked_frame(args.frame)
+    adjustments = _adjustments(args)
     certificate = certificate_of(args)
     save_motion_to = _checked_motion(args.save_motion)
     driver = _driver(args)  # before anything slow: a bad file fails at once
@@ -185,7 +193,7 @@ def run(args: argparse.Namespace) -> int:
         pipeline = build_pipeline(avatar, config, tracker)
         try:
             pipeline.set_background(background)
-            pipeline.adjust([EyeContact()] if args.eye_contact else [])
+            pipeline.adjust(adjustments)
             sign = _signing(out, avatar, certificate)
             voice = _companion(driver, avatar, args.seed) if isinstance(driver, SoundDriver) else None
             result = render(pipeline, tracker, driver, out, options, sign, voice)
@@ -325,6 +333,17 @@ def _checked_out(out: Path, given: Sequence[Path]) -> Path:
         )
     sweep(folder)
     return out
+
+
+def _adjustments(args: argparse.Namespace) -> list[Adjustment]:
+    """What is added to the driver's motion; what was understood of words is told."""
+    adjustments: list[Adjustment] = []
+    if args.emotion is not None:
+        schedule, understood = read_emotion(args.emotion)
+        for one in understood:
+            print(f"avatarcast: emotion {one}", file=sys.stderr)
+        adjustments.append(EmotionControl(schedule))
+    return [*adjustments, *([EyeContact()] if args.eye_contact else [])]
 
 
 def _checked_motion(text: str | None) -> Path | None:

@@ -17,6 +17,7 @@ from engine.media.disclosure import SOURCE_TYPE
 from engine.render.background import Background
 from engine.render.frame import checked_frame
 from stream.http.bodies import CLIENT, LEASE, PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S, read_body, read_json
+from stream.http.feelings import read_feelings
 from stream.http.pictures import PictureReader
 from stream.http.route import GRANT, Route
 from stream.refusal import RequestRefused
@@ -44,6 +45,7 @@ class SessionRoutes:
             Route("POST", f"{session}/resume", self._resume),
             Route("POST", f"{session}/calibrate", self._calibrate),
             Route("POST", f"{session}/mirror", self._mirror),
+            Route("POST", f"{session}/emotion", self._emotion),
             Route("POST", f"{session}/eye-contact", self._eye_contact),
             Route("POST", f"{session}/mute", self._mute),
             Route("POST", f"{session}/coach", self._coach),
@@ -94,6 +96,12 @@ class SessionRoutes:
         session = self._session(request)
         session.performer.set_mirror(await _switch(request, "mirror"))
         return web.json_response({})
+
+    async def _emotion(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        schedule, understood = read_feelings(await read_json(request))
+        session.performer.feel(schedule)
+        return web.json_response({"understood": understood})
 
     async def _eye_contact(self, request: web.Request) -> web.Response:
         session = self._session(request)

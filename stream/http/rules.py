@@ -54,6 +54,7 @@ RULES: Mapping[str, Rule] = {
     "POST /api/sessions/{id}/resume": Rule(_PRESENT, cost=OFFER_COST),
     "POST /api/sessions/{id}/calibrate": _STEER,
     "POST /api/sessions/{id}/mirror": _STEER,
+    "POST /api/sessions/{id}/emotion": _STEER,
     "POST /api/sessions/{id}/eye-contact": _STEER,
     "POST /api/sessions/{id}/mute": _STEER,
     "POST /api/sessions/{id}/coach": _STEER,

@@ -36,6 +36,7 @@ const wishes = {
   measure: new URLSearchParams(location.search).has("measure"), // stamped pictures, for benchmarks
   mirror: false,
   eyeContact: remembered("eye-contact", false),
+  emotion: {}, // strengths by name
   muted: false,
   avatar: null, // the server's first
   name: remembered("view-name", ""),

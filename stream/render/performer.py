@@ -11,7 +11,9 @@ import logging
 from collections.abc import Callable
 
 from engine.errors import AvatarcastError
+from engine.expression.emotion import EmotionControl
 from engine.expression.eye_contact import EyeContact
+from engine.expression.feeling import Schedule
 from engine.render.background import Background
 from stream import tasks
 from stream.refusal import RequestRefused
@@ -42,6 +44,7 @@ class Performer:
         self._frame: str | None = None
         self._look_share = 1.0
         self._eye_contact = EyeContact(wanted=False)
+        self._emotion = EmotionControl()
         self._coached_lines: int | None = None  # see set_coach
         self._calibrates = False  # was asked to before it had a pipeline
         self._render: RenderThread | None = None
@@ -125,6 +128,10 @@ class Performer:
         self._look_share = share
         self._ask(lambda pipeline: pipeline.set_look_share(share))
 
+    def feel(self, schedule: Schedule) -> None:
+        """Add these feelings to the avatar's face from now on; also to another avatar's."""
+        self._emotion.want(schedule)
+
     def set_eye_contact(self, on: bool) -> None:
         """Let the avatar look at the camera, or not; also with another avatar."""
         self._eye_contact.wanted = on
@@ -190,7 +197,7 @@ class Performer:
             raise RequestRefused(503, f"the renderer cannot start: {error}") from error
         self.runner_reason = pipeline.runner_reason
         pipeline.set_mirror(self._shown_mirrored)
-        pipeline.adjust([self._eye_contact])
+        pipeline.adjust([self._emotion, self._eye_contact])
         if self._background is not None:
             pipeline.set_background(self._background)
         if self._frame is not None:

@@ -229,6 +229,14 @@ async def test_avatar_and_background_change_during_a_call(url: str, camera_file:
         async with page.expect_response("**/eye-contact") as told:
             await page.get_by_label("Look at the camera").check()
         assert (await told.value).ok
+        async with page.expect_response("**/emotion") as told:
+            await page.keyboard.press("2")
+        assert (await told.value).ok
+        assert await page.input_value("#emotion-happy") == "0.7"
+        async with page.expect_response("**/emotion"):
+            await page.fill("#emotion-text", "a little worried, then relieved")
+            await page.keyboard.press("Enter")
+        await until_text(page, "#emotion-understood", "afraid")
 
 
 @renders

@@ -287,6 +287,7 @@ async def ask_session(call: Caller, session: dict[str, Any]) -> None:
         ("calibrate", None),
         ("mirror", {"on": True}),
         ("frame", {"frame": "1280x720"}),
+        ("emotion", {"strengths": {"happy": 0.5, "surprised": 0.2}}),
         ("eyeContact", {"on": True}),
         ("mute", {"on": False}),
         ("coach", {"lines": 720}),
@@ -394,6 +395,15 @@ async def test_who_has_no_token_is_told_so(tmp_path: Path) -> None:
 
 BODIES: dict[str, list[Any]] = {
     "mirror": [{"on": True}, {"on": 1}, {"on": None}, {}, []],
+    "emotion": [
+        {},
+        {"valence": -0.5, "arousal": 1},
+        {"text": "worried, then relieved"},
+        {"strengths": {}},
+        [],
+    ]
+    + [{"strengths": {"sad": sad}} for sad in (1, 0.5, 1.1, -0.1, "1", None, True)]
+    + [{"valence": 2, "arousal": 0}, {"valence": 1}, {"text": 5}, {"text": ""}, {"strengths": {"merry": 1}}],
     "eyeContact": [{"on": True}, {"on": 1}, {}],
     "frame": [{"frame": frame} for frame in ("auto", "square", "960x540", "wide", "", 720)] + [{}, []],
     "mute": [{"on": False}, {"on": "true"}, {}],

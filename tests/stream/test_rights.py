@@ -59,6 +59,7 @@ NEEDED: dict[str, str] = {
             "avatar",
             "background",
             "frame",
+            "emotion",
             "eye-contact",
         )
     },

@@ -9,7 +9,7 @@ const BACK_OFF_MS = [300, 1000, 2000, 4000, 8000, 15_000];
 const STOPPING = "the server is stopping"; // the one end that a restart may follow
 
 export class Call {
-  // wishes: {mirror, measure, avatar, name, muted, background, frame, eyeContact}, kept up to date by whoever steers
+  // wishes: {mirror, measure, avatar, name, muted, background, frame, eyeContact, emotion}, kept up to date by whoever steers
   // on: {media, stats, interrupted, connected(answer, renewed), waiting(error or null, seconds),
   //      tokenNeeded(text), ended(text), camera() -> its Keeper}; renewed: the session before is gone, and what it
   //      was calibrated to
@@ -118,20 +118,21 @@ export class Call {
 
   // asked: what the session was begun with; what was chosen since then comes after it.
   async #restore(answer, asked) {
-    const { avatar, mirror, muted, background, frame, eyeContact } = this.wishes;
+    const { avatar, mirror, muted, background, frame, eyeContact, emotion } = this.wishes;
     if (avatar && avatar !== (asked.avatar ?? answer.avatar)) {
       await this.steer("avatar", { name: avatar });
       answer.avatar = avatar;
     }
     if (mirror !== asked.mirror) await this.steer("mirror", { on: mirror });
     if (muted !== asked.muted) await this.steer("mute", { on: muted });
+    if (Object.keys(emotion).length) await this.steer("emotion", { strengths: emotion });
     if (eyeContact) await this.steer("eye-contact", { on: true });
     if (frame) await this.steer("frame", { frame });
     if (background.kind !== asked.background) await this.setBackground(background);
   }
 
   async steer(action, body) {
-    if (this.id) await post(`/api/sessions/${this.id}/${action}`, body);
+    if (this.id) return post(`/api/sessions/${this.id}/${action}`, body);
   }
 
   // background: {kind: "original"}, {kind: "color", color} or {kind: "picture", blob}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -239,3 +240,35 @@ def test_hair_that_touched_the_top_does_not_run_up_in_streaks(neutral: Neutral) 
     prior = PriorBuilder([KeyFrame(rgba, rest.landmarks)], neutral, PUPPET.wall).build(lower)
     assert prior.matte[:14, 55:75].max() < 13
     assert prior.matte[30:50, 55:75].min() > 230
+
+
+@pytest.mark.parametrize("shift", [(0.02, 0.0), (-0.02, 0.0)])
+def test_an_iris_goes_where_it_is_wanted(neutral: Neutral, shift: tuple[float, float]) -> None:
+    """Painted on a key frame: a dark iris in a white eye between lids of skin, large enough to see."""
+    landmarks = PUPPET.landmarks(Pose())
+    unit = float(np.linalg.norm(landmarks.face[33, :2] - landmarks.face[263, :2]))
+    scale = 60.0 / unit
+    rest = replace(landmarks.transformed(scale, -scale * 64 + 64, -scale * 50 + 64, SIZE, SIZE), width=SIZE)
+    rgb = np.full((SIZE, SIZE, 3), 180, np.uint8)
+    for eye, iris in zip(topo.EYES, topo.IRISES, strict=True):
+        cv2.fillPoly(rgb, [np.round(rest.face[eye, :2]).astype(np.int32)], (250, 250, 250))
+        cv2.circle(rgb, np.round(rest.face[iris[0], :2]).astype(int).tolist(), 2, (10, 10, 10), -1)
+    builder = PriorBuilder(
+        [KeyFrame.of(rgb, np.full((SIZE, SIZE), 255, np.uint8), rest)], neutral, PUPPET.wall
+    )
+    face = rest.face.copy()
+    moved_px = 60.0 * np.array([*shift, 0.0], np.float32)
+    for iris in topo.IRISES:
+        face[iris] += moved_px
+    still, looked = builder.build(rest).rgb, builder.build(replace(rest, face=face)).rgb
+    for eye in topo.EYES:
+        x0, y0 = np.floor(rest.face[eye, :2].min(0)).astype(int)
+        x1, y1 = np.ceil(rest.face[eye, :2].max(0)).astype(int)
+        before, after = (_dark_middle(picture[y0:y1, x0:x1]) for picture in (still, looked))
+        assert (after - before) * np.sign(shift[0]) > 0.4
+
+
+def _dark_middle(picture: U8Image) -> float:
+    """Column, px."""
+    dark = np.maximum(120.0 - picture.mean(2), 0.0).sum(0)
+    return float(dark @ np.arange(len(dark)) / dark.sum())

@@ -1,0 +1,66 @@
+"""Adds an emotion to the motion of whatever drives; lips open and shut as they are driven."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from engine.arrays import FloatArray
+from engine.expression.feeling import EMOTIONS, NEUTRAL, Schedule, steady
+from engine.expression.repertoire import Repertoire, repertoire_of
+from engine.person.motion import Motion
+from engine.person.retarget import Retargeter
+
+EASE_S = 0.35  # time constant: expressions take half a second to a second to form
+
+
+class EmotionControl:
+    """Use: `want` says which feelings, from any thread; eased into. Knows one stream of pictures."""
+
+    def __init__(self, schedule: Schedule | None = None) -> None:
+        """schedule: see `want`."""
+        self._wanted: tuple[Schedule, list[int]] = (schedule or steady(NEUTRAL), [])
+        self._strengths: FloatArray = np.zeros(len(EMOTIONS), np.float32)
+        self._seen_ns: int | None = None
+        self._of: Retargeter | None = None  # whom the repertoire is of
+        self._repertoire: Repertoire | None = None
+
+    def want(self, schedule: Schedule) -> None:
+        """Its times count from the next picture."""
+        self._wanted = (schedule, [])
+
+    def adjusted(self, motion: Motion, retargeter: Retargeter, time_ns: int) -> Motion:
+        """See `engine.pipeline.Adjustment`."""
+        schedule, begun_ns = self._wanted
+        if not begun_ns or time_ns < begun_ns[0]:  # or the camera's stream began anew
+            begun_ns[:] = [time_ns]
+        self._ease(schedule.at((time_ns - begun_ns[0]) * 1e-9).strengths, time_ns)
+        if not self._strengths.any():
+            return motion
+        repertoire = self._repertoire_of(retargeter)
+        driver = retargeter.driver
+        added = np.tensordot(self._strengths, repertoire.offsets, axes=1)
+        open_range = np.maximum(driver.lid_open - driver.lid_closed, 1e-3)
+        openness = np.clip((motion.lid_gap - driver.lid_closed) / open_range, 0.0, 1.0)  # a blink stays one
+        lids = motion.lid_gap + openness * (self._strengths @ repertoire.lids)
+        return replace(
+            motion,
+            expression=np.asarray(motion.expression + added, np.float32),
+            lid_gap=np.asarray(np.maximum(lids, np.minimum(motion.lid_gap, driver.lid_closed)), np.float32),
+        )
+
+    def _repertoire_of(self, retargeter: Retargeter) -> Repertoire:
+        if self._repertoire is None or self._of is not retargeter:
+            self._of = retargeter
+            self._repertoire = repertoire_of(retargeter.avatar, retargeter.filmed)
+        return self._repertoire
+
+    def _ease(self, goal: FloatArray, time_ns: int) -> None:
+        """The first picture has nothing to ease from."""
+        passed_s = np.inf if self._seen_ns is None else max(time_ns - self._seen_ns, 0) * 1e-9
+        self._seen_ns = time_ns
+        self._strengths = self._strengths + (goal - self._strengths) * (
+            1.0 - float(np.exp(-passed_s / EASE_S))
+        )
+        self._strengths = np.where(np.abs(goal - self._strengths) < 1e-3, goal, self._strengths)
