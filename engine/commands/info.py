@@ -15,12 +15,15 @@ from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import BUNDLED, avatar_help
 from engine.avatar.records import number, printable, table
+from engine.expression.feeling import EMOTIONS
+from engine.expression.repertoire import repertoire_of
 from engine.provenance.consent import clip_words
 from engine.provenance.keys import fingerprint
 from engine.voice.own import OwnVoice
 
 _MB = 1_000_000
 _MS = 10_000  # no offset is larger
+FILMED = 0.5  # share from which an emotion is said to be filmed
 _DIGEST_SHOWN = 12  # characters
 
 
@@ -59,6 +62,7 @@ def facts(avatar: Avatar) -> dict[str, Any]:
         "scene_px": None if avatar.scene is None else list(avatar.scene.rgb.shape[1::-1]),  # width, height
         "fps": avatar.fps,
         "keyframes": len(avatar.keyframes),
+        "emotions_filmed": emotions_filmed(avatar),  # share of each that key frames show; the rest is a warp
         "held_out_frames": len(avatar.held_out),  # in the file, to judge exports by
         "report_picture": bool(avatar.report_png),  # evaluate --picture writes it
         "bytes": sum(stored.member_bytes.values()),  # unpacked
@@ -73,6 +77,12 @@ def facts(avatar: Avatar) -> dict[str, Any]:
         "baselines": avatar.report.get("baselines"),
         "tools": stored.tools,
     }
+
+
+def emotions_filmed(avatar: Avatar) -> dict[str, float]:
+    """How strongly some key frame shows each emotion, 0 to 1."""
+    shown = repertoire_of(avatar.neutral, [frame.landmarks for frame in avatar.keyframes]).filmed
+    return {emotion: round(share, 2) for emotion, share in zip(EMOTIONS, shown, strict=True)}
 
 
 def as_lines(found: Mapping[str, Any]) -> list[str]:
@@ -99,6 +109,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         frames += ", a picture of the report"
     yield "holds", f"{frames}, {found['bytes'] / _MB:.1f} MB unpacked"
     yield "voice", found["voice"]
+    shown = [emotion for emotion, share in found["emotions_filmed"].items() if share >= FILMED]
+    yield "emotions", f"filmed: {', '.join(shown) or 'none'}; what was not is a warp of other pictures"
     for model in found["models"]:
         known = [f"{key} {model[key]}" for key in ("precision", "steps") if key in model]
         yield "network", ", ".join([model["name"], *known, f"{model['bytes'] / _MB:.1f} MB"])

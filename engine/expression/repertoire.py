@@ -27,9 +27,9 @@ from engine.person.motion import Neutral, in_head_axes, lid_gaps
 EMFACS: Mapping[str, Mapping[str, float]] = {
     "happy": {"au6": 1.0, "au12": 1.0},
     "sad": {"au1": 1.6, "au4": 0.6, "au15": 1.0, "au17": 0.4},
-    "angry": {"au4": 2.0, "au5": 0.5, "au7": 1.2, "au17": 0.8},
+    "angry": {"au4": 1.4, "au5": 0.5, "au7": 1.2, "au17": 0.8},
     "afraid": {"au1": 1.5, "au2": 0.8, "au4": 0.6, "au5": 1.8, "au20": 1.2},
-    "disgusted": {"au4": 0.8, "au7": 0.8, "au9": 2.0, "au10": 1.0, "au17": 0.5},
+    "disgusted": {"au4": 0.4, "au7": 0.8, "au9": 1.5, "au10": 1.0, "au17": 0.5},
     "surprised": {"au1": 1.6, "au2": 1.6, "au5": 1.8},
 }
 UPPER = ("au1", "au2", "au4", "au5", "au7")  # these leave the lower face alone
@@ -85,7 +85,7 @@ def _shares_filmed(shown: FloatArray, offsets: FloatArray) -> tuple[float, ...]:
     """How strongly some key frame shows each emotion as a whole, leaving aside how far the jaw is open."""
     if not len(shown):
         return (0.0,) * len(EMOTIONS)
-    told = _telling_points()
+    told = telling_points()
     jaw = mean_units()["au26"][told].ravel()
     jaw = jaw / np.linalg.norm(jaw)
     faces, emotions = (points[:, told].reshape(len(points), -1) for points in (shown, offsets))
@@ -107,7 +107,7 @@ def _own_units(shown: FloatArray) -> tuple[dict[str, FloatArray], dict[str, floa
     names = list(means)
     if not len(shown):
         return dict(means), dict.fromkeys(names, 0.0)
-    told = _telling_points()
+    told = telling_points()
     basis = np.stack([means[name][told].ravel() for name in names])
     energy = basis @ basis.T
     strengths = np.linalg.solve(
@@ -143,7 +143,7 @@ def _expressions(neutral: Neutral, filmed: Sequence[Landmarks]) -> FloatArray:
 
 
 @cache
-def _telling_points() -> FloatArray:
+def telling_points() -> FloatArray:
     """(P,) rows by which units are told apart: not the eyes, which blink and look about."""
     eyes = np.concatenate([*topo.EYES, *topo.IRISES])
     return np.setdiff1d(np.arange(FACE_POINTS), eyes)

@@ -27,6 +27,7 @@ def test_the_bundled_avatar(capsys: pytest.CaptureFixture[str]) -> None:
     assert "256 px, from footage at 15 frames/s" in said
     assert "denoiser-fp32.onnx, precision fp32, steps 1, " in said
     assert "PSNR in dB" in said
+    assert "emotions   filmed: happy" in said
     assert "the nearest training frame" in said
     assert "mediapipe 0.10.21" in said
 

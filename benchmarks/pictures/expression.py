@@ -1,0 +1,165 @@
+"""Do emotions show in the picture, do lips stay as they are driven, and do eyes meet the camera?
+
+    avatarcast bench expression --driver CLIP [--avatar FILE] [--start 0] [--frames 60] [--pictures FOLDER]
+
+Drives the avatar with a stretch of the clip, as it is and with each emotion at four strengths, and finds the
+face in what comes out. An emotion is read back as how strongly its own combination of action units shows
+beyond the same frames without it: its sign, and whether more is more. Lips are judged by the correlation of
+their gap with that of the same frames without the emotion. The same finder drove the avatar, so what it
+cannot see counts on neither side; --pictures writes the frames, for another yardstick and for eyes.
+
+Eye contact is the angle beside the camera at which the found irises look, of frames with open eyes whose head
+is turned by less than 15 degrees, without and with the correction.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from benchmarks.records.instrument import DEFAULT_DRIVER, Instrument, add_common, counted
+from benchmarks.records.record import Record
+from engine.arrays import FloatArray
+from engine.avatar.avatar import Avatar
+from engine.avatar.avatar_file import load_avatar
+from engine.avatar.motion_file import SUFFIX, RecordedMotion
+from engine.errors import SettingsError
+from engine.expression.emotion import EmotionControl
+from engine.expression.eye_contact import FULL_DEG, EyeContact
+from engine.expression.feeling import EMOTIONS, feeling_of, steady
+from engine.expression.repertoire import repertoire_of
+from engine.person.gaze import beside_camera_deg, camera_axis
+from engine.person.motion import Neutral, in_head_axes, lid_gaps, lip_gap
+from engine.pipeline import Adjustment, PipelineConfig, build_pipeline
+from engine.tracking.mediapipe_parts import FacePart
+from engine.tracking.tracker import EveryFrameTracker
+from export.drivers import Driver, FilmDriver, MotionDriver
+from export.evaluate.replay import NoTracker
+
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+_NOTHING = np.zeros((1, 1, 3), np.uint8)  # the landmarks are known
+OPEN = 0.5  # of the lids' gap at rest
+WITHIN_DEG = 3.0
+Seen = tuple[FloatArray, FloatArray]  # face (478, 3) in head axes, rotation (3, 3)
+
+
+class Stage:
+    """One avatar, driven again and again by the same motion."""
+
+    def __init__(self, avatar: Avatar, motion: RecordedMotion, args: argparse.Namespace) -> None:
+        self.neutral = avatar.neutral
+        self._motion = motion
+        self._shown = range(args.start, min(args.start + args.frames, len(motion.landmarks)))
+        self._pictures: Path | None = args.pictures
+        self._pipeline = build_pipeline(avatar, PipelineConfig(args.runner, live=False), NoTracker())
+
+    def play(self, name: str, adjustments: Sequence[Adjustment]) -> list[Seen | None]:
+        """What the finder sees of each picture."""
+        self._pipeline.reset()
+        self._pipeline.calibrate_from(self._motion.landmarks)
+        self._pipeline.adjust(adjustments)
+        finder = FacePart()
+        seen: list[Seen | None] = []
+        for number in self._shown:
+            time_ns, found = round(self._motion.times_s[number] * 1e9), self._motion.landmarks[number]
+            rgb = self._pipeline.process(_NOTHING, time_ns, landmarks=found).rgb
+            faces = finder.find(rgb)
+            seen.append(in_head_axes(faces[0], self.neutral.face)[:2] if faces else None)
+            if self._pictures is not None:
+                folder = self._pictures / name
+                folder.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(folder / f"{number:04}.png"), rgb[..., ::-1])
+        return seen
+
+    def close(self) -> None:
+        self._pipeline.close()
+
+
+def measure(args: argparse.Namespace) -> Record:
+    """Plays the stretch 27 times."""
+    avatar = load_avatar(args.avatar)
+    path = Path(args.driver or DEFAULT_DRIVER)
+    driver: Driver = MotionDriver(path) if path.suffix == SUFFIX else FilmDriver(path)
+    with EveryFrameTracker(filtered=True) as tracker:
+        motion = driver.motion(tracker, [])
+    stage = Stage(avatar, motion, args)
+    try:
+        calm = stage.play("neutral", [])
+        contact = stage.play("eye_contact", [EyeContact()])
+        felt = {
+            emotion: [
+                stage.play(f"{emotion}_{strength}", [EmotionControl(steady(feeling_of({emotion: strength})))])
+                for strength in STRENGTHS
+            ]
+            for emotion in EMOTIONS
+        }
+    finally:
+        stage.close()
+    filmed = repertoire_of(avatar.neutral, [frame.landmarks for frame in avatar.keyframes])
+    emotions = {
+        emotion: {
+            "filmed": round(filmed.filmed[row], 2),
+            "read_back": [round(read_back(calm, seen, filmed.offsets[row]), 3) for seen in felt[emotion]],
+            "lips_correlation": [round(lips_alike(calm, seen), 3) for seen in felt[emotion]],
+        }
+        for row, emotion in enumerate(EMOTIONS)
+    }
+    steps = [step for one in emotions.values() for step in pairwise([0.0, *one["read_back"]])]
+    return {
+        "name": avatar.name,
+        "emotions": emotions,
+        "right_sign": float(np.mean([value > 0 for one in emotions.values() for value in one["read_back"]])),
+        "monotone": float(np.mean([after > before for before, after in steps])),
+        "lips_correlation": min(value for one in emotions.values() for value in one["lips_correlation"]),
+        "eye_contact": {
+            "without": beside_camera(calm, avatar.neutral),
+            "with": beside_camera(contact, avatar.neutral),
+        },
+    }
+
+
+def read_back(calm: Sequence[Seen | None], felt: Sequence[Seen | None], emotion: FloatArray) -> float:
+    """How strongly the emotion's own shape (478, 3) shows beyond the frames without it."""
+    added = [b[0] - a[0] for a, b in zip(calm, felt, strict=True) if a is not None and b is not None]
+    return float((np.mean(added, axis=0) * emotion).sum() / (emotion**2).sum())
+
+
+def lips_alike(calm: Sequence[Seen | None], felt: Sequence[Seen | None]) -> float:
+    """Correlation of the lips' gaps."""
+    both = [(a[0], b[0]) for a, b in zip(calm, felt, strict=True) if a is not None and b is not None]
+    pairs = [(lip_gap(without), lip_gap(with_it)) for without, with_it in both]
+    return float(np.corrcoef(np.array(pairs).T)[0, 1])
+
+
+def beside_camera(seen: Sequence[Seen | None], neutral: Neutral) -> dict[str, float]:
+    """Degrees beside the camera, of frames with open eyes and a head that faces it."""
+    angles = []
+    for face, rotation in filter(None, seen):
+        turned = camera_axis(rotation) @ camera_axis(neutral.rotation)
+        opened = (lid_gaps(face) - neutral.lid_closed) / (neutral.lid_open - neutral.lid_closed)
+        if np.degrees(np.arccos(np.clip(turned, -1.0, 1.0))) <= FULL_DEG and opened.mean() > OPEN:
+            angles.append(beside_camera_deg(face, rotation, neutral))
+    if not angles:
+        raise SettingsError("no frame of the stretch faces the camera with open eyes: choose another --start")
+    return {
+        "frames": len(angles),
+        "within_3_deg": round(float(np.mean(np.array(angles) < WITHIN_DEG)), 3),
+        **{f"p{q}_deg": round(float(np.percentile(angles, q)), 2) for q in (50, 90)},
+    }
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Who drives whom, and which stretch."""
+    parser.add_argument("--driver", help="a clip, or the .motion of one")
+    parser.add_argument("--start", type=int, default=0, help="first frame (default 0)")
+    parser.add_argument("--frames", type=counted, default=60, help="how many (default 60)")
+    parser.add_argument("--pictures", type=Path, help="a folder for what was rendered")
+    add_common(parser, "avatar", "runner")
+
+
+main = Instrument("expression", __doc__, add_options, measure, quick={"frames": 4})
