@@ -18,6 +18,7 @@ import argparse
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -101,7 +102,7 @@ def measure(args: argparse.Namespace) -> Record:
     finally:
         stage.close()
     filmed = repertoire_of(avatar.neutral, [frame.landmarks for frame in avatar.keyframes])
-    emotions = {
+    emotions: dict[str, dict[str, Any]] = {
         emotion: {
             "filmed": round(filmed.filmed[row], 2),
             "read_back": [round(read_back(calm, seen, filmed.offsets[row]), 3) for seen in felt[emotion]],

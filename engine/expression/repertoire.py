@@ -21,7 +21,7 @@ from engine.person import topology as topo
 from engine.person.blend import lower_face
 from engine.person.geometry import rotation_to_euler_deg
 from engine.person.landmarks import FACE_POINTS, Landmarks
-from engine.person.motion import Neutral, in_head_axes, lid_gaps
+from engine.person.motion import Neutral, in_head_axes, lid_gaps, lip_gap
 
 # In strengths of the rendered people's units, whose brows and noses move half as far as a face can.
 EMFACS: Mapping[str, Mapping[str, float]] = {
@@ -29,7 +29,7 @@ EMFACS: Mapping[str, Mapping[str, float]] = {
     "sad": {"au1": 1.6, "au4": 0.6, "au15": 1.0, "au17": 0.4},
     "angry": {"au4": 1.4, "au5": 0.5, "au7": 1.2, "au17": 0.8},
     "afraid": {"au1": 1.5, "au2": 0.8, "au4": 0.6, "au5": 1.8, "au20": 1.2},
-    "disgusted": {"au4": 0.4, "au7": 0.8, "au9": 1.5, "au10": 1.0, "au17": 0.5},
+    "disgusted": {"au4": 0.6, "au7": 0.8, "au9": 1.5, "au10": 0.8, "au15": 0.5, "au17": 0.5},
     "surprised": {"au1": 1.6, "au2": 1.6, "au5": 1.8},
 }
 UPPER = ("au1", "au2", "au4", "au5", "au7")  # these leave the lower face alone
@@ -75,10 +75,22 @@ def repertoire_of(neutral: Neutral, filmed: Sequence[Landmarks]) -> Repertoire:
         for name, weight in EMFACS[emotion].items():
             full = np.clip(strongest[name], UNFILMED, STRONGEST) if name in OWN else 1.0
             offsets[row] += weight * full * units[name]
+        _keep_lip_gap(offsets[row], neutral)
     lids = np.stack([lid_gaps(neutral.face + offset) - lid_gaps(neutral.face) for offset in offsets])
     moved = np.linalg.norm(offsets, axis=2, keepdims=True)
     offsets *= np.minimum(1.0, MOST_MOVED / np.maximum(moved, 1e-6))
     return Repertoire(offsets, lids.astype(np.float32), _shares_filmed(shown, offsets))
+
+
+def _keep_lip_gap(offset: FloatArray, neutral: Neutral) -> None:
+    """Lets both lips give way by half of what would part them: the driver says how far they are open."""
+    parted = lip_gap(neutral.face + offset) - lip_gap(neutral.face)
+    for upper, lower in (
+        (topo.LIPS_UPPER_INNER, topo.LIPS_LOWER_INNER),
+        (topo.LIPS_UPPER_OUTER, topo.LIPS_LOWER_OUTER),
+    ):
+        offset[upper, 1] += 0.5 * parted
+        offset[lower, 1] -= 0.5 * parted
 
 
 def _shares_filmed(shown: FloatArray, offsets: FloatArray) -> tuple[float, ...]:
