@@ -17,6 +17,7 @@ from engine.person.retarget import Support
 from engine.person.torso import TorsoModel
 from engine.provenance.chain import BY_PRESENTERS, Standing
 from engine.provenance.mark_bits import bits_of
+from engine.provenance.withdrawals import withdrawn
 from engine.render.keyframes import KeyFrame
 from engine.render.scene import Scene
 from engine.voice.own import OwnVoice
@@ -85,6 +86,10 @@ class Avatar:
         """Whether its pictures carry the marks: see `wants_mark`."""
         return wants_mark(self.consent, None if self.stored is None else self.stored.standing)
 
+    def withdrawn(self) -> str:
+        """Since when consent is known to be withdrawn by now, YYYY-MM-DD; reads files."""
+        return "" if self.stored is None else _withdrawn(self.stored.likeness, self.stored.standing)
+
     def told(self) -> dict[str, Any]:
         """What files made of it say of it: its digest and its chain of signatures."""
         return {} if self.stored is None else _told(self.stored.digest, self.stored.standing)
@@ -112,6 +117,10 @@ class Cover:
         """Whether its pictures carry the marks: see `wants_mark`."""
         return wants_mark(self.consent, self.standing)
 
+    def withdrawn(self) -> str:
+        """As of the whole avatar."""
+        return _withdrawn(self.likeness, self.standing)
+
     def told(self) -> dict[str, Any]:
         """As of the whole avatar."""
         return _told(self.digest, self.standing)
@@ -119,6 +128,10 @@ class Cover:
     def marks(self, style: MarkStyle) -> MarkStyle | None:
         """What its pictures are marked with; None for none."""
         return replace(style, bits=bits_of(self.digest)) if self.wants_mark else None
+
+
+def _withdrawn(likeness: str, standing: Standing) -> str:
+    return withdrawn(likeness, {record["key"] for record in standing.records})
 
 
 def _told(digest: str, standing: Standing) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import perf_counter_ns
 from typing import Any
 
@@ -39,6 +39,7 @@ from stream.render.render_loop import FramePipeline, Incoming, Outgoing, RenderT
 
 FRAME = "1280x720"  # what programs expect of a camera
 MIN_FPS, MAX_FPS = 1.0, 120.0
+WITHDRAWN_EVERY_S = 60.0
 _KEPT = 10_000  # latest frames whose delay is told at the end
 
 
@@ -94,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
                     flush=True,
                 )
                 with SteadyCamera(camera, fps) as steady:
-                    result = drive(frames, steady, pipeline, avatar.marks(style))
+                    marks = avatar.marks(style)
+                    result = drive(frames, steady, pipeline, marks, withdrawn=avatar.withdrawn)
                 result["shown"] = steady.shown
             finally:
                 pipeline.close()
@@ -110,10 +112,12 @@ def drive(
     camera: VirtualCamera,
     pipeline: FramePipeline,
     style: MarkStyle | None,
+    withdrawn: Callable[[], str] = str,
 ) -> dict[str, Any]:
     """Renders the newest frame, again and again, until they end or Ctrl-C; the machine-readable result.
 
-    Raises RunnerError when the pipeline fails on every frame, SettingsError when the camera goes away.
+    withdrawn: since when consent is withdrawn, asked once a minute. Raises RunnerError when the pipeline
+    fails on every frame, SettingsError when the camera goes away, or consent.
     """
     delays_ms: deque[float] = deque(maxlen=_KEPT)
     failure: list[Exception] = []
@@ -143,11 +147,16 @@ def drive(
         name="render",
     )
     begun_ns = perf_counter_ns()
+    asked_ns = begun_ns
     thread.start()
     try:
         for frame in frames:
             if failure:
                 raise failure[0]
+            if perf_counter_ns() - asked_ns >= WITHDRAWN_EVERY_S * 1e9:
+                asked_ns = perf_counter_ns()
+                if since := withdrawn():
+                    raise SettingsError(f"consent to this avatar was withdrawn on {since}: choose another")
             received += 1
             thread.slot.put(Incoming(frame, perf_counter_ns()))
     except KeyboardInterrupt:

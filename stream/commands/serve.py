@@ -126,11 +126,9 @@ def served_file(path: str | Path, config: PipelineConfig, style: MarkStyle) -> S
     from engine.avatar.avatar_file import load_avatar, load_cover
     from engine.pipeline import build_pipeline
     from engine.provenance.consent import clip_words
-    from engine.provenance.withdrawals import withdrawn
     from stream.render.avatars import ServedAvatar
 
     cover = load_cover(path)
-    signers = {record["key"] for record in cover.standing.records}
     load = cache(lambda: load_avatar(path))
     return ServedAvatar(
         name=cover.name,
@@ -144,7 +142,7 @@ def served_file(path: str | Path, config: PipelineConfig, style: MarkStyle) -> S
         build=lambda: build_pipeline(load(), config),
         title=cover.name.capitalize() if bundled_name(path) else "",
         told=cover.told(),
-        withdrawn=lambda: withdrawn(cover.likeness, signers),
+        withdrawn=cover.withdrawn,
     )
 
 

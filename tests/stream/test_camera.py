@@ -310,6 +310,13 @@ def test_a_virtual_camera_that_goes_away_ends_it() -> None:
         drive(endless(), FakeCamera(fails_after=2), EchoPipeline(), None)
 
 
+def test_consent_that_is_withdrawn_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.commands.camera.WITHDRAWN_EVERY_S", 0.05)
+    asked: list[str] = ["", "2026-11-30"]
+    with pytest.raises(SettingsError, match="consent to this avatar was withdrawn on 2026-11-30"):
+        drive(endless(), FakeCamera(), EchoPipeline(), None, withdrawn=lambda: asked.pop(0))
+
+
 def test_a_renderer_that_always_fails_ends_it() -> None:
     class Broken(EchoPipeline):
         def process(self, rgb: NDArray[np.uint8], time_ns: int) -> EchoedFrame:
