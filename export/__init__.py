@@ -9,6 +9,7 @@ The rooms, each building on those above it:
     consent_clip    whether the person of the footage was seen to agree
     training        fits the network to a person; base weights; distillation
     enroll_options, assembly, work_folder, enroll, distill_avatar    the whole of one piece of work
+    stills          pictures driven by pictures
     drivers         what drives an avatar offline: a film, or recorded motion
     commands        `avatarcast enroll`, `export`, `evaluate`, `render` and `base`
 """

@@ -38,6 +38,7 @@ from engine.errors import FileError, FootageError, SettingsError, VideoError
 from engine.expression.asked import read_emotion
 from engine.expression.emotion import EmotionControl
 from engine.expression.eye_contact import EyeContact
+from engine.expression.feeling import Schedule
 from engine.files import sweep, write_file
 from engine.media.disclosure import (
     COMMENT,
@@ -70,6 +71,7 @@ from engine.voice.speaker import Speaker
 from export.drivers import Driver, FilmDriver, FrameTracker, MotionDriver, SoundDriver
 from export.evaluate.replay import NoTracker
 from export.progress import Bars
+from export.stills import StillPipeline, drives_stills, render_stills, stills_of
 
 if TYPE_CHECKING:
     from engine.pipeline import Adjustment
@@ -115,7 +117,11 @@ class RenderOptions:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `avatarcast render`."""
     add_avatar(parser)
-    parser.add_argument("--driver", help=f"the video, or {SUFFIX} file, whose motion the avatar takes on")
+    parser.add_argument(
+        "--driver",
+        help=f"the video, or {SUFFIX} file, whose motion the avatar takes on; or a picture, or a folder of "
+        "pictures, which make pictures",
+    )
     parser.add_argument(
         "--voice",
         metavar="SOUND",
@@ -133,7 +139,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"how far lips may hear ahead with --voice, 0 to {_MOST_AHEAD_MS} (default: all of it); with"
         " less they are late by what is missing",
     )
-    parser.add_argument("--out", required=True, help=f"the video to write ({', '.join(_SUFFIXES)})")
+    parser.add_argument(
+        "--out", required=True, help=f"the video ({', '.join(_SUFFIXES)}), picture or folder to write"
+    )
     add_runner(parser)
     add_renderer(parser)
     parser.add_argument("--steps", type=int, default=1, help="denoising steps per frame (default 1)")
@@ -155,13 +163,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render one clip."""
+    """Render one clip, or one picture, or a folder of them."""
+    if args.driver is not None and drives_stills(Path(args.driver)):
+        return _run_stills(args)
     out = _checked_out(Path(args.out), [Path(given) for given in (args.driver, args.voice) if given])
     if args.steps < 1:
         raise SettingsError(f"--steps {args.steps}: give 1 or more")
     background, style = Background.parse(args.background), mark_style(args)
     frame = checked_frame(args.frame)
-    adjustments = _adjustments(args)
+    adjustments = _adjustments(_schedule(args), args.eye_contact)
     certificate = certificate_of(args)
     save_motion_to = _checked_motion(args.save_motion)
     driver = _driver(args)  # before anything slow: a bad file fails at once
@@ -173,18 +183,10 @@ def run(args: argparse.Namespace) -> int:
     from engine.tracking.tracker import EveryFrameTracker
 
     avatar = load_avatar(args.avatar)
-    if args.no_mark and avatar.wants_mark:
-        assert avatar.stored is not None  # it was loaded
-        if not avatar.stored.standing.is_vouched:
-            raise SettingsError(
-                f"--no-mark: {avatar.name} is {avatar.stored.standing.words}; only what is signed here, or by"
-                " a key that is trusted here (avatarcast keys), may go without the visible mark"
-            )
-        print(f"avatarcast: no visible mark; the file's metadata still says '{COMMENT}'", file=sys.stderr)
     options = RenderOptions(
         args.side_by_side,
         save_motion_to,
-        avatar.marks(replace(style, visible=not args.no_mark)),
+        _marks(args, avatar, style),
         args.look_ahead / 1e3,
     )
     config = PipelineConfig(args.runner, args.steps, live=False, frame=frame, renderer=args.renderer)
@@ -293,6 +295,58 @@ def _companion(driver: SoundDriver, avatar: Avatar, seed: int) -> VoiceDriver:
     return VoiceDriver(lips, Idle(seed, None if own is None else own.habits), always_lips=True)
 
 
+def _run_stills(args: argparse.Namespace) -> int:
+    """Each picture by itself."""
+    for option in ("voice", "side_by_side", "save_motion"):
+        if getattr(args, option):
+            raise SettingsError(f"--{option.replace('_', '-')}: {args.driver} is no film; leave it out")
+    stills = stills_of(Path(args.driver), Path(args.out))
+    background, style = Background.parse(args.background), mark_style(args)
+    frame, certificate = checked_frame(args.frame), certificate_of(args)
+    schedule = _schedule(args)
+
+    from engine.avatar.avatar_file import load_avatar
+    from engine.pipeline import PipelineConfig, build_pipeline
+    from engine.tracking.tracker import EveryFrameTracker
+
+    avatar = load_avatar(args.avatar)
+    marks = _marks(args, avatar, style)
+    config = PipelineConfig(args.runner, args.steps, live=False, frame=frame, renderer=args.renderer)
+    with (
+        closing(EveryFrameTracker()) as tracker,
+        closing(build_pipeline(avatar, config, NoTracker())) as pipeline,
+    ):
+
+        def fresh() -> StillPipeline:
+            tracker.reset()
+            pipeline.reset()
+            pipeline.set_background(background)
+            pipeline.adjust(_adjustments(schedule, args.eye_contact))
+            return pipeline
+
+        result = render_stills(
+            fresh, tracker, stills, marks, lambda path: _signing(path, avatar, certificate), args.mirror
+        )
+        result |= {"avatar": avatar.name, "runner": pipeline.runner_reason}
+    for path in result["without_face"]:
+        print(f"avatarcast: {path}: no face, left out", file=sys.stderr)
+    print(json.dumps(result) if args.json else "\n".join(result["pictures"]))
+    return 0
+
+
+def _marks(args: argparse.Namespace, avatar: Avatar, style: MarkStyle) -> MarkStyle | None:
+    """What pictures are marked with. Raises SettingsError where the visible mark may not be left off."""
+    if args.no_mark and avatar.wants_mark:
+        assert avatar.stored is not None  # it was loaded
+        if not avatar.stored.standing.is_vouched:
+            raise SettingsError(
+                f"--no-mark: {avatar.name} is {avatar.stored.standing.words}; only what is signed here, or by"
+                " a key that is trusted here (avatarcast keys), may go without the visible mark"
+            )
+        print(f"avatarcast: no visible mark; the file's metadata still says '{COMMENT}'", file=sys.stderr)
+    return avatar.marks(replace(style, visible=not args.no_mark))
+
+
 def _signing(out: Path, avatar: Avatar, named: Certificate | None) -> Callable[[Path], None] | None:
     """What puts Content Credentials into the finished file, or beside it; None, and why, for none."""
     kind = TYPES.get(out.suffix.lower())
@@ -335,15 +389,20 @@ def _checked_out(out: Path, given: Sequence[Path]) -> Path:
     return out
 
 
-def _adjustments(args: argparse.Namespace) -> list[Adjustment]:
-    """What is added to the driver's motion; what was understood of words is told."""
-    adjustments: list[Adjustment] = []
-    if args.emotion is not None:
-        schedule, understood = read_emotion(args.emotion)
-        for one in understood:
-            print(f"avatarcast: emotion {one}", file=sys.stderr)
-        adjustments.append(EmotionControl(schedule))
-    return [*adjustments, *([EyeContact()] if args.eye_contact else [])]
+def _schedule(args: argparse.Namespace) -> Schedule | None:
+    """The feelings that are asked for; what was understood of words is told."""
+    if args.emotion is None:
+        return None
+    schedule, understood = read_emotion(args.emotion)
+    for one in understood:
+        print(f"avatarcast: emotion {one}", file=sys.stderr)
+    return schedule
+
+
+def _adjustments(schedule: Schedule | None, eye_contact: bool) -> list[Adjustment]:
+    """What is added to the driver's motion."""
+    emotion: list[Adjustment] = [] if schedule is None else [EmotionControl(schedule)]
+    return [*emotion, *([EyeContact()] if eye_contact else [])]
 
 
 def _checked_motion(text: str | None) -> Path | None:

@@ -49,6 +49,7 @@ ASKED = (
     Prompt("Tilt", "Tilt your head to one shoulder, then to the other.", 3, ("tilt",)),
     Prompt("Blink", "Blink three times, slowly.", 3, ("blink",)),
     Prompt("Smile", "Smile, as at a friend.", 2.5, ("smile",)),
+    Prompt("Brows", "Raise your brows, as if surprised; then frown, as at small print.", 3),
     Prompt("Mmm", "Lips together: hum a long “mmm”.", 3, ("lips",)),
     Prompt(
         "Hands",
@@ -82,6 +83,6 @@ CLOSING = (
         "“Five foxes chewed the blue vase. Why? Nobody knows. Oh, what a wonderful job they made of it! My"
         " mother swept up the bits, put them in a paper bag, and never spoke of it again.”",
     ),
-    Prompt("Rest", "Look at the camera and rest.", 2.5),
+    Prompt("Rest", "Look at the camera and rest.", 3),
 )
 SCRIPT = Script(ASKED, CLOSING)
