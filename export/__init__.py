@@ -10,6 +10,7 @@ The rooms, each building on those above it:
     training        fits the network to a person; base weights; distillation
     enroll_options, assembly, work_folder, enroll, distill_avatar    the whole of one piece of work
     stills          pictures driven by pictures
+    voice           trains what hears speech and forms lips for it, from recordings alone
     drivers         what drives an avatar offline: a film, or recorded motion
-    commands        `avatarcast enroll`, `export`, `evaluate`, `render` and `base`
+    commands        `avatarcast enroll`, `export`, `evaluate`, `render`, `base` and `voice-base`
 """

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from benchmarks.records.record import Record
 from benchmarks.records.table import NONE, Table, cell, place
 from benchmarks.records.trust_tables import TRUST_TABLES
+from benchmarks.records.voice_tables import VOICE_TABLES
 from engine.avatar.bundled import bundled_names
 
 VIEWERS = {"aiortc": "headless aiortc peer", "chromium": "headless Chromium"}
@@ -360,6 +361,7 @@ TABLES: Mapping[str, Table] = {
     "follow": Table(
         "follow", {"driver": "{label}", **_MOTION, "hands shown": "{visible[wrists]:.0%}"}, "drivers"
     ),
+    **VOICE_TABLES,
     "cross_driving": Table(
         "cross_driving",
         {

@@ -13,7 +13,7 @@ from engine.voice.features import LOOK_AHEAD_S as ROW_AHEAD_S
 from engine.voice.features import ROW, ROWS_HZ
 from engine.voice.motion_code import LIPS
 
-BEFORE, AFTER = 4, 2  # rows around its own that a lip position is told from
+BEFORE, AFTER = 3, 3  # rows around its own that a lip position is told from
 AROUND = (BEFORE + 1 + AFTER) * ROW
 LOOK_AHEAD_S = ROW_AHEAD_S + AFTER / ROWS_HZ  # of sound, before a lip position is known
 LIP_NUMBERS = LIPS.stop - LIPS.start

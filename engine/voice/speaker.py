@@ -23,7 +23,7 @@ from engine.voice.motion_code import LIP_GAP
 __all__ = ["LOOK_AHEAD_S", "Speaker", "SpeakerFit", "SpeakerStream", "at_rows", "fit_speaker"]
 
 LEAST_S = 4.0  # of film with a face; less says nothing of a person's way
-_PENALTY = 1000.0  # of the residual's ridge
+_PENALTY = 300.0  # of the residual's ridge
 _BLOCKS = 5  # of the film, each foretold from the others, to see how much a fit moves
 _QUANTILES = np.linspace(0.0, 1.0, 21)
 _GAIN = (0.6, 2.0)  # limits of what the fit's motion is multiplied with

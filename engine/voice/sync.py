@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.arrays import FloatArray
+from engine.voice.features import ROWS_HZ
 from engine.voice.motion_code import LIP_GAP
 from engine.voice.speaker import Speaker, at_rows
 
@@ -19,6 +20,7 @@ AGREES_MS = 40  # a resampled estimate so near is the same
 LEAST_S = 4.0  # of film; less says nothing
 _WINDOW_ROWS = 50
 _RESAMPLED = 200
+_ROLLED, _APART_ROWS = 100, 40  # the same sound at other moments, at least 1.6 s apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class SyncEstimate:
     """What was found."""
 
     offset_ms: float  # to be added to the picture's times; above 0 the picture comes before its sound
-    certainty: float  # 0..1, share of resampled stretches of the film that agree within AGREES_MS
+    certainty: float  # 0..1: that resampled stretches agree within AGREES_MS, and other sound agrees less
     agreement: (
         FloatArray  # (2 SEARCH_MS / STEP_MS + 1,) mean correlation at each offset tried, from -SEARCH_MS up
     )
@@ -44,34 +46,29 @@ def estimate_offset(rows: FloatArray, codes: FloatArray, times_s: FloatArray) ->
     """
     told = Speaker().predict(rows)[:, LIP_GAP]
     lips = codes[:, LIP_GAP : LIP_GAP + 1]
-    if (
-        len(rows) < LEAST_S * 25
-        or len(times_s) < 10
-        or times_s[-1] - times_s[0] < LEAST_S
-        or lips.std() < 1e-4
-    ):
+    least = LEAST_S * ROWS_HZ
+    if len(rows) < least or len(times_s) < 10 or times_s[-1] - times_s[0] < LEAST_S or lips.std() < 1e-4:
         return None
-    windows = []
-    for offset_ms in offsets_tried_ms():
-        shown = at_rows(lips, times_s + offset_ms / 1000.0, len(rows))[:, 0]
-        windows.append(_correlations(told, shown))
-    table = np.stack(windows)  # (offsets, windows)
-    best = int(table.mean(1).argmax())
+    offsets = offsets_tried_ms()
+    shown = np.stack([_windows(at_rows(lips, times_s + by / 1000.0, len(rows))[:, 0]) for by in offsets])
+    agreement = np.einsum("owt,wt->ow", shown, _windows(told))  # correlations
+    mean = agreement.mean(1)
+    best = int(mean.argmax())
     rng = np.random.default_rng(0)
-    drawn = rng.integers(0, table.shape[1], (_RESAMPLED, table.shape[1]))
-    again = table[:, drawn].mean(2).argmax(0)
+    drawn = rng.integers(0, agreement.shape[1], (_RESAMPLED, agreement.shape[1]))
+    again = agreement[:, drawn].mean(2).argmax(0)
     agrees = np.abs(again - best) * STEP_MS <= AGREES_MS
-    return SyncEstimate(
-        float(offsets_tried_ms()[best]), float(agrees.mean()), table.mean(1).astype(np.float32)
-    )
+    apart = rng.integers(_APART_ROWS, len(told) - _APART_ROWS, _ROLLED)
+    chance = np.stack([_windows(np.roll(told, by)) for by in apart])
+    beaten = np.einsum("owt,rwt->ro", shown, chance).max(1) / agreement.shape[1] < mean[best]
+    certainty = float(agrees.mean() * beaten.mean())
+    return SyncEstimate(float(offsets[best]), certainty, mean.astype(np.float32))
 
 
-def _correlations(told: FloatArray, shown: FloatArray) -> FloatArray:
-    """Of each window of 2 s, half overlapping; 0 where one of them does not move."""
-    found = []
-    for start in range(0, max(1, len(told) - _WINDOW_ROWS + 1), _WINDOW_ROWS // 2):
-        a, b = told[start : start + _WINDOW_ROWS], shown[start : start + _WINDOW_ROWS]
-        a, b = a - a.mean(), b - b.mean()
-        size = float(np.sqrt((a @ a) * (b @ b)))
-        found.append(float(a @ b) / size if size > 1e-9 else 0.0)
-    return np.array(found, np.float32)
+def _windows(curve: FloatArray) -> FloatArray:
+    """(w, _WINDOW_ROWS): windows of 2 s, half overlapping, of mean 0 and norm 1; 0 where nothing moves."""
+    starts = range(0, max(1, len(curve) - _WINDOW_ROWS + 1), _WINDOW_ROWS // 2)
+    found = np.stack([curve[start : start + _WINDOW_ROWS] for start in starts])
+    found = found - found.mean(1, keepdims=True)
+    size = np.linalg.norm(found, axis=1, keepdims=True)
+    return np.asarray(np.where(size > 1e-6, found / np.maximum(size, 1e-6), 0.0), np.float32)

@@ -41,7 +41,7 @@ from benchmarks.synthetic.presenter.performance import (
 from benchmarks.synthetic.presenter.script import SCRIPTS, Act, Hands, Talk
 from benchmarks.synthetic.presenter.speech import load_phones
 from benchmarks.synthetic.presenter.tracking import Track, smooth, track_clip, unit
-from benchmarks.synthetic.presenter.visemes import Phone, articulate
+from export.voice.articulation import Phone, articulate
 
 HAND_RAMP_S = 0.8
 MOUTH_RAMP_S = 0.26

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from export.voice.articulation import VISEMES as VISEMES
+
 Array = npt.NDArray[np.float64]
 
 FRAME_RATE_HZ = 15
@@ -25,11 +27,6 @@ ARKIT_NAMES: tuple[str, ...] = (
     "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft",
     "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
     "noseSneerLeft", "noseSneerRight", "tongueOut",
-)  # fmt: skip
-
-# What lips and tongue do for a sound, as in the Oculus viseme set; "sil" moves nothing.
-VISEMES: tuple[str, ...] = (
-    "aa", "E", "I", "O", "U", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "sil",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.signal import resample_poly
 
 from benchmarks.synthetic.presenter.performance import Array
-from benchmarks.synthetic.presenter.visemes import Phone
+from export.voice.articulation import Phone
 
 RECORDINGS = {"kennedy": "jfk_11s_16k.wav", "reader": "librivox_10s_16k.wav", "speaker": "speech_28s_48k.wav"}
 KNOWN_WORDS = {

@@ -23,7 +23,7 @@ from benchmarks.synthetic.presenter.performance import (
     load_performance,
 )
 from benchmarks.synthetic.presenter.script import ACTS, DRIVER, SCRIPTS
-from benchmarks.synthetic.presenter.visemes import CONTACTS, JAW, SHAPES, Phone, articulate
+from export.voice.articulation import CONTACTS, JAW, LEAD_S, SHAPES, Phone, articulate
 from tests.support.places import SHARED
 
 HELD_OUT = 0.8  # the share of the frames after which nothing is enrolled
@@ -156,17 +156,27 @@ def test_lips_touch_on_a_frame_however_short_the_sound_is(phone: str, start_s: f
         Phone("AA", 0.1, start_s), Phone(phone, start_s, start_s + 0.04), Phone("AA", start_s + 0.04, 0.9),
     ]  # fmt: skip
     visemes, jaw = articulate(phones, times)
-    at = int(np.argmin(np.abs(times - start_s - 0.02)))
+    at = int(np.argmin(np.abs(times + LEAD_S - start_s - 0.02)))
     (name,) = CONTACTS[phone]
     assert visemes[at, VISEMES.index(name)] > 0.9
     assert visemes[at, VISEMES.index("aa")] < 0.05
     assert jaw[at] < 0.02
 
 
+def test_lips_are_ahead_of_the_sound() -> None:
+    times = np.arange(100) / 100.0
+    phones = [Phone("SIL", 0.0, 0.4), Phone("UW", 0.4, 0.6), Phone("SIL", 0.6, 1.0)]
+    visemes, _ = articulate(phones, times)
+    rounded = visemes[:, VISEMES.index("U")]
+    assert times[rounded > 0.5 * rounded.max()].mean() == pytest.approx(0.5 - LEAD_S, abs=0.012)
+    unled, _ = articulate(phones, times, lead_s=0.0)
+    assert times[unled[:, VISEMES.index("U")] > 0.5].mean() == pytest.approx(0.5, abs=0.012)
+
+
 def test_a_vowel_opens_the_jaw_and_silence_closes_it() -> None:
     times = np.arange(15) / FRAME_RATE_HZ
     visemes, jaw = articulate([Phone("SIL", 0.0, 0.3), Phone("AA", 0.3, 0.6), Phone("SIL", 0.6, 1.0)], times)
-    assert visemes[6:8, VISEMES.index("aa")].min() > 0.8
+    assert visemes[5:7, VISEMES.index("aa")].min() > 0.8
     assert 0.2 < jaw.max() < 0.4
     assert jaw[0] == pytest.approx(0, abs=1e-3)
     assert visemes[-1].max() < 0.01

@@ -1,7 +1,8 @@
 """What lips and jaw do for the sounds of speech: phones to viseme and jaw curves. Knows only numpy.
 
 Each phone holds its shape around its middle and blends into its neighbours; lips that must meet (B, M, P) or
-touch the teeth (F, V) do so on a frame of their own, however short the sound is.
+touch the teeth (F, V) do so on a frame of their own, however short the sound is. Lips are ahead of the sound:
+a shape is formed LEAD_S before it is heard.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
-from benchmarks.synthetic.presenter.performance import FRAME_RATE_HZ, VISEMES, Array
+from engine.arrays import DoubleArray
+
+# What lips and tongue do for a sound, as in the Oculus viseme set; "sil" moves nothing.
+VISEMES: tuple[str, ...] = (
+    "aa", "E", "I", "O", "U", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "sil",
+)  # fmt: skip
 
 FINE_RATE_HZ = 120
+LEAD_S = 0.06  # real lips are best explained 0.04 to 0.08 s before what is heard
 BLEND_S = 0.034  # Gaussian sigma with which a shape passes into the next
 SHAPE_GAIN = 1.15  # makes up for what the blending takes from short sounds
 CONTACT_S = 0.06  # the shortest lip contact: about one frame
@@ -55,28 +61,41 @@ class Phone:
     loudness: float = 1.0  # of the median phone
 
 
-def articulate(phones: Sequence[Phone], times_s: Array) -> tuple[Array, Array]:
+def articulate(
+    phones: Sequence[Phone], times_s: DoubleArray, lead_s: float = LEAD_S
+) -> tuple[DoubleArray, DoubleArray]:
     """Lip shapes and jaw at the given times.
 
-    phones: in order of time; times_s: (T,) a frame apart.
+    phones: in order of time; times_s: (T,) a frame apart, at least two; lead_s: how long before a sound
+    is heard its shape is formed.
     Returns (T, 15) viseme weights 0..1 in the order of VISEMES and (T,) jawOpen weights 0..0.4.
     """
     margin = 0.3
-    fine = np.arange(times_s[0] - margin, times_s[-1] + margin, 1 / FINE_RATE_HZ)
+    formed_s = times_s + lead_s
+    fine = np.arange(formed_s[0] - margin, formed_s[-1] + margin, 1 / FINE_RATE_HZ)
     shapes, jaw = np.zeros((len(fine), len(VISEMES))), np.zeros(len(fine))
     for phone in phones:
         _hold(shapes, jaw, fine, phone)
-    shapes = gaussian_filter1d(shapes, BLEND_S * FINE_RATE_HZ, axis=0)
-    jaw = gaussian_filter1d(jaw, 1.3 * BLEND_S * FINE_RATE_HZ)
-    at = np.clip(np.round((times_s - fine[0]) * FINE_RATE_HZ).astype(int), 0, len(fine) - 1)
+    shapes = blurred(shapes, BLEND_S * FINE_RATE_HZ)
+    jaw = blurred(jaw[:, None], 1.3 * BLEND_S * FINE_RATE_HZ)[:, 0]
+    at = np.clip(np.round((formed_s - fine[0]) * FINE_RATE_HZ).astype(int), 0, len(fine) - 1)
     visemes, opening = np.clip(SHAPE_GAIN * shapes[at], 0, 1), jaw[at]
     for phone in phones:
         if phone.name in CONTACTS:
-            _close(visemes, opening, times_s, phone)
+            _close(visemes, opening, formed_s, phone)
     return visemes, np.clip(opening, 0, 0.4)
 
 
-def _hold(shapes: Array, jaw: Array, times_s: Array, phone: Phone) -> None:
+def blurred(rows: DoubleArray, sigma: float) -> DoubleArray:
+    """(T, D) under a Gaussian of `sigma` rows along T, its edges held."""
+    reach = int(4 * sigma + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    kernel /= kernel.sum()
+    held = np.pad(rows, ((reach, reach), (0, 0)), mode="edge")
+    return np.stack([np.convolve(column, kernel, "valid") for column in held.T], 1)
+
+
+def _hold(shapes: DoubleArray, jaw: DoubleArray, times_s: DoubleArray, phone: Phone) -> None:
     """Writes a phone's unblended shape into the stretch in which it is heard."""
     strength = float(np.clip(0.7 + 0.3 * phone.loudness, 0.8, 1.1)) if phone.name in JAW else 1.0
     parts = SHAPES.get(phone.name, ())
@@ -90,13 +109,14 @@ def _hold(shapes: Array, jaw: Array, times_s: Array, phone: Phone) -> None:
     jaw[(times_s >= phone.start_s) & (times_s < phone.end_s)] = strength * JAW.get(phone.name, 0.0)
 
 
-def _close(visemes: Array, opening: Array, times_s: Array, phone: Phone) -> None:
+def _close(visemes: DoubleArray, opening: DoubleArray, times_s: DoubleArray, phone: Phone) -> None:
     """Brings the lips together on the frame nearest to the middle of the sound, and around it."""
     middle = 0.5 * (phone.start_s + phone.end_s)
     frame = int(np.argmin(np.abs(times_s - middle)))
-    if abs(times_s[frame] - middle) > 1 / FRAME_RATE_HZ:
+    step_s = float(times_s[1] - times_s[0])
+    if abs(times_s[frame] - middle) > step_s:
         return
-    half = max(0.5 * (phone.end_s - phone.start_s), 0.5 * CONTACT_S) - 0.5 / FRAME_RATE_HZ
+    half = max(0.5 * (phone.end_s - phone.start_s), 0.5 * CONTACT_S) - 0.5 * step_s
     away = np.maximum(np.abs(times_s - times_s[frame]) - max(half, 0.0), 0.0)
     contact = np.exp(-0.5 * (away / 0.04) ** 2)
     visemes *= 1 - contact[:, None]

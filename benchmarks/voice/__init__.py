@@ -1,0 +1,1 @@
+"""How well a voice alone drives a face, on real people's films."""
