@@ -26,6 +26,7 @@ EYE_CELL_PX = 1  # at 256 px
 MOST_CELLS = 64  # of a flow across a patch
 IRIS_GIVES_WAY = 1.9  # iris radii from its middle at which the white of the eye stays
 LID_EDGE = 0.25  # iris radii inside the lids from which the eye moves as told
+IRIS_GAIN = 1.5  # finders see an iris move less than it does: held-out eyes are nearest so
 IRIS_REACH = 1.6  # iris radii that it is moved at most; a key frame that is further off is another look
 _AROUND_HAND = 0.13  # shoulder distances: shadows, and fingers that the tracker misplaced
 _ALONG_FOREARM = (0.33, 0.66, 1.0)
@@ -64,7 +65,7 @@ def look(flow: Flow, side: int, target: Landmarks, source: Landmarks) -> None:
     away = np.linalg.norm(nodes - centre, axis=2) / max(radius, 1e-3)
     near = _smooth((IRIS_GIVES_WAY - away) / (IRIS_GIVES_WAY - 1.0))
     between = _smooth(_depth(nodes, target.face[topo.EYES[side], :2]) / max(LID_EDGE * radius, 1e-3))
-    missing = source.face[topo.IRISES[side][0], :2] - centre - flow.shift_at(centre)
+    missing = IRIS_GAIN * (source.face[topo.IRISES[side][0], :2] - centre - flow.shift_at(centre))
     missing *= min(1.0, IRIS_REACH * radius / max(float(np.linalg.norm(missing)), 1e-6))
     flow.grid[:] += (near * between) * missing[:, None, None]
 

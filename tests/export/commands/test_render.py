@@ -22,6 +22,7 @@ from engine.avatar import avatar_file as avatar_module
 from engine.avatar.avatar import Avatar
 from engine.avatar.container import SIGNATURES
 from engine.errors import FootageError, SettingsError, VideoError
+from engine.expression.emotion import EmotionControl
 from engine.expression.eye_contact import EyeContact
 from engine.media.disclosure import COMMENT
 from engine.media.video import VideoWriter, probe, read_frames
@@ -307,6 +308,20 @@ def test_json_has_the_names_of_the_contract(
 def test_eye_contact_is_asked_for(command: Callable[..., Any]) -> None:
     assert not command()[1].adjustments
     assert [type(one) for one in command("--eye-contact")[1].adjustments] == [EyeContact]
+
+
+def test_an_emotion_is_asked_for_by_times_or_by_words(
+    command: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = command("--emotion", "0:neutral, 0.5:happy 0.6", "--eye-contact")[1].adjustments
+    assert [type(one) for one in asked] == [EmotionControl, EyeContact]  # the eyes have the last word
+    assert "emotion" not in capsys.readouterr().err
+    command("--emotion", "very sad, then relieved")
+    said = capsys.readouterr().err
+    assert "emotion 'very sad': sad 0.74 (by very sad)" in said
+    assert "emotion 'relieved': happy" in said
+    with pytest.raises(SettingsError, match="give one of neutral, happy"):
+        command("--emotion", "0:merry")
 
 
 def test_leaving_the_mark_off_is_never_quiet(
