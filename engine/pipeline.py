@@ -188,6 +188,11 @@ class Pipeline:
         """What motion is measured against: the driver at rest; the avatar itself while there was none."""
         return self._retargeter.driver
 
+    @property
+    def calibrating(self) -> bool:
+        """Whether the driver at rest is still looked for."""
+        return self._calibrating
+
     def accompany(self, companion: Companion | None) -> None:
         """Lets this have its say in every frame from the next on; None: the camera drives alone."""
         self._companion = companion

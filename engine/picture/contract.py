@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.network.contract import TensorSpec
-from engine.render.guidance import GUIDANCE_CHANNELS
 from engine.render.prior import CELL_PX, PATCH_CELL_PX
 
 BODIES = ("torso", "head")
@@ -19,6 +18,7 @@ FACE_PARTS = ("mouth", "eye_left", "eye_right")
 ARMS = ("arm_far", "arm_near")
 PATCHES = (*FACE_PARTS, *ARMS)
 SOURCES = (*BODIES, *PATCHES)  # in the order in which they are laid
+GUIDANCE = ("structure", "surface")  # the halves of `engine.render.guidance`
 MASKS = ("head", *ARMS)
 FLOWS = (*BODIES, "previous", "noise")  # over the whole canvas
 LEVELS = ("noise", "share_near", "share_away")  # shares of the previous picture, near the person and away
@@ -47,7 +47,7 @@ def graph_inputs(size: int) -> Mapping[str, TensorSpec]:
     return {
         STATE: TensorSpec((1, size, size, 3), "uint8"),
         **{name: TensorSpec((1, size, size, 4), "uint8") for name in SOURCES},
-        "guidance": TensorSpec((1, size // 2, size // 2, GUIDANCE_CHANNELS), "uint8"),
+        **{name: TensorSpec((1, size // 2, size // 2, 4), "uint8") for name in GUIDANCE},
         "masks": TensorSpec((1, len(MASKS), size, size), "uint8"),
         "body_flows": TensorSpec((len(FLOWS), 2, body, body)),
         "patch_flows": TensorSpec((len(PATCHES), 2, patch, patch)),

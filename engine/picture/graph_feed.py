@@ -12,6 +12,7 @@ from engine.picture.contract import (
     BODIES,
     FACE_PARTS,
     FLOWS,
+    GUIDANCE,
     MASKS,
     PATCHES,
     SOURCES,
@@ -41,7 +42,8 @@ class GraphFeed:
 
     def guide(self, target: Landmarks) -> None:
         """The guidance of the next picture."""
-        self._buffers["guidance"] = self._painter.draw(target)[None]
+        for name, half in zip(GUIDANCE, self._painter.halves(target), strict=True):
+            self._buffers[name] = half[None]
 
     def decide(self, target: Landmarks) -> tuple[Mapping[str, Array], bool]:
         """What of the feed changes for the picture of the target, and whether it begins anew.

@@ -61,7 +61,8 @@ class PictureGraph(nn.Module):
         eye_right: Tensor,
         arm_far: Tensor,
         arm_near: Tensor,
-        guidance: Tensor,
+        structure: Tensor,
+        surface: Tensor,
         masks: Tensor,
         body_flows: Tensor,
         patch_flows: Tensor,
@@ -87,7 +88,8 @@ class PictureGraph(nn.Module):
         share = torch.where(near > 0.0, levels[1], levels[2])
         start = (prior + (last - prior) * share) / 127.5 - 1.0
         noise = self.moved_noise(self.pixels + shifts[rest:])
-        clean = self.denoised(start, prior / 127.5 - 1.0, _planes_of(guidance) / 255.0, noise, levels[:1])
+        guidance = torch.cat([_planes_of(structure), _planes_of(surface)], 1) / 255.0
+        clean = self.denoised(start, prior / 127.5 - 1.0, guidance, noise, levels[:1])
         painted = (clean * 127.5 + 127.5).clamp(0.0, 255.0)
 
         drawn = plate + (self.detailed(painted, prior) - plate) * near

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engine.person import topology as topo
 from engine.person.landmarks import VISIBLE, Landmarks
+from engine.render import kernels
 
 GUIDANCE_CHANNELS = 8  # contours, mouth, eyes, body | mesh x, mesh y, mesh z, hands
 SHUT, SQUINT = 0.05, 0.12  # gap of the lids over the width of the eye; at rest it is about 0.2
@@ -31,11 +32,17 @@ class GuidancePainter:
         vertices, self._triangles = topo.canonical_face()
         low, high = vertices.min(0), vertices.max(0)
         centroids = vertices[self._triangles].mean(1)
-        self._colours = np.round(55 + 200 * (centroids - low) / (high - low)).astype(int)
-        self._colour_list = [(int(r), int(g), int(b), 0) for r, g, b in self._colours]
+        colours = np.zeros((len(centroids), 4), np.uint8)
+        colours[:, :3] = np.round(55 + 200 * (centroids - low) / (high - low))
+        self._colours = kernels.as_pixels(colours[None])[0]
 
     def draw(self, landmarks: Landmarks) -> NDArray[np.uint8]:
         """(size, size, 8) uint8, size = canvas / 2. The buffer is reused: copy what must outlive the next."""
+        self._maps[..., :4], self._maps[..., 4:] = self.halves(landmarks)
+        return self._maps
+
+    def halves(self, landmarks: Landmarks) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The first four channels and the last four, (size, size, 4) uint8 each. Buffers are reused."""
         self._structure[:] = 0
         self._surface[:] = 0
         half = landmarks.face.copy()
@@ -45,9 +52,7 @@ class GuidancePainter:
             self._draw_face(_fixed(half))
         self._draw_arms(landmarks)
         self._draw_hands(landmarks)
-        self._maps[..., :4] = self._structure
-        self._maps[..., 4:] = self._surface
-        return self._maps
+        return self._structure, self._surface
 
     def _draw_mesh(self, half: NDArray[np.float32]) -> None:
         """The face mesh, far triangles first, those facing away left out."""
@@ -57,9 +62,7 @@ class GuidancePainter:
         depth = corners[:, :, 2].mean(1)
         order = np.flatnonzero(facing)
         order = order[np.argsort(-depth[order])]
-        fixed = _fixed(corners[order])
-        for polygon, index in zip(fixed, order.tolist(), strict=True):
-            cv2.fillConvexPoly(self._surface, polygon, self._colour_list[index], cv2.LINE_8, _SHIFT)
+        kernels.fill_triangles(kernels.as_pixels(self._surface), _fixed(corners[order]), self._colours[order])
 
     def _draw_face(self, points: NDArray[np.int32]) -> None:
         maps = self._structure

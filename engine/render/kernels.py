@@ -313,6 +313,53 @@ def over_plate(layers: Pixels, alpha_matte: U8Image, plate: U8Image, rgb: U8Imag
                 rgb[row, column, channel] = (old * (255 - share) + new * share + 127) // 255
 
 
+@inlined
+def _widen(first: NDArray[np.int64], last: NDArray[np.int64], row: int, column: int) -> None:
+    if 0 <= row < first.size:
+        first[row], last[row] = min(first[row], column), max(last[row], column)
+
+
+@compiled
+def fill_triangles(pixels: Pixels, corners: NDArray[np.int32], colours: Pixels) -> None:
+    """Triangles with their outlines, one over the other.
+
+    pixels: (H, W); corners: (N, 3, 2) int32, x and y in sixteenths of a px; colours: (N,). Of each row the
+    pixels between the leftmost and the rightmost that an edge passes: where it stands at the middle of a row,
+    and, of a flat one, at the middle of each column. That is what OpenCV's fillConvexPoly fills, but for one
+    pixel in a thousand, without a call for each.
+    """
+    height, width = pixels.shape
+    first, last = np.empty(height, np.int64), np.empty(height, np.int64)
+    for index in range(colours.size):
+        ys = corners[index, :, 1]
+        top, bottom = max((ys.min() + 8) >> 4, 0), min((ys.max() + 8) >> 4, height - 1)
+        for row in range(top, bottom + 1):
+            first[row], last[row] = width, -1
+        for corner in range(3):
+            x0, y0 = corners[index, corner, 0], corners[index, corner, 1]
+            x1, y1 = corners[index, (corner + 1) % 3, 0], corners[index, (corner + 1) % 3, 1]
+            if y0 > y1:
+                x0, y0, x1, y1 = x1, y1, x0, y0
+            begin, end = (y0 + 8) >> 4, (y1 + 8) >> 4
+            for row in range(max(begin, 0), min(end, height)):
+                along = (x1 - x0) * (row - begin) / (end - begin)
+                _widen(first, last, row, int(np.floor((x0 + 8 + along) / 16)))
+            steep = abs(x1 - x0) <= y1 - y0
+            if not steep and x0 > x1:
+                x0, y0, x1, y1 = x1, y1, x0, y0
+            run, rise = (y1 - y0, x1 - x0) if steep else (x1 - x0, y1 - y0)
+            for step in range((run >> 4) + 1):
+                beside = rise * step / max(run, 1)
+                if steep:
+                    _widen(first, last, ((y0 + 8) >> 4) + step, int(np.floor((x0 + 8) / 16 + beside)))
+                else:
+                    _widen(first, last, int(np.floor((y0 + 8) / 16 + beside)), ((x0 + 8) >> 4) + step)
+            _widen(first, last, (y1 + 8) >> 4, (x1 + 8) >> 4)
+        for row in range(top, bottom + 1):
+            for column in range(max(first[row], 0), min(last[row] + 1, width)):
+                pixels[row, column] = colours[index]
+
+
 @compiled
 def into_planes(rgb: U8Image, planes: FloatArray) -> None:
     """(H, W, 3) uint8 into (3, H, W) float32, [-1, 1]."""

@@ -180,3 +180,16 @@ def test_finish(rng: np.random.Generator, height: int, width: int) -> None:
     made = np.clip(picture + trust[apart][..., None] * fine, 0, 255)
     wanted = plate + (made - plate) * (near[..., None] / 255)
     assert np.abs(finished - wanted).max() <= 0.51
+
+
+@pytest.mark.parametrize("reach", [4, 12])
+def test_triangles_are_filled_as_opencv_fills_them(reach: int) -> None:
+    rng = np.random.default_rng(reach)
+    middles = rng.uniform(-10, 70, (120, 1, 2))
+    corners = np.round(16 * (middles + rng.uniform(-reach, reach, (120, 3, 2)))).astype(np.int32)
+    colours = rng.integers(0, 256, (120, 4)).astype(np.uint8)
+    found, wanted = np.zeros((60, 72, 4), np.uint8), np.zeros((60, 72, 4), np.uint8)
+    kernels.fill_triangles(kernels.as_pixels(found), corners, kernels.as_pixels(colours[None])[0])
+    for triangle, colour in zip(corners, colours.tolist(), strict=True):
+        cv2.fillConvexPoly(wanted, triangle, colour, cv2.LINE_8, 4)
+    assert (found != wanted).any(axis=2).mean() < 0.01
