@@ -11,7 +11,8 @@ The rooms, each building on those above it:
     sessions        who is live, who watches, what it costs
     studio          enrolment from the page
     http            routes, and who may ask for what
-    commands        `avatarcast serve`, `camera` and `forget`
+    fleet           many servers as one, on Ray
+    commands        `avatarcast serve`, `fleet`, `camera` and `forget`
     page            what the browser loads
     avatar_track    an avatar as one aiortc track, for programs of others; example_call uses it
 """

@@ -193,6 +193,7 @@ def test_every_command_of_the_package_is_there() -> None:
     assert set(entries) == {
         "serve",
         "camera",
+        "fleet",
         "enroll",
         "render",
         "evaluate",

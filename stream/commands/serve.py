@@ -17,23 +17,20 @@ import ssl
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.avatar.bundled import bundled_name, bundled_names
 from engine.commands.options import add_frame, add_renderer, add_runner
 from engine.errors import SettingsError
-from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style
+from engine.media.disclosure import add_mark_arguments, mark_style
 from engine.render.frame import checked_frame
 from engine.user_folders import data_folder
 from stream.http.exposure import add_exposure_arguments, listen, read_exposure
 from stream.logs import FORMATS, configure_logging
 
 if TYPE_CHECKING:
-    from engine.pipeline import PipelineConfig
     from stream.http.security import Access
-    from stream.render.avatars import ServedAvatar
     from stream.sessions.registry import SessionRegistry
     from stream.studio.studio import Studio
 
@@ -76,14 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C, SIGTERM or SIGHUP."""
-    port = _number("--port", args.port, 0, 65_535)
-    max_sessions = _number("--max-sessions", args.max_sessions, 1, MAX_SESSIONS_LIMIT)
-    least_fps = _number("--least-fps", args.least_fps, 1, LEAST_FPS_LIMIT)
+    port = whole_number("--port", args.port, 0, 65_535)
+    max_sessions = whole_number("--max-sessions", args.max_sessions, 1, MAX_SESSIONS_LIMIT)
+    least_fps = whole_number("--least-fps", args.least_fps, 1, LEAST_FPS_LIMIT)
     exposure, style, frame = read_exposure(args), mark_style(args), checked_frame(args.frame)
     configure_logging(args.log_format)
     with listen(args.host, port) as listener:  # first: a taken port fails at once
         from engine.pipeline import PipelineConfig  # heavy, like all below, and not needed for --help
-        from stream.render.avatars import Avatars
+        from stream.render.avatars import Avatars, served_file
         from stream.sessions.registry import RegistryConfig, SessionRegistry
         from stream.studio.studio import Studio, StudioConfig
 
@@ -116,34 +113,6 @@ def check_avatar(path: str | Path) -> None:
 
     if bundled_name(path) is None:
         load_avatar(path)
-
-
-def served_file(path: str | Path, config: PipelineConfig, style: MarkStyle) -> ServedAvatar:
-    """What to serve of an avatar file, or of a bundled presenter. Raises PackageError.
-
-    Only the cover is read; key frames and networks are loaded when the avatar is first chosen, and kept.
-    """
-    from engine.avatar.avatar_file import load_avatar, load_cover
-    from engine.pipeline import build_pipeline
-    from engine.provenance.consent import clip_words
-    from stream.render.avatars import ServedAvatar
-
-    cover = load_cover(path)
-    load = cache(lambda: load_avatar(path))
-    return ServedAvatar(
-        name=cover.name,
-        person=cover.consent["person"],
-        size_px=cover.size,
-        preview_jpeg=cover.preview_jpeg,
-        mark_style=cover.marks(style),
-        signed=cover.standing.state,
-        signature=cover.standing.words,
-        consent=clip_words(cover.consent, cover.standing),
-        build=lambda: build_pipeline(load(), config),
-        title=cover.name.capitalize() if bundled_name(path) else "",
-        told=cover.told(),
-        withdrawn=cover.withdrawn,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +203,8 @@ def _announce(listener: socket.socket, serving: Serving, reason: str, as_json: b
     print("Ctrl-C stops it.", flush=True)
 
 
-def _number(option: str, text: str, least: int, most: int) -> int:
+def whole_number(option: str, text: str, least: int, most: int) -> int:
+    """An option's value. Raises SettingsError."""
     try:
         value = int(text)
     except ValueError:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.avatar.bundled import bundled_name
 from engine.errors import SettingsError
 from engine.provenance.consent import UNVERIFIED
 from stream.refusal import RequestRefused
 
 if TYPE_CHECKING:
     from engine.media.disclosure import MarkStyle
+    from engine.pipeline import PipelineConfig
     from stream.render.render_loop import FramePipeline
 
 MAX_NAME_CHARACTERS = 80
@@ -94,3 +98,30 @@ class Avatars:
         except KeyError:
             known = ", ".join(self._by_name)[:200]
             raise RequestRefused(404, f"there is no avatar {name[:40]!r} here; there are: {known}") from None
+
+
+def served_file(path: str | Path, config: PipelineConfig, style: MarkStyle) -> ServedAvatar:
+    """What to serve of an avatar file, or of a bundled presenter. Raises PackageError.
+
+    Only the cover is read; key frames and networks are loaded when the avatar is first chosen, and kept.
+    """
+    from engine.avatar.avatar_file import load_avatar, load_cover
+    from engine.pipeline import build_pipeline
+    from engine.provenance.consent import clip_words
+
+    cover = load_cover(path)
+    load = cache(lambda: load_avatar(path))
+    return ServedAvatar(
+        name=cover.name,
+        person=cover.consent["person"],
+        size_px=cover.size,
+        preview_jpeg=cover.preview_jpeg,
+        mark_style=cover.marks(style),
+        signed=cover.standing.state,
+        signature=cover.standing.words,
+        consent=clip_words(cover.consent, cover.standing),
+        build=lambda: build_pipeline(load(), config),
+        title=cover.name.capitalize() if bundled_name(path) else "",
+        told=cover.told(),
+        withdrawn=cover.withdrawn,
+    )

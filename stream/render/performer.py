@@ -14,13 +14,14 @@ from engine.errors import AvatarcastError
 from engine.expression.emotion import EmotionControl
 from engine.expression.eye_contact import EyeContact
 from engine.expression.feeling import Schedule
+from engine.person.motion import Neutral
 from engine.render.background import Background
 from stream import tasks
 from stream.refusal import RequestRefused
 from stream.render.avatars import ServedAvatar
 from stream.render.coach import Coach
 from stream.render.pipeline_pool import PipelinePool, PipelinePools
-from stream.render.render_loop import FramePipeline, Incoming, Outgoing, RenderThread
+from stream.render.render_loop import Calibrated, FramePipeline, Incoming, Outgoing, RenderThread
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Performer:
         self._emotion = EmotionControl()
         self._coached_lines: int | None = None  # see set_coach
         self._calibrates = False  # was asked to before it had a pipeline
+        self._known: Neutral | None = None  # whom it is driven by, where another server knew them
         self._render: RenderThread | None = None
         self._pipeline: FramePipeline | None = None
         self._loop = asyncio.get_running_loop()
@@ -96,6 +98,8 @@ class Performer:
         thread.coached_lines = self._coached_lines
         if self._calibrates:
             thread.ask(lambda pipeline: pipeline.calibrate())
+        elif (known := self._known) is not None:
+            thread.ask(lambda pipeline: _drive(pipeline, known))
         return thread
 
     def put(self, incoming: Incoming) -> None:
@@ -107,6 +111,18 @@ class Performer:
         """Take the presenter's neutral face from the next frames."""
         self._calibrates = self._render is None
         self._ask(lambda pipeline: pipeline.calibrate())
+
+    @property
+    def neutral(self) -> Neutral | None:
+        """The presenter at rest, once that is known."""
+        pipeline = _calibrated(self._pipeline)
+        return None if pipeline is None or pipeline.calibrating else pipeline.driver
+
+    def drive_by(self, neutral: Neutral) -> None:
+        """Take this as the presenter at rest."""
+        self._calibrates = False
+        self._known = neutral
+        self._ask(lambda pipeline: _drive(pipeline, neutral))
 
     def set_mirror(self, on: bool) -> None:
         """Show the avatar as in a mirror, or not."""
@@ -235,3 +251,12 @@ class Performer:
         logger.warning("the pipeline of %r fails on every frame: it is built anew", self.avatar.name)
         async with self._changing:
             await self._exchange(self.avatar, reusable=False)  # where it fails the failure picture stays
+
+
+def _calibrated(pipeline: object) -> Calibrated | None:
+    return pipeline if isinstance(pipeline, Calibrated) else None
+
+
+def _drive(pipeline: FramePipeline, neutral: Neutral) -> None:
+    if (known := _calibrated(pipeline)) is not None:
+        known.drive_by(neutral)

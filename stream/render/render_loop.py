@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import av
 import numpy as np
@@ -24,6 +24,7 @@ from engine.media.disclosure import MarkStyle, mark
 from engine.media.frame_code import read, stamp
 from engine.media.frame_size import sized_alike
 from engine.person.landmarks import Landmarks
+from engine.person.motion import Neutral
 from engine.render.background import Background
 from stream import tasks
 from stream.media.failure_picture import failure_picture
@@ -93,6 +94,19 @@ class FramePipeline(Protocol):
     def reset(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A pipeline that measures motion against somebody at rest."""
+
+    @property
+    def calibrating(self) -> bool: ...
+
+    @property
+    def driver(self) -> Neutral: ...
+
+    def drive_by(self, neutral: Neutral) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

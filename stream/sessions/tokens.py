@@ -150,6 +150,17 @@ class Tokens:
         self._made.clear()
         self._revoked.clear()
 
+    def share_key(self, key: bytes) -> None:
+        """Takes the key of other servers: a token of any is good at all of them."""
+        self._key = key
+        self._made.clear()
+        self._revoked.clear()
+
+    def adopt(self, text: str, now_s: float) -> None:
+        """Knows of a token that another server of this key has made. Raises BadToken."""
+        grant = self.read(text, now_s)
+        self._made[grant.id] = grant
+
     def name_for(self, grant: Grant, wanted: str | None, now_s: float) -> str | None:
         """The name of a session that this grant begins. Raises RequestRefused (403).
 

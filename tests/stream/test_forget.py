@@ -16,11 +16,10 @@ from engine.files import FolderLock
 from engine.media.disclosure import MarkStyle
 from engine.pipeline import PipelineConfig
 from engine.runners.trt_cache import TrtEngineKey, save_trt_engine, trt_engine_path
-from stream.commands.serve import served_file
 from stream.http.security import Access
 from stream.http.server import LiveServer
 from stream.refusal import RequestRefused
-from stream.render.avatars import Avatars
+from stream.render.avatars import Avatars, served_file
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from tests.support.waiting import until
 

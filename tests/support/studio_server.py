@@ -12,10 +12,10 @@ from pathlib import Path
 from engine.media.disclosure import MarkStyle
 from engine.pipeline import PipelineConfig
 from engine.render.frame import AUTO
-from stream.commands.serve import Serving, serve, served_file
+from stream.commands.serve import Serving, serve
 from stream.http.exposure import listen
 from stream.http.security import Access
-from stream.render.avatars import Avatars
+from stream.render.avatars import Avatars, served_file
 from stream.sessions.registry import RegistryConfig, SessionRegistry
 from stream.studio.prompts import Prompt, Script
 from stream.studio.studio import Studio, StudioConfig

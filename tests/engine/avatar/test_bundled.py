@@ -17,7 +17,7 @@ from engine.errors import PackageError
 from engine.media.disclosure import MarkStyle
 from engine.pipeline import PipelineConfig
 from engine.provenance.chain import BY_PRESENTERS
-from stream.commands.serve import served_file
+from stream.render.avatars import served_file
 
 
 @pytest.fixture

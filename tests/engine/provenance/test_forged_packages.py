@@ -23,7 +23,7 @@ from engine.media.disclosure import MarkStyle
 from engine.pipeline import PipelineConfig
 from engine.provenance import chain
 from engine.provenance.keys import installation_key, key_ring, public_text, trust
-from stream.commands.serve import served_file
+from stream.render.avatars import served_file
 from tests.support.forged_package import forge, rezip, unzip
 from tests.support.small_avatar import jpeg
 

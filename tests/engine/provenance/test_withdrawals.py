@@ -19,7 +19,7 @@ from engine.media.disclosure import MarkStyle
 from engine.pipeline import PipelineConfig
 from engine.provenance.keys import installation_key, key_line, keys_folder, public_text
 from engine.provenance.withdrawals import own_list
-from stream.commands.serve import served_file
+from stream.render.avatars import served_file
 
 At = Callable[[str], None]
 
