@@ -131,6 +131,7 @@ class Pipeline:
         self._now = clock
         filmed = [frame.landmarks for frame in avatar.keyframes]
         self._retargeter = Retargeter(avatar.neutral, avatar.support, avatar.torso, avatar.size, filmed)
+        self.own_voice = avatar.voice  # how the avatar's person speaks and rests
         self._target: Landmarks | None = None
         renderer.set_frame(config.frame)
         self._rest_landmarks = avatar.keyframes[0].landmarks

@@ -18,9 +18,10 @@ import numpy as np
 
 from benchmarks.live.openmp import wait_patiently
 from engine.arrays import U8Image
-from engine.pipeline import Adjustment
+from engine.pipeline import Adjustment, Companion
 from engine.render.background import Background
 from engine.runners.choice import default_threads
+from engine.voice.own import OwnVoice
 from stream.commands.serve import Serving, serve
 from stream.http.exposure import listen
 from stream.http.security import Access
@@ -49,15 +50,18 @@ class EchoPipeline:
     """
 
     runner_reason = "echo: the camera's own picture, no avatar"
+    own_voice: OwnVoice | None = None
 
     def __init__(self, busy_ms: float = 0.0, graph: Callable[[U8Image], object] | None = None) -> None:
         self._busy_s = busy_ms / 1_000
         self._graph = graph
         self._mirror = False
 
-    def process(self, rgb: U8Image, time_ns: int) -> EchoedFrame:
-        """rgb: (H, W, 3) uint8."""
+    def process(self, rgb: U8Image | None, time_ns: int) -> EchoedFrame:
+        """rgb: (H, W, 3) uint8; None: a black picture."""
         start = time.perf_counter()
+        if rgb is None:
+            rgb = np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8)
         height, width = rgb.shape[:2]
         side = min(height, width)
         top, left = (height - side) // 2, (width - side) // 2
@@ -70,6 +74,9 @@ class EchoPipeline:
         if self._graph is not None:
             self._graph(picture)
         return EchoedFrame(picture, stage_ms={"compose": (time.perf_counter() - start) * 1e3})
+
+    def accompany(self, companion: Companion | None) -> None:
+        """It does what the camera shows, whoever drives."""
 
     def calibrate(self) -> None:
         """Nothing to calibrate."""

@@ -236,8 +236,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "audio_only",
         offer(section(111, "opus/48000/2", kind="audio")),
-        served=(),
-        words=("no video to send",),
+        served=("audio",),
     ),
     Case("no_rtcp_mux", offer(section(96, "VP8/90000", mux=False)), served=(), words=("rtcp-mux",)),
     Case(

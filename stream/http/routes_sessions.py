@@ -24,7 +24,7 @@ from stream.refusal import RequestRefused
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
 from stream.sessions.tokens import Tokens
-from stream.webrtc.negotiation import read_request
+from stream.webrtc.negotiation import checked_driver, read_request
 
 MAX_LINES = 8192  # of a camera
 
@@ -48,6 +48,7 @@ class SessionRoutes:
             Route("POST", f"{session}/emotion", self._emotion),
             Route("POST", f"{session}/eye-contact", self._eye_contact),
             Route("POST", f"{session}/mute", self._mute),
+            Route("POST", f"{session}/driver", self._driver),
             Route("POST", f"{session}/coach", self._coach),
             Route("POST", f"{session}/avatar", self._avatar),
             Route("POST", f"{session}/frame", self._frame),
@@ -111,6 +112,11 @@ class SessionRoutes:
     async def _mute(self, request: web.Request) -> web.Response:
         session = self._session(request)
         session.voice.muted = await _switch(request, "mute")
+        return web.json_response({})
+
+    async def _driver(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        session.set_driver(checked_driver(_field(await read_json(request), "driver")))
         return web.json_response({})
 
     async def _coach(self, request: web.Request) -> web.Response:

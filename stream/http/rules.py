@@ -57,6 +57,7 @@ RULES: Mapping[str, Rule] = {
     "POST /api/sessions/{id}/emotion": _STEER,
     "POST /api/sessions/{id}/eye-contact": _STEER,
     "POST /api/sessions/{id}/mute": _STEER,
+    "POST /api/sessions/{id}/driver": _STEER,
     "POST /api/sessions/{id}/coach": _STEER,
     "POST /api/sessions/{id}/avatar": _STEER,
     "POST /api/sessions/{id}/frame": _STEER,

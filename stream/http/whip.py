@@ -60,7 +60,9 @@ class WhipRoutes:
 
     async def _publish(self, request: web.Request) -> web.Response:
         sdp, grant = await read_text(request, SDP), request[GRANT]
-        wanted = read_publish_request(sdp, request.query.get("avatar"), request.query.get("name"))
+        wanted = read_publish_request(
+            sdp, *(request.query.get(field) for field in ("avatar", "name", "driver"))
+        )
         name = self._tokens.name_for(grant, wanted.name, time.time())
         account = request[LEASE].account
         session, answer = await self._registry.create(replace(wanted, name=name), grant, account)

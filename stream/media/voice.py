@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from fractions import Fraction
 from time import perf_counter_ns
 
@@ -34,18 +35,23 @@ _RISE_S_PER_S = 0.005  # how fast the earliest arrival may turn out later: 25 ti
 
 
 class SmoothDelay:
-    """How long to hold the voice back, in ms: follows the picture's delay slowly, never jumps."""
+    """How long to hold the voice back, in ms: follows the picture's delay slowly, jumps only when told to."""
 
     def __init__(self) -> None:
         self.delay_ms = 0.0
         self._mean_ms: float | None = None
 
-    def update(self, video_delay_ms: float) -> None:
-        """One more measurement of the time a picture takes from decoded to sent."""
-        if self._mean_ms is None:
+    def update(self, video_delay_ms: float, at_once: bool = False) -> None:
+        """One more measurement of the time a picture takes from decoded to sent.
+
+        at_once: it is another kind of picture from now on, so the hold jumps this once.
+        """
+        if self._mean_ms is None or at_once:
             self._mean_ms = video_delay_ms
         self._mean_ms += _SHARE * (video_delay_ms - self._mean_ms)
         wanted_ms = min(max(self._mean_ms - VOICE_LAG_MS, 0.0), MAX_HOLD_MS)
+        if at_once:
+            self.delay_ms = wanted_ms
         self.delay_ms += min(max(wanted_ms - self.delay_ms, -MOST_STEP_MS), MOST_STEP_MS)
 
 
@@ -123,11 +129,20 @@ class VoiceTrack(MediaStreamTrack):
 class Voice:
     """One microphone at a time, shared by all receivers' tracks. Event loop only."""
 
-    def __init__(self, delay: SmoothDelay, tell: tasks.Tell | None = None) -> None:
-        """tell: gets the reason where listening fails."""
+    def __init__(
+        self,
+        delay: SmoothDelay,
+        tell: tasks.Tell | None = None,
+        on_frame: Callable[[av.AudioFrame, int], None] | None = None,
+    ) -> None:
+        """tell: gets the reason where listening fails.
+
+        on_frame: gets what everybody will hear, at once, and when it was here (perf_counter_ns).
+        """
         self.muted = False
         self._delay = delay
         self._tell = tell
+        self._on_frame = on_frame
         self._tracks: list[VoiceTrack] = []
         self._pump: asyncio.Task[None] | None = None
         self._clock = asyncio.get_running_loop().time
@@ -179,6 +194,8 @@ class Voice:
                 frame.pts += shift
                 self._next_pts = frame.pts + frame.samples
                 heard = silence_like(frame) if self.muted else frame
+                if self._on_frame is not None:
+                    self._on_frame(heard, perf_counter_ns() - round((arrived_s - even_s) * 1e9))
                 for track in self._tracks:
                     track.push(even_s, heard)
         except MediaStreamError:

@@ -4,10 +4,11 @@ import { get, keepToken, pictureUrl, takeToken, textOf, token } from "/common/ap
 import { AccessPanel } from "/common/access.js";
 import { Calibration } from "/call/calibration.js";
 import { Call } from "/call/call.js";
+import { VOICE_WORDS, wireDriver } from "/call/driver.js";
 import { wireExpression } from "/call/expression.js";
 import { Keeper } from "/call/keeper.js";
 import { Recording, credentialed, download, fileName, sidecarName, snapshot } from "/common/capture.js";
-import { listDevices, openBoth } from "/common/devices.js";
+import { listDevices, openBoth, openMicrophone } from "/common/devices.js";
 import { byId, fill, fromTemplate, onClick, setText } from "/common/dom.js";
 import { Latency, showLatency } from "/call/latency.js";
 import { othersWords, showMark } from "/call/mark.js";
@@ -37,6 +38,7 @@ const wishes = {
   mirror: false,
   eyeContact: remembered("eye-contact", false),
   emotion: {}, // strengths by name
+  driver: remembered("driver", "camera"),
   muted: false,
   avatar: null, // the server's first
   name: remembered("view-name", ""),
@@ -116,7 +118,7 @@ async function start() {
   const mine = (starting = {});
   let stream;
   try {
-    [stream, micTrouble] = await openBoth();
+    [stream, micTrouble] = wishes.driver === "voice" ? [await openMicrophone(), ""] : await openBoth();
   } catch (error) {
     const text = textOf(error);
     if (starting === mine) stop("trouble", "Not connected", text);
@@ -151,7 +153,7 @@ avatar.addEventListener("resize", () =>
 
 function showCamera(stream) {
   presenter.srcObject = stream;
-  byId("self").classList.add("on");
+  byId("self").classList.toggle("on", stream.getVideoTracks().length > 0);
   for (const track of stream.getTracks()) adopt(track.kind, track);
 }
 
@@ -171,6 +173,7 @@ async function take(kind, track) {
   if (track) prepare(track);
   await call.exchange(kind, track);
   adopt(kind, track);
+  if (kind === "video") byId("self").classList.toggle("on", Boolean(track));
 }
 
 function onCamera(words, label) {
@@ -229,6 +232,10 @@ function onStats(message) {
   meter("fps-in", message.fps_in, 1);
   byId("calibrate").disabled = message.calibrating || !byId("count").hidden;
   showMark(presenter, camera.words ? {} : message);
+  if (message.driven_by === "voice" && message.state === "live") {
+    const words = [VOICE_WORDS[message.driver], camera.words, message.message];
+    return say("live", "Voice", words.filter(Boolean).join(" "));
+  }
   if (camera.words) return say("trouble", "No camera", camera.words);
   const others = othersWords(message);
   const words = message.message ?? STATE_WORDS[message.state] ?? (others || studio.words());
@@ -454,7 +461,8 @@ byId("token-form").addEventListener("submit", (event) => {
 byId("token-box").addEventListener("cancel", (event) => event.preventDefault()); // without it nothing works
 window.addEventListener("pagehide", () => call?.stop());
 
-const studio = new Studio({ theCall: () => call, start, stop, trouble: () => byId("notice").textContent, reload: loadConfig, forgotten, drive });
+const byCamera = () => wishes.driver === "voice" && driveBy("camera"); // who films themselves needs one
+const studio = new Studio({ theCall: () => call, start, stop, byCamera, trouble: () => byId("notice").textContent, reload: loadConfig, forgotten, drive });
 
 const access = new AccessPanel({ attempt, hint });
 
@@ -463,6 +471,7 @@ showSelf(remembered("self-view", true));
 showLatency({ ms: {} });
 wireSettings({ wishes, theCall: () => call, attempt, hint, take });
 wireExpression({ wishes, theCall: () => call, attempt });
+const driveBy = wireDriver({ wishes, theCall: () => call, attempt, take });
 onWake(() => {
   call?.check();
   for (const keeper of [camera, microphone]) keeper.look();

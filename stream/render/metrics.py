@@ -62,6 +62,8 @@ class RenderReport:
     face: tuple[float, float, float, float] | None = None  # left, top, width, height, of the picture's sides
     others: int = 0  # faces beside the one that is followed
     person: int = 0  # another number: another person is followed
+    voice_share: float = 0.0  # how much the voice drove it, 0 to 1
+    held_ms: float = 0.0  # by how much the sound that goes with it was here earlier than the frame
 
 
 @dataclass
@@ -99,14 +101,24 @@ class SessionMetrics:
         return summary(report.render_ms for report in self._reports)["p50"] or 0.0
 
     def snapshot(
-        self, now_ns: int, started_ns: int, dropped: int, encode_ms: float | None = None
+        self,
+        now_ns: int,
+        started_ns: int,
+        dropped: int,
+        encode_ms: float | None = None,
+        by_voice: bool = False,
     ) -> dict[str, Any]:
-        """What a session counts, for one message of the "stats" data channel. encode_ms: per picture."""
+        """What a session counts, for one message of the "stats" data channel.
+
+        encode_ms: per picture; by_voice: a voice drives, whatever the camera shows.
+        """
         fps_out = self.frames_out.rate_hz(now_ns)
         recent = list(self._reports)[-max(2, round(fps_out * WINDOW_S)) :]
         stages = sorted({stage for report in recent for stage in report.stage_ms})
         last = self.last_report
-        if self.silence_s(now_ns, started_ns) > NO_FRAMES_AFTER_S:
+        if by_voice and last is not None:
+            state = "live"
+        elif self.silence_s(now_ns, started_ns) > NO_FRAMES_AFTER_S:
             state = "no frames from the camera"
         elif last is None:
             state = "starting"

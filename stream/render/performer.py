@@ -10,6 +10,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+import av
+
 from engine.errors import AvatarcastError
 from engine.expression.emotion import EmotionControl
 from engine.expression.eye_contact import EyeContact
@@ -20,6 +22,7 @@ from stream import tasks
 from stream.refusal import RequestRefused
 from stream.render.avatars import ServedAvatar
 from stream.render.coach import Coach
+from stream.render.live_voice import LiveVoice
 from stream.render.pipeline_pool import PipelinePool, PipelinePools
 from stream.render.render_loop import Calibrated, FramePipeline, Incoming, Outgoing, RenderThread
 
@@ -47,6 +50,7 @@ class Performer:
         self._eye_contact = EyeContact(wanted=False)
         self._emotion = EmotionControl()
         self._coached_lines: int | None = None  # see set_coach
+        self._voice: LiveVoice | None = None  # that drives beside the camera, or in its place
         self._calibrates = False  # was asked to before it had a pipeline
         self._known: Neutral | None = None  # whom it is driven by, where another server knew them
         self._render: RenderThread | None = None
@@ -96,6 +100,7 @@ class Performer:
             name=f"render-{name}",
         )
         thread.coached_lines = self._coached_lines
+        thread.voice = self._voice
         if self._calibrates:
             thread.ask(lambda pipeline: pipeline.calibrate())
         elif (known := self._known) is not None:
@@ -151,6 +156,20 @@ class Performer:
     def set_eye_contact(self, on: bool) -> None:
         """Let the avatar look at the camera, or not; also with another avatar."""
         self._eye_contact.wanted = on
+
+    def set_voice(self, on: bool) -> None:
+        """Let the presenter's voice drive where the camera shows no face; or the camera alone."""
+        if on == (self._voice is not None):
+            return
+        voice = self._voice = LiveVoice() if on else None
+        if self._render is not None:
+            self._render.voice = voice
+        self._ask(lambda pipeline: pipeline.accompany(None) if voice is None else voice.attach(pipeline))
+
+    def hear(self, frame: av.AudioFrame, arrived_ns: int) -> None:
+        """What the presenter says, as it was here at this time (perf_counter_ns)."""
+        if self._voice is not None:
+            self._voice.hear(frame, arrived_ns)
 
     def set_coach(self, recorded_lines: int | None) -> None:
         """Look at what the presenter does, for a recording of so many lines, from now on; None: no longer.
@@ -219,6 +238,8 @@ class Performer:
         if self._frame is not None:
             pipeline.set_frame(self._frame)
         pipeline.set_look_share(self._look_share)
+        if self._voice is not None:
+            self._voice.attach(pipeline)
         return pipeline
 
     def _ask(self, request: Callable[[FramePipeline], None]) -> None:

@@ -25,12 +25,15 @@ from engine.media.frame_code import read, stamp
 from engine.media.frame_size import sized_alike
 from engine.person.landmarks import Landmarks
 from engine.person.motion import Neutral
+from engine.pipeline import Companion
 from engine.render.background import Background
+from engine.voice.own import OwnVoice
 from stream import tasks
 from stream.media.failure_picture import failure_picture
 from stream.media.latest_slot import ThreadLatestSlot
 from stream.media.tracks import I420, i420_from_rgb, rgb_from_frame
 from stream.render.coach import look_at
+from stream.render.live_voice import LiveVoice
 from stream.render.metrics import RenderReport
 
 if TYPE_CHECKING:
@@ -73,8 +76,15 @@ class FramePipeline(Protocol):
     @property
     def runner_reason(self) -> str: ...
 
-    def process(self, rgb: NDArray[np.uint8], time_ns: int) -> RenderedFrame:
-        """One frame in, one frame out. rgb: (H, W, 3) uint8 RGB, contiguous."""
+    @property
+    def own_voice(self) -> OwnVoice | None:
+        """How the avatar's person speaks and rests."""
+
+    def process(self, rgb: NDArray[np.uint8] | None, time_ns: int) -> RenderedFrame:
+        """One frame in, one frame out. rgb: (H, W, 3) uint8 RGB, contiguous; None: there is no camera."""
+
+    def accompany(self, companion: Companion | None) -> None:
+        """Let this have its say in every frame from the next on."""
 
     def calibrate(self) -> None: ...
 
@@ -111,10 +121,11 @@ class Calibrated(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A decoded camera frame and when the event loop saw it."""
+    """A decoded camera frame and when the event loop saw it; or a moment that no frame shows."""
 
-    frame: av.VideoFrame
+    frame: av.VideoFrame | None
     arrived_ns: int
+    ticks: int | None = None  # 90 kHz; None: the frame's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +159,7 @@ class RenderThread(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.slot: ThreadLatestSlot[Incoming] = ThreadLatestSlot()
         self.failures = 0  # in a row
+        self.voice: LiveVoice | None = None  # that drives beside the camera; set from any thread
         self.coached_lines: int | None = (
             None  # of the recording the presenter is coached for; from any thread
         )
@@ -217,11 +229,14 @@ class RenderThread(threading.Thread):
 
     def _render(self, incoming: Incoming) -> Outgoing:
         taken_ns = perf_counter_ns()
-        frame = incoming.frame
-        ticks = capture_ticks(incoming)
-        rgb = rgb_from_frame(frame)
-        number = read(rgb) if self._measure else None
+        ticks, voice = capture_ticks(incoming), self.voice
+        rgb = None if incoming.frame is None else rgb_from_frame(incoming.frame)
+        number = read(rgb) if self._measure and rgb is not None else None
+        if voice is not None:
+            voice.advance(incoming.arrived_ns)
         rendered = self._pipeline.process(rgb, ticks * _NS // VIDEO_CLOCK_RATE)
+        if voice is not None:
+            voice.drew()
         picture = mark(rendered.rgb, self._mark_style) if self._mark_style else rendered.rgb
         if number is not None:
             picture = picture.copy()  # the pipeline may keep its buffer as the previous output
@@ -236,11 +251,13 @@ class RenderThread(threading.Thread):
             face_found=rendered.face_found,
             calibrating=rendered.calibrating,
             look=None
-            if lines is None or seen is None
+            if lines is None or seen is None or rgb is None
             else look_at(sized_alike(rgb, seen.width, seen.height), seen, ticks / VIDEO_CLOCK_RATE, lines),
             face=None if seen is None or not rendered.face_found else _box(seen),
             others=0 if seen is None else seen.others,
             person=0 if seen is None else seen.person,
+            voice_share=0.0 if voice is None else voice.share,
+            held_ms=0.0 if voice is None else voice.held_ms,
         )
         return Outgoing(i420, ticks, report)
 
@@ -261,7 +278,9 @@ def _box(landmarks: Landmarks) -> tuple[float, float, float, float]:
 
 def capture_ticks(incoming: Incoming) -> int:
     """When the frame was captured, on a 90 kHz clock; when it arrived, where it does not say."""
-    pts, base = incoming.frame.pts, incoming.frame.time_base
-    if pts is None or base is None:
+    if incoming.ticks is not None:
+        return incoming.ticks
+    frame = incoming.frame
+    if frame is None or frame.pts is None or frame.time_base is None:
         return incoming.arrived_ns * VIDEO_CLOCK_RATE // _NS
-    return pts * VIDEO_CLOCK_RATE * base.numerator // base.denominator
+    return frame.pts * VIDEO_CLOCK_RATE * frame.time_base.numerator // frame.time_base.denominator

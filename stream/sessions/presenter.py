@@ -99,8 +99,8 @@ class Presenter:
         try:
             pictures = None if receiver is None else receiver.pictures
             await peer.accept(request.offer, pictures, takes_camera=True)
-            if peer.camera is None:
-                raise RequestRefused(400, "the offer has no camera")
+            if peer.camera is None and peer.microphone is None:
+                raise RequestRefused(400, "the offer has neither camera nor microphone")
             if receiver is not None:
                 receiver.take_voice(self._voice)
             answer = await peer.answer()
@@ -156,7 +156,7 @@ class Presenter:
         await asyncio.gather(*self._hanging_up, return_exceptions=True)
         self._lease.give_back()
 
-    def _take_up(self, peer: Peer, camera: MediaStreamTrack, receiver: Receiver | None) -> None:
+    def _take_up(self, peer: Peer, camera: MediaStreamTrack | None, receiver: Receiver | None) -> None:
         if self._receiving is not None:
             self._receiving.cancel()
         self.peer, self.receiver, self.lost_ns = peer, receiver, None
@@ -165,7 +165,9 @@ class Presenter:
         if self._is_settled:
             peer.lease.give_back()
         self._voice.listen(peer.microphone)
-        self._receiving = tasks.start(self._receive(peer, camera), "receive", self._tell)
+        self._receiving = None
+        if camera is not None:
+            self._receiving = tasks.start(self._receive(peer, camera), "receive", self._tell)
 
     async def _receive(self, peer: Peer, camera: MediaStreamTrack) -> None:
         """Drain the camera's track, whose own queue is unbounded, as fast as it fills."""

@@ -2,6 +2,7 @@
 
     camera     -> receive task -> [newest] -> Performer's thread -> [newest] -> PictureTrack of each viewer
     microphone -> Voice (held back by the time a picture takes)  -> [bounded] -> VoiceTrack of each viewer
+    microphone -> Performer's thread, where a voice may drive; pictures are then made without a camera, too
 
 The presenter's connection may be lost and taken up again (`resume`): performer, viewers and ids stay.
 Whatever ends a session goes through close(), which releases everything once.
@@ -23,10 +24,12 @@ from aiortc.mediastreams import VIDEO_CLOCK_RATE
 
 from stream import tasks
 from stream.budgets import Account, Lease
+from stream.media.picture_clock import PictureClock
 from stream.media.stepping import FULL, LADDER, Looks, RateGate, Rendering
 from stream.media.voice import SmoothDelay, Voice
 from stream.refusal import RequestRefused
 from stream.render.avatars import Avatars
+from stream.render.live_voice import DRIVES
 from stream.render.metrics import SessionMetrics
 from stream.render.performer import Performer
 from stream.render.pipeline_pool import PipelinePools
@@ -43,6 +46,9 @@ from stream.webrtc.picture_size import TOO_LARGE
 logger = logging.getLogger(__name__)
 
 WATCH_PERIOD_S = 0.5
+CAMERA, VOICE = "camera", "voice"  # of DRIVERS
+VOICE_FPS = 25  # of pictures that no camera frame belongs to
+CAMERA_GONE_S = 0.12  # without a frame: pictures are made without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,9 @@ class Session:
         self.end_reason: str | None = None
         self.has_place = False  # it counts, for its camera's pictures come or have come
         self._delay = SmoothDelay()
-        self.voice = Voice(self._delay, self.end)
+        self.voice = Voice(self._delay, self.end, self._on_sound)
+        self.driver = request.driver  # of stream.webrtc.negotiation.DRIVERS
+        self.by_voice = False  # the voice drove the last picture
         self.performer = Performer(pools, avatars.find(request.avatar), request.mirror, request.measure)
         self.presenter = Presenter(
             peers,
@@ -102,8 +110,12 @@ class Session:
         self._telemetry = telemetry
         self._on_camera = on_camera
         self._on_end = on_end
+        self.performer.set_voice(self.driver != CAMERA)
         self._gate = RateGate(VIDEO_CLOCK_RATE)
         self._looks = Looks(perf_counter_ns())
+        self._clock = PictureClock()
+        self._sound_ns = 0  # when there was sound last
+        self._ticking: asyncio.Task[None] | None = None  # pictures where no camera gives any
         self._frame_px = (0, 0)  # width, height of the last picture
         self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -125,8 +137,17 @@ class Session:
         """Answer a new offer of the same presenter, and hang up the old connection. Raises RequestRefused."""
         self._check_open()
         answer = await self.presenter.answer(request, self._check_open)
+        if not request.receives:  # a page steers, a publisher says it with each offer
+            self.set_driver(request.driver)
         logger.info("the presenter is back")
         return answer
+
+    def set_driver(self, driver: str) -> None:
+        """Who drives from now on: of DRIVERS. Raises RequestRefused (404)."""
+        self._check_open()
+        self.driver = driver
+        self.performer.set_voice(driver != CAMERA)
+        self._tick()
 
     async def switch_avatar(self, name: str) -> None:
         """Go on as another avatar, over the same connections. Raises RequestRefused (404, 503)."""
@@ -168,12 +189,15 @@ class Session:
         now_ns = perf_counter_ns()
         presenter, performer = self.presenter, self.performer
         level = FULL if presenter.receiver is None else presenter.receiver.pictures.level
-        message = self.metrics.snapshot(now_ns, presenter.since_ns, self.dropped, presenter.link.encode_ms)
+        by_voice = self.driver == VOICE or self.by_voice
+        message = self.metrics.snapshot(
+            now_ns, presenter.since_ns, self.dropped, presenter.link.encode_ms, by_voice
+        )
         words = level.words or self._looks.words
         if performer.failing:
             message["state"] = "the renderer fails"
             words = "The renderer failed; a still picture is shown until it works again."
-        if presenter.waits_for_key_frame:
+        if presenter.waits_for_key_frame and not by_voice:
             message["state"] = "waits for a key frame"
         if presenter.peer is not None and (size := presenter.peer.too_large) is not None:
             words = TOO_LARGE.format(*size)
@@ -187,6 +211,8 @@ class Session:
             "audio_delay_ms": round(self._delay.delay_ms, 1),
             "view_id": self.view_id,
             "avatar": performer.avatar.name,
+            "driver": self.driver,
+            "driven_by": VOICE if by_voice else CAMERA,
             "muted": self.voice.muted,
             "frame": [round(side * level.scale) for side in self._frame_px],
             "message": words,
@@ -214,6 +240,9 @@ class Session:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
         await tasks.attempt("hang up", self.presenter.close())
         await tasks.attempt("hang up", self.audience.close())
         await tasks.attempt("release", self.voice.close())
@@ -222,26 +251,63 @@ class Session:
 
     def _on_frame(self, frame: av.VideoFrame) -> None:
         """Of the camera."""
+        if not self._placed():
+            return
+        arrived_ns = perf_counter_ns()
+        ticks = self._clock.of_camera(capture_ticks(Incoming(frame, arrived_ns)), arrived_ns)
+        incoming = Incoming(frame, arrived_ns, ticks)
+        self.metrics.on_received(arrived_ns)
+        self._telemetry.frame_received(arrived_ns)
+        if self.driver == VOICE:
+            self.metrics.skipped += 1
+        elif self._gate.passes(capture_ticks(incoming), self._wanted_fps()):
+            self.performer.put(incoming)
+        else:
+            self.metrics.skipped += 1
+
+    def _on_sound(self, frame: av.AudioFrame, arrived_ns: int) -> None:
+        """Of the microphone."""
+        self._sound_ns = arrived_ns
+        if self.driver != CAMERA and self._placed():
+            self.performer.hear(frame, arrived_ns)
+
+    def _placed(self) -> bool:
+        """Something comes of the presenter: whether there is room for them, or else the session ends."""
         if not self.has_place:
             try:
                 self._take_place()
             except RequestRefused as refusal:
                 self.end(str(refusal))
-                return
-        incoming = Incoming(frame, perf_counter_ns())
-        self.metrics.on_received(incoming.arrived_ns)
-        self._telemetry.frame_received(incoming.arrived_ns)
-        if self._gate.passes(capture_ticks(incoming), self._wanted_fps()):
-            self.performer.put(incoming)
-        else:
-            self.metrics.skipped += 1
+        return self.has_place
+
+    def _tick(self) -> None:
+        """Pictures are made also where no camera frame comes, as long as a voice may drive."""
+        if self.driver != CAMERA and self.has_place and self._ticking is None:
+            self._ticking = tasks.start(self._make_moments(), "moments", self.end)
+
+    async def _make_moments(self) -> None:
+        loop = asyncio.get_running_loop()
+        due_s = loop.time()
+        while True:
+            due_s = max(due_s + 1 / VOICE_FPS, loop.time())
+            await asyncio.sleep(due_s - loop.time())
+            now_ns = perf_counter_ns()
+            unseen_s = (now_ns - self.metrics.last_frame_ns) / 1e9
+            if self.driver == CAMERA or (self.driver != VOICE and unseen_s < CAMERA_GONE_S):
+                continue
+            if self.presenter.lost_ns is None:
+                ticks = self._clock.of_voice(now_ns)
+                if self._gate.passes(ticks, self._wanted_fps()):
+                    self.metrics.frames_in.tick(now_ns)
+                    self.performer.put(Incoming(None, now_ns, ticks))
 
     def _take_place(self) -> None:
-        """Pictures come: only now a pipeline is taken up. Raises RequestRefused where there is no room."""
+        """Something comes: only now a pipeline is taken up. Raises RequestRefused where there is no room."""
         self._check_open()
         self._on_camera(self)
         self.has_place = True
         self.presenter.settle()
+        self._tick()
         tasks.start(self._perform(), "start", self.end)
 
     async def _perform(self) -> None:
@@ -266,8 +332,10 @@ class Session:
         else:
             self.metrics.on_rendered(report, now_ns)
             self._telemetry.frame_rendered(report, now_ns)
-            self._delay.update(report.server_ms + (self.presenter.link.encode_ms or 0.0))
-        captured_ns = now_ns - round(report.server_ms * 1e6)
+            was_by_voice, self.by_voice = self.by_voice, report.voice_share >= DRIVES
+            taken_ms = report.server_ms + report.held_ms + (self.presenter.link.encode_ms or 0.0)
+            self._delay.update(taken_ms, at_once=self.by_voice != was_by_voice)
+        captured_ns = now_ns - round((report.server_ms + report.held_ms) * 1e6)
         if self.presenter.receiver is not None:
             self.presenter.receiver.pictures.push(outgoing.i420, outgoing.ticks, captured_ns)
         self.audience.push(outgoing.i420, outgoing.ticks, captured_ns)
@@ -311,10 +379,14 @@ class Session:
         if presenter.lost_ns is not None:
             waited_s = (now_ns - presenter.lost_ns) / 1e9
             return "the presenter did not come back" if waited_s > limits.resume_s else None
-        if self.metrics.silence_s(now_ns, presenter.since_ns) > limits.silent_camera_s:
+        silence_s = self.metrics.silence_s(now_ns, presenter.since_ns)
+        if self.driver != CAMERA:
+            silence_s = min(silence_s, (now_ns - max(self._sound_ns, presenter.since_ns)) / 1e9)
+        if silence_s > limits.silent_camera_s:
             if presenter.peer is not None and presenter.peer.too_large is not None:
                 return "the camera's pictures are too large"
-            return f"no frames from the camera for {limits.silent_camera_s:.0f} s"
+            what = "no frames from the camera" if self.driver == CAMERA else "neither frames nor sound"
+            return f"{what} for {limits.silent_camera_s:.0f} s"
         return None
 
     def _send_stats(self, ended: str | None = None) -> None:

@@ -24,6 +24,7 @@ from stream.webrtc.offer import Offer, read_offer
 logger = logging.getLogger(__name__)
 
 NEGOTIATION_LIMIT_S = 10.0
+DRIVERS = ("camera", "voice", "both")  # both: the camera, and the voice where that shows no face
 _CANDIDATE = "a=candidate:"
 _VIEW_NAME = re.compile("[A-Za-z0-9_-]{1,40}")
 
@@ -35,6 +36,7 @@ class SessionRequest:
     offer: Offer
     measure: bool = False  # read the frame code of the camera frame and stamp it on the answer's picture
     mirror: bool = False
+    driver: str = "camera"  # of DRIVERS
     avatar: str | None = None  # None: the server's first
     name: str | None = None  # under which viewers find it, besides its view id
     receives: bool = True  # False: a WHIP publisher, which sends its camera and takes nothing back
@@ -63,15 +65,34 @@ def read_request(body: Any) -> SessionRequest:
         raise RequestRefused(400, "secret is not text; send what came with the session")
     if not isinstance(avatar, str | None):
         raise RequestRefused(400, f"avatar is {str(avatar)[:40]!r}; the name of one of /api/config is needed")
+    driver = checked_driver(body.get("driver", "camera"))
     offer = _read(sdp, ("sendrecv",), True, "no video to send and receive; offer one camera as sendrecv")
-    return SessionRequest(offer, avatar=avatar, name=view_name(name), secret=secret, **flags)
+    return SessionRequest(offer, driver=driver, avatar=avatar, name=view_name(name), secret=secret, **flags)
 
 
-def read_publish_request(sdp: str, avatar: str | None, name: str | None) -> SessionRequest:
-    """Check a WHIP offer (RFC 9725 section 4.2). Raises RequestRefused (400) with one line."""
+def read_publish_request(
+    sdp: str, avatar: str | None, name: str | None, driver: str | None = None
+) -> SessionRequest:
+    """Check a WHIP offer (RFC 9725 section 4.2). Raises RequestRefused (400) with one line.
+
+    driver: of DRIVERS; None: the voice for an offer without a camera, else the camera.
+    """
+    if driver is not None:
+        checked_driver(driver)
     without = "no video to send; offer one camera as sendonly"
-    offer = _read(sdp, ("sendonly", "sendrecv"), False, without)
-    return SessionRequest(_of_dtls_client(offer), avatar=avatar, name=view_name(name), receives=False)
+    by_sound = driver != "camera"
+    offer = _read(sdp, ("sendonly", "sendrecv"), False, without, by_sound)
+    driver = driver or ("camera" if offer.has_video else "voice")
+    return SessionRequest(
+        _of_dtls_client(offer), driver=driver, avatar=avatar, name=view_name(name), receives=False
+    )
+
+
+def checked_driver(driver: Any) -> str:
+    """Raises RequestRefused (400) where it is none of DRIVERS."""
+    if driver not in DRIVERS:
+        raise RequestRefused(400, f"driver is {str(driver)[:40]!r}; one of {', '.join(DRIVERS)} is needed")
+    return str(driver)
 
 
 def read_viewer_offer(sdp: str) -> Offer:
@@ -98,14 +119,16 @@ def view_name(name: Any) -> str | None:
     return name
 
 
-def _read(sdp: str, directions: tuple[str, ...], sends: bool, without_video: str) -> Offer:
+def _read(
+    sdp: str, directions: tuple[str, ...], sends: bool, without_video: str, sound_will_do: bool = False
+) -> Offer:
     """As read_offer() does. Raises RequestRefused (400)."""
     lines = len(sdp.splitlines())
     if lines > MOST_OFFER_LINES:
         raise RequestRefused(400, f"the offer has {lines} lines; {MOST_OFFER_LINES} are read")
     check_candidates(sdp)
     try:
-        offer = read_offer(sdp, directions, sends, without_video)
+        offer = read_offer(sdp, directions, sends, without_video, sound_will_do)
         SessionDescription.parse(offer.sdp)
     except RequestRefused:
         raise

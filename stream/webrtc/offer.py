@@ -48,6 +48,11 @@ class Offer:
     _served: Mapping[int, _Served]  # by the section's place
     _grouped: bool  # the offer has a BUNDLE group, of sections that are there
 
+    @property
+    def has_video(self) -> bool:
+        """A picture of it is served."""
+        return any(one.section.kind == "video" for one in self._served.values())
+
     def answer(self, sdp: str) -> str:
         """The whole answer. sdp: aiortc's, of the sections that are served."""
         session, *medias = re.split(r"(?m)^(?=m=)", sdp)
@@ -127,11 +132,13 @@ class _Served:
         return "\r\n".join([*lines, *_one_layer(self.section), ""])
 
 
-def read_offer(sdp: str, directions: Sequence[str], sends: bool, without_video: str) -> Offer:
+def read_offer(
+    sdp: str, directions: Sequence[str], sends: bool, without_video: str, sound_will_do: bool = False
+) -> Offer:
     """Raises RequestRefused (400). sdp: of a bounded length.
 
     directions: of a video section that can be served; sends: we send pictures in it; without_video: how the
-    sentence "the offer has ..." ends where there is none.
+    sentence "the offer has ..." ends where there is none. sound_will_do: an offer of sound that has no video.
     """
     sections, bundle = _split(sdp)
     live = _live(sections, bundle)
@@ -153,7 +160,8 @@ def read_offer(sdp: str, directions: Sequence[str], sends: bool, without_video: 
         else:
             if len(layers := section.layers) > 1:
                 refused.append(f"{len(layers)} layers of simulcast are offered; one layer is taken")
-    if not any(one.section.kind == "video" for one in served.values()):
+    kinds = {one.section.kind for one in served.values()}
+    if "video" not in kinds and not (sound_will_do and "audio" in kinds and not unfit):
         raise RequestRefused(
             400,
             f"the offer's video cannot be served: {unfit[0]}" if unfit else f"the offer has {without_video}",

@@ -41,7 +41,7 @@ class AttentivePipeline(EchoPipeline):
         self.works, self.has_four = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
-    def process(self, rgb: NDArray[np.uint8], time_ns: int) -> EchoedFrame:
+    def process(self, rgb: NDArray[np.uint8] | None, time_ns: int) -> EchoedFrame:
         self._loop.call_soon_threadsafe(self.works.set)
         return super().process(rgb, time_ns)
 

@@ -319,7 +319,7 @@ def test_consent_that_is_withdrawn_ends_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_renderer_that_always_fails_ends_it() -> None:
     class Broken(EchoPipeline):
-        def process(self, rgb: NDArray[np.uint8], time_ns: int) -> EchoedFrame:
+        def process(self, rgb: NDArray[np.uint8] | None, time_ns: int) -> EchoedFrame:
             raise ValueError("broken")
 
     with pytest.raises(RunnerError, match="see the log lines above"):

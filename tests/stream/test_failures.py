@@ -31,7 +31,7 @@ class FailingPipeline(EchoPipeline):
         self.fails = False
         self.closed = False
 
-    def process(self, rgb: NDArray[np.uint8], time_ns: int) -> EchoedFrame:
+    def process(self, rgb: NDArray[np.uint8] | None, time_ns: int) -> EchoedFrame:
         if self.fails:
             raise ArithmeticError("this frame was meant to fail")
         return EchoedFrame(np.full((256, 256, 3), BRIGHT, np.uint8))
@@ -138,7 +138,7 @@ def test_swap_does_not_wait_for_ever_for_a_pipeline_that_hangs() -> None:
     entered, leave = threading.Event(), threading.Event()
 
     class Hanging(EchoPipeline):
-        def process(self, rgb: NDArray[np.uint8], time_ns: int) -> EchoedFrame:
+        def process(self, rgb: NDArray[np.uint8] | None, time_ns: int) -> EchoedFrame:
             entered.set()
             leave.wait(WAIT_S)
             return super().process(rgb, time_ns)

@@ -51,7 +51,7 @@ class CountingPipeline(EchoPipeline):
     def note(self, what: str) -> None:
         self.calls.append((what, threading.current_thread().name))
 
-    def process(self, rgb: NDArray[np.uint8], time_ns: int) -> EchoedFrame:
+    def process(self, rgb: NDArray[np.uint8] | None, time_ns: int) -> EchoedFrame:
         self.note("process")
         return super().process(rgb, time_ns)
 
@@ -79,7 +79,7 @@ class FailingPipeline(EchoPipeline):
         self._every = every
         self._count = 0
 
-    def process(self, rgb: NDArray[np.uint8], time_ns: int) -> EchoedFrame:
+    def process(self, rgb: NDArray[np.uint8] | None, time_ns: int) -> EchoedFrame:
         self._count += 1
         if self._count % self._every == 0:
             raise ArithmeticError("this frame was meant to fail")

@@ -290,6 +290,7 @@ async def ask_session(call: Caller, session: dict[str, Any]) -> None:
         ("emotion", {"strengths": {"happy": 0.5, "surprised": 0.2}}),
         ("eyeContact", {"on": True}),
         ("mute", {"on": False}),
+        ("setDriver", {"driver": "both"}),
         ("coach", {"lines": 720}),
         ("switchAvatar", {"name": "second"}),
         ("background", {"kind": "color", "color": "#00b140"}),
@@ -407,6 +408,8 @@ BODIES: dict[str, list[Any]] = {
     "eyeContact": [{"on": True}, {"on": 1}, {}],
     "frame": [{"frame": frame} for frame in ("auto", "square", "960x540", "wide", "", 720)] + [{}, []],
     "mute": [{"on": False}, {"on": "true"}, {}],
+    "setDriver": [{"driver": driver} for driver in ("voice", "both", "camera", "mouse", "", 5, None)]
+    + [{}, []],
     "coach": [{"lines": 1}, {"lines": 8192}, {"lines": None}, {}]
     + [{"lines": lines} for lines in (0, 8193, 720.5, "720", True)],
     "switchAvatar": [{"name": "second"}, {"name": "none"}, {"name": 5}, {"name": None}, {}],
@@ -424,7 +427,14 @@ BODIES: dict[str, list[Any]] = {
     + [{"rights": ["watch"], "hours": hours} for hours in (0.01, 0, -1, 720.5, "12", True, None)],
     "createSession": [[], {}, {"sdp": " ", "type": "offer"}, {"sdp": "v=0", "type": "answer"}]
     + [{"name": name} for name in ("Here", "a" * 41, "", 5)]
-    + [{"mirror": 1}, {"measure": "yes"}, {"avatar": 5}, {"secret": None}],
+    + [
+        {"driver": "mouse"},
+        {"driver": None},
+        {"mirror": 1},
+        {"measure": "yes"},
+        {"avatar": 5},
+        {"secret": None},
+    ],
 }
 
 

@@ -55,6 +55,7 @@ NEEDED: dict[str, str] = {
             "calibrate",
             "mirror",
             "mute",
+            "driver",
             "coach",
             "avatar",
             "background",

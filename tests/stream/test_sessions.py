@@ -57,7 +57,7 @@ class FlatPipeline(TracedPipeline):
         super().__init__()
         self._brightness = brightness
 
-    def process(self, rgb: NDArray[np.uint8], time_ns: int) -> EchoedFrame:
+    def process(self, rgb: NDArray[np.uint8] | None, time_ns: int) -> EchoedFrame:
         return EchoedFrame(np.full((256, 256, 3), self._brightness, np.uint8))
 
 

@@ -34,16 +34,16 @@ def write_twin(path: Path) -> None:
 
 
 @asynccontextmanager
-async def call_with(url: str, *flags: str, script: str = "") -> AsyncIterator[Page]:
+async def call_with(url: str, *flags: str, script: str = "", pill: str = "Live") -> AsyncIterator[Page]:
     """The presenter's page with a call that is live, and is stopped in the end.
 
-    flags: the browser's, for its camera; script: runs in the page before its own.
+    flags: the browser's, for its camera; script: runs in the page before its own; pill: says that it is live.
     """
     async with page_with(*flags) as page:
         await page.add_init_script(script)
         await page.goto(url)
         await page.click("#start")
-        await until_text(page, "#pill-text", "Live")
+        await until_text(page, "#pill-text", pill)
         yield page
         await page.click("#start")
         await until_text(page, "#pill-text", "Ready")

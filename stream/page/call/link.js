@@ -51,7 +51,7 @@ export class Link {
   }
 
   #addTracks(stream) {
-    const camera = stream.getVideoTracks()[0];
+    const camera = stream.getVideoTracks()[0] ?? "video"; // pictures come back also where a voice alone drives
     const video = this.peer.addTransceiver(camera, {
       direction: "sendrecv",
       streams: [stream],

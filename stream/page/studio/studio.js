@@ -12,7 +12,7 @@ const STEPS = ["consent", "record", "taken", "done"]; // those of the list at th
 const READY = "Sit so that your shoulders and your raised hands are in the picture, with light on your face.";
 
 export class Studio {
-  // page: {theCall(), start(), stop(), trouble(), reload(), forgotten(name), drive(name)}
+  // page: {theCall(), start(), stop(), byCamera(), trouble(), reload(), forgotten(name), drive(name)}
   constructor(page) {
     this.page = page;
     this.step = "consent";
@@ -210,6 +210,7 @@ export class Studio {
 
   async #openCamera() {
     this.#show("record");
+    await this.page.byCamera();
     this.startedCall = !this.page.theCall();
     if (this.startedCall) await this.page.start();
     if (!this.page.theCall()) {

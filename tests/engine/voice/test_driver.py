@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from engine.arrays import FloatArray
+from engine.avatar.avatar import Avatar
 from engine.person.motion import Motion, build_neutral, motion_of
+from engine.person.retarget import Retargeter
 from engine.voice.base import AROUND, LIP_NUMBERS, Base
 from engine.voice.driver import LOOK_AHEAD_S, SpokenLips, VoiceDriver
 from engine.voice.idle import Idle
@@ -136,3 +138,20 @@ def test_lips_by_voice_on_a_head_by_camera() -> None:
         assert moment.lip_gap == pytest.approx(float(NEUTRAL.lip_closed) + gap, abs=1e-4)
         assert np.allclose(moment.rotation, seen.rotation, atol=1e-5)
         assert np.array_equal(moment.lid_gap, seen.lid_gap)
+
+
+@pytest.mark.parametrize("turned", [{"yaw_deg": 15.0}, {"yaw_deg": -10.0, "mouth": 0.1}])
+def test_taking_over_and_giving_back_move_nothing_far_in_a_frame(
+    puppet_avatar: Avatar, turned: dict[str, float]
+) -> None:
+    """Of a face that was lost turned away, and is found so again: 2 px at 256 px and 25 pictures a second."""
+    retargeter = Retargeter(
+        puppet_avatar.neutral, puppet_avatar.support, puppet_avatar.torso, puppet_avatar.size
+    )
+    retargeter.driver = NEUTRAL
+    seen, lost = camera(**turned), None
+    script: list[Motion | None] = [*[seen] * 20, *[lost] * 50, *[seen] * 20]
+    moments = driven(VoiceDriver(heard(hush(1.0)), Idle(4)), script, 0.5)
+    faces = np.stack([retargeter.target(one).face[:, :2] for one in moments if one is not None])
+    steps = np.linalg.norm(np.diff(faces, axis=0), axis=2).max(axis=1) * 256 / puppet_avatar.size
+    assert steps[12:].max() < 2.0

@@ -1,0 +1,102 @@
+"""A presenter's voice as the driver: their sound comes in on one thread, pictures ask on another.
+
+Lips need to hear ahead, so what the voice drives is shown HOLD_S after its sound was here, and whoever sends
+the sound on holds it back as long.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+
+from engine.arrays import FloatArray
+from engine.voice.driver import LOOK_AHEAD_S, SpokenLips, VoiceDriver
+from engine.voice.idle import Idle
+from engine.voice.mel import SAMPLE_RATE_HZ
+from engine.voice.speaker import Speaker
+
+if TYPE_CHECKING:
+    from stream.render.render_loop import FramePipeline
+
+ROW_S = 0.04  # lips become known in steps of it
+JITTER_S = 0.02  # of sound that comes in
+HOLD_S = LOOK_AHEAD_S + ROW_S + JITTER_S
+DRIVES = 0.5  # share from which the voice is said to drive
+_MOST_WAITING = 200  # frames of 20 ms
+_GAP_S = 0.25  # without sound: from here on it is taken for silence
+_NS = 1_000_000_000
+
+
+class LiveVoice:
+    """Use: hear() on the event loop; attach() and advance() where the pipeline is used."""
+
+    def __init__(self) -> None:
+        self.share = 0.0  # how much the voice drove the last picture
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+        self._waiting: deque[tuple[FloatArray, int]] = deque(maxlen=_MOST_WAITING)
+        self._driver: VoiceDriver | None = None
+        self._seed = secrets.randbelow(2**31)
+        self._heard_s = 0.0  # of sound, silence in its gaps included
+        self._began_ns: int | None = None  # when the sound's first sample would have been here
+
+    @property
+    def held_ms(self) -> float:
+        """How much earlier than the rest of the picture the sound was that goes with it."""
+        return HOLD_S * 1e3 if self.share >= DRIVES else 0.0
+
+    def hear(self, frame: av.AudioFrame, arrived_ns: int) -> None:
+        """The next frame of the microphone, whole at this time (perf_counter_ns)."""
+        pieces = [piece.to_ndarray()[0] for piece in self._resampler.resample(frame)]
+        if pieces:
+            self._waiting.append((np.concatenate(pieces).astype(np.float32, copy=False), arrived_ns))
+
+    def attach(self, pipeline: FramePipeline) -> None:
+        """Drives this pipeline's person from now on, in their own way where that is known."""
+        own = pipeline.own_voice
+        lips = SpokenLips(Speaker(None if own is None else own.fit))
+        self._driver = VoiceDriver(lips, Idle(self._seed, None if own is None else own.habits))
+        self._heard_s, self._began_ns = 0.0, None
+        pipeline.accompany(self._driver)
+
+    def advance(self, now_ns: int) -> None:
+        """The next picture is of this time: takes in what was heard, and asks for what was HOLD_S ago."""
+        driver = self._driver
+        if driver is None:
+            return
+        while self._waiting:
+            samples, arrived_ns = self._waiting.popleft()
+            self._take(driver, samples, arrived_ns)
+        if self._began_ns is None:
+            self._began_ns = now_ns
+        missing_s = (now_ns - self._began_ns) / _NS - self._heard_s
+        if missing_s > _GAP_S:
+            self._silence(driver, missing_s - JITTER_S)
+        driver.at(now_ns / _NS, (now_ns - self._began_ns) / _NS - HOLD_S)
+
+    def drew(self) -> None:
+        """The picture is made."""
+        if self._driver is not None:
+            self.share = self._driver.share
+
+    def _take(self, driver: VoiceDriver, samples: FloatArray, arrived_ns: int) -> None:
+        """Where sound was lost, silence stands for it; so sound and clock stay together."""
+        length_s = len(samples) / SAMPLE_RATE_HZ
+        if self._began_ns is not None:
+            missing_s = (arrived_ns - self._began_ns) / _NS - self._heard_s - length_s
+            if missing_s > _GAP_S:
+                self._silence(driver, missing_s)
+        driver.lips.push(samples)
+        self._heard_s += length_s
+        began_ns = arrived_ns - round(self._heard_s * _NS)
+        self._began_ns = (
+            began_ns if self._began_ns is None else self._began_ns + (began_ns - self._began_ns) // 8
+        )
+
+    def _silence(self, driver: VoiceDriver, seconds: float) -> None:
+        count = round(min(seconds, 2.0) * SAMPLE_RATE_HZ)
+        driver.lips.push(np.zeros(count, np.float32))
+        self._heard_s += seconds

@@ -1,0 +1,64 @@
+"""Who drives is chosen on the page: by the voice the camera is let go, and pictures still come.
+
+In a real browser, whose microphone beeps, against a server that echoes the camera. Needs Chromium.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.async_api import Page
+
+from benchmarks.live.browser_stage import CAMERA_FLAGS, CHROMIUM, LIMIT_S, server, until_text
+from tests.support.browser import ECHO, call_with
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+CAMERA_ON = "() => (document.getElementById('presenter').srcObject?.getVideoTracks() ?? []).length === 1"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with server(*ECHO) as found:
+        yield found
+
+
+async def choose(page: Page, driver: str) -> None:
+    await page.check(f"[name=driver][value={driver}]", force=True)
+
+
+async def until(page: Page, words: str) -> None:
+    await page.wait_for_function(words, timeout=1e3 * LIMIT_S)
+
+
+async def test_the_voice_drives_and_the_camera_is_let_go(url: str) -> None:
+    async with call_with(url, *CAMERA_FLAGS) as page:
+        assert await page.evaluate(CAMERA_ON)
+        await choose(page, "voice")
+        await until_text(page, "#pill-text", "Voice")
+        assert "Lips from a voice are second best" in await page.inner_text("#notice")
+        await until(page, f"() => !({CAMERA_ON})()")
+        await page.evaluate("window.shown = 0")
+        await page.evaluate(
+            """() => { const seen = () => { window.shown++; avatar.requestVideoFrameCallback(seen); };
+            const avatar = document.getElementById("avatar"); avatar.requestVideoFrameCallback(seen); }"""
+        )
+        await until(page, "() => window.shown > 10")
+        await choose(page, "camera")
+        await until(page, CAMERA_ON)
+        await until_text(page, "#pill-text", "Live")
+
+
+async def test_what_was_chosen_holds_for_the_next_call_which_needs_no_camera(url: str) -> None:
+    no_camera = """{
+      const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (wanted) => {
+        if (wanted.video) throw new DOMException("as the test wants it", "NotFoundError");
+        return open(wanted);
+      };
+      localStorage.setItem("avatarcast-driver", JSON.stringify("voice"));
+    }"""
+    async with call_with(url, *CAMERA_FLAGS, script=no_camera, pill="Voice") as page:
+        assert await page.is_checked("[name=driver][value=voice]")
+        assert not await page.evaluate(CAMERA_ON)
