@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def train_voice(
     """
     torch.set_num_threads(1)
     files, encoder = speech_files(speech), encoder_file(encoder)
-    folders = {name: out / "work" / name for name in ("teacher", "phones", "spoken")}
+    folders = {name: out / "work" / name for name in ("teacher", "phones")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     teacher = Teacher(encoder)
@@ -63,6 +64,9 @@ def train_voice(
         lambda now: told("student", now.elapsed_s, now.budget_s, "s"),
     )
     weights = exported(net)
+    digest = sha256(_packed(weights)).hexdigest()[:12]  # another student hears other rows
+    folders["spoken"] = out / "work" / f"spoken-{digest}"
+    folders["spoken"].mkdir(exist_ok=True)
     prepare_spoken(
         files,
         folders["phones"],
