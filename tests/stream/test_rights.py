@@ -75,6 +75,7 @@ NEEDED: dict[str, str] = {
     "GET /api/studio": "studio",
     "POST /api/studio/recordings": "studio",
     "PUT /api/studio/recordings/{id}/{number}": "studio",
+    "PUT /api/studio/recordings/{id}/clip": "studio",
     "POST /api/studio/recordings/{id}/finish": "studio",
     "DELETE /api/studio/recordings/{id}": "studio",
     "DELETE /api/studio/takes/{name}": "studio",
