@@ -63,6 +63,7 @@ async def record(page: Page) -> None:
     await page.click("#guide-start", timeout=60_000)  # enabled once the server sees the camera
     await page.locator("#taken-train").wait_for(timeout=120_000)
     shown = await page.evaluate("window.promptsShown")
+    assert any(line.startswith("Say this aloud") for line in shown)  # first of all, the consent
     assert any(line.startswith("Once more: ") for line in shown)  # what was missed is asked for again
 
 
@@ -107,7 +108,10 @@ async def test_from_the_camera_to_an_avatar_that_is_driven(camera_file: Path, tm
     consent = load_avatar(studio / f"{NAME}.avatar").consent
     assert consent["who"] == "Ada Lovelace"
     assert consent["person"] == "real"
-    assert consent["statement"].startswith("Ada Lovelace, to be filmed for an avatar with my face")
+    assert consent["statement"].startswith("Ada Lovelace, to be filmed and heard for an avatar")
+    clip = consent["clip"]  # of the same camera; what a browser's made-up microphone says is no speech
+    assert clip["sentence"].startswith("I, Ada Lovelace, agree to an avatar of me. My word is ")
+    assert (clip["face"], clip["verdict"] == "verified") == ("same", False)
 
 
 async def test_an_avatar_is_deleted_while_it_is_driven(camera_file: Path, tmp_path: Path) -> None:
