@@ -14,12 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 
 from engine.arrays import FloatArray
 from engine.errors import SettingsError
-from engine.media.film import open_film, sound_stream, unreadable
+from engine.media.sound import read_sound
 from engine.media.video import probe, read_frames
 from engine.person import topology as topo
 from engine.person.landmarks import VISIBLE
@@ -168,17 +167,8 @@ def _faces_of(prepared: Prepared) -> list[FloatArray]:
 
 def samples_of(path: Path) -> FloatArray:
     """(n,) float32, -1 to 1, at RATE_HZ; empty where there is no sound. Raises VideoError."""
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
-    pieces: list[FloatArray] = [np.zeros(0, np.float32)]
-    with open_film(path) as film:
-        if (stream := sound_stream(film)) is None:
-            return pieces[0]
-        try:
-            for frame in film.decode(stream):
-                pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
-        except (av.FFmpegError, OSError) as error:
-            raise unreadable(path, error) from error
-    return np.nan_to_num(np.concatenate(pieces))
+    sound = read_sound(path, RATE_HZ)
+    return np.zeros(0, np.float32) if sound is None else sound.samples
 
 
 def _levels(samples: FloatArray) -> tuple[float, float]:
