@@ -7,6 +7,7 @@ import asyncio
 import json
 import signal
 import socket
+import ssl
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -80,14 +81,24 @@ def run(args: argparse.Namespace) -> int:
             max_sessions=max_sessions,
             least_fps=least_fps,
             loopback_only=exposure.access.loopback_only,
+            media_ports=exposure.media_ports,
+            ice_servers=exposure.ice_servers,
         )
         cluster = Cluster(config, args.avatar or bundled_names())
         cluster.connect(args.address)
         head = FleetHead(cluster)
-        return asyncio.run(serve(listener, head, token, stop_nodes=not args.keep, as_json=args.json))
+        served = serve(listener, head, token, exposure.tls, stop_nodes=not args.keep, as_json=args.json)
+        return asyncio.run(served)
 
 
-async def serve(listener: socket.socket, head: FleetHead, token: str, stop_nodes: bool, as_json: bool) -> int:
+async def serve(
+    listener: socket.socket,
+    head: FleetHead,
+    token: str,
+    tls: ssl.SSLContext | None,
+    stop_nodes: bool,
+    as_json: bool,
+) -> int:
     """Until a signal; gives the exit status."""
     from aiohttp import web
 
@@ -100,13 +111,12 @@ async def serve(listener: socket.socket, head: FleetHead, token: str, stop_nodes
     try:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(head.ready.wait(), WAIT_FOR_NODES_S)
-        await web.SockSite(runner, listener).start()
+        await web.SockSite(runner, listener, ssl_context=tls).start()
         host, port = listener.getsockname()[:2]
-        link = f"http://{host}:{port}/#token={token}"
-        facts = {"url": f"http://{host}:{port}", "link": link, "nodes": len(head.cluster.members)}
-        page = (
-            f"avatarcast's fleet is ready\n  page     {link}\n  nodes    http://{host}:{port}/fleet#token=..."
-        )
+        url = f"{'http' if tls is None else 'https'}://{host}:{port}"
+        link = f"{url}/#token={token}"
+        facts = {"url": url, "link": link, "nodes": len(head.cluster.members)}
+        page = f"avatarcast's fleet is ready\n  page     {link}\n  nodes    {url}/fleet#token=..."
         print(json.dumps(facts) if as_json else page, flush=True)
         await stop.wait()
     finally:

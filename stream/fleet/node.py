@@ -20,6 +20,7 @@ from typing import Any
 from engine.files import write_file
 from engine.user_folders import cache_folder
 from stream.sessions.tokens import BadToken
+from stream.webrtc.ice_servers import IceServers
 
 HELD = "fleet"  # folder of the cache that avatars come to, each under its digest
 
@@ -37,6 +38,8 @@ class NodeConfig:
     max_sessions: int
     least_fps: float
     loopback_only: bool
+    media_ports: range | None = None  # UDP, on each machine; None: any that is free
+    ice_servers: IceServers = field(default_factory=IceServers)
     head: str = "127.0.0.1"  # whose word on who its clients are is believed
 
 
@@ -71,6 +74,8 @@ class FleetNode:
                 frame=config.frame,
                 least_fps=config.least_fps,
                 loopback_only=config.loopback_only,
+                media_ports=config.media_ports,
+                ice_servers=config.ice_servers,
             ),
         )
         head = ipaddress.ip_network(config.head)

@@ -29,6 +29,7 @@ from stream.fleet.head import FleetHead
 from stream.fleet.node import FleetNode, NodeConfig, SpreadAvatar, held
 from stream.fleet.placement import Room, placed
 from stream.media.tracks import i420_from_rgb
+from stream.webrtc.ice_servers import IceServers
 from tests.support.grey_camera import grey_camera
 from tests.support.places import PRESENTER
 
@@ -237,6 +238,18 @@ async def test_a_head_says_how_all_of_them_do(local: tuple[Here, str]) -> None:
     cluster.members.clear()
     assert (await asked(url, "/healthz"))[0] == 503
     assert (await asked(url, "/"))[0] == 503
+
+
+def test_a_node_serves_as_the_fleet_was_told() -> None:
+    servers = IceServers(("stun:stun.example:3478",))
+    told = NodeConfig(
+        *("127.0.0.1", TOKEN, b"k" * 32, "null", "steps", "square", 2, 1.0, True),
+        media_ports=range(50_000, 50_010),
+        ice_servers=servers,
+    )
+    config = FleetNode(told, [SpreadAvatar("theo")])._registry.config
+    assert (config.media_ports, config.ice_servers) == (range(50_000, 50_010), servers)
+    assert (config.max_sessions, config.least_fps, config.frame) == (2, 1.0, "square")
 
 
 def test_an_avatar_is_kept_by_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
