@@ -121,7 +121,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("camera") / "presenter.y4m"
-    write_camera_file(path, DriverPictures(PRESENTER, 640, 480), 640, 480, fps=10, numbered=False)
+    write_camera_file(path, DriverPictures(PRESENTER, 640, 480), 640, 480, fps=15, numbered=False)
     return path
 
 

@@ -26,6 +26,7 @@ FIREFOX_NAMES = ("firefox-esr", "firefox")
 FIREFOX = next((found for name in FIREFOX_NAMES if (found := shutil.which(name))), None)
 START_LIMIT_S = 90.0  # 4 on an idle machine
 LIMIT_S = 60.0  # for whatever is waited for
+_GONE = "Error: Permission denied to access property"  # to a script that still runs while its page is closed
 # A camera and a microphone of its own, granted; nothing asked of anybody outside.
 PREFERENCES: Mapping[str, bool | int | str] = {
     "media.navigator.streams.fake": True,
@@ -75,8 +76,11 @@ class Firefox:
                 future.set_result(told)
             elif told.get("method") == "log.entryAdded":
                 entry = told["params"]  # of level "warn" is what a slow machine hears of an early layout
-                if (entry["type"], entry["level"]) == ("javascript", "error"):
-                    self.errors.append(entry["text"])
+                thrown = (entry["type"], entry["level"]) == ("javascript", "error")
+                if thrown and not entry["text"].startswith(_GONE):
+                    frames = (entry.get("stackTrace") or {}).get("callFrames", [])
+                    at = [f"{frame['url']}:{frame['lineNumber']}" for frame in frames[:1]]
+                    self.errors.append(" at ".join((entry["text"], *at)))
 
     async def command(self, method: str, **params: Any) -> Any:
         """What it results in. Raises AssertionError with the browser's words."""
