@@ -210,11 +210,12 @@ class TestLiveTracker:
         return found[-1]
 
     def test_everything_found_arrives(self, tracker: Any) -> None:
-        found = self._track_until(tracker, lambda one: one.hand_confidence[LEFT] > 0.8)
+        found = self._track_until(
+            tracker, lambda one: one.hand_confidence[LEFT] > 0.8 and one.pose_confidence[11] > 0.5
+        )
         assert found.face_confidence == 1.0
         assert found.hands[LEFT, 0, 0] == pytest.approx(150, abs=1)
         assert found.hand_confidence[RIGHT] == 0
-        assert found.pose_confidence[11] > 0.5
 
     def test_the_time_of_its_parts(self, tracker: Any) -> None:
         """Its own on every frame; of body and hands on those that bring news of them."""
