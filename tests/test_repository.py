@@ -199,6 +199,7 @@ def test_every_command_of_the_package_is_there() -> None:
         "evaluate",
         "export",
         "base",
+        "voice-base",
         "forget",
         "info",
         "keys",

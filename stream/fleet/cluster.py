@@ -57,13 +57,15 @@ class Cluster:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         import ray
 
-        alone: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        # Ray looks for this machine's node under its address in the network, unless it is told another.
+        here: dict[str, Any] = {"_node_ip_address": "127.0.0.1"}
         ray.init(
             address=address or "local",
             namespace=NAMESPACE,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            **({} if address else alone),
+            **(here if address is None or address.startswith("127.") else {}),
+            **({} if address else {"include_dashboard": False}),
         )
         for avatar in self._avatars:
             name = bundled_name(avatar)
