@@ -3,6 +3,7 @@
 #   make run  [PORT=8080] [HOST=127.0.0.1] [AVATAR=me.avatar]    serve; open the address it prints
 #   make test                                                    every check and test
 #   make egress                                                  every command under watch: does anything leave? (minutes)
+#   make long                                                    the tests that take minutes: instruments' real runs, a fleet
 #   make figures                                                 the documents' tables, from benchmarks/results
 #   make setup [PYTHON=/path/to/python]                          what `run` needs, into .venv
 #   make setup-dev                                               what `test` needs, into .venv
@@ -18,7 +19,7 @@ STAMP_TOOLS := $(TOOLS)/.ready
 LOCKS := $(wildcard .ci/lock/*.txt)
 SETUP := .ci/setup.sh
 
-.PHONY: run test egress check types format layers rules figures setup setup-dev doctor lock audit sbom lowest clean
+.PHONY: run test egress long check types format layers rules figures setup setup-dev doctor lock audit sbom lowest clean
 .DEFAULT_GOAL := run
 
 run: $(STAMP_SERVE)
@@ -33,6 +34,9 @@ test: $(STAMP_DEV)
 
 egress: $(STAMP_DEV)
 	$(PY) -m pytest -m "long or not long" tests/test_egress.py
+
+long: $(STAMP_DEV)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m long
 
 check: $(STAMP_DEV)
 	@$(MAKE) --no-print-directory -j2 format types layers rules

@@ -51,11 +51,8 @@ LONGEST_FIRST = (
     "export/commands/test_export.py",
     "export/footage/test_footage_problems.py",
     "test_egress.py",
-    "benchmarks/live/test_first_frame.py",
     "engine/network/test_network_check.py",
     "benchmarks/records/test_instrument.py",
-    "benchmarks/robustness/test_crash_matrix.py",
-    "benchmarks/robustness/test_harm.py",
     "stream/test_overload.py",
 )
 

@@ -67,6 +67,7 @@ def test_one_slow_call_breaks_the_bound() -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.skipif(CHROMIUM is None or not BUNDLED.exists(), reason="needs Chromium and a bundled presenter")
 def test_a_real_call_passes_every_step_in_order() -> None:
     for case, calls in calls_of(1, DEFAULT_DRIVER).items():

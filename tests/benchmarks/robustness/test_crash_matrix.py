@@ -15,6 +15,7 @@ pytest.importorskip("torch", reason="needs torch")
 CASES = 6
 
 
+@pytest.mark.long
 def test_after_a_crash_each_work_goes_on_or_says_why_and_leaves_nothing() -> None:
     command = [sys.executable, "-m", "engine.cli", "bench", "crash_matrix", "--kills", str(CASES)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)

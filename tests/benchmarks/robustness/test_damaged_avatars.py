@@ -9,6 +9,7 @@ import pytest
 from benchmarks.robustness.damaged_avatars import main
 
 
+@pytest.mark.long
 def test_a_short_run(capsys: pytest.CaptureFixture[str]) -> None:
     """Times are not judged: other tests share the machine."""
     assert main(["--quick", "--mutations", "25", "--commands-every", "5"]) == 0

@@ -24,6 +24,7 @@ def test_the_verdict_names_what_was_taken() -> None:
     ]
 
 
+@pytest.mark.long
 def test_a_real_attack_of_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
