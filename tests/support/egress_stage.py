@@ -28,7 +28,6 @@ KEPT_VARIABLES = (
     "LANG",
     "OPENBLAS_CORETYPE",
     "OPENBLAS_L2_SIZE",
-    "NUMBA_CACHE_DIR",  # or each command compiles all loops over pixels
 )  # above all not CI: libraries heed it
 SETTLE_S = 0.2  # for the last packet of a command to be noted
 
