@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine.arrays import FloatArray
-from engine.expression.feeling import EMOTIONS, NEUTRAL, Schedule, steady
+from engine.expression.easing import Eased
+from engine.expression.feeling import NEUTRAL, Schedule, steady
 from engine.expression.repertoire import Repertoire, repertoire_of
 from engine.person.motion import Motion
 from engine.person.retarget import Retargeter
@@ -21,8 +21,7 @@ class EmotionControl:
     def __init__(self, schedule: Schedule | None = None) -> None:
         """schedule: see `want`."""
         self._wanted: tuple[Schedule, list[int]] = (schedule or steady(NEUTRAL), [])
-        self._strengths: FloatArray = np.zeros(len(EMOTIONS), np.float32)
-        self._seen_ns: int | None = None
+        self._eased = Eased(EASE_S)
         self._of: Retargeter | None = None  # whom the repertoire is of
         self._repertoire: Repertoire | None = None
 
@@ -35,15 +34,15 @@ class EmotionControl:
         schedule, begun_ns = self._wanted
         if not begun_ns or time_ns < begun_ns[0]:  # or the camera's stream began anew
             begun_ns[:] = [time_ns]
-        self._ease(schedule.at((time_ns - begun_ns[0]) * 1e-9).strengths, time_ns)
-        if not self._strengths.any():
+        strengths = self._eased.toward(schedule.at((time_ns - begun_ns[0]) * 1e-9).strengths, time_ns)
+        if not strengths.any():
             return motion
         repertoire = self._repertoire_of(retargeter)
         driver = retargeter.driver
-        added = np.tensordot(self._strengths, repertoire.offsets, axes=1)
+        added = np.tensordot(strengths, repertoire.offsets, axes=1)
         open_range = np.maximum(driver.lid_open - driver.lid_closed, 1e-3)
         openness = np.clip((motion.lid_gap - driver.lid_closed) / open_range, 0.0, 1.0)  # a blink stays one
-        lids = motion.lid_gap + openness * (self._strengths @ repertoire.lids)
+        lids = motion.lid_gap + openness * (strengths @ repertoire.lids)
         return replace(
             motion,
             expression=np.asarray(motion.expression + added, np.float32),
@@ -55,12 +54,3 @@ class EmotionControl:
             self._of = retargeter
             self._repertoire = repertoire_of(retargeter.avatar, retargeter.filmed)
         return self._repertoire
-
-    def _ease(self, goal: FloatArray, time_ns: int) -> None:
-        """The first picture has nothing to ease from."""
-        passed_s = np.inf if self._seen_ns is None else max(time_ns - self._seen_ns, 0) * 1e-9
-        self._seen_ns = time_ns
-        self._strengths = self._strengths + (goal - self._strengths) * (
-            1.0 - float(np.exp(-passed_s / EASE_S))
-        )
-        self._strengths = np.where(np.abs(goal - self._strengths) < 1e-3, goal, self._strengths)

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from engine.arrays import FloatArray
+from engine.expression.easing import Eased
 from engine.person import topology as topo
 from engine.person.gaze import EYEBALL, LIDS_FOLLOW, camera_axis, facing_shift, iris_shift
 from engine.person.motion import Motion
@@ -28,18 +29,17 @@ class EyeContact:
 
     def __init__(self, wanted: bool = True) -> None:
         self.wanted = wanted
-        self._share = 0.0  # of the correction that is shown
-        self._seen_ns: int | None = None
+        self._eased = Eased(EASE_S)  # the share of the correction that is shown
 
     def adjusted(self, motion: Motion, retargeter: Retargeter, time_ns: int) -> Motion:
         """See `engine.pipeline.Adjustment`. Where the avatar looks at rest counts as the camera."""
         rotation, at_rest = retargeter.shown_rotation(motion), retargeter.avatar.rotation
-        self._ease(self._goal(rotation, at_rest), time_ns)
-        if self._share <= 0.0:
+        share = float(self._eased.toward(np.asarray(self._goal(rotation, at_rest)), time_ns))
+        if share <= 0.0:
             return motion
         correction = facing_shift(rotation, at_rest) - iris_shift(motion.expression)
         limit = EYEBALL * np.sin(np.radians(LIMIT_DEG))
-        correction *= self._share * min(1.0, limit / max(float(np.linalg.norm(correction)), 1e-6))
+        correction *= share * min(1.0, limit / max(float(np.linalg.norm(correction)), 1e-6))
         expression = motion.expression.copy()
         for iris in topo.IRISES:
             expression[iris, :2] += correction
@@ -53,11 +53,3 @@ class EyeContact:
             return 0.0
         turned = np.clip(camera_axis(rotation) @ camera_axis(at_rest), -1.0, 1.0)
         return float(np.interp(np.degrees(np.arccos(turned)), [FULL_DEG, NONE_DEG], [1.0, 0.0]))
-
-    def _ease(self, goal: float, time_ns: int) -> None:
-        """The first picture has nothing to ease from."""
-        passed_s = np.inf if self._seen_ns is None else max(time_ns - self._seen_ns, 0) * 1e-9
-        self._seen_ns = time_ns
-        self._share += (goal - self._share) * (1.0 - float(np.exp(-passed_s / EASE_S)))
-        if abs(goal - self._share) < 1e-3:
-            self._share = goal

@@ -119,13 +119,14 @@ class VoiceDriver:
         if camera is not None and is_seen:
             self._held = camera, neutral
         self.share = self._takeover.share(self._time_s, is_seen)
-        own = self.motion_at(neutral)
         if self._held is None or self._held[1] is not neutral:
-            return own
+            return self.motion_at(neutral)
+        if self.share == 0.0 and not self._always_lips:
+            return camera if is_seen else None
         lips = 1.0 if self._always_lips else self.share
-        if lips == 0.0 and not is_seen:
-            return None
-        return blended(self._held[0], own, Shares(lips, self.share, self.share, self.share))
+        return blended(
+            self._held[0], self.motion_at(neutral), Shares(lips, self.share, self.share, self.share)
+        )
 
     def motion_at(self, neutral: Neutral) -> Motion:
         """What the voice alone has them do."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from engine.arrays import FloatArray
 from engine.voice.driver import LOOK_AHEAD_S, SpokenLips, VoiceDriver
+from engine.voice.features import ROWS_HZ
 from engine.voice.idle import Idle
 from engine.voice.mel import SAMPLE_RATE_HZ
 from engine.voice.speaker import Speaker
@@ -22,9 +23,8 @@ from engine.voice.speaker import Speaker
 if TYPE_CHECKING:
     from stream.render.render_loop import FramePipeline
 
-ROW_S = 0.04  # lips become known in steps of it
 JITTER_S = 0.02  # of sound that comes in
-HOLD_S = LOOK_AHEAD_S + ROW_S + JITTER_S
+HOLD_S = LOOK_AHEAD_S + 1 / ROWS_HZ + JITTER_S  # lips become known row by row
 DRIVES = 0.5  # share from which the voice is said to drive
 _MOST_WAITING = 200  # frames of 20 ms
 _GAP_S = 0.25  # without sound: from here on it is taken for silence

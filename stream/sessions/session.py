@@ -293,7 +293,10 @@ class Session:
             await asyncio.sleep(due_s - loop.time())
             now_ns = perf_counter_ns()
             unseen_s = (now_ns - self.metrics.last_frame_ns) / 1e9
-            if self.driver == CAMERA or (self.driver != VOICE and unseen_s < CAMERA_GONE_S):
+            if self.driver == CAMERA:
+                self._ticking = None  # `set_driver` begins anew
+                return
+            if self.driver != VOICE and unseen_s < CAMERA_GONE_S:
                 continue
             if self.presenter.lost_ns is None:
                 ticks = self._clock.of_voice(now_ns)
