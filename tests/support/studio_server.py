@@ -24,7 +24,7 @@ MINUTES = 0.05
 # What the presenter of the test does, and one that is never done.
 SCRIPT = Script(
     asked=(
-        Prompt("Right", "Turn your head to your right, and back.", 3, ("right",)),
+        Prompt("Turn", "Turn your head to your left, and back.", 3, ("left",)),
         Prompt("Blink", "Blink three times.", 3, ("blink",)),
         Prompt("Left hand", "Hold up your left hand.", 1, ("left_hand",)),
     ),
