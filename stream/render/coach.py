@@ -202,12 +202,11 @@ class Coach:
             self._usual.append(look.face)
             if len(self._usual) >= _LEAST_LOOKS:
                 states |= self._states(look.face)
-        if not 0.0 < step_s <= LONGEST_STEP_S:
-            self._held_s.clear()
-            return
-        self._held_s = {state: self._held_s.get(state, 0.0) + step_s for state in states}
-        for state, held_s in self._held_s.items():
-            if held_s > SETTLE_S:
+        # Between two frames lasts what both show: one frame alone may be the tracker's mistake.
+        went_on = states & self._held_s.keys() if 0.0 < step_s <= LONGEST_STEP_S else set()
+        self._held_s = {state: self._held_s[state] + step_s if state in went_on else 0.0 for state in states}
+        for state in went_on:
+            if self._held_s[state] > SETTLE_S:
                 self._amount[state] += step_s
 
     def report(self) -> dict[str, Any]:

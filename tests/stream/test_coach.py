@@ -106,6 +106,14 @@ def test_a_gap_in_the_frames_counts_for_nothing() -> None:
     assert coach.report()["seen"]["lips"] == 0.0
 
 
+def test_where_few_frames_are_seen_one_mistake_is_no_hand() -> None:
+    coach = Coach()
+    still, raised = looks([Pose(), Pose(hands=((0.6, 1.2), None))])
+    for index in range(30):
+        coach.see(replace(raised if index % 3 == 0 else still, time_s=index * 0.45))
+    assert coach.report()["seen"]["left_hand"] == 0.0
+
+
 def hints(landmarks: Landmarks, rgb: NDArray[np.uint8] = GREY, lines: int = LINES) -> list[str]:
     coach = Coach()
     for index in range(20):
