@@ -26,8 +26,7 @@ SCRIPT = Script(
     asked=(
         Prompt("Turn", "Turn your head to your left, and back.", 3, ("left",)),
         Prompt("Blink", "Blink three times.", 3, ("blink",)),
-        # A busy machine takes the right hand for the left for a moment; both of these it never sees.
-        Prompt("Left hand", "Hold up your left hand, and look down.", 1, ("left_hand", "down")),
+        Prompt("Left hand", "Hold up your left hand.", 1, ("left_hand",)),
     ),
     closing=(Prompt("Rest", "Look at the camera and rest.", 4, (), "Read this."),),
     consent_s=3.0,
