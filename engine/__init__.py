@@ -9,6 +9,7 @@ The rooms, each building on those above it:
     person      landmarks, and what is measured on them: pose, motion, retargeting, the torso
     voice       from sound to what lips do, as a motion code; what a person does when no camera sees them
     expression  what is added to the motion of whatever drives
+    conversation  two who talk: whose turn it is, a face that listens, the emotions of a dialogue
     media       video, audio and picture files, and the marks that say a picture is synthetic
     provenance  whose signature an avatar carries, what was withdrawn
     tracking    from a camera's pictures to landmarks

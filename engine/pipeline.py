@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.arrays import U8Image
 from engine.avatar.avatar import Avatar
+from engine.expression.repertoire import repertoire_for
 from engine.media.frame_size import sized_alike
 from engine.person.landmarks import VISIBLE, Landmarks
 from engine.person.motion import Motion, Neutral, build_neutral, motion_of
@@ -151,8 +152,9 @@ class Pipeline:
     def warm_up(self) -> None:
         """Draws twice, the second time with a last picture, so that the first real frame is not the slow one.
 
-        The first time on a machine, what draws is compiled: some seconds.
+        The first time on a machine, what draws is compiled: some seconds. Emotions are learnt, too.
         """
+        repertoire_for(self._retargeter)
         for _ in range(2):
             self._renderer.draw(self._rest_landmarks, StageClock(self._now))
         self._rest()

@@ -27,7 +27,7 @@ from engine.person.landmarks import FACE_POINTS, HAND_POINTS, POSE_POINTS, Landm
 from engine.person.motion import Neutral
 from engine.person.retarget import Support
 from engine.person.torso import TorsoModel
-from engine.voice.own import HABITS, MOST_OFTEN, OwnVoice, voice_arrays, voice_of
+from engine.voice.own import HABITS, MOST_OFTEN, NODS, OwnVoice, voice_arrays, voice_of
 
 MAX_PREVIEW_PX = 4096
 MAX_ARRAY_BYTES = 8 * 1024 * 1024  # of one .npz, unpacked; landmarks of 152 frames take 1 MB
@@ -136,6 +136,9 @@ def read_voice(source: Path, member: str, data: bytes) -> OwnVoice:
         raise PackageError(f"{source}: member {member}: {error}: enrol again") from error
     wanted = {name: _Array(array.shape, *_LINEAR) for name, array in voice_arrays(voice).items()}
     wanted["habits"] = _Array((HABITS,), 0.0, MOST_OFTEN)
+    wanted["nods"] = _Array((NODS,), 0.0, MOST_OFTEN)
+    if "nods" not in arrays:
+        del wanted["nods"]
     _checked(source, member, arrays, wanted)
     return voice
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.expression.easing import Eased
 from engine.expression.feeling import NEUTRAL, Schedule, steady
-from engine.expression.repertoire import Repertoire, repertoire_of
+from engine.expression.repertoire import repertoire_for
 from engine.person.motion import Motion
 from engine.person.retarget import Retargeter
 
@@ -22,8 +22,6 @@ class EmotionControl:
         """schedule: see `want`."""
         self._wanted: tuple[Schedule, list[int]] = (schedule or steady(NEUTRAL), [])
         self._eased = Eased(EASE_S)
-        self._of: Retargeter | None = None  # whom the repertoire is of
-        self._repertoire: Repertoire | None = None
 
     def want(self, schedule: Schedule) -> None:
         """Its times count from the next picture."""
@@ -37,7 +35,7 @@ class EmotionControl:
         strengths = self._eased.toward(schedule.at((time_ns - begun_ns[0]) * 1e-9).strengths, time_ns)
         if not strengths.any():
             return motion
-        repertoire = self._repertoire_of(retargeter)
+        repertoire = repertoire_for(retargeter)
         driver = retargeter.driver
         added = np.tensordot(strengths, repertoire.offsets, axes=1)
         open_range = np.maximum(driver.lid_open - driver.lid_closed, 1e-3)
@@ -48,9 +46,3 @@ class EmotionControl:
             expression=np.asarray(motion.expression + added, np.float32),
             lid_gap=np.asarray(np.maximum(lids, np.minimum(motion.lid_gap, driver.lid_closed)), np.float32),
         )
-
-    def _repertoire_of(self, retargeter: Retargeter) -> Repertoire:
-        if self._repertoire is None or self._of is not retargeter:
-            self._of = retargeter
-            self._repertoire = repertoire_of(retargeter.avatar, retargeter.filmed)
-        return self._repertoire

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from engine.person.blend import lower_face
 from engine.person.geometry import rotation_to_euler_deg
 from engine.person.landmarks import FACE_POINTS, Landmarks
 from engine.person.motion import Neutral, in_head_axes, lid_gaps, lip_gap
+from engine.person.retarget import Retargeter
 
 # In strengths of the rendered people's units, whose brows and noses move half as far as a face can.
 EMFACS: Mapping[str, Mapping[str, float]] = {
@@ -64,6 +66,16 @@ def mean_units() -> dict[str, FloatArray]:
     for name in units:
         units[name] *= 1.0 - lower if name in UPPER else lower if name in LOWER else 1.0
     return units
+
+
+_REPERTOIRES: WeakKeyDictionary[Retargeter, Repertoire] = WeakKeyDictionary()
+
+
+def repertoire_for(retargeter: Retargeter) -> Repertoire:
+    """Of the person it retargets onto: made once, some 40 ms, at best before a call begins."""
+    if (known := _REPERTOIRES.get(retargeter)) is None:
+        known = _REPERTOIRES[retargeter] = repertoire_of(retargeter.avatar, retargeter.filmed)
+    return known
 
 
 def repertoire_of(neutral: Neutral, filmed: Sequence[Landmarks]) -> Repertoire:

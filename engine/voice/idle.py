@@ -33,6 +33,8 @@ class Habits:
     glance_deg: float = 4.0  # standard deviation of the gaze beside the camera
     turn_deg: tuple[float, float, float] = (1.3, 0.9, 0.7)  # of the head: yaw, pitch, roll
     shift: tuple[float, float] = (0.018, 0.010)  # of the head: x, y, head units
+    nods_per_min: float = 9.0  # while somebody else speaks
+    nod_deg: float = 4.0  # how deep
 
 
 class Idle:

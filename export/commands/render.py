@@ -34,6 +34,7 @@ from engine.commands.options import (
     add_renderer,
     add_runner,
 )
+from engine.conversation.listening import Listening, Overheard
 from engine.errors import FileError, FootageError, SettingsError, VideoError
 from engine.expression.asked import read_emotion
 from engine.expression.emotion import EmotionControl
@@ -129,6 +130,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " the voice's, all else is the driver's, and the result is as long as the voice",
     )
     parser.add_argument(
+        "--listen",
+        metavar="SOUND",
+        help="with --voice: what the other one says meanwhile, from the same moment on; the avatar listens,"
+        " nods and smiles where nobody films its person",
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, help="of blinks, glances and the like with --voice (default 0)"
     )
     parser.add_argument(
@@ -166,7 +173,9 @@ def run(args: argparse.Namespace) -> int:
     """Render one clip, or one picture, or a folder of them."""
     if args.driver is not None and drives_stills(Path(args.driver)):
         return _run_stills(args)
-    out = _checked_out(Path(args.out), [Path(given) for given in (args.driver, args.voice) if given])
+    out = _checked_out(
+        Path(args.out), [Path(given) for given in (args.driver, args.voice, args.listen) if given]
+    )
     if args.steps < 1:
         raise SettingsError(f"--steps {args.steps}: give 1 or more")
     background, style = Background.parse(args.background), mark_style(args)
@@ -175,6 +184,7 @@ def run(args: argparse.Namespace) -> int:
     certificate = certificate_of(args)
     save_motion_to = _checked_motion(args.save_motion)
     driver = _driver(args)  # before anything slow: a bad file fails at once
+    other = None if args.listen is None else SoundDriver(Path(args.listen))
     if driver.note:
         print(f"avatarcast: {driver.name}: {driver.note}", file=sys.stderr)
 
@@ -195,10 +205,11 @@ def run(args: argparse.Namespace) -> int:
         pipeline = build_pipeline(avatar, config, tracker)
         try:
             pipeline.set_background(background)
-            pipeline.adjust(adjustments)
             sign = _signing(out, avatar, certificate)
             voice = _companion(driver, avatar, args.seed) if isinstance(driver, SoundDriver) else None
-            result = render(pipeline, tracker, driver, out, options, sign, voice)
+            overheard = None if other is None else _overheard(driver, other, avatar, args.seed)
+            pipeline.adjust([*([] if overheard is None else [overheard.listening]), *adjustments])
+            result = render(pipeline, tracker, driver, out, options, sign, voice, overheard)
             reason = pipeline.runner_reason
         finally:
             pipeline.close()
@@ -215,11 +226,13 @@ def render(
     options: RenderOptions,
     sign: Callable[[Path], None] | None = None,
     voice: VoiceDriver | None = None,
+    overheard: Overheard | None = None,
 ) -> dict[str, Any]:
     """Get all the motion, then render it to `out`; returns the machine-readable result.
 
     sign: is called with the finished file, before it has its name. voice: what the driver's sound has the
-    avatar do. Raises FootageError where no face is, and no voice.
+    avatar do; overheard: what it says, and what it hears meanwhile. Raises FootageError where no face is, and
+    no voice.
     """
     begun_ns = time.perf_counter_ns()
     stage_ms: dict[str, list[float]] = {stage: [] for stage in STAGES}
@@ -256,6 +269,8 @@ def render(
         for time_s, found, seen in zip(times_s, landmarks, driver.pictures(), strict=False):
             if voice is not None:
                 voice.at(time_s, time_s - (LOOK_AHEAD_S - options.look_ahead_s))
+            if voice is not None and overheard is not None:
+                overheard.at(time_s, voice.share)
             result = pipeline.process(seen, int(time_s * 1e9), landmarks=found)
             for stage in STAGES[1:]:
                 if stage in result.stage_ms:  # a frame without a face, or a still one, skips most
@@ -295,9 +310,16 @@ def _companion(driver: SoundDriver, avatar: Avatar, seed: int) -> VoiceDriver:
     return VoiceDriver(lips, Idle(seed, None if own is None else own.habits), always_lips=True)
 
 
+def _overheard(driver: Driver, other: SoundDriver, avatar: Avatar, seed: int) -> Overheard:
+    """What this avatar says and what it hears meanwhile."""
+    assert isinstance(driver, SoundDriver)  # --listen goes with --voice alone
+    listening = Listening(None if avatar.voice is None else avatar.voice.habits, seed)
+    return Overheard(listening, driver.samples, other.samples)
+
+
 def _run_stills(args: argparse.Namespace) -> int:
     """Each picture by itself."""
-    for option in ("voice", "side_by_side", "save_motion"):
+    for option in ("voice", "listen", "side_by_side", "save_motion"):
         if getattr(args, option):
             raise SettingsError(f"--{option.replace('_', '-')}: {args.driver} is no film; leave it out")
     stills = stills_of(Path(args.driver), Path(args.out))
@@ -429,6 +451,8 @@ def _driver(args: argparse.Namespace) -> Driver:
         raise SettingsError(
             "--save-motion: a voice's motion is not saved; leave out --voice or --save-motion"
         )
+    if args.voice is None and args.listen is not None:
+        raise SettingsError("--listen: a camera's person listens by themselves; give --voice too")
     beside = None if args.driver is None else _beside_voice(args)
     if args.voice is None:
         assert beside is not None

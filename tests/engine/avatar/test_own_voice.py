@@ -12,7 +12,7 @@ import pytest
 from engine.arrays import FloatArray
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import VOICE, load_avatar, save_avatar
-from engine.avatar.members import encode_arrays
+from engine.avatar.members import encode_arrays, read_voice
 from engine.commands.info import as_lines, facts
 from engine.errors import PackageError
 from engine.voice.idle import Habits
@@ -22,7 +22,9 @@ from tests.engine.voice.test_speaker import heard, way
 from tests.support.forged_package import forge
 
 ROWS = heard(200)
-OWN = OwnVoice(Habits(9.0, 14.0, 3.0, (1.0, 0.5, 0.25), (0.01, 0.02)), fit_speaker(ROWS, way(ROWS, 1)))
+OWN = OwnVoice(
+    Habits(9.0, 14.0, 3.0, (1.0, 0.5, 0.25), (0.01, 0.02), 11.0, 3.5), fit_speaker(ROWS, way(ROWS, 1))
+)
 
 
 @pytest.fixture
@@ -37,6 +39,7 @@ def test_it_comes_back_and_speaks_the_same(file: Path) -> None:
     assert voice is not None
     assert voice.habits.blinks_per_min == 9.0
     assert voice.habits.turn_deg == (1.0, 0.5, 0.25)
+    assert (voice.habits.nods_per_min, voice.habits.nod_deg) == (11.0, 3.5)
     assert voice.fit is not None
     assert np.array_equal(Speaker(voice.fit).predict(ROWS), Speaker(OWN.fit).predict(ROWS))
 
@@ -64,10 +67,18 @@ def test_info_says_whose_way_and_how_far_the_picture_was_off(tmp_path: Path, noi
     assert "picture 200 ms before its sound (95% sure)" in said
 
 
+def test_a_file_from_before_nods_has_the_usual_ones() -> None:
+    arrays = {name: array for name, array in voice_arrays(OWN).items() if name != "nods"}
+    habits = read_voice(Path("old.avatar"), VOICE, encode_arrays(arrays)).habits
+    assert habits.blinks_per_min == 9.0
+    assert habits.nods_per_min == Habits().nods_per_min
+
+
 FLAWS: dict[str, Callable[[dict[str, FloatArray]], dict[str, FloatArray]]] = {
     "array habits is missing": lambda a: {k: v for k, v in a.items() if k != "habits"},
     r"array habits is \(3,\); wanted \(8,\)": lambda a: a | {"habits": np.ones(3, np.float32)},
     "array habits leaves 0..120": lambda a: a | {"habits": np.full(8, -1, np.float32)},
+    r"array nods is \(3,\); wanted \(2,\)": lambda a: a | {"nods": np.ones(3, np.float32)},
     "array 'sound' is unknown": lambda a: a | {"sound": np.ones(16_000, np.float32)},
     "array 'fit_sound' is unknown": lambda a: a | {"fit_sound": np.ones(16_000, np.float32)},
     "no residual": lambda a: {k: v for k, v in a.items() if k != "fit_residual"},

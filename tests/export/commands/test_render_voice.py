@@ -212,3 +212,21 @@ def test_lips_in_the_file_are_where_its_sound_is(puppet_avatar: Avatar, tmp_path
     assert found is not None
     assert abs(found.offset_ms) <= AGREES_MS
     assert found.certainty >= 0.9
+
+
+def test_it_listens_to_another_one(run: Run, voice: Path, tmp_path: Path) -> None:
+    """As long as the voice; what the other one says is not in the file."""
+    other = write_sound(tmp_path / "other.wav", babble(2.0, 48_000), 48_000, "pcm_s16le")
+    result = run("--voice", str(voice), "--listen", str(other))
+    assert result["status"] == 0, result["said"]
+    assert result["duration_s"] == pytest.approx(1.24, abs=0.05)
+    sound = read_sound(result["path"])
+    assert sound is not None
+    assert loudness(sound.samples)[:20].max() < 0.01  # it begins with silence, as the voice does
+
+
+def test_listening_needs_a_voice(run: Run, voice: Path) -> None:
+    result = run("--driver", str(voice), "--listen", str(voice))
+    assert result["status"] != 0
+    assert "--listen: a camera's person listens by themselves; give --voice too" in result["said"]
+    assert not result["left"]
