@@ -25,6 +25,7 @@ __all__ = ["LOOK_AHEAD_S", "SpokenLips", "VoiceDriver"]
 
 _KEPT_ROWS = 4 * ROWS_HZ  # of a sound that comes in: more than it is ever held back
 _AHEAD_ROWS = 8  # of whether somebody speaks, before lips: more than LOOK_AHEAD_S
+_HUSHED_S = 0.1  # until lips that are told to be still are shut
 _OPENS_ROWS, _SHUTS_ROWS = 2, 6  # before speech lips may part; after it they shut
 
 
@@ -42,6 +43,7 @@ class SpokenLips:
         )
         self._rows = 0  # of lips
         self._gated = 0  # rows of which is known whether somebody speaks
+        self._hushed: tuple[float, float] | None = None  # from when on, and up to what sound, lips are still
 
     @property
     def known_s(self) -> float:
@@ -62,6 +64,10 @@ class SpokenLips:
         self._rows += len(lips)
         self._lips.extend(lips)
 
+    def hush(self, time_s: float) -> None:
+        """What was pushed is not said after all: lips shut from this time on, until what comes from now."""
+        self._hushed = time_s, self._gated / ROWS_HZ
+
     def finish(self) -> None:
         """Nothing more comes: lips are known up to its end."""
         self.push(np.zeros(round(2 * LOOK_AHEAD_S * SAMPLE_RATE_HZ), np.float32))
@@ -73,6 +79,8 @@ class SpokenLips:
         low = int(np.floor(row))
         for number, share in ((low, 1.0 - (row - low)), (low + 1, row - low)):
             code[LIPS] += np.float32(share) * self._of_row(number)
+        if self._hushed is not None and self._hushed[0] <= time_s < self._hushed[1]:
+            code *= max(0.0, 1.0 - (time_s - self._hushed[0]) / _HUSHED_S)
         return code
 
     def _of_row(self, number: int) -> FloatArray:

@@ -64,6 +64,8 @@ RULES: Mapping[str, Rule] = {
     "POST /api/sessions/{id}/background": _STEER,
     "PUT /api/sessions/{id}/background": _STEER,
     "DELETE /api/sessions/{id}": _STEER,
+    # a program that speaks: its session lasts as long as its WebSocket
+    "GET /api/agent": Rule(_PRESENT, cost=OFFER_COST),
     # a camera in
     "POST /whip": Rule(_PRESENT, from_anywhere=True, cost=OFFER_COST),
     "GET /whip": Rule(_PRESENT, from_anywhere=True),

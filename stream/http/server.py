@@ -19,6 +19,7 @@ from stream.budgets import Accounts, Budgets
 from stream.http.bodies import CLIENT, LEASE
 from stream.http.door import Door
 from stream.http.route import GRANT, Handler
+from stream.http.routes_agent import AgentRoutes
 from stream.http.routes_page import PageRoutes
 from stream.http.routes_sessions import SessionRoutes
 from stream.http.routes_studio import StudioRoutes
@@ -53,6 +54,7 @@ class LiveServer:
         self._routes = [
             *PageRoutes(registry, has_studio=studio is not None).routes(),
             *SessionRoutes(registry, self.tokens).routes(),
+            *AgentRoutes(registry, self.tokens).routes(),
             *WhipRoutes(registry, self.tokens).routes(),
             *self._verifying.routes(),
             *TokenRoutes(registry, self.tokens).routes(),

@@ -101,6 +101,10 @@ class VoiceTrack(MediaStreamTrack):
         self._queue.append((even_arrival_s, frame))
         self._arrived.set()
 
+    def hush(self) -> None:
+        """What waits is silence, as long as it was."""
+        self._queue = deque((even_s, silence_like(frame)) for even_s, frame in self._queue)
+
     async def recv(self) -> av.AudioFrame:
         """The next frame, when it is due."""
         while not self._queue:
@@ -170,6 +174,15 @@ class Voice:
             self._pump.cancel()
         self._pump = None if microphone is None else tasks.start(self._drain(microphone), "voice", self._tell)
 
+    def play(self, frame: av.AudioFrame, due_s: float) -> None:
+        """Pass on a frame that comes from no microphone. due_s: on the loop's clock; may be yet to come."""
+        self._pass_on(frame, due_s, perf_counter_ns() + round((due_s - self._clock()) * 1e9))
+
+    def hush(self) -> None:
+        """Nobody hears any more what was passed on and is held back still."""
+        for track in self._tracks:
+            track.hush()
+
     async def close(self) -> None:
         """Stop listening, and end the tracks that are left."""
         pump = self._pump
@@ -193,13 +206,16 @@ class Voice:
                 even_s = clock.even_arrival_s(frame.pts / frame.sample_rate, arrived_s)
                 frame.pts += shift
                 self._next_pts = frame.pts + frame.samples
-                heard = silence_like(frame) if self.muted else frame
-                if self._on_frame is not None:
-                    self._on_frame(heard, perf_counter_ns() - round((arrived_s - even_s) * 1e9))
-                for track in self._tracks:
-                    track.push(even_s, heard)
+                self._pass_on(frame, even_s, perf_counter_ns() - round((arrived_s - even_s) * 1e9))
         except MediaStreamError:
             pass  # the microphone has gone; another may follow
+
+    def _pass_on(self, frame: av.AudioFrame, even_s: float, arrived_ns: int) -> None:
+        heard = silence_like(frame) if self.muted else frame
+        if self._on_frame is not None:
+            self._on_frame(heard, arrived_ns)
+        for track in self._tracks:
+            track.push(even_s, heard)
 
 
 def silence_like(frame: av.AudioFrame) -> av.AudioFrame:

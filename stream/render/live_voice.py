@@ -14,9 +14,12 @@ import av
 import numpy as np
 
 from engine.arrays import FloatArray
+from engine.conversation.listening import Listening
+from engine.person.motion import Motion
+from engine.person.retarget import Retargeter
 from engine.voice.driver import LOOK_AHEAD_S, SpokenLips, VoiceDriver
 from engine.voice.features import ROWS_HZ
-from engine.voice.idle import Idle
+from engine.voice.idle import Habits, Idle
 from engine.voice.mel import SAMPLE_RATE_HZ
 from engine.voice.speaker import Speaker
 
@@ -34,19 +37,24 @@ _NS = 1_000_000_000
 class LiveVoice:
     """Use: hear() on the event loop; attach() and advance() where the pipeline is used."""
 
-    def __init__(self) -> None:
+    def __init__(self, hold_s: float = HOLD_S) -> None:
+        """hold_s: how long lips wait for what is yet to be heard; 0 where sound is here before it is due."""
         self.share = 0.0  # how much the voice drove the last picture
         self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
-        self._waiting: deque[tuple[FloatArray, int]] = deque(maxlen=_MOST_WAITING)
+        self._hold_s = hold_s
+        self._waiting: deque[tuple[FloatArray | None, int]] = deque(maxlen=_MOST_WAITING)  # None: a hush
+        self._others: deque[tuple[FloatArray, int]] = deque(maxlen=_MOST_WAITING)
+        self._listening: Listening | None = None  # while there is somebody to listen to
         self._driver: VoiceDriver | None = None
         self._seed = secrets.randbelow(2**31)
+        self._habits: Habits | None = None  # of whom it drives
         self._heard_s = 0.0  # of sound, silence in its gaps included
         self._began_ns: int | None = None  # when the sound's first sample would have been here
 
     @property
     def held_ms(self) -> float:
         """How much earlier than the rest of the picture the sound was that goes with it."""
-        return HOLD_S * 1e3 if self.share >= DRIVES else 0.0
+        return self._hold_s * 1e3 if self.share >= DRIVES else 0.0
 
     def hear(self, frame: av.AudioFrame, arrived_ns: int) -> None:
         """The next frame of the microphone, whole at this time (perf_counter_ns)."""
@@ -54,11 +62,27 @@ class LiveVoice:
         if pieces:
             self._waiting.append((np.concatenate(pieces).astype(np.float32, copy=False), arrived_ns))
 
+    def hear_other(self, samples: FloatArray, arrived_ns: int) -> None:
+        """What the other one says, whole at this time: the avatar listens. (n,) float32, 16 kHz."""
+        self._others.append((samples, arrived_ns))
+
+    def hush(self) -> None:
+        """Lips shut for what was heard up to now."""
+        self._waiting.append((None, 0))
+
+    def adjusted(self, motion: Motion, retargeter: Retargeter, time_ns: int) -> Motion:
+        """See `engine.pipeline.Adjustment`: a face that listens."""
+        if self._listening is None:
+            return motion
+        return self._listening.adjusted(motion, retargeter, time_ns)
+
     def attach(self, pipeline: FramePipeline) -> None:
         """Drives this pipeline's person from now on, in their own way where that is known."""
         own = pipeline.own_voice
         lips = SpokenLips(Speaker(None if own is None else own.fit))
-        self._driver = VoiceDriver(lips, Idle(self._seed, None if own is None else own.habits))
+        self._habits = None if own is None else own.habits
+        self._driver = VoiceDriver(lips, Idle(self._seed, self._habits))
+        self._listening = None
         self._heard_s, self._began_ns = 0.0, None
         pipeline.accompany(self._driver)
 
@@ -69,13 +93,31 @@ class LiveVoice:
             return
         while self._waiting:
             samples, arrived_ns = self._waiting.popleft()
-            self._take(driver, samples, arrived_ns)
+            if samples is None:
+                driver.lips.hush(self._sound_s(now_ns))
+            else:
+                self._take(driver, samples, arrived_ns)
         if self._began_ns is None:
             self._began_ns = now_ns
         missing_s = (now_ns - self._began_ns) / _NS - self._heard_s
         if missing_s > _GAP_S:
             self._silence(driver, missing_s - JITTER_S)
-        driver.at(now_ns / _NS, (now_ns - self._began_ns) / _NS - HOLD_S)
+        driver.at(now_ns / _NS, self._sound_s(now_ns))
+        self._listen(now_ns / _NS)
+
+    def _sound_s(self, now_ns: int) -> float:
+        """The time of the sound that goes with a picture of now."""
+        return (now_ns - (now_ns if self._began_ns is None else self._began_ns)) / _NS - self._hold_s
+
+    def _listen(self, now_s: float) -> None:
+        while self._others:
+            samples, arrived_ns = self._others.popleft()
+            if self._listening is None:
+                self._listening = Listening(self._habits, self._seed)
+            self._listening.hear(samples, arrived_ns / _NS)
+        if self._listening is not None:
+            self._listening.share = self.share
+            self._listening.at(now_s)
 
     def drew(self) -> None:
         """The picture is made."""
@@ -90,6 +132,8 @@ class LiveVoice:
             if missing_s > _GAP_S:
                 self._silence(driver, missing_s)
         driver.lips.push(samples)
+        if self._listening is not None:
+            self._listening.speak(samples, arrived_ns / _NS + self._hold_s)
         self._heard_s += length_s
         began_ns = arrived_ns - round(self._heard_s * _NS)
         self._began_ns = (

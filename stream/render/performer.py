@@ -12,17 +12,19 @@ from collections.abc import Callable
 
 import av
 
+from engine.arrays import FloatArray
 from engine.errors import AvatarcastError
 from engine.expression.emotion import EmotionControl
 from engine.expression.eye_contact import EyeContact
 from engine.expression.feeling import Schedule
 from engine.person.motion import Neutral
+from engine.pipeline import Adjustment
 from engine.render.background import Background
 from stream import tasks
 from stream.refusal import RequestRefused
 from stream.render.avatars import ServedAvatar
 from stream.render.coach import Coach
-from stream.render.live_voice import LiveVoice
+from stream.render.live_voice import HOLD_S, LiveVoice
 from stream.render.pipeline_pool import PipelinePool, PipelinePools
 from stream.render.render_loop import Calibrated, FramePipeline, Incoming, Outgoing, RenderThread
 
@@ -35,7 +37,15 @@ JOIN_LIMIT_S = 10.0  # for a render thread to finish its frame
 class Performer:
     """Use: start(), put() frames, close()."""
 
-    def __init__(self, pools: PipelinePools, avatar: ServedAvatar, mirror: bool, measure: bool) -> None:
+    def __init__(
+        self,
+        pools: PipelinePools,
+        avatar: ServedAvatar,
+        mirror: bool,
+        measure: bool,
+        hold_s: float = HOLD_S,
+    ) -> None:
+        """hold_s: see `LiveVoice`."""
         self.avatar = avatar
         self._pool = pools.of(avatar)
         self.runner_reason = self._pool.reason or RUNNER_NOT_CHOSEN  # what runs the network, and why
@@ -44,6 +54,7 @@ class Performer:
         self._pools = pools
         self._mirror = mirror
         self._measure = measure
+        self._hold_s = hold_s
         self._background: Background | None = None
         self._frame: str | None = None
         self._look_share = 1.0
@@ -161,15 +172,26 @@ class Performer:
         """Let the presenter's voice drive where the camera shows no face; or the camera alone."""
         if on == (self._voice is not None):
             return
-        voice = self._voice = LiveVoice() if on else None
+        voice = self._voice = LiveVoice(self._hold_s) if on else None
         if self._render is not None:
             self._render.voice = voice
         self._ask(lambda pipeline: pipeline.accompany(None) if voice is None else voice.attach(pipeline))
+        self._ask(lambda pipeline: pipeline.adjust(self._adjustments()))
 
     def hear(self, frame: av.AudioFrame, arrived_ns: int) -> None:
         """What the presenter says, as it was here at this time (perf_counter_ns)."""
         if self._voice is not None:
             self._voice.hear(frame, arrived_ns)
+
+    def hear_other(self, samples: FloatArray, arrived_ns: int) -> None:
+        """What somebody says to the presenter; (n,) float32, 16 kHz, whole at this time."""
+        if self._voice is not None:
+            self._voice.hear_other(samples, arrived_ns)
+
+    def hush(self) -> None:
+        """The avatar says no more of what was heard."""
+        if self._voice is not None:
+            self._voice.hush()
 
     def set_coach(self, recorded_lines: int | None) -> None:
         """Look at what the presenter does, for a recording of so many lines, from now on; None: no longer.
@@ -232,7 +254,7 @@ class Performer:
             raise RequestRefused(503, f"the renderer cannot start: {error}") from error
         self.runner_reason = pipeline.runner_reason
         pipeline.set_mirror(self._shown_mirrored)
-        pipeline.adjust([self._emotion, self._eye_contact])
+        pipeline.adjust(self._adjustments())
         if self._background is not None:
             pipeline.set_background(self._background)
         if self._frame is not None:
@@ -241,6 +263,10 @@ class Performer:
         if self._voice is not None:
             self._voice.attach(pipeline)
         return pipeline
+
+    def _adjustments(self) -> list[Adjustment]:
+        listening: list[Adjustment] = [] if self._voice is None else [self._voice]
+        return [*listening, self._emotion, self._eye_contact]
 
     def _ask(self, request: Callable[[FramePipeline], None]) -> None:
         if self._render is not None:

@@ -94,6 +94,7 @@ class Presenter:
 
         check_open: raises where the session has ended meanwhile. Raises RequestRefused.
         """
+        assert request.offer is not None
         peer = Peer(self._peers, lambda reason: self._lose(peer, reason), self._lease.account.lease())
         receiver = Receiver(peer, PictureTrack(), perf_counter_ns()) if request.receives else None
         try:

@@ -102,6 +102,29 @@ class SessionRegistry:
         if request.name is not None and (waiting := self._of_name(request.name, request.secret, grant)):
             with about_session(waiting.id):  # as OBS does: it connects anew
                 return waiting, await waiting.resume(request)
+        session = self._opened(request, grant, account)
+        try:
+            with about_session(session.id):
+                return session, await session.start(request)
+        except BaseException:  # refused, or the client went away: release, then say so
+            await session.close("it could not start")
+            raise
+
+    async def begin(self, request: SessionRequest, grant: Grant, account: Account) -> Session:
+        """A new session for an agent, which has a place with the first sound.
+
+        Raises RequestRefused: 404 avatar, 409 name, 429, 503 no room.
+        """
+        self.avatars.find(request.avatar)
+        if request.name is not None and self._of_name(request.name, request.secret, grant):
+            raise RequestRefused(409, f"the name {request.name!r} is taken; choose another")
+        session = self._opened(request, grant, account)
+        with about_session(session.id):
+            session.begin()
+        return session
+
+    def _opened(self, request: SessionRequest, grant: Grant, account: Account | None) -> Session:
+        """Not started yet. Raises RequestRefused."""
         lease = (account or Account()).lease()
         try:
             self._let_in(lease)
@@ -128,12 +151,7 @@ class SessionRegistry:
         self._sessions[session.id] = session  # counts from here on, before anything is awaited
         if self._reading is None:
             self._reading = tasks.start(self._read(), "capacity", tell=self._stop_reading)
-        try:
-            with about_session(session.id):
-                return session, await session.start(request)
-        except BaseException:  # refused, or the client went away: release, then say so
-            await session.close("it could not start")
-            raise
+        return session
 
     async def resume(self, session_id: str, request: SessionRequest) -> tuple[Session, RTCSessionDescription]:
         """The same session by a new offer. Raises RequestRefused: 404 where it is gone, 403 secret, 400."""
@@ -202,7 +220,7 @@ class SessionRegistry:
             raise RequestRefused(503, f"the session named {name!r} is just ending; try again")
         claim = named.claim if named is not None else self._kept[name][0] if name in self._kept else None
         is_theirs = claim is None or claim.is_held(secret, grant)
-        is_dead = named is not None and named.presenter.silent_s() > DEAD_S
+        is_dead = named is not None and not named.by_agent and named.presenter.silent_s() > DEAD_S
         if named is not None and named.presenter.lost_ns is None and not (is_theirs and is_dead):
             raise RequestRefused(409, f"the name {name!r} is taken; choose another")
         if not is_theirs:

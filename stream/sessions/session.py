@@ -29,7 +29,7 @@ from stream.media.stepping import FULL, LADDER, Looks, RateGate, Rendering
 from stream.media.voice import SmoothDelay, Voice
 from stream.refusal import RequestRefused
 from stream.render.avatars import Avatars
-from stream.render.live_voice import DRIVES
+from stream.render.live_voice import DRIVES, HOLD_S
 from stream.render.metrics import SessionMetrics
 from stream.render.performer import Performer
 from stream.render.pipeline_pool import PipelinePools
@@ -93,7 +93,11 @@ class Session:
         self.voice = Voice(self._delay, self.end, self._on_sound)
         self.driver = request.driver  # of stream.webrtc.negotiation.DRIVERS
         self.by_voice = False  # the voice drove the last picture
-        self.performer = Performer(pools, avatars.find(request.avatar), request.mirror, request.measure)
+        self.by_agent = request.offer is None  # who comes by no connection, but sends a voice ahead of time
+        hold_s = 0.0 if self.by_agent else HOLD_S
+        self.performer = Performer(
+            pools, avatars.find(request.avatar), request.mirror, request.measure, hold_s
+        )
         self.presenter = Presenter(
             peers,
             self.voice,
@@ -133,6 +137,10 @@ class Session:
         self._watching = tasks.start(self._watch(), "watch", self.end)
         return answer
 
+    def begin(self) -> None:
+        """Start without an offer, for an agent."""
+        self._watching = tasks.start(self._watch(), "watch", self.end)
+
     async def resume(self, request: SessionRequest) -> RTCSessionDescription:
         """Answer a new offer of the same presenter, and hang up the old connection. Raises RequestRefused."""
         self._check_open()
@@ -143,8 +151,10 @@ class Session:
         return answer
 
     def set_driver(self, driver: str) -> None:
-        """Who drives from now on: of DRIVERS. Raises RequestRefused (404)."""
+        """Who drives from now on: of DRIVERS. Raises RequestRefused (400, 404)."""
         self._check_open()
+        if self.by_agent and driver != VOICE:
+            raise RequestRefused(400, f"driver is {driver!r}; an agent has no camera: voice is needed")
         self.driver = driver
         self.performer.set_voice(driver != CAMERA)
         self._tick()

@@ -33,7 +33,7 @@ _VIEW_NAME = re.compile("[A-Za-z0-9_-]{1,40}")
 class SessionRequest:
     """A checked request for a session."""
 
-    offer: Offer
+    offer: Offer | None  # None: an agent, which comes by no connection
     measure: bool = False  # read the frame code of the camera frame and stamp it on the answer's picture
     mirror: bool = False
     driver: str = "camera"  # of DRIVERS
@@ -41,6 +41,10 @@ class SessionRequest:
     name: str | None = None  # under which viewers find it, besides its view id
     receives: bool = True  # False: a WHIP publisher, which sends its camera and takes nothing back
     secret: str = field(default="", repr=False)  # of a session to take up again
+
+    def named(self, name: str | None) -> SessionRequest:
+        """The same under this name."""
+        return replace(self, name=name)
 
 
 def read_request(body: Any) -> SessionRequest:
@@ -86,6 +90,11 @@ def read_publish_request(
     return SessionRequest(
         _of_dtls_client(offer), driver=driver, avatar=avatar, name=view_name(name), receives=False
     )
+
+
+def read_agent_request(avatar: str | None, name: str | None) -> SessionRequest:
+    """Of a program that sends a voice by itself. Raises RequestRefused (400)."""
+    return SessionRequest(None, driver="voice", avatar=avatar, name=view_name(name), receives=False)
 
 
 def checked_driver(driver: Any) -> str:

@@ -274,6 +274,10 @@ async def ask_page_and_server(call: Caller) -> None:
     await call.good("preview", name="echo")
     assert (await call("preview", name="second"))[0] == 404
     assert (await call("pageFile", file="none.js"))[0] == 404
+    assert (await call("agent"))[0] == 400  # no WebSocket
+    async with call.http.ws_connect("/api/agent", headers={"Authorization": f"Bearer {MASTER}"}) as socket:
+        assert set(await socket.receive_json()) >= {"type", "id", "view_id", "name", "share", "avatar"}
+        call.answered.add("agent")
     made = await call.good("makeToken", {"rights": ["watch"], "scope": "here", "hours": 0.5})
     assert (await call("config", token=made["token"]))[0] == 403
     assert len((await call.good("tokens"))["tokens"]) == 1

@@ -42,6 +42,7 @@ NEEDED: dict[str, str] = {
     "GET /healthz": "",
     "POST /api/verify": "present watch studio",
     "POST /api/credentials": "present",
+    "GET /api/agent": "present",
     "GET /api/config": "present studio",
     "GET /api/avatars/{name}/preview.jpg": "present studio",
     "GET /metrics": "operate",
