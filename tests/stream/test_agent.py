@@ -33,13 +33,13 @@ OWN, OTHER = b"\x00", b"\x01"
 
 
 def pcm(sound: FloatArray) -> bytes:
-    return np.round(np.clip(sound, -1, 1) * 32_767).astype("<i2").tobytes()
+    return bytes(np.round(np.clip(sound, -1, 1) * 32_767).astype("<i2").tobytes())
 
 
 class Agent:
     """One end of the socket."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         self.socket = socket
         self.events: list[dict[str, Any]] = []
 
@@ -50,7 +50,7 @@ class Agent:
 
     async def next(self, *kinds: str) -> dict[str, Any]:
         while True:
-            event = json.loads((await self.socket.receive(timeout=20)).data)
+            event: dict[str, Any] = json.loads((await self.socket.receive(timeout=20)).data)
             self.events.append(event)
             if event["type"] in kinds:
                 return event
@@ -127,7 +127,10 @@ async def test_turns_carry_emotions_that_are_read_back() -> None:
 )
 async def test_what_is_not_understood_is_answered(message: str | bytes, said: str) -> None:
     async with conversing() as (_, agent):
-        await (agent.socket.send_str if isinstance(message, str) else agent.socket.send_bytes)(message)
+        if isinstance(message, str):
+            await agent.socket.send_str(message)
+        else:
+            await agent.socket.send_bytes(message)
         assert said in (await agent.next("refused"))["error"]
         assert (await agent.ask(type="turn", who="agent", text="Hello."))["number"] == 0  # it goes on
 
