@@ -15,4 +15,5 @@ The rooms, each building on those above it:
     commands        `avatarcast serve`, `fleet`, `camera` and `forget`
     page            what the browser loads
     avatar_track    an avatar as one aiortc track, for programs of others; example_call uses it
+    example_agent   a program that talks through an avatar, and one who calls it
 """
