@@ -141,13 +141,19 @@ class KeyFrameChooser:
         bank: Sequence[Landmarks],
         neutral: Neutral,
         arms_come_along: bool = True,
+        stray: FloatArray | None = None,
     ) -> None:
-        """arms_come_along: a torso brings the arms of its key frame along, so those cost more."""
+        """arms_come_along: a torso brings the arms of its key frame along, so those cost more.
+
+        stray: (K,) 1 for a key frame with an arm that its landmarks lack, see `engine.render.stray_arms`.
+        """
         self._neutral = neutral
         self._hand_cost = 1.0 if arms_come_along else BARED
         features = [region_features(landmarks, neutral) for landmarks in bank]
         self._table = {region: np.stack([f[region] for f in features]) for region in REGIONS}
         self._penalty = {r: np.array([_cost(m, r) for m in bank], np.float32) for r in REGIONS}
+        if stray is not None:
+            self._penalty["torso"] += GHOST_HAND * stray
         self._hand_shown = np.stack([m.hand_confidence > VISIBLE for m in bank])
         self._wrists = np.stack([m.hands[:, 0, :2] for m in bank]) / neutral.body_scale
         self._last: dict[str, int] = {}

@@ -35,6 +35,7 @@ from engine.render.patches import (
     look,
     shown_arm,
 )
+from engine.render.stray_arms import stray_arms
 from engine.render.warp import (
     ControlPoints,
     Flow,
@@ -121,10 +122,13 @@ class PriorBuilder:
         # The solver knows the same points again: target, last target, and where the noise lies undistorted.
         self._points_of = lru_cache(maxsize=4)(control_points)
         self._bared = lru_cache(maxsize=BARED_KEPT)(self._bare)
-        landmarks = [key.landmarks for key in bank]
-        self.chooser = KeyFrameChooser(landmarks, neutral, self._bare_torso is None)
         canvas = (0, 0, self.size, self.size)
         self._solver = FlowSolver(canvas, max(2, CELL_PX * self.size // 256), self.size)
+        landmarks = [key.landmarks for key in bank]
+        stray = None
+        if bare_torso is not None:
+            stray = stray_arms(bank, self._points, bare_torso, self._solver, self._body_scale)
+        self.chooser = KeyFrameChooser(landmarks, neutral, bare_torso is None, stray)
 
     def build(self, target: Landmarks, forbidden: NDArray[np.bool_] | None = None) -> Prior:
         """The prior for the target landmarks. forbidden: as `layers`."""

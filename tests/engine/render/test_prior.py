@@ -186,6 +186,22 @@ def test_the_arms_of_a_torsos_key_frame_are_no_ghosts(neutral: Neutral) -> None:
     assert [old.matte[place] for place in places] == [255, 255]  # a file without the torso still works
 
 
+def test_a_hand_that_the_tracker_missed_comes_with_no_torso(neutral: Neutral) -> None:
+    """Its landmarks are those of a person at rest, and nearer to the target than those that show none."""
+    missed = key(Pose(hands=(None, (-0.5, 3.6))))
+    at_rest = PUPPET.landmarks(Pose())
+    keys = [key(Pose(sway=(0.05, 0.0))), KeyFrame(missed.rgba, at_rest)]
+    hand = palm(missed.landmarks, RIGHT)
+    assert missed.matte[hand] > 230
+    seen, old = (
+        PriorBuilder(keys, neutral, PUPPET.wall, bare_torso=bare).build(at_rest)
+        for bare in (keys[0].rgba, None)
+    )
+    without = PUPPET.picture(PUPPET.landmarks())[0]
+    assert np.abs(old.rgb[hand].astype(int) - missed.rgb[hand]).max() < 20  # nothing tells it apart
+    assert np.abs(seen.rgb[hand].astype(int) - without[hand]).max() < 20
+
+
 def test_an_arm_comes_with_its_hand(neutral: Neutral) -> None:
     """Torso and head are the first key frame's, which shows no arm at all."""
     target = PUPPET.landmarks(UP)
