@@ -9,6 +9,7 @@ random: its output goes nowhere.
 from __future__ import annotations
 
 import argparse
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -128,13 +129,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--max-sessions", type=int, default=2)
+    parser.add_argument("--token", action="store_true", help="let in only who has the link, as `serve` does")
     parser.add_argument("--sd-turbo", action="store_true", help="spend SD-Turbo's time on each picture")
     args = parser.parse_args()
     graph = sd_turbo() if args.sd_turbo else None
     echo = echo_avatar(lambda: EchoPipeline(graph=graph))
     registry = SessionRegistry(Avatars([echo]), RegistryConfig(args.max_sessions, runner="echo"))
+    access = Access(secrets.token_urlsafe(32), made_token=True) if args.token else Access()
     with listen("127.0.0.1", args.port) as listener:
-        return serve(listener, Serving(registry, Access()), as_json=True)
+        return serve(listener, Serving(registry, access), as_json=True)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import Page
 
-from benchmarks.live.browser_stage import CAMERA_FLAGS, CHROMIUM, LIMIT_S, server, until_text
-from tests.support.browser import ECHO, call_with
+from benchmarks.live.browser_stage import CHROMIUM, LIMIT_S, server, until_text
+from tests.support.browser import ECHO, FAKE_CAMERA, Browsers
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+]
 
 CAMERA_ON = "() => (document.getElementById('presenter').srcObject?.getVideoTracks() ?? []).length === 1"
 
@@ -32,8 +35,8 @@ async def until(page: Page, words: str) -> None:
     await page.wait_for_function(words, timeout=1e3 * LIMIT_S)
 
 
-async def test_the_voice_drives_and_the_camera_is_let_go(url: str) -> None:
-    async with call_with(url, *CAMERA_FLAGS) as page:
+async def test_the_voice_drives_and_the_camera_is_let_go(browsers: Browsers, url: str) -> None:
+    async with browsers.call(url, *FAKE_CAMERA) as page:
         assert await page.evaluate(CAMERA_ON)
         await choose(page, "voice")
         await until_text(page, "#pill-text", "Voice")
@@ -50,7 +53,9 @@ async def test_the_voice_drives_and_the_camera_is_let_go(url: str) -> None:
         await until_text(page, "#pill-text", "Live")
 
 
-async def test_what_was_chosen_holds_for_the_next_call_which_needs_no_camera(url: str) -> None:
+async def test_what_was_chosen_holds_for_the_next_call_which_needs_no_camera(
+    browsers: Browsers, url: str
+) -> None:
     no_camera = """{
       const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
       navigator.mediaDevices.getUserMedia = async (wanted) => {
@@ -59,6 +64,6 @@ async def test_what_was_chosen_holds_for_the_next_call_which_needs_no_camera(url
       };
       localStorage.setItem("avatarcast-driver", JSON.stringify("voice"));
     }"""
-    async with call_with(url, *CAMERA_FLAGS, script=no_camera, pill="Voice") as page:
+    async with browsers.call(url, *FAKE_CAMERA, script=no_camera, pill="Voice") as page:
         assert await page.is_checked("[name=driver][value=voice]")
         assert not await page.evaluate(CAMERA_ON)

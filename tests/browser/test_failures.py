@@ -12,11 +12,14 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import Page
 
-from benchmarks.live.browser_stage import CAMERA_FLAGS, CHROMIUM, SERVE, page_with, server, until_text
+from benchmarks.live.browser_stage import CHROMIUM, SERVE, server, until_text
 from engine.avatar.bundled import bundled_names
-from tests.support.browser import BUNDLED, CUTTER, ECHO
+from tests.support.browser import BUNDLED, CUTTER, ECHO, FAKE_CAMERA, Browsers
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+]
 needs_avatar = pytest.mark.skipif(not BUNDLED.exists(), reason="the bundled avatar is not in the checkout")
 TOKEN = "a-token-of-a-test"
 
@@ -56,50 +59,50 @@ async def start(page: Page, url: str) -> None:
     await page.click("#start")
 
 
-async def test_a_refused_camera_is_told_in_words(url: str) -> None:
-    async with page_with("--use-fake-device-for-media-stream") as page:  # nobody grants it
+async def test_a_refused_camera_is_told_in_words(browsers: Browsers, url: str) -> None:
+    async with browsers.page("--use-fake-device-for-media-stream") as page:  # nobody grants it
         await start(page, url)
         await until_text(page, "#notice", "The camera was refused. Allow it for this page")
         assert await page.inner_text("#start") == "Start"
 
 
-async def test_a_missing_camera_is_told_in_words(url: str) -> None:
-    async with page_with("--use-fake-ui-for-media-stream") as page:  # granted, but there is none
+async def test_a_missing_camera_is_told_in_words(browsers: Browsers, url: str) -> None:
+    async with browsers.page("--use-fake-ui-for-media-stream") as page:  # granted, but there is none
         await start(page, url)
         await until_text(page, "#notice", "No camera was found.")
 
 
-async def test_a_camera_in_use_is_told_in_words(url: str) -> None:
-    async with page_with(*CAMERA_FLAGS) as page:
+async def test_a_camera_in_use_is_told_in_words(browsers: Browsers, url: str) -> None:
+    async with browsers.page(*FAKE_CAMERA) as page:
         await page.add_init_script(BROKEN_DEVICE % ("video", "NotReadableError"))
         await start(page, url)
         await until_text(page, "#notice", "The camera is in use by another program.")
 
 
-async def test_it_goes_on_without_a_microphone(url: str) -> None:
-    async with page_with(*CAMERA_FLAGS) as page:
+async def test_it_goes_on_without_a_microphone(browsers: Browsers, url: str) -> None:
+    async with browsers.page(*FAKE_CAMERA) as page:
         await page.add_init_script(BROKEN_DEVICE % ("audio", "NotFoundError"))
         await start(page, url)
         await until_text(page, "#hint", "No microphone was found, so it goes on without your voice.")
         await until_text(page, "#pill-text", "Live")
 
 
-async def test_a_browser_without_webrtc_is_told_so(url: str) -> None:
-    async with page_with(*CAMERA_FLAGS) as page:
+async def test_a_browser_without_webrtc_is_told_so(browsers: Browsers, url: str) -> None:
+    async with browsers.page(*FAKE_CAMERA) as page:
         await page.add_init_script("delete window.RTCPeerConnection")
         await start(page, url)
         await until_text(page, "#notice", "This browser has no WebRTC.")
 
 
 @needs_avatar
-async def test_no_face_is_told_in_words(guarded_url: str) -> None:
-    async with page_with(*CAMERA_FLAGS) as page:  # the browser's own test picture
+async def test_no_face_is_told_in_words(browsers: Browsers, guarded_url: str) -> None:
+    async with browsers.page(*FAKE_CAMERA) as page:  # the browser's own test picture
         await start(page, f"{guarded_url}/#token={TOKEN}")
         await until_text(page, "#notice", "No face is seen.")
 
 
-async def test_a_full_server_is_asked_again(url: str) -> None:
-    async with page_with(*CAMERA_FLAGS) as page:
+async def test_a_full_server_is_asked_again(browsers: Browsers, url: str) -> None:
+    async with browsers.page(*FAKE_CAMERA) as page:
         refusal = {"error": "all 2 sessions are in use: end one"}
         await page.route(
             "**/api/sessions",
@@ -111,16 +114,16 @@ async def test_a_full_server_is_asked_again(url: str) -> None:
         await until_text(page, "#pill-text", "Live")
 
 
-async def test_a_network_without_a_way_is_told_with_its_cure(url: str) -> None:
-    async with page_with(*CAMERA_FLAGS) as page:
+async def test_a_network_without_a_way_is_told_with_its_cure(browsers: Browsers, url: str) -> None:
+    async with browsers.page(*FAKE_CAMERA) as page:
         await page.add_init_script(NO_PATH)
         await start(page, url)
         await until_text(page, "#notice", "start it with a TURN server (--ice-server turn:HOST)")
 
 
-async def test_a_lost_connection_is_resumed(url: str) -> None:
+async def test_a_lost_connection_is_resumed(browsers: Browsers, url: str) -> None:
     """The session is the same one afterwards: its view has the same address."""
-    async with page_with(*CAMERA_FLAGS) as page:
+    async with browsers.page(*FAKE_CAMERA) as page:
         await page.add_init_script(CUTTER)
         await start(page, url)
         await until_text(page, "#pill-text", "Live")
@@ -136,9 +139,9 @@ SILENT = "window.addEventListener('pagehide', (event) => event.stopImmediateProp
 CLAIM = "sessionStorage.getItem('avatarcast-session')"
 
 
-async def test_a_crashed_page_takes_its_session_up_again(url: str) -> None:
+async def test_a_crashed_page_takes_its_session_up_again(browsers: Browsers, url: str) -> None:
     """By the secret that its tab keeps; a tab with a copy of it does not take the session away."""
-    async with page_with(*CAMERA_FLAGS) as page:
+    async with browsers.page(*FAKE_CAMERA) as page:
         await page.add_init_script(SILENT)
         await start(page, url)
         await until_text(page, "#pill-text", "Live")
@@ -160,8 +163,8 @@ async def test_a_crashed_page_takes_its_session_up_again(url: str) -> None:
         assert await page.evaluate(CLAIM) is None
 
 
-async def test_a_server_that_comes_back_is_found_again() -> None:
-    async with page_with(*CAMERA_FLAGS) as page:
+async def test_a_server_that_comes_back_is_found_again(browsers: Browsers) -> None:
+    async with browsers.page(*FAKE_CAMERA) as page:
         with server(*ECHO) as address:
             await start(page, address)
             await until_text(page, "#pill-text", "Live")
@@ -174,8 +177,8 @@ async def test_a_server_that_comes_back_is_found_again() -> None:
 
 
 @needs_avatar
-async def test_a_token_is_asked_for_until_it_is_right(guarded_url: str) -> None:
-    async with page_with(*CAMERA_FLAGS) as page:
+async def test_a_token_is_asked_for_until_it_is_right(browsers: Browsers, guarded_url: str) -> None:
+    async with browsers.page(*FAKE_CAMERA) as page:
         await page.goto(guarded_url)
         await until_text(page, "#token-text", "Open the address that the server printed when it started")
         for text in ("a-token-that-is-wrong", TOKEN):
@@ -190,8 +193,8 @@ async def test_a_token_is_asked_for_until_it_is_right(guarded_url: str) -> None:
 
 
 @needs_avatar
-async def test_a_token_in_the_address_leaves_it(guarded_url: str) -> None:
-    async with page_with(*CAMERA_FLAGS) as page:
+async def test_a_token_in_the_address_leaves_it(browsers: Browsers, guarded_url: str) -> None:
+    async with browsers.page(*FAKE_CAMERA) as page:
         await page.goto(f"{guarded_url}/#token={TOKEN}")
         await until_text(page, ".choice .name", "Theo")
         assert page.url == f"{guarded_url}/"
@@ -200,8 +203,8 @@ async def test_a_token_in_the_address_leaves_it(guarded_url: str) -> None:
         assert names[: len(presenters)] == presenters  # without --avatar all of them, then the studio's
 
 
-async def test_everything_can_be_done_by_keyboard(url: str) -> None:
-    async with page_with(*CAMERA_FLAGS) as page:
+async def test_everything_can_be_done_by_keyboard(browsers: Browsers, url: str) -> None:
+    async with browsers.page(*FAKE_CAMERA) as page:
         await page.goto(url)
         await page.keyboard.press("Tab")
         assert await page.evaluate("document.activeElement.id") == "start"
@@ -222,10 +225,10 @@ async def test_everything_can_be_done_by_keyboard(url: str) -> None:
         assert await page.evaluate("document.activeElement.id") == "full"
 
 
-async def test_the_chosen_camera_is_used_and_remembered(url: str) -> None:
-    cameras = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=device-count=3")
+async def test_the_chosen_camera_is_used_and_remembered(browsers: Browsers, url: str) -> None:
+    cameras = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=device-count=3,fps=10")
     label = "() => document.getElementById('presenter').srcObject.getVideoTracks()[0].label"
-    async with page_with(*cameras) as page:
+    async with browsers.page(*cameras) as page:
         await start(page, url)
         await until_text(page, "#pill-text", "Live")
         await page.select_option("#camera", label="fake_device_2")
@@ -236,8 +239,8 @@ async def test_the_chosen_camera_is_used_and_remembered(url: str) -> None:
         assert await page.evaluate(label) == "fake_device_2"
 
 
-async def test_latency_is_saved_with_how_each_stage_is_known(url: str) -> None:
-    async with page_with(*CAMERA_FLAGS) as page:
+async def test_latency_is_saved_with_how_each_stage_is_known(browsers: Browsers, url: str) -> None:
+    async with browsers.page(*FAKE_CAMERA) as page:
         await start(page, url)
         await until_text(page, "#pill-text", "Live")
         await page.locator("summary").first.click()

@@ -15,14 +15,15 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page
 
-from benchmarks.live.browser_stage import CAMERA_FLAGS, CHROMIUM, LIMIT_S, server, until_text
-from tests.support.browser import ECHO, call_with
+from benchmarks.live.browser_stage import CHROMIUM, LIMIT_S, server, until_text
+from tests.support.browser import ECHO, FAKE_CAMERA, Browsers
 
 # Idle it takes a second, and two where the connection died unnoticed; six before a sleep was noticed.
 BACK_LIMIT_S = 5.0
 SETTLED_S = 3.0  # a connection that pictures came by for so long is the last one
 
 pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
     pytest.mark.skipif(not Path("/proc").exists(), reason="the browser's processes are found in /proc"),
 ]
@@ -111,8 +112,8 @@ async def view_of(page: Page) -> str:
     return await page.input_value("#view-link")
 
 
-async def test_a_camera_that_comes_back_is_taken_up(url: str) -> None:
-    async with call_with(url, *CAMERA_FLAGS, script=STAGE) as page:
+async def test_a_camera_that_comes_back_is_taken_up(browsers: Browsers, url: str) -> None:
+    async with browsers.call(url, *FAKE_CAMERA, script=STAGE) as page:
         view = await view_of(page)
         await page.evaluate("window.unplug()")
         await until_text(page, "#notice", "was unplugged or taken by another program. The call waits for it")
@@ -124,8 +125,8 @@ async def test_a_camera_that_comes_back_is_taken_up(url: str) -> None:
         assert await view_of(page) == view
 
 
-async def test_a_camera_that_falls_silent_is_told(url: str) -> None:
-    async with call_with(url, *CAMERA_FLAGS, script=STAGE) as page:
+async def test_a_camera_that_falls_silent_is_told(browsers: Browsers, url: str) -> None:
+    async with browsers.call(url, *FAKE_CAMERA, script=STAGE) as page:
         view = await view_of(page)
         await page.evaluate("window.mute(true)")
         await until_text(page, "#notice", "sends no picture")
@@ -135,8 +136,8 @@ async def test_a_camera_that_falls_silent_is_told(url: str) -> None:
 
 
 @pytest.mark.long
-async def test_after_a_long_gap_of_the_camera_it_is_calibrated_anew(url: str) -> None:
-    async with call_with(url, *CAMERA_FLAGS, script=STAGE) as page:
+async def test_after_a_long_gap_of_the_camera_it_is_calibrated_anew(browsers: Browsers, url: str) -> None:
+    async with browsers.call(url, *FAKE_CAMERA, script=STAGE) as page:
         view = await view_of(page)
         await page.evaluate("window.unplug()")
         await page.wait_for_timeout(35_000)
@@ -148,9 +149,9 @@ async def test_after_a_long_gap_of_the_camera_it_is_calibrated_anew(url: str) ->
         assert await view_of(page) != view
 
 
-async def test_another_camera_takes_over(url: str) -> None:
-    flags = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=device-count=3")
-    async with call_with(url, *flags, script=STAGE) as page:
+async def test_another_camera_takes_over(browsers: Browsers, url: str) -> None:
+    flags = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=device-count=3,fps=10")
+    async with browsers.call(url, *flags, script=STAGE) as page:
         view = await view_of(page)
         since_ms = await clock_ms(page)
         await page.select_option("#camera", label="fake_device_2")
@@ -187,9 +188,9 @@ async def sleep_for(seconds: float) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
-async def test_a_connection_that_died_asleep_is_made_anew_at_once(url: str) -> None:
+async def test_a_connection_that_died_asleep_is_made_anew_at_once(browsers: Browsers, url: str) -> None:
     """Where the machine's own clock stood still with it, and no word of the server's has come through."""
-    async with call_with(url, *CAMERA_FLAGS, script=STAGE) as page:
+    async with browsers.call(url, *FAKE_CAMERA, script=STAGE) as page:
         view = await view_of(page)
         since_ms = await clock_ms(page)
         await page.evaluate("window.sleep(20000)")
@@ -204,8 +205,8 @@ async def test_a_connection_that_died_asleep_is_made_anew_at_once(url: str) -> N
 @pytest.mark.parametrize(
     "seconds", [4, *(pytest.param(seconds, marks=pytest.mark.long) for seconds in (20, 60))]
 )
-async def test_a_machine_that_slept_goes_on(url: str, seconds: int) -> None:
-    async with call_with(url, *CAMERA_FLAGS, script=STAGE) as page:
+async def test_a_machine_that_slept_goes_on(browsers: Browsers, url: str, seconds: int) -> None:
+    async with browsers.call(url, *FAKE_CAMERA, script=STAGE) as page:
         view = await view_of(page)
         await sleep_for(seconds)
         await back_after(page, await clock_ms(page), f"asleep for {seconds} s")

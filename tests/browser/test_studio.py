@@ -13,12 +13,12 @@ import pytest
 from playwright.async_api import Page
 
 from benchmarks.live.browser_peer import write_camera_file
-from benchmarks.live.browser_stage import CHROMIUM, camera_flags, page_with, server, until_text
+from benchmarks.live.browser_stage import CHROMIUM, camera_flags, server, until_text
 from benchmarks.live.driver_pictures import DriverPictures
 from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import bundled_file
 from engine.media.video import VideoWriter, probe, read_frames
-from tests.support.browser import BUNDLED
+from tests.support.browser import BUNDLED, Browsers
 from tests.support.places import PRESENTER, ROOT
 
 SERVER = ROOT / "tests" / "support" / "studio_server.py"
@@ -33,6 +33,7 @@ WATCH_PROMPTS = """() => {
 }"""
 
 pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
     pytest.mark.skipif(not BUNDLED.exists(), reason="coaching needs an avatar whose pipeline tracks"),
 ]
@@ -67,10 +68,12 @@ async def record(page: Page) -> None:
     assert any(line.startswith("Once more: ") for line in shown)  # what was missed is asked for again
 
 
-async def test_from_the_camera_to_an_avatar_that_is_driven(camera_file: Path, tmp_path: Path) -> None:
+async def test_from_the_camera_to_an_avatar_that_is_driven(
+    browsers: Browsers, camera_file: Path, tmp_path: Path
+) -> None:
     studio = tmp_path / "studio"
     with server(str(SERVER), "--studio", str(studio)) as url:
-        async with page_with(*camera_flags(camera_file)) as page:
+        async with browsers.page(*camera_flags(camera_file)) as page:
             await page.goto(url)
             await page.click("#make-avatar")
             await record(page)
@@ -115,14 +118,16 @@ async def test_from_the_camera_to_an_avatar_that_is_driven(camera_file: Path, tm
     assert clip["verdict"] != "verified"
 
 
-async def test_an_avatar_is_deleted_while_it_is_driven(camera_file: Path, tmp_path: Path) -> None:
+async def test_an_avatar_is_deleted_while_it_is_driven(
+    browsers: Browsers, camera_file: Path, tmp_path: Path
+) -> None:
     studio = tmp_path / "studio"
     studio.mkdir(mode=0o700)
     made = studio / "amara.avatar"
     with bundled_file("amara") as file:
         made.write_bytes(file.read_bytes())
     with server(str(SERVER), "--studio", str(studio)) as url:
-        async with page_with(*camera_flags(camera_file)) as page:
+        async with browsers.page(*camera_flags(camera_file)) as page:
             await page.goto(url)
             await page.get_by_role("radio", name="amara").check()
             await page.reload()
@@ -149,10 +154,12 @@ async def test_an_avatar_is_deleted_while_it_is_driven(camera_file: Path, tmp_pa
             assert await page.evaluate("localStorage.getItem('avatarcast-avatar')") == "null"
 
 
-async def test_a_recording_that_is_stopped_is_deleted(camera_file: Path, tmp_path: Path) -> None:
+async def test_a_recording_that_is_stopped_is_deleted(
+    browsers: Browsers, camera_file: Path, tmp_path: Path
+) -> None:
     studio = tmp_path / "studio"
     with server(str(SERVER), "--studio", str(studio)) as url:
-        async with page_with(*camera_flags(camera_file)) as page:
+        async with browsers.page(*camera_flags(camera_file)) as page:
             await page.goto(url)
             await page.click("#make-avatar")
             await page.fill("#consent-who", "Ada")

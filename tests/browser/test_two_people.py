@@ -10,12 +10,13 @@ import pytest
 from playwright.async_api import Page
 
 from benchmarks.live.browser_peer import write_camera_file
-from benchmarks.live.browser_stage import CHROMIUM, SERVE, camera_flags, page_with, server, until_text
-from tests.support.browser import BUNDLED
+from benchmarks.live.browser_stage import CHROMIUM, SERVE, camera_flags, server, until_text
+from tests.support.browser import BUNDLED, Browsers
 from tests.support.places import PRESENTER
 from tests.support.two_people import TwoPeople
 
 pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
     pytest.mark.skipif(not (BUNDLED.exists() and PRESENTER.exists()), reason="needs the bundled avatars"),
 ]
@@ -29,11 +30,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def before(url: str, people: TwoPeople, folder: Path) -> AsyncIterator[Page]:
+async def before(browsers: Browsers, url: str, people: TwoPeople, folder: Path) -> AsyncIterator[Page]:
     """A call of these people."""
     film = folder / "people.y4m"
-    write_camera_file(film, people, 640, 480, fps=15, numbered=False)
-    async with page_with(*camera_flags(film)) as page:
+    write_camera_file(film, people, 640, 480, fps=10, numbered=False)
+    async with browsers.page(*camera_flags(film)) as page:
         await page.goto(url)
         await page.click("#start")
         yield page
@@ -49,15 +50,17 @@ async def middle_of_mark(page: Page) -> float:
     return (mark["x"] + mark["width"] / 2 - view["x"]) / view["width"]
 
 
-async def test_the_one_who_was_there_first_is_framed(url: str, tmp_path: Path) -> None:
-    async with before(url, TwoPeople(), tmp_path) as page:
+async def test_the_one_who_was_there_first_is_framed(browsers: Browsers, url: str, tmp_path: Path) -> None:
+    async with before(browsers, url, TwoPeople(), tmp_path) as page:
         await page.locator("#mark").wait_for()
         await page.wait_for_timeout(3000)  # the other comes nearer
         assert 0.1 < await middle_of_mark(page) < 0.4
 
 
-async def test_it_says_whom_it_follows_when_the_one_has_left(url: str, tmp_path: Path) -> None:
-    async with before(url, TwoPeople(leaves=True), tmp_path) as page:
+async def test_it_says_whom_it_follows_when_the_one_has_left(
+    browsers: Browsers, url: str, tmp_path: Path
+) -> None:
+    async with before(browsers, url, TwoPeople(leaves=True), tmp_path) as page:
         await until_text(
             page, "#notice", "You are not seen. The other person is followed only if you stay away"
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Page
+from playwright.async_api import BrowserContext, Page
 
-from benchmarks.live.browser_stage import page_with, until_text
+from benchmarks.live.browser_stage import browser_with, until_text
 from engine.avatar.container import FIELDS, read_package, write_package
 from tests.support.places import ROOT
 
@@ -33,17 +33,53 @@ def write_twin(path: Path) -> None:
     write_package(path, package.members, fields | {"name": TWIN})
 
 
-@asynccontextmanager
-async def call_with(url: str, *flags: str, script: str = "", pill: str = "Live") -> AsyncIterator[Page]:
-    """The presenter's page with a call that is live, and is stopped in the end.
+# A scripted camera of few pictures a second, which is enough to see that they come.
+FAKE_CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=fps=10")
 
-    flags: the browser's, for its camera; script: runs in the page before its own; pill: says that it is live.
-    """
-    async with page_with(*flags) as page:
-        await page.add_init_script(script)
-        await page.goto(url)
-        await page.click("#start")
-        await until_text(page, "#pill-text", pill)
-        yield page
-        await page.click("#start")
-        await until_text(page, "#pill-text", "Ready")
+
+class Browsers:
+    """Chromium by its flags, each started once for all tests of a file; every page is of a new profile."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        """stack: closes them."""
+        self._stack = stack
+        self._open: dict[tuple[str, ...], BrowserContext] = {}
+
+    @asynccontextmanager
+    async def profile(self, *flags: str) -> AsyncIterator[BrowserContext]:
+        """Storage of its own, closed in the end; without a camera unless the flags give one."""
+        if flags not in self._open:
+            self._open[flags] = await self._stack.enter_async_context(browser_with(*flags))
+        browser = self._open[flags].browser
+        assert browser is not None
+        context = await browser.new_context()
+        try:
+            yield context
+        finally:
+            await context.close()
+
+    @asynccontextmanager
+    async def page(self, *flags: str) -> AsyncIterator[Page]:
+        """A blank page of such a profile; whatever its scripts throw is an AssertionError in the end."""
+        errors: list[str] = []
+        async with self.profile(*flags) as context:
+            page = await context.new_page()
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            yield page
+        assert not errors
+
+    @asynccontextmanager
+    async def call(self, url: str, *flags: str, script: str = "", pill: str = "Live") -> AsyncIterator[Page]:
+        """The presenter's page with a call that is live, and is stopped in the end.
+
+        flags: the browser's, for its camera; script: runs in the page before its own; pill: says that it is
+        live.
+        """
+        async with self.page(*flags) as page:
+            await page.add_init_script(script)
+            await page.goto(url)
+            await page.click("#start")
+            await until_text(page, "#pill-text", pill)
+            yield page
+            await page.click("#start")
+            await until_text(page, "#pill-text", "Ready")
