@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
@@ -43,14 +44,13 @@ def _jit(**options: Any) -> Any:
 
 @cache
 def _keeps() -> bool:
-    """Whether compiled code can be kept; Numba is then told where."""
-    folder = cache_folder() / "compiled"
+    """Whether compiled code can be kept; Numba is then told where, unless the user has told it."""
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or cache_folder() / "compiled")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError:
         return False
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(folder))  # of child processes too
-    numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]
+    os.environ["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR = str(folder)  # of child processes too
     return True

@@ -19,11 +19,13 @@ from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.peer import AiortcPeer, StampedCamera
 from benchmarks.live.server_link import at
 from benchmarks.live.server_process import server_process
+from engine.user_folders import CACHE_VARIABLE, cache_folder
 from tests.support.browser import BUNDLED
 from tests.support.places import PRESENTER, ROOT
 from tests.support.waiting import WAIT_S
 
-# Everything that is mounted can only be read, but for the folder named first, if any: that is new and empty.
+# Everything that is mounted can only be read, but for the folder named first, if any: that is new, and holds
+# nothing but what was compiled before, found in the folder named second.
 BOX = """
 mount --make-rprivate /
 for place in $(cut -d ' ' -f 2 /proc/self/mounts | sort -u); do
@@ -33,14 +35,19 @@ for place in $(cut -d ' ' -f 2 /proc/self/mounts | sort -u); do
     esac
 done
 [ -z "$1" ] || mount -t tmpfs -o mode=1777 none "$1"
-shift
+if [ -n "$1" ] && [ -d "$2" ]; then
+    mkdir -p "$AVATARCAST_CACHE"
+    cp -r "$2" "$AVATARCAST_CACHE/compiled"
+    chmod -R a+rwX "$AVATARCAST_CACHE"
+fi
+shift 2
 exec env -u HOME setpriv --reuid 12345 --regid 12345 --clear-groups --inh-caps=-all "$@"
 """
 CLI = (sys.executable, "-m", "engine.cli")
 
 
 def boxed(*command: str, writable: str = "") -> list[str]:
-    return ["unshare", "--mount", "sh", "-c", BOX, "sh", writable, *command]
+    return ["unshare", "--mount", "sh", "-c", BOX, "sh", writable, str(cache_folder() / "compiled"), *command]
 
 
 def run(*command: str, writable: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
@@ -116,7 +123,8 @@ SERVE = (*CLI, "serve", "--port", "0", "--json", "--avatar", "theo", "--runner",
 @pytest.mark.parametrize(("writable", "kept"), [("", ""), ("/tmp", ""), ("/media", "/media")])
 async def test_the_server_serves(writable: str, kept: str, tmp_path: Path) -> None:
     """The page and a call; where nothing can be kept, it says so in one line with the way out."""
-    folders = {"XDG_DATA_HOME": kept, "TMPDIR": writable}
+    cache = f"{writable}/cache" if writable else ""
+    folders = {"XDG_DATA_HOME": kept, "TMPDIR": writable, CACHE_VARIABLE: cache, "NUMBA_CACHE_DIR": ""}
     pictures, came = DriverPictures(PRESENTER, 320, 240), asyncio.Event()
     with (
         (tmp_path / "log").open("wb") as log,
