@@ -30,7 +30,7 @@ doctor: $(STAMP_SERVE)
 
 test: $(STAMP_DEV)
 	@$(MAKE) --no-print-directory format layers
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 egress: $(STAMP_DEV)
 	$(PY) -m pytest -m "long or not long" tests/test_egress.py

@@ -34,7 +34,9 @@ def sharpens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Distiller, "_score", lambda *_: next(found))
 
 
-def test_the_student_takes_the_networks_place(networked_file: Path, footage: Path, sharpens: None) -> None:
+def test_the_student_takes_the_networks_place_and_its_variants_tell(
+    networked_file: Path, footage: Path, sharpens: None
+) -> None:
     before = load_avatar(networked_file)
     assert main(["export", str(networked_file), *COMMAND, "--footage", str(footage)]) == 0
     after = load_avatar(networked_file)
@@ -44,15 +46,9 @@ def test_the_student_takes_the_networks_place(networked_file: Path, footage: Pat
     assert facts["distillation"]["student"] == {"psnr_db": 27.9, "sharpness": 0.6}
     assert facts["held_out"]["loss_db"] < 0.3
     assert not distillation_path(networked_file).exists()
-
-
-def test_variants_of_the_student_tell_that_they_are_distilled(
-    networked_file: Path, footage: Path, sharpens: None
-) -> None:
-    assert main(["export", str(networked_file), *COMMAND, "--footage", str(footage)]) == 0
     assert main(["export", str(networked_file), "--target", "onnx-fp16"]) == 0
-    models = load_avatar(networked_file).variants
-    assert models["denoiser-fp16.onnx"]["distillation"] == models["denoiser-fp32.onnx"]["distillation"]
+    half = load_avatar(networked_file).variants["denoiser-fp16.onnx"]
+    assert half["distillation"] == facts["distillation"]
 
 
 def test_a_student_that_the_gate_refuses_changes_nothing(

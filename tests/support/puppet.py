@@ -136,6 +136,13 @@ class Puppet:
         coarse = rng.integers(30, 120, (side, side, 3)).astype(np.uint8)
         return np.asarray(cv2.resize(coarse, (self.size, self.size), interpolation=cv2.INTER_CUBIC), np.uint8)
 
+    @cached_property
+    def _skin(self) -> list[list[float]]:
+        """The colour of each triangle of the face."""
+        _, triangles = topo.canonical_face()
+        shade = 150 + 60 * np.sin(7.0 * self.face[triangles].mean(1) @ [1.0, 2.0, 0.5])
+        return [[level, 0.75 * level, 0.65 * level] for level in shade.tolist()]
+
     def _expression(self, pose: Pose) -> FloatArray:
         face = self.face.copy()
         face[_LIPS_LOWER, 1] += np.float32(pose.mouth)
@@ -169,14 +176,12 @@ class Puppet:
         corners = points[triangles]
         a, b = corners[:, 1, :2] - corners[:, 0, :2], corners[:, 2, :2] - corners[:, 0, :2]
         front = np.flatnonzero(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0] < 0)
-        shade = 150 + 60 * np.sin(7.0 * self.face[triangles].mean(1) @ [1.0, 2.0, 0.5])
         skull = cv2.convexHull(np.round(points[:468, :2]).astype(np.int32))
         for image, value in ((rgb, (90, 60, 50)), (matte, (255,))):
             cv2.fillConvexPoly(image, skull, value, cv2.LINE_AA)
-        for index in front[np.argsort(-corners[front, :, 2].mean(1))]:
-            level = float(shade[index])
-            polygon = np.round(corners[index, :, :2] * 16).astype(np.int32)
-            cv2.fillConvexPoly(rgb, polygon, (level, 0.75 * level, 0.65 * level), cv2.LINE_8, 4)
+        polygons = np.round(corners[..., :2] * 16).astype(np.int32)
+        for index in front[np.argsort(-corners[front, :, 2].mean(1))].tolist():
+            cv2.fillConvexPoly(rgb, polygons[index], self._skin[index], cv2.LINE_8, 4)
         _fill(rgb, points[topo.LIPS_OUTER], (150, 60, 60))
         _fill(rgb, points[topo.LIPS_INNER], (30, 10, 10))
         for lids, iris in zip(topo.EYES, topo.IRISES, strict=True):

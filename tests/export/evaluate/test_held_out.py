@@ -62,6 +62,12 @@ def report(found: HeldOut) -> dict[str, Any]:
     return found.report
 
 
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of many steps cost most, and are looked at elsewhere."""
+    monkeypatch.setattr(held_out_module, "STEP_FRAMES", 2)
+
+
 def test_psnr_of_known_errors() -> None:
     black = np.zeros((8, 8, 3), np.uint8)
     assert psnr_db(black, black + np.uint8(1)) == pytest.approx(20 * math.log10(255), abs=1e-3)
@@ -202,12 +208,14 @@ def test_without_a_tracker_nothing_is_said_of_motion(found: HeldOut) -> None:
     assert found.lip_aperture is None
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_an_output_without_a_face_says_nothing(puppet_avatar: Avatar, prepared: Prepared) -> None:
     tail = prepared.landmarks[prepared.tail_start :]
     blank = measured(puppet_avatar, prepared, tail, [Landmarks(SIZE, SIZE)] * len(tail))
     assert blank.report["held_out"]["motion"] is None
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_a_damped_mouth_and_a_lost_hand_show(puppet_avatar: Avatar, longer: Prepared) -> None:
     poses = lively(200, seed=5, hands=True)[longer.tail_start :]
     waving = [
@@ -249,6 +257,7 @@ def test_many_steps_are_measured_on_fewer_frames(
     assert report["steps"]["1"]["frame"] == pytest.approx(report["steps"]["8"]["frame"], abs=0.5)
 
 
+@pytest.mark.usefixtures("few_steps")
 def test_sharpness_tells_a_blurred_avatar(puppet_avatar: Avatar, prepared: Prepared) -> None:
     blurred = [
         KeyFrame.of(np.asarray(cv2.GaussianBlur(key.rgb, (0, 0), 1.5), np.uint8), key.matte, key.landmarks)
