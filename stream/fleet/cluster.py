@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.avatar.bundled import bundled_name
+from engine.errors import SettingsError
 from stream.fleet.node import FleetNode, NodeConfig, SpreadAvatar
 from stream.fleet.placement import Room
 
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 NAMESPACE = "avatarcast"
 ASK_LIMIT_S = 2.0  # of a node that answers nothing it is not known that it lives
 START_LIMIT_S = 120.0
+CONNECT_LIMIT_S = 5.0
+THIS_MACHINE = "127.0.0.1"
 _CPUS = 0.01  # of Ray's own accounts: what a server takes is measured, not reserved
 
 
@@ -53,18 +57,20 @@ class Cluster:
         self.kept: dict[str, Any] = {"key": config.key, "tokens": [], "revoked": []}
 
     def connect(self, address: str | None) -> None:
-        """Joins the Ray cluster there; None: one of this machine alone is begun."""
+        """Joins the Ray cluster there; None: one of this machine alone is begun. Raises SettingsError."""
+        host = THIS_MACHINE if address is None else _answering(address)
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        on_loopback = host == "localhost" or host.startswith("127.")
+        if on_loopback:  # or Ray takes this machine's address in the network instead, where nobody listens
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         import ray
 
-        # Ray looks for this machine's node under its address in the network, unless it is told another.
-        here: dict[str, Any] = {"_node_ip_address": "127.0.0.1"}
         ray.init(
             address=address or "local",
             namespace=NAMESPACE,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            **(here if address is None or address.startswith("127.") else {}),
+            **({"_node_ip_address": THIS_MACHINE} if on_loopback else {}),
             **({} if address else {"include_dashboard": False}),
         )
         for avatar in self._avatars:
@@ -162,6 +168,19 @@ class Cluster:
             member.pid = state["pid"]
             member.sessions = state["sessions"]
             member.room.running = len(member.sessions)
+
+
+def _answering(address: str) -> str:
+    """The host of HOST:PORT. Raises SettingsError where nobody listens: Ray itself would ask for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_LIMIT_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise SettingsError(
+            f"--address {address}: no Ray cluster answers there ({error}); "
+            "give HOST:PORT as `ray start --head` says it"
+        ) from error
+    return host
 
 
 async def _answer(reference: Any, limit_s: float = ASK_LIMIT_S) -> Any:

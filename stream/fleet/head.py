@@ -12,6 +12,7 @@ import hmac
 import json
 import logging
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -124,7 +125,7 @@ class FleetHead:
         for number, (node, facts) in running.items():
             known = self.sessions.setdefault(number, Placed(node, facts))
             neutral = facts["neutral"] if facts["neutral"] is not None else known.facts["neutral"]
-            known.facts = {**facts, "neutral": neutral}
+            known.facts, known.lost_s = {**facts, "neutral": neutral}, None
         for number, known in list(self.sessions.items()):
             if known.node not in members:
                 known.lost_s = now_s if known.lost_s is None else known.lost_s
@@ -189,8 +190,10 @@ class FleetHead:
             except NodeLost:
                 pass
             return await self._again(request, number, known, body)
+        if known is None:  # a head that has just begun does not know all
+            return await self._anywhere(request, body, but=404)
         if member is None:
-            return await self._anywhere(request, body)
+            raise NodeLost(known.node)
         answer = await self._forward(request, member, body=body)
         if known is not None and answer.status == 200 and action in SETTINGS:
             known.settings[action] = request.method, request.content_type, body
@@ -235,13 +238,16 @@ class FleetHead:
     async def _any(self, request: web.Request) -> web.Response:
         return await self._anywhere(request, await request.read())
 
-    async def _anywhere(self, request: web.Request, body: bytes = b"") -> web.Response:
-        """What every node answers alike. Raises RequestRefused (503)."""
+    async def _anywhere(self, request: web.Request, body: bytes = b"", but: int = 0) -> web.Response:
+        """What every node answers alike; but: the status that another may not give. Raises RequestRefused (503)."""
+        answer = None
         for member in list(self.cluster.members.values()):
-            try:
-                return await self._forward(request, member, body=body)
-            except NodeLost:
-                continue
+            with suppress(NodeLost):
+                answer = await self._forward(request, member, body=body)
+                if answer.status != but:
+                    break
+        if answer is not None:
+            return answer
         raise RequestRefused(503, "no node serves yet; try again", retry_after_s=5)
 
     async def _forward(

@@ -42,6 +42,7 @@ class SessionRoutes:
         session = "/api/sessions/{id}"
         return [
             Route("POST", "/api/sessions", self._create),
+            Route("GET", session, self._goes_on),
             Route("POST", f"{session}/resume", self._resume),
             Route("POST", f"{session}/calibrate", self._calibrate),
             Route("POST", f"{session}/mirror", self._mirror),
@@ -68,6 +69,10 @@ class SessionRoutes:
         offer = read_request(await read_json(request))
         session, answer = await self._registry.resume(request.match_info["id"], offer)
         return self._answered(session, answer)
+
+    async def _goes_on(self, request: web.Request) -> web.Response:
+        self._session(request)
+        return web.json_response({})
 
     def _answered(self, session: Session, answer: RTCSessionDescription) -> web.Response:
         return web.json_response(

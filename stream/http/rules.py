@@ -51,6 +51,7 @@ RULES: Mapping[str, Rule] = {
     "POST /api/credentials": Rule(_PRESENT, cost=OFFER_COST),
     # a session
     "POST /api/sessions": Rule(_PRESENT, cost=OFFER_COST),
+    "GET /api/sessions/{id}": _STEER,
     "POST /api/sessions/{id}/resume": Rule(_PRESENT, cost=OFFER_COST),
     "POST /api/sessions/{id}/calibrate": _STEER,
     "POST /api/sessions/{id}/mirror": _STEER,

@@ -22,6 +22,7 @@ from aiohttp import web
 
 from benchmarks.live.echo_server import EchoPipeline, echo_avatar
 from benchmarks.live.peer import AiortcPeer, StampedCamera
+from engine.errors import SettingsError
 from engine.media.video import read_frames
 from engine.user_folders import CACHE_VARIABLE
 from stream.fleet.cluster import Cluster, Member
@@ -250,6 +251,13 @@ def test_a_node_serves_as_the_fleet_was_told() -> None:
     config = FleetNode(told, [SpreadAvatar("theo")])._registry.config
     assert (config.media_ports, config.ice_servers) == (range(50_000, 50_010), servers)
     assert (config.max_sessions, config.least_fps, config.frame) == (2, 1.0, "square")
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once() -> None:
+    config = NodeConfig("127.0.0.1", TOKEN, b"k" * 32, "null", "steps", "square", 2, 1.0, True)
+    for address in ("127.0.0.1:1", "nowhere"):
+        with pytest.raises(SettingsError, match=f"--address {address}: no Ray cluster answers there"):
+            Cluster(config, []).connect(address)
 
 
 def test_an_avatar_is_kept_by_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,14 @@
 // One peer connection to the server, from the offer until it is lost.
 
 import { gathered } from "/call/gathered.js";
+import { Silence, goesOn } from "/call/silence.js";
 import { UserError, post } from "/common/api.js";
 import { later } from "/common/later.js";
 
 const UPLINK_BPS = 1_200_000;
 const CONNECT_LIMIT_MS = 15_000;
 const INTERRUPTED_LIMIT_MS = 4000;
-const SILENCE_LIMIT_S = 6; // the server speaks twice a second
+const TICK_S = 0.25;
 const WORD_LIMIT_MS = 800; // the same after this machine slept
 
 export class NoPath extends UserError {
@@ -43,8 +44,11 @@ export class Link {
   // on: {media(MediaStream), stats(message), interrupted()}
   constructor(stream, iceServers, on) {
     this.peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
-    this.silent = 0; // seconds in which the server was not heard; those that this page slept do not count
     this.lost = new Promise((resolve) => (this.lose = resolve)); // resolves to the server's reason, or ""
+    this.silence = new Silence(
+      () => this.answer && goesOn(this.answer.id),
+      () => this.lose(""),
+    );
     this.senders = {};
     this.#addTracks(stream);
     this.#listen(on);
@@ -74,7 +78,7 @@ export class Link {
     });
     const channel = this.peer.createDataChannel("stats");
     channel.addEventListener("message", ({ data }) => {
-      this.silent = 0;
+      this.silence.end();
       this.heard = true;
       const message = JSON.parse(data);
       if (message.ended) this.lose(message.ended);
@@ -89,7 +93,12 @@ export class Link {
         setTimeout(() => this.peer.connectionState === "disconnected" && this.lose(""), INTERRUPTED_LIMIT_MS);
       }
     });
-    this.timer = setInterval(() => ++this.silent > SILENCE_LIMIT_S && this.lose(""), 1000);
+    let seenS = performance.now() / 1000;
+    this.timer = setInterval(() => {
+      const nowS = performance.now() / 1000;
+      this.silence.pass(Math.min(nowS - seenS, 1)); // what this page slept through does not count
+      seenS = nowS;
+    }, 1000 * TICK_S);
   }
 
   // This machine slept, or changed its network: the connection is lost unless the server is heard in a moment.
@@ -111,7 +120,7 @@ export class Link {
     const description = { sdp: unsynchronised(answer.sdp), type: answer.type };
     await Promise.all([connected(this.peer), this.peer.setRemoteDescription(description)]);
     performance.mark("connected");
-    this.silent = 0;
+    this.silence.end();
     return answer;
   }
 
