@@ -6,6 +6,8 @@ was made for a runner on a GPU; on a CPU the steps are several times faster.
 
 from __future__ import annotations
 
+from functools import cache
+
 from engine.avatar.avatar import Avatar
 from engine.errors import RunnerError
 from engine.network.contract import ResidentRunner
@@ -17,6 +19,7 @@ from engine.picture.step_renderer import StepRenderer
 from engine.render.temporal_cache import CacheConfig
 from engine.runners.choice import choose_runner, default_threads, torch_denoiser, unavailable
 from engine.runners.names import AUTO, GRAPH, RENDERERS, STEPS, TENSORRT
+from engine.runners.together import Together
 
 ON_GPU = (*TENSORRT, "onnx-cuda")  # fastest first
 ANYWHERE = (*ON_GPU, "onnx-cpu")
@@ -28,7 +31,7 @@ def choose_renderer(
     runner: str,
     graph: GraphOf,
     threads: int = 0,
-    cache: CacheConfig | None = None,
+    temporal: CacheConfig | None = None,
 ) -> tuple[Renderer, str]:
     """The renderer of that name with the runner of that name, and one line that says what it is and why.
 
@@ -43,11 +46,19 @@ def choose_renderer(
         except RunnerError as error:
             passed_over.append(f"graph in {candidate} unavailable: {error}")
         else:
-            return GraphRenderer(avatar, started, cache), "; ".join([what, *passed_over])
+            if candidate in ON_GPU:
+                started = _device(candidate).seat(started)
+            return GraphRenderer(avatar, started, temporal), "; ".join([what, *passed_over])
     if renderer == GRAPH:
         raise RunnerError("; ".join(passed_over) or f"the {runner} runner runs no graph; wanted another")
     network, reason = choose_runner(runner, avatar, threads)
-    return StepRenderer(avatar, network, graph.steps, cache), "; ".join([reason, *passed_over])
+    return StepRenderer(avatar, network, graph.steps, temporal), "; ".join([reason, *passed_over])
+
+
+@cache
+def _device(runner: str) -> Together:
+    """The one that all sessions of this process draw on with the runner."""
+    return Together()
 
 
 def _graphs_tried(renderer: str, runner: str, graph: GraphOf) -> list[str]:

@@ -15,6 +15,7 @@ from engine.render.guidance import GuidancePainter
 from engine.render.prior import PriorBuilder
 from engine.render.scene import Framer
 from engine.render.temporal_cache import CacheConfig, TemporalState
+from engine.runners.together import Dropped
 from engine.stages import StageClock
 
 
@@ -60,23 +61,31 @@ class GraphRenderer:
         return self._state.may_resend(target)
 
     def draw(self, target: Landmarks, clock: StageClock) -> None:
-        """Renders the target; the device may still be at it."""
+        """Renders the target; where the device has no time for it, the picture before stands."""
         self._feed.guide(target)
         clock.end("guidance")
         changed, fresh = self._feed.decide(target)
         self._runner.put(changed)
         clock.end("warp")
+        try:
+            self._infer(fresh)
+        except Dropped:
+            clock.end("denoise")
+            clock.end("compose")
+            return
+        self._state.drew(target)
+        self._drew, self._shown = True, None
+        clock.end("denoise")
+        self._shown = self._framed()
+        clock.end("compose")
+
+    def _infer(self, fresh: bool) -> None:
         self._runner.infer()
         if fresh:
             self._runner.carry(PAINTED, STATE)
             self._runner.put(self._feed.again())
             self._runner.infer()
         self._runner.carry(PICTURE, STATE)
-        self._state.drew(target)
-        self._drew, self._shown = True, None
-        clock.end("denoise")
-        self._shown = self._framed()
-        clock.end("compose")
 
     def set_background(self, background: Background) -> None:
         """Shows the person before something else, the last picture too."""
