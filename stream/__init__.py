@@ -16,4 +16,5 @@ The rooms, each building on those above it:
     page            what the browser loads
     avatar_track    an avatar as one aiortc track, for programs of others; example_call uses it
     example_agent   a program that talks through an avatar, and one who calls it
+    forward_rtp     a program of its own: one WHEP view as plain RTP, for a media server
 """
