@@ -2,8 +2,8 @@
 
     avatarcast bench readme [--check]
 
-Writes each table of benchmarks.records.tables between its two marks in README.md, TRUST.md and
-benchmarks/README.md,
+Writes each table of benchmarks.records.tables between its two marks in README.md, TRUST.md,
+benchmarks/README.md and benchmarks/capacity.md,
 
     <!-- figures:NAME -->
     <!-- end -->
@@ -25,7 +25,10 @@ from benchmarks.records.record import read_record
 from benchmarks.records.tables import TABLES
 from engine.errors import SettingsError
 
-DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "TRUST.md")
+DOCUMENTS = (
+    *(ROOT / "README.md", ROOT / "TRUST.md"),
+    *(ROOT / "benchmarks" / "README.md", ROOT / "benchmarks" / "capacity.md"),
+)
 RESULTS = ROOT / "benchmarks" / "results"
 _BLOCK = re.compile(
     r"(?P<start><!-- figures:(?P<name>\S+) -->\n)(?P<text>.*?)(?P<end><!-- end -->)", re.DOTALL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from benchmarks.records.fleet_tables import FLEETS
 from benchmarks.records.gpu_tables import GPU
 from benchmarks.records.record import Record
 from benchmarks.records.table import NONE, Table, cell, place
@@ -211,6 +212,7 @@ _RENDERED = "{motion_to_photon_ms[p50]:,.0f} / {motion_to_photon_ms[p95]:,.0f}"
 TABLES: Mapping[str, Table] = {
     **TRUST_TABLES,
     **GPU,
+    **FLEETS,
     "summary": Table(
         "",
         {"what": "{what}", "measured": "{measured}", "where and when": "{place}"},

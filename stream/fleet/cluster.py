@@ -18,7 +18,7 @@ from typing import Any
 from engine.avatar.bundled import bundled_name
 from engine.errors import SettingsError
 from stream.fleet.node import FleetNode, NodeConfig, SpreadAvatar
-from stream.fleet.placement import Room
+from stream.fleet.placement import Room, Rooms
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class Cluster:
         self._spread: list[Any] = []
         self._starting: dict[str, asyncio.Task[None]] = {}
         self.members: dict[str, Member] = {}
+        self.rooms = Rooms()  # of the members
         # Told to the nodes, and read back from them by another head.
         self.kept: dict[str, Any] = {"key": config.key, "tokens": [], "revoked": []}
 
@@ -93,6 +94,7 @@ class Cluster:
 
     def forget(self, node: str) -> None:
         """It is dead."""
+        self.rooms.drop(node)
         if self.members.pop(node, None) is not None:
             logger.warning("node %s is gone", node[:8])
 
@@ -168,6 +170,7 @@ class Cluster:
             member.pid = state["pid"]
             member.sessions = state["sessions"]
             member.room.running = len(member.sessions)
+            self.rooms.put(member.room)
 
 
 def _answering(address: str) -> str:

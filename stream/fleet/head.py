@@ -24,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream import tasks
 from stream.fleet.cluster import Cluster, Member
-from stream.fleet.placement import placed
+from stream.fleet.placement import Room
 from stream.http.security import HEADERS
 from stream.refusal import RequestRefused
 
@@ -140,14 +140,10 @@ class FleetHead:
         """A new session, where there is most room; one that waits under its name is where it is."""
         body = await request.read()
         name = request.query.get("name") if request.path.startswith("/whip") else _member(body, "name")
-        waiting = next(
-            (
-                one
-                for one in self.sessions.values()
-                if name and one.facts["name"] == name and one.lost_s is None
-            ),
-            None,
-        )
+        waiting = None
+        if name:
+            theirs = (one for one in self.sessions.values() if one.facts["name"] == name)
+            waiting = next((one for one in theirs if one.lost_s is None), None)
         if waiting is not None:
             return await self._forward(request, self.cluster.members[waiting.node], body=body)
         return await self._place(request, body)
@@ -155,16 +151,17 @@ class FleetHead:
     async def _place(self, request: web.Request, body: bytes, path: str | None = None) -> web.Response:
         last: web.Response | None = None
         tried: set[str] = set()
-        while member := self._roomiest(tried):
-            tried.add(member.room.node)
-            member.room.running += 1  # until it tells by itself
+        while room := self.cluster.rooms.best(tried):
+            member = self.cluster.members[room.node]
+            tried.add(room.node)
+            self._placed(room, 1)
             try:
                 last = await self._forward(request, member, path=path, body=body)
             except NodeLost:
                 continue
             if last.status != 503:
                 return last
-            member.room.running -= 1
+            self._placed(room, -1)
         self._refused += 1
         if last is not None:
             return last
@@ -174,10 +171,12 @@ class FleetHead:
             retry_after_s=5,
         )
 
-    def _roomiest(self, but: set[str]) -> Member | None:
-        rooms = [one.room for node, one in self.cluster.members.items() if node not in but]
-        best = placed(rooms)
-        return None if best is None else self.cluster.members[best.node]
+    def _placed(self, room: Room, more: int) -> None:
+        """So many, until it tells by itself."""
+        room.running += more
+        member = self.cluster.members.get(room.node)
+        if member is not None and member.room is room:  # else it was lost meanwhile
+            self.cluster.rooms.put(room)
 
     async def _steer(self, request: web.Request) -> web.Response:
         number, body = request.match_info["id"], await request.read()
@@ -195,7 +194,7 @@ class FleetHead:
         if member is None:
             raise NodeLost(known.node)
         answer = await self._forward(request, member, body=body)
-        if known is not None and answer.status == 200 and action in SETTINGS:
+        if answer.status == 200 and action in SETTINGS:
             known.settings[action] = request.method, request.content_type, body
         return answer
 
@@ -239,7 +238,10 @@ class FleetHead:
         return await self._anywhere(request, await request.read())
 
     async def _anywhere(self, request: web.Request, body: bytes = b"", but: int = 0) -> web.Response:
-        """What every node answers alike; but: the status that another may not give. Raises RequestRefused (503)."""
+        """What every node answers alike; but: a status that another may not give.
+
+        Raises RequestRefused (503).
+        """
         answer = None
         for member in list(self.cluster.members.values()):
             with suppress(NodeLost):
@@ -358,6 +360,7 @@ class FleetHead:
         if not isinstance(on, bool):
             raise RequestRefused(400, 'drain needs {"on": true} or {"on": false}')
         member.room.drains = on
+        self.cluster.rooms.put(member.room)
         return web.json_response({})
 
     async def _page(self, _: web.Request) -> web.Response:

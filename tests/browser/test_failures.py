@@ -257,3 +257,40 @@ async def test_latency_is_saved_with_how_each_stage_is_known(browsers: Browsers,
     assert set(sample["ms"]) == set(known)
     assert sample["ms"]["display"] > 0
     assert record["first_picture_ms"] > 0
+
+
+# What becomes of a silence that is asked about with these answers, after so many seconds; null: nothing yet.
+SILENCE = """async ([answers, seconds, heardAtS]) => {
+  const { Silence } = await import("/call/silence.js");
+  let [passed, asked, lostAtS] = [0, 0, null];
+  const silence = new Silence(
+    async () => answers[Math.min(asked++, answers.length - 1)],
+    () => (lostAtS ??= passed),
+  );
+  while (passed < seconds) {
+    passed += 0.25;
+    if (passed === heardAtS) silence.end();
+    await silence.pass(0.25);
+  }
+  return [lostAtS, asked];
+}"""
+
+
+async def test_a_silent_server_is_asked_for_before_it_is_given_up(url: str) -> None:
+    async with page_with() as page:
+        await page.goto(url)
+
+        async def told(*case: object) -> list[float | None]:
+            found: list[float | None] = await page.evaluate(SILENCE, list(case))
+            return found
+
+        assert await told([False], 1.5, None) == [1.25, 1]  # gone: at once
+        assert await told([True], 1, None) == [None, 0]  # a short loss: not even asked
+        assert await told([False], 1.75, 1) == [None, 0]  # heard again before that
+        lost_s, asked = await told([True], 8, None)  # it goes on, but does not come through
+        assert lost_s == 6.25
+        assert asked == 5  # once a second
+        assert (await told([None], 8, None))[0] == 6.25  # nobody knows
+        assert (await told([True, True, False], 8, None))[0] == 3.25
+        goes_on = "import('/call/silence.js').then((found) => found.goesOn('none'))"
+        assert await page.evaluate(goes_on) is False
