@@ -276,8 +276,8 @@ SILENCE = """async ([answers, seconds, heardAtS]) => {
 }"""
 
 
-async def test_a_silent_server_is_asked_for_before_it_is_given_up(url: str) -> None:
-    async with page_with() as page:
+async def test_a_silent_server_is_asked_for_before_it_is_given_up(browsers: Browsers, url: str) -> None:
+    async with browsers.page(*FAKE_CAMERA) as page:
         await page.goto(url)
 
         async def told(*case: object) -> list[float | None]:
