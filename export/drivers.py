@@ -1,4 +1,10 @@
-"""What drives an avatar offline: a film, recorded motion, a voice, or a voice with one of the others."""
+"""What drives an avatar offline: a film, recorded motion, a voice, or a voice with one of the others.
+
+All of them give the same: landmarks and times of each frame, from which one `engine.person.motion.Motion` a
+frame is measured. A still picture is a film of one frame that shows no rest (`export.stills`). What a voice,
+an emotion or a listener does goes onto that motion, by region and as surely as each is known
+(`engine.person.blend`, `engine.pipeline.Companion` and `Adjustment`): no driver knows of another.
+"""
 
 from __future__ import annotations
 

@@ -67,8 +67,8 @@ def reply(text: str) -> str:
         return "Oh no, I am so sorry. Let us look for them together."
     if "story" in text:
         return (
-            "Once upon a time there was a lighthouse at the end of the world, and nobody had been there for a"
-            " hundred years, until one morning a small boat came in from the fog, and in it sat a cat."
+            "Once upon a time there was a lighthouse at the end of the world and nobody had been there for a"
+            " hundred years until one morning a small boat came in from the fog and in it sat a cat."
         )
     return "Hello! I am so happy to see you."
 

@@ -20,6 +20,7 @@ from benchmarks.records.instrument import Instrument, add_common, counted
 from benchmarks.records.record import Record
 from engine.arrays import FloatArray
 from engine.avatar.avatar_file import load_avatar
+from engine.errors import SettingsError
 from engine.media.disclosure import DEFAULT_MARK
 from engine.person.motion import Neutral, in_head_axes, lip_gap
 from engine.pipeline import PipelineConfig
@@ -29,7 +30,7 @@ from stream.render.avatars import served_file
 
 ANSWER_MS, STOP_MS = 500.0, 200.0  # at most, in every call
 OPEN, SHUT = 0.25, 0.2  # of the range of the lips' gaps
-_WITHIN_S = 1.5
+_BEFORE_S, _WITHIN_S = 0.4, 1.5
 
 
 def lips(seen: Watched, neutral: Neutral) -> tuple[FloatArray, FloatArray]:
@@ -42,13 +43,15 @@ def lips(seen: Watched, neutral: Neutral) -> tuple[FloatArray, FloatArray]:
 
 
 def delays_ms(seen: Watched, neutral: Neutral) -> tuple[list[float], float]:
-    """Of each answer, and of the silence after the interruption."""
+    """Of each answer, and of the silence after the interruption. Raises SettingsError."""
     times_s, opened = lips(seen, neutral)
     answers = [
         1e3 * float(np.min(times_s[(times_s > ended_s) & (opened > OPEN)], initial=np.inf) - ended_s)
         for ended_s in seen.ended_s
     ]
     after_s = times_s - seen.broke_in_s
+    if not (opened[(after_s > -_BEFORE_S) & (after_s <= 0.0)] > OPEN).any():
+        raise SettingsError("the mouth was shut when the caller broke in: measure again")
     still_open = after_s[(after_s > 0.0) & (after_s < _WITHIN_S) & (opened > SHUT)]
     return answers, 1e3 * float(still_open.max(initial=0.0))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from benchmarks.records.conversation_tables import CONVERSATION_TABLES
 from benchmarks.records.fleet_tables import FLEETS
 from benchmarks.records.gpu_tables import GPU
 from benchmarks.records.record import Record
@@ -366,6 +367,7 @@ TABLES: Mapping[str, Table] = {
         "follow", {"driver": "{label}", **_MOTION, "hands shown": "{visible[wrists]:.0%}"}, "drivers"
     ),
     **VOICE_TABLES,
+    **CONVERSATION_TABLES,
     "cross_driving": Table(
         "cross_driving",
         {

@@ -25,7 +25,7 @@ __all__ = ["LOOK_AHEAD_S", "SpokenLips", "VoiceDriver"]
 
 _KEPT_ROWS = 4 * ROWS_HZ  # of a sound that comes in: more than it is ever held back
 _AHEAD_ROWS = 8  # of whether somebody speaks, before lips: more than LOOK_AHEAD_S
-_HUSHED_S = 0.1  # until lips that are told to be still are shut
+_HUSHED_S = 0.06  # until lips that are told to be still are shut
 _OPENS_ROWS, _SHUTS_ROWS = 2, 6  # before speech lips may part; after it they shut
 
 

@@ -40,7 +40,9 @@ class LiveVoice:
     def __init__(self, hold_s: float = HOLD_S) -> None:
         """hold_s: how long lips wait for what is yet to be heard; 0 where sound is here before it is due."""
         self.share = 0.0  # how much the voice drove the last picture
-        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+        self._resampler, self._others_resampler = (
+            av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ) for _ in range(2)
+        )
         self._hold_s = hold_s
         self._waiting: deque[tuple[FloatArray | None, int]] = deque(maxlen=_MOST_WAITING)  # None: a hush
         self._others: deque[tuple[FloatArray, int]] = deque(maxlen=_MOST_WAITING)
@@ -58,13 +60,17 @@ class LiveVoice:
 
     def hear(self, frame: av.AudioFrame, arrived_ns: int) -> None:
         """The next frame of the microphone, whole at this time (perf_counter_ns)."""
-        pieces = [piece.to_ndarray()[0] for piece in self._resampler.resample(frame)]
-        if pieces:
-            self._waiting.append((np.concatenate(pieces).astype(np.float32, copy=False), arrived_ns))
+        if len(samples := _samples(self._resampler, frame)):
+            self._waiting.append((samples, arrived_ns))
 
     def hear_other(self, samples: FloatArray, arrived_ns: int) -> None:
         """What the other one says, whole at this time: the avatar listens. (n,) float32, 16 kHz."""
         self._others.append((samples, arrived_ns))
+
+    def hear_frame_of_other(self, frame: av.AudioFrame, arrived_ns: int) -> None:
+        """The same, as a decoder gives it."""
+        if len(samples := _samples(self._others_resampler, frame)):
+            self.hear_other(samples, arrived_ns)
 
     def hush(self) -> None:
         """Lips shut for what was heard up to now."""
@@ -144,3 +150,9 @@ class LiveVoice:
         count = round(min(seconds, 2.0) * SAMPLE_RATE_HZ)
         driver.lips.push(np.zeros(count, np.float32))
         self._heard_s += seconds
+
+
+def _samples(resampler: av.AudioResampler, frame: av.AudioFrame) -> FloatArray:
+    """(n,) float32, 16 kHz; maybe none yet."""
+    pieces = [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
+    return np.concatenate([np.zeros(0, np.float32), *pieces]).astype(np.float32, copy=False)

@@ -188,6 +188,11 @@ class Performer:
         if self._voice is not None:
             self._voice.hear_other(samples, arrived_ns)
 
+    def hear_frame_of_other(self, frame: av.AudioFrame, arrived_ns: int) -> None:
+        """The same, as a decoder gives it."""
+        if self._voice is not None:
+            self._voice.hear_frame_of_other(frame, arrived_ns)
+
     def hush(self) -> None:
         """The avatar says no more of what was heard."""
         if self._voice is not None:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import Any
 
@@ -43,11 +44,13 @@ class Presenter:
         silent_s: float,
         connect_s: float,
         on_frame: Callable[[av.VideoFrame], None],
+        on_other: Callable[[av.AudioFrame], None],
         waits: Callable[[str], bool],
         tell: tasks.Tell,
     ) -> None:
         """lease: what it takes of its client's account until settle().
 
+        on_other: gets what somebody says to them, where that comes too.
         silent_s: after which the connection counts as lost; connect_s: the same before it stands.
         waits: gets the reason why it is lost, and says whether the presenter may come back.
         tell: gets the reason where the session cannot go on.
@@ -62,10 +65,12 @@ class Presenter:
         self._silent_limit_s = silent_s
         self._connect_limit_s = connect_s
         self._on_frame = on_frame
+        self._on_other = on_other
         self._waits = waits
         self._tell = tell
         self._is_settled = False
         self._receiving: asyncio.Task[None] | None = None
+        self._hearing: asyncio.Task[None] | None = None
         self._hanging_up: set[asyncio.Task[None]] = set()
         self._heard = (0, 0)  # packets from them, and when there was the last new one, in ns
 
@@ -149,24 +154,28 @@ class Presenter:
 
     async def close(self) -> None:
         """Hang up."""
-        if self._receiving is not None:
-            self._receiving.cancel()
-            await asyncio.gather(self._receiving, return_exceptions=True)
+        for task in (self._receiving, self._hearing):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         if self.peer is not None:
             await tasks.attempt("hang up", self._hang_up(self.peer, self.receiver))
         await asyncio.gather(*self._hanging_up, return_exceptions=True)
         self._lease.give_back()
 
     def _take_up(self, peer: Peer, camera: MediaStreamTrack | None, receiver: Receiver | None) -> None:
-        if self._receiving is not None:
-            self._receiving.cancel()
+        for task in (self._receiving, self._hearing):
+            if task is not None:
+                task.cancel()
         self.peer, self.receiver, self.lost_ns = peer, receiver, None
         self.since_ns = perf_counter_ns()
         self._heard = (0, self.since_ns)
         if self._is_settled:
             peer.lease.give_back()
         self._voice.listen(peer.microphone)
-        self._receiving = None
+        self._receiving = self._hearing = None
+        if peer.other is not None:
+            self._hearing = tasks.start(self._hear(peer.other), "hear", self._tell)
         if camera is not None:
             self._receiving = tasks.start(self._receive(peer, camera), "receive", self._tell)
 
@@ -179,6 +188,14 @@ class Presenter:
                 self._on_frame(frame)
         except MediaStreamError:
             self._lose(peer, "the camera's track has ended")
+
+    async def _hear(self, other: MediaStreamTrack) -> None:
+        """Drain it, as the camera's."""
+        with suppress(MediaStreamError):
+            while True:
+                frame = await other.recv()
+                assert isinstance(frame, av.AudioFrame)
+                self._on_other(frame)
 
     async def _listen(self, now_ns: int) -> None:
         """Notice a presenter who was there and is cut off; ICE takes half a minute to."""

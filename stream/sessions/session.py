@@ -105,6 +105,7 @@ class Session:
             limits.silent_presenter_s,
             limits.connect_s,
             on_frame=self._on_frame,
+            on_other=self._on_other,
             waits=self._waits,
             tell=self.end,
         )
@@ -280,6 +281,11 @@ class Session:
         self._sound_ns = arrived_ns
         if self.driver != CAMERA and self._placed():
             self.performer.hear(frame, arrived_ns)
+
+    def _on_other(self, frame: av.AudioFrame) -> None:
+        """Of who speaks to the presenter: listened to where the voice drives."""
+        if self.driver != CAMERA:
+            self.performer.hear_frame_of_other(frame, perf_counter_ns())
 
     def _placed(self) -> bool:
         """Something comes of the presenter: whether there is room for them, or else the session ends."""

@@ -70,7 +70,9 @@ def read_request(body: Any) -> SessionRequest:
     if not isinstance(avatar, str | None):
         raise RequestRefused(400, f"avatar is {str(avatar)[:40]!r}; the name of one of /api/config is needed")
     driver = checked_driver(body.get("driver", "camera"))
-    offer = _read(sdp, ("sendrecv",), True, "no video to send and receive; offer one camera as sendrecv")
+    offer = _read(
+        sdp, ("sendrecv",), True, "no video to send and receive; offer one camera as sendrecv", listens=True
+    )
     return SessionRequest(offer, driver=driver, avatar=avatar, name=view_name(name), secret=secret, **flags)
 
 
@@ -85,7 +87,7 @@ def read_publish_request(
         checked_driver(driver)
     without = "no video to send; offer one camera as sendonly"
     by_sound = driver != "camera"
-    offer = _read(sdp, ("sendonly", "sendrecv"), False, without, by_sound)
+    offer = _read(sdp, ("sendonly", "sendrecv"), False, without, by_sound, listens=True)
     driver = driver or ("camera" if offer.has_video else "voice")
     return SessionRequest(
         _of_dtls_client(offer), driver=driver, avatar=avatar, name=view_name(name), receives=False
@@ -129,7 +131,12 @@ def view_name(name: Any) -> str | None:
 
 
 def _read(
-    sdp: str, directions: tuple[str, ...], sends: bool, without_video: str, sound_will_do: bool = False
+    sdp: str,
+    directions: tuple[str, ...],
+    sends: bool,
+    without_video: str,
+    sound_will_do: bool = False,
+    listens: bool = False,
 ) -> Offer:
     """As read_offer() does. Raises RequestRefused (400)."""
     lines = len(sdp.splitlines())
@@ -137,7 +144,7 @@ def _read(
         raise RequestRefused(400, f"the offer has {lines} lines; {MOST_OFFER_LINES} are read")
     check_candidates(sdp)
     try:
-        offer = read_offer(sdp, directions, sends, without_video, sound_will_do)
+        offer = read_offer(sdp, directions, sends, without_video, sound_will_do, listens)
         SessionDescription.parse(offer.sdp)
     except RequestRefused:
         raise

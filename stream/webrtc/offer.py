@@ -1,4 +1,4 @@
-"""What of an offer is served: one picture, one voice, one data channel, over one transport.
+"""What of an offer is served: one picture, one voice or two, one data channel, over one transport.
 
 aiortc answers all sections of an offer or none, and takes each word of it as it stands. So it is given an
 offer that is written anew, of the sections that are served and of what it knows in them; afterwards the
@@ -133,9 +133,14 @@ class _Served:
 
 
 def read_offer(
-    sdp: str, directions: Sequence[str], sends: bool, without_video: str, sound_will_do: bool = False
+    sdp: str,
+    directions: Sequence[str],
+    sends: bool,
+    without_video: str,
+    sound_will_do: bool = False,
+    listens: bool = False,
 ) -> Offer:
-    """Raises RequestRefused (400). sdp: of a bounded length.
+    """Raises RequestRefused (400). sdp: of a bounded length. listens: a second voice is taken, the other's.
 
     directions: of a video section that can be served; sends: we send pictures in it; without_video: how the
     sentence "the offer has ..." ends where there is none. sound_will_do: an offer of sound that has no video.
@@ -150,7 +155,8 @@ def read_offer(
         try:
             if section.kind == "video" and section.direction not in directions:
                 raise _Unfit(f"it is {section.direction}")
-            if any(other.section.kind == section.kind for other in served.values()):
+            alike = [other.section for other in served.values() if other.section.kind == section.kind]
+            if alike and not (listens and len(alike) == 1 and _are_told_apart(alike[0], section)):
                 raise _Unfit("one of its kind is served")
             served[place] = _serve(section, sections[live[0]], sends)
         except _Unfit as error:
@@ -170,6 +176,13 @@ def read_offer(
     written = _write(sections, served, order, live[0])
     grouped = bool(bundle) and all(sections[place].mid is not None for place in order)
     return Offer(written, tuple(refused), tuple(sections), served, grouped)
+
+
+def _are_told_apart(voice: _Section, other: _Section) -> bool:
+    """Two voices that both come, by packets which say whose they are."""
+    sources = [_source_lines(voice), _source_lines(other)]
+    sends = other.kind == "audio" and all(one.direction.startswith("send") for one in (voice, other))
+    return sends and all(sources) and sources[0] != sources[1]
 
 
 def _split(sdp: str) -> tuple[list[_Section], list[str]]:

@@ -83,6 +83,7 @@ class Peer:
         """lease: what the connection takes of its client's account; given back when it is closed."""
         self.camera: MediaStreamTrack | None = None
         self.microphone: MediaStreamTrack | None = None
+        self.other: MediaStreamTrack | None = None  # what somebody says to them
         self.channel: RTCDataChannel | None = None  # "stats", once the other side has opened it
         self._config = config
         self._on_lost = on_lost
@@ -147,7 +148,10 @@ class Peer:
             if isinstance(buffer, PromptJitterBuffer):
                 self._camera_buffer = buffer
             if transceiver.kind == "audio" and takes_camera:
-                self.microphone = transceiver.receiver.track
+                if self.microphone is None:
+                    self.microphone = transceiver.receiver.track
+                else:
+                    self.other = transceiver.receiver.track
             elif transceiver.kind == "video":
                 if takes_camera:
                     self.camera = transceiver.receiver.track
@@ -160,7 +164,7 @@ class Peer:
         """Send this voice in the offer's audio section. Between accept() and answer()."""
         self._connection.addTrack(voice)
         for transceiver in self._connection.getTransceivers():
-            if transceiver.kind == "audio":
+            if transceiver.kind == "audio" and transceiver.sender.track is voice:
                 report_steadily(transceiver, lambda: voice.late_s)
                 tell_receivers(transceiver.sender, lambda: voice.captured_ns)
 

@@ -181,7 +181,8 @@ async def test_sound_alone_is_published_and_watched() -> None:
     viewer = WatchingPeer(audio=True)
     async with serving(pipeline) as registry:
         try:
-            connection.addTransceiver(Talker(), "sendonly")
+            for _ in range(2):  # the second is somebody who speaks to the presenter
+                connection.addTransceiver(Talker(), "sendonly")
             await connection.setLocalDescription()
             request = read_publish_request(connection.localDescription.sdp, None, None)
             assert request.driver == "voice"
@@ -194,6 +195,9 @@ async def test_sound_alone_is_published_and_watched() -> None:
             assert (stats["state"], stats["driver"], stats["driven_by"]) == ("live", "voice", "voice")
             assert stats["audio_delay_ms"] == pytest.approx(HOLD_S * 1e3, abs=80)
             assert not any(pipeline.seen)
+            voice = session.performer._voice
+            assert voice is not None
+            await until(lambda: voice._listening is not None)
         finally:
             await viewer.close()
             await connection.close()

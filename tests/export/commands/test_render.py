@@ -14,6 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.pictures.odd_films import film_that_changes_size
 from engine import pipeline as pipeline_module
@@ -37,6 +38,7 @@ from export.drivers import FilmDriver
 from tests.support.forged_package import rezip, unzip
 from tests.support.places import PRESENTER
 from tests.support.puppet import Pose, Puppet
+from tests.support.sounds import babble, write_sound
 
 SIZE = 64
 FPS = Fraction(10)
@@ -396,10 +398,13 @@ def test_the_presenters_sound_is_kept(rendered: Callable[..., Any]) -> None:
 
 
 @pytest.mark.skipif(not PRESENTER.exists(), reason="the presenter clip is not there")
-def test_recorded_motion_drives_as_the_film_did(
+def test_one_avatar_by_any_driver(
     monkeypatch: pytest.MonkeyPatch, puppet_avatar: Avatar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Tracked once, replayed: the same pictures, bit for bit, with no film and no tracker."""
+    """A film, one picture of it, its recorded motion, that with words for an emotion, and a voice.
+
+    Motion is replayed as the film drove, bit for bit, with no film and no tracker.
+    """
     tracking = pytest.importorskip("engine.tracking.tracker", reason="needs LiteRT")
     monkeypatch.setattr(avatar_module, "load_avatar", lambda path: puppet_avatar)
     clip, motion = tmp_path / "clip.mp4", tmp_path / "talk.motion"
@@ -416,10 +421,21 @@ def test_recorded_motion_drives_as_the_film_did(
         return out
 
     film = rendered("film.mp4", "--driver", str(clip), "--save-motion", str(motion))
+    photo = tmp_path / "photo.png"
+    Image.fromarray(next(iter(read_frames(clip))).rgb).save(photo)
+    still = np.asarray(Image.open(rendered("still.png", "--driver", str(photo))))
     monkeypatch.setattr(tracking, "EveryFrameTracker", None)
     clip.unlink()
     replayed = rendered("replayed.mp4", "--driver", str(motion))
     assert np.array_equal(pictures(replayed), pictures(film))
+    merry = rendered("merry.mp4", "--driver", str(motion), "--emotion", "over the moon")
+    talk = write_sound(tmp_path / "talk.wav", babble(0.5), 16_000, "pcm_s16le")
+    spoken = rendered("spoken.mp4", "--voice", str(talk))
+    shown = {"film": pictures(film)[-1], "still": still, "merry": pictures(merry)[-1]}
+    shown |= {"voice": pictures(spoken)[-1]}
+    assert {picture.shape for picture in shown.values()} == {shown["film"].shape}
+    for name in ("still", "merry", "voice"):
+        assert not np.array_equal(shown[name], shown["film"]), name
     capsys.readouterr()
     for option in ("--mirror", "--side-by-side"):
         with pytest.raises(SettingsError, match=f"{option}: .* holds no pictures"):
