@@ -155,4 +155,4 @@ class LiveVoice:
 def _samples(resampler: av.AudioResampler, frame: av.AudioFrame) -> FloatArray:
     """(n,) float32, 16 kHz; maybe none yet."""
     pieces = [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
-    return np.concatenate([np.zeros(0, np.float32), *pieces]).astype(np.float32, copy=False)
+    return np.asarray(np.concatenate([np.zeros(0, np.float32), *pieces]), np.float32)
