@@ -20,6 +20,11 @@ fps_delivered counts new pictures; dropped are camera pictures that were never a
 the renderer has no time for; frozen are gaps of more than 200 ms between new pictures; stale are repeats;
 jitter_ms tells how uneven arrivals and latencies are; timeline is the call second by second, and
 latency_slope_ms_per_min its drift. The first --warm-up seconds after the first answer are left out.
+
+With `--driver voice --speech FILE` nobody films: the caller says a burst of that recording each second, and
+the lips of the pictures that come back are tracked. mouth_to_photon_ms is how much later they do what the
+sound asks for (what lips do before their sound is not counted), mouth_to_ear_ms the same of the sound that
+comes back, offset_ms by how much the voice comes before the lips, as in `avatarcast bench av_sync`.
 """
 
 from __future__ import annotations
@@ -27,16 +32,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from benchmarks.live.glass_call import CallConfig, make_call
 from benchmarks.live.glass_statistics import summarise
+from benchmarks.live.mouth_lag import failures, mouth_call
 from benchmarks.live.server_process import ServerWatch, Serving, server_process, without_token
 from benchmarks.records.instrument import Instrument, add_common
 from benchmarks.records.record import Record
 from benchmarks.records.series import slope_per_minute
 from engine.commands.options import add_frame
+from engine.errors import SettingsError
 from engine.stages import percentiles
+
+VOICE = "voice"  # as --driver
 
 
 def server_figures(stats: list[tuple[int, dict[str, Any]]], start_ns: int) -> dict[str, Any]:
@@ -95,6 +105,12 @@ def above(total: dict[str, float | None], floor: dict[str, float | None]) -> dic
 
 def measure(args: argparse.Namespace) -> Record:
     """The call, and the one beneath it where it is asked for."""
+    if str(args.driver) == VOICE:
+        if args.speech is None:
+            raise SettingsError("--driver voice: wanted --speech FILE, a recording of somebody who speaks")
+        serving = Serving.of(args, frame=args.frame)
+        found = asyncio.run(mouth_call(serving, args.speech, args.seconds, args.warm_up))
+        return found | {"failures": failures(found)}
     config = CallConfig(
         peer=args.peer,
         driver=args.driver,
@@ -127,6 +143,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_frame(parser)
     add_common(parser, "avatar", "runner", "driver", "size", "warm_up", seconds=60.0)
+    parser.add_argument("--speech", type=Path, help="with --driver voice: a recording of somebody who speaks")
     parser.add_argument("--fps", type=int, default=30, help="of the camera (default 30)")
 
 

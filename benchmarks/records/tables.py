@@ -230,6 +230,7 @@ TABLES: Mapping[str, Table] = {
             "freezes": "{frozen}",
         },
         files=("glass_to_glass_10min", _CHROMIUM),
+        part="motion_to_photon_ms",
     ),
     "floor": Table(
         "glass_to_glass",

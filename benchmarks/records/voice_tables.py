@@ -50,7 +50,26 @@ def _synced(record: Record) -> Iterator[Record]:
     yield {"what": "listening; a fit; sound that is waited for", "measured": cell(form, record["cost"])}
 
 
+def _moving(record: Record) -> Iterator[Record]:
+    """A row for each film."""
+    for label, found in record["manner"].items():
+        yield {"film": label, **found}
+
+
 VOICE_TABLES: Mapping[str, Table] = {
+    "mouth": Table(
+        "glass_to_glass",
+        {
+            "p50 / p95 / p99": "ms",
+            "mouth to photon": "{mouth_to_photon_ms:.0f}",
+            "mouth to ear": "{mouth_to_ear_ms:.0f}",
+            "voice before lips, as played": "{offset_ms[by_reports]:.0f}",
+            "size of that": "{offset_size_ms:.0f}",
+            "bursts said / seen / heard": "{bursts:.0f}",
+        },
+        files=("glass_to_glass_voice",),
+        part="mouth_to_photon_ms",
+    ),
     "voice": Table(
         "voice",
         {
@@ -64,6 +83,21 @@ VOICE_TABLES: Mapping[str, Table] = {
             "above 2 Hz, share of real": "{quick_share:.2f}",
         },
         _methods,
+    ),
+    "voice_manner": Table(
+        "voice",
+        {
+            "drawn / real": "{film}",
+            "brows' points move": "{upper_face:.2f}",
+            "head turns": "{turn[spread]:.2f}",
+            "between seeds": "{turn[between_seeds]:.2f}",
+            "jerk of head / brows": "{turn[jerk]:.2f} / {brows[jerk]:.2f}",
+            "above 2 Hz, head / brows": "{turn[quick_share]:.2f} / {brows[quick_share]:.2f}",
+            "quick where it is loud, drawn / real": "{beats[told]:.2f} / {beats[true]:.2f}",
+            "minute 10 / 1: spread, jerk": "{minutes[spread]:.2f}, {minutes[jerk]:.2f}",
+        },
+        _moving,
+        part="manner",
     ),
     "voice_sync": Table(
         "voice",

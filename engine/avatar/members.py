@@ -139,7 +139,7 @@ def read_voice(source: Path, member: str, data: bytes) -> OwnVoice:
     wanted["nods"] = _Array((NODS,), 0.0, MOST_OFTEN)
     if "nods" not in arrays:
         del wanted["nods"]
-    _checked(source, member, arrays, wanted)
+    _checked(source, member, {name: arrays[name] for name in wanted}, wanted)
     return voice
 
 

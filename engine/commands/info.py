@@ -126,7 +126,7 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def voice_words(voice: OwnVoice | None, report: Mapping[str, Any]) -> str:
     """How it speaks where a voice drives it, and what of its footage's sound that comes of."""
     if voice is None or voice.fit is None:
-        return "nobody's own way: too little speech was learnt from"
+        return "nobody's own way: too little speech was learnt from, or by an earlier version; enrol again"
     said = ["its person's own way"]
     if (speech_s := number(report, "sound", "speech_s")) is not None:
         said.append(f"of {speech_s:.0f} s of speech")

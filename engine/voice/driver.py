@@ -6,6 +6,7 @@ Time comes in as an argument. What is not told by a voice is idle life (`engine.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from engine.arrays import FloatArray
 from engine.person.blend import Shares, blended
 from engine.person.landmarks import VISIBLE
 from engine.person.motion import Motion, Neutral
-from engine.voice.features import ROWS_HZ, VoiceFeatures
+from engine.voice.base import AFTER
+from engine.voice.features import LOUDNESS, ROWS_HZ, SAMPLES_A_ROW, SPEAKS, VoiceFeatures
 from engine.voice.gate import SpeechGate
 from engine.voice.idle import Idle
+from engine.voice.manner import MANNERS, Manner, Wander, strength_of
 from engine.voice.mel import SAMPLE_RATE_HZ
 from engine.voice.motion_code import CODE, LIPS, decode
 from engine.voice.speaker import LOOK_AHEAD_S, Speaker
@@ -27,6 +30,9 @@ _KEPT_ROWS = 4 * ROWS_HZ  # of a sound that comes in: more than it is ever held 
 _AHEAD_ROWS = 8  # of whether somebody speaks, before lips: more than LOOK_AHEAD_S
 _HUSHED_S = 0.06  # until lips that are told to be still are shut
 _OPENS_ROWS, _SHUTS_ROWS = 2, 6  # before speech lips may part; after it they shut
+_WARM_ROWS = 6 * ROWS_HZ  # of what was said, that lips and the gate remember
+_USUAL_ROWS = 5 * ROWS_HZ  # of speech
+_CATCH_UP_ROWS = 2 * ROWS_HZ  # of what was set aside, heard beside a push: 0.01 s of work
 
 
 class SpokenLips:
@@ -34,16 +40,29 @@ class SpokenLips:
 
     def __init__(self, speaker: Speaker, kept_rows: int | None = _KEPT_ROWS) -> None:
         """kept_rows: what is remembered of the past; None: all."""
-        self._features = VoiceFeatures()
-        self._gate = SpeechGate()
-        self._stream = speaker.stream()
+        self._speaker = speaker
         self._lips: deque[FloatArray] = deque(maxlen=kept_rows)
         self._spoken: deque[float] = deque(
             maxlen=None if kept_rows is None else kept_rows + _SHUTS_ROWS + _AHEAD_ROWS
         )
-        self._rows = 0  # of lips
-        self._gated = 0  # rows of which is known whether somebody speaks
         self._hushed: tuple[float, float] | None = None  # from when on, and up to what sound, lips are still
+        self._said: deque[tuple[float, float]] = deque(maxlen=kept_rows)
+        self._usual = 0.0  # loudness of speech, lately
+        self._aside = np.zeros(0, np.float32)  # not heard yet
+        self._listen_from(0)
+
+    def _listen_from(self, row: int) -> None:
+        """As if the sound began there."""
+        self._features = VoiceFeatures()
+        self._gate = SpeechGate()
+        self._stream = self._speaker.stream()
+        self._lips.clear()
+        self._spoken.clear()
+        self._said.clear()
+        self._heard = row * SAMPLES_A_ROW  # samples, before `_aside`
+        self._rows = row  # of lips
+        self._felt = row  # rows of which is known how loudly
+        self._gated = row  # rows of which is known whether somebody speaks
 
     @property
     def known_s(self) -> float:
@@ -55,14 +74,41 @@ class SpokenLips:
         """Of what is remembered, so much is speech, or as loud."""
         return sum(spoken > 0.5 for spoken in self._spoken) / ROWS_HZ
 
-    def push(self, samples: FloatArray) -> None:
-        """samples: (n,) float32, -1..1, 16 kHz."""
+    def push(self, samples: FloatArray, asked_for: bool = True) -> None:
+        """samples: (n,) float32, -1..1, 16 kHz. asked_for: else they are set aside, and cost nothing.
+
+        What was set aside is heard when lips are asked for again, the last seconds of it, in some pushes.
+        """
+        self._aside = np.concatenate([self._aside, samples])
+        if asked_for:
+            count = len(samples) + _CATCH_UP_ROWS * SAMPLES_A_ROW
+            heard, self._aside = self._aside[:count], self._aside[count:]
+            self._hear(heard)
+        elif len(self._aside) > 2 * _WARM_ROWS * SAMPLES_A_ROW:
+            row = (self._heard + len(self._aside)) // SAMPLES_A_ROW - _WARM_ROWS
+            self._aside = self._aside[row * SAMPLES_A_ROW - self._heard :]
+            self._listen_from(row)
+
+    def _hear(self, samples: FloatArray) -> None:
+        self._heard += len(samples)
         spoken = self._gate.push(samples)
         self._gated += len(spoken)
         self._spoken.extend(spoken.tolist())
-        lips = self._stream.push(self._features.push(samples))
+        rows = self._features.push(samples)
+        lips = self._stream.push(rows)
         self._rows += len(lips)
         self._lips.extend(lips)
+        for loudness in rows[:, LOUDNESS].tolist():
+            speaks = float(loudness > SPEAKS)
+            if speaks:
+                self._usual += (loudness - self._usual) / (_USUAL_ROWS if self._usual else 1)
+            self._said.append((speaks, loudness - self._usual))
+        self._felt += len(rows)
+
+    def said(self, row: int) -> tuple[float, float]:
+        """Whether they speak in that row, and how much louder than usual; see `features.LOUDNESS`."""
+        behind = self._felt - row
+        return self._said[-behind] if 0 < behind <= len(self._said) else (0.0, 0.0)
 
     def hush(self, time_s: float) -> None:
         """What was pushed is not said after all: lips shut from this time on, until what comes from now."""
@@ -107,13 +153,25 @@ class VoiceDriver:
     Use: at() for every picture, then the pipeline asks for motion().
     """
 
-    def __init__(self, lips: SpokenLips, idle: Idle, always_lips: bool = False) -> None:
-        """always_lips: the lips are the voice's also while the camera drives the rest."""
+    def __init__(
+        self,
+        lips: SpokenLips,
+        idle: Idle,
+        always_lips: bool = False,
+        manner: Manner | None = None,
+        seed: int = 0,
+    ) -> None:
+        """always_lips: the lips are the voice's also while the camera drives the rest.
+
+        manner: of face and head while they speak; seed: another one moves them otherwise, lips apart.
+        """
+        self._wander = None if manner is None else Wander(manner, seed, partial(_strength, manner, lips))
         self.lips = lips
         self.share = 1.0  # how much the voice drove the last picture
         self._idle = idle
         self._always_lips = always_lips
         self._takeover = Takeover()
+        self._is_seen = False
         self._time_s = self._sound_s = 0.0
         self._held: tuple[Motion, Neutral] | None = None  # what the camera saw last
 
@@ -121,9 +179,15 @@ class VoiceDriver:
         """The next picture is of this time, and goes with this time of the sound."""
         self._time_s, self._sound_s = time_s, sound_s
 
+    @property
+    def asks_for_lips(self) -> bool:
+        """Not while a camera alone drives: the voice is heard from the moment on when its face is lost."""
+        return self._always_lips or self.share > 0.0 or not self._is_seen
+
     def motion(self, camera: Motion | None, neutral: Neutral) -> Motion | None:
         """See Companion. A face that is lost holds still until the voice takes over."""
         is_seen = camera is not None and camera.face_confidence > VISIBLE
+        self._is_seen = is_seen
         if camera is not None and is_seen:
             self._held = camera, neutral
         self.share = self._takeover.share(self._time_s, is_seen)
@@ -138,4 +202,11 @@ class VoiceDriver:
 
     def motion_at(self, neutral: Neutral) -> Motion:
         """What the voice alone has them do."""
-        return decode(self._idle.code_at(self._time_s) + self.lips.at(self._sound_s), neutral)
+        code = self._idle.code_at(self._time_s) + self.lips.at(self._sound_s)
+        if self._wander is not None:
+            code[MANNERS] += self._wander.at(self._sound_s * ROWS_HZ)
+        return decode(code, neutral)
+
+
+def _strength(manner: Manner, lips: SpokenLips, row: int) -> float:
+    return strength_of(manner, *lips.said(row + AFTER))  # a push is seen in the speed some rows later

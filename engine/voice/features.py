@@ -26,6 +26,7 @@ SPEECH = slice(0, FEATURES)  # the student's, each of variance about 1
 MEL = slice(FEATURES, FEATURES + MELS)  # levelled log-mel around the row's time
 LOUDNESS = FEATURES + MELS  # nats above the quiet that was heard, in units of LEVEL_SCALE; speech is above 1
 ROW = FEATURES + MELS + 1
+SPEAKS = 1.0  # of LOUDNESS: louder is speech
 
 _QUIET_RISE = 0.001  # a frame: how quickly what is taken for quiet follows a louder room
 _DIGITAL_SILENCE = -5.0  # of levelled loudness: no quieter room is believed
@@ -43,7 +44,7 @@ class VoiceFeatures:
         self._mels = np.zeros((0, MELS), np.float32)  # levelled, from the first of the next row on
         self._unheard_frames = _FRAMES_A_ROW // 2  # these are before the first row's
         self._unheard_rows = DELAY // _STEPS_A_ROW
-        self._quiet: float | None = None
+        self._quiet = float("inf")
 
     def push(self, samples: FloatArray) -> FloatArray:
         """samples: (n,) float32, -1..1, 16 kHz. The (k, ROW) float32 rows that are now known, in order."""
@@ -68,18 +69,15 @@ class VoiceFeatures:
         self._mels = self._mels[frames:]
         out[:, SPEECH] = heard
         out[:, MEL] = mels.mean(1)
-        for row, frame in enumerate(mels):
-            out[row, LOUDNESS] = self._above_quiet(frame.mean(1))
+        for row, loudness in enumerate(mels.mean(2).tolist()):
+            out[row, LOUDNESS] = self._above_quiet(loudness)
         return out
 
-    def _above_quiet(self, loudness: FloatArray) -> float:
+    def _above_quiet(self, loudness: list[float]) -> float:
         """Mean of a row's frames above the running minimum, which rises slowly."""
-        for value in np.maximum(loudness, _DIGITAL_SILENCE):
-            self._quiet = (
-                float(value) if self._quiet is None else min(float(value), self._quiet + _QUIET_RISE)
-            )
-        assert self._quiet is not None
-        return float(loudness.mean()) - self._quiet
+        for value in loudness:
+            self._quiet = min(max(value, _DIGITAL_SILENCE), self._quiet + _QUIET_RISE)
+        return sum(loudness) / len(loudness) - self._quiet
 
 
 def features_of(samples: FloatArray, weights: Mapping[str, FloatArray] | None = None) -> FloatArray:

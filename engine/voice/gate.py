@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 
 import numpy as np
@@ -22,7 +23,8 @@ class SpeechGate:
 
     def __init__(self) -> None:
         self._samples = np.zeros(SAMPLES_A_ROW // 2, np.float32)
-        self._levels: deque[float] = deque(maxlen=round(_MEMORY_S * ROWS_HZ))
+        self._levels: deque[float] = deque()
+        self._sorted: list[float] = []
 
     def push(self, samples: FloatArray) -> FloatArray:
         """samples: (n,) float32, -1..1, 16 kHz. (k,) float32 of the rows now known: 0 quiet, 1 speech."""
@@ -36,7 +38,10 @@ class SpeechGate:
 
     def _openness(self, level_db: float) -> float:
         self._levels.append(level_db)
-        quiet_db = float(np.percentile(self._levels, _GAPS))
+        insort(self._sorted, level_db)
+        if len(self._levels) > _MEMORY_S * ROWS_HZ:
+            del self._sorted[bisect_left(self._sorted, self._levels.popleft())]
+        quiet_db = self._sorted[round(_GAPS / 100.0 * (len(self._sorted) - 1))]
         if len(self._levels) < _PATIENCE_S * ROWS_HZ:
             quiet_db = min(quiet_db, _EXPECTED_DB)
-        return float(np.clip((level_db - quiet_db - QUIET_DB) / (LOUD_DB - QUIET_DB), 0.0, 1.0))
+        return min(max((level_db - quiet_db - QUIET_DB) / (LOUD_DB - QUIET_DB), 0.0), 1.0)

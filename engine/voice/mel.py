@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import FloatArray
+from engine.compiled import compiled
 
 SAMPLE_RATE_HZ = 16_000
 HOP = 160  # samples between frames: 100 Hz
@@ -60,9 +61,22 @@ def log_mel(samples: FloatArray) -> FloatArray:
     count = max(0, (len(samples) - WINDOW) // HOP + 1)
     if count == 0:
         return np.zeros((0, MELS), np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[: count * HOP : HOP]
-    power = np.abs(np.fft.rfft(windows * np.hanning(WINDOW).astype(np.float32), _FFT)) ** 2 / _FFT
-    return np.asarray(np.log(power.astype(np.float32) @ mel_filters() + np.float32(_FLOOR)), np.float32)
+    windows = np.lib.stride_tricks.as_strided(
+        samples, (count, WINDOW), (HOP * samples.strides[0], samples.strides[0])
+    )
+    bins = np.fft.rfft(windows * _hann(), _FFT)
+    power = (np.square(bins.real) + np.square(bins.imag)).astype(np.float32)
+    return np.asarray(np.log(power @ _power_filters() + np.float32(_FLOOR)), np.float32)
+
+
+@cache
+def _hann() -> FloatArray:
+    return np.hanning(WINDOW).astype(np.float32)
+
+
+@cache
+def _power_filters() -> FloatArray:
+    return mel_filters() / np.float32(_FFT)
 
 
 class Levelling:
@@ -70,21 +84,36 @@ class Levelling:
 
     def __init__(self, *batch: int) -> None:
         """batch: leading dimensions of the frames that will come."""
-        self._sum = np.full((*batch, MELS), _PRIOR_FRAMES * _PRIOR_NATS, np.float32)
-        self._count = np.full((*batch, 1), _PRIOR_FRAMES, np.float32)
-        self._peak = np.full((*batch, 1), _PRIOR_NATS - _LOUD_NATS, np.float32)
+        count = int(np.prod(batch, dtype=int))
+        self._sum = np.full((count, MELS), _PRIOR_FRAMES * _PRIOR_NATS, np.float32)
+        self._state = np.tile(np.array([_PRIOR_FRAMES, _PRIOR_NATS - _LOUD_NATS], np.float32), (count, 1))
 
     def push(self, frames: FloatArray) -> FloatArray:
         """frames: (..., n, 40) log power; the same levelled, in units of LEVEL_SCALE nats."""
-        out = np.empty_like(frames)
-        loud = frames.mean(-1, keepdims=True)
-        keep = np.float32(1.0 - 1.0 / _MEMORY_FRAMES)
-        for i in range(frames.shape[-2]):
-            frame, level = frames[..., i, :], loud[..., i, :]
-            self._peak = np.maximum(level, self._peak - np.float32(_PEAK_FALL_NATS))
-            heard = (level > self._peak - np.float32(_LOUD_NATS)).astype(np.float32)
-            fade = 1.0 - heard * (1.0 - keep)
-            self._sum = fade * self._sum + heard * frame
-            self._count = fade * self._count + heard
-            out[..., i, :] = (frame - self._sum / self._count) / np.float32(LEVEL_SCALE)
+        out = np.ascontiguousarray(frames, np.float32).copy()
+        _level(out.reshape(-1, *frames.shape[-2:]), self._sum, self._state)
         return out
+
+
+@compiled
+def _level(frames: FloatArray, sums: FloatArray, states: FloatArray) -> None:  # pragma: no cover - compiled
+    """In place. frames: (B, n, 40); sums: (B, 40) of loud ones; states: (B, 2) their count, the peak."""
+    keep = np.float32(1.0 - 1.0 / _MEMORY_FRAMES)
+    bands = np.float32(frames.shape[2])
+    for sound in range(frames.shape[0]):
+        total, (count, peak) = sums[sound], states[sound]
+        for row in range(frames.shape[1]):
+            frame = frames[sound, row]
+            level = np.float32(0.0)
+            for band in range(frame.shape[0]):
+                level += frame[band]
+            level /= bands
+            peak = max(level, peak - np.float32(_PEAK_FALL_NATS))
+            is_loud = level > peak - np.float32(_LOUD_NATS)
+            if is_loud:
+                count = keep * count + np.float32(1.0)
+            for band in range(frame.shape[0]):
+                if is_loud:
+                    total[band] = keep * total[band] + frame[band]
+                frame[band] = (frame[band] - total[band] / count) / np.float32(LEVEL_SCALE)
+        states[sound, 0], states[sound, 1] = count, peak

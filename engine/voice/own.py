@@ -14,6 +14,7 @@ from engine.person.gaze import EYEBALL
 from engine.person.geometry import rotation_to_euler_deg
 from engine.person.motion import Motion, Neutral
 from engine.voice.idle import Habits
+from engine.voice.manner import MANNERS, Manner
 from engine.voice.speaker import SpeakerFit
 
 HABITS, NODS = 8, 2  # numbers; older avatars know nothing of nods
@@ -35,6 +36,7 @@ class OwnVoice:
 
     habits: Habits
     fit: SpeakerFit | None = None  # None: too little of them was heard
+    manner: Manner | None = None  # the same
 
 
 def habits_of(motions: Sequence[Motion], neutral: Neutral, seconds: float) -> Habits:
@@ -117,15 +119,20 @@ def voice_arrays(voice: OwnVoice) -> dict[str, FloatArray]:
     ]
     nods = [habits.nods_per_min, habits.nod_deg]
     fit = {} if voice.fit is None else voice.fit.arrays()
+    manner = {} if voice.manner is None else voice.manner.arrays()
     return {
         "habits": np.array(rates, np.float32),
         "nods": np.array(nods, np.float32),
         **{f"fit_{name}": value for name, value in fit.items()},
+        **{f"manner_{name}": value for name, value in manner.items()},
     }
 
 
 def voice_of(arrays: Mapping[str, FloatArray]) -> OwnVoice:
-    """Inverse of `voice_arrays`. Raises ValueError where something is missing, or of another shape."""
+    """Inverse of `voice_arrays`. Raises ValueError where something is missing, or of another shape.
+
+    A fit of an earlier version, to what this one does not hear any more, is left out.
+    """
     if "habits" not in arrays:
         raise ValueError("array habits is missing")
     for name, count in (("habits", HABITS), ("nods", NODS)):
@@ -133,5 +140,13 @@ def voice_of(arrays: Mapping[str, FloatArray]) -> OwnVoice:
             raise ValueError(f"array {name} is {found}; wanted {(count,)}")
     rates, nods = arrays["habits"].tolist(), arrays["nods"].tolist() if "nods" in arrays else []
     habits = Habits(rates[0], rates[1], rates[2], (rates[3], rates[4], rates[5]), (rates[6], rates[7]), *nods)
-    fit = {name.removeprefix("fit_"): value for name, value in arrays.items() if name.startswith("fit_")}
-    return OwnVoice(habits, SpeakerFit.of(fit) if fit else None)
+    fit, manner = (
+        {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+        for prefix in ("fit_", "manner_")
+    )
+    known = SpeakerFit.of(fit) if "hearing" in fit else None
+    return OwnVoice(
+        habits,
+        known if known is not None and known.is_of_now else None,
+        Manner.of(manner, len(MANNERS)) if manner else None,
+    )

@@ -1,29 +1,42 @@
 """What one person's lips do for what is heard: the base, and a closed-form fit to their own film.
 
-Ridge regression (Hoerl and Kennedy, 1970) of what the base leaves, on the rows around; then the gap of the
-lips is brought to the distribution that the film shows, so that lips which shut there shut here. No sound is
-kept.
+The mean of three that are wrong in different ways: the base, a ridge regression (Hoerl and Kennedy, 1970) on
+the shapes that it hears, and one on the rows around. Then the gap of the lips is brought to the distribution
+that the film shows, so that lips which shut there shut here. No sound is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arrays import FloatArray
+from engine.arrays import DoubleArray, FloatArray
 from engine.errors import FootageError
-from engine.voice.base import AFTER, AROUND, BEFORE, LIP_NUMBERS, LOOK_AHEAD_S, Base, around, base, edged
+from engine.voice.base import (
+    AFTER,
+    AROUND,
+    BEFORE,
+    LIP_NUMBERS,
+    LOOK_AHEAD_S,
+    SHAPES,
+    Base,
+    around,
+    base,
+    edged,
+    parted,
+    times,
+)
 from engine.voice.features import ROW, ROWS_HZ
 from engine.voice.motion_code import LIP_GAP
 
 __all__ = ["LOOK_AHEAD_S", "Speaker", "SpeakerFit", "SpeakerStream", "at_rows", "fit_speaker"]
 
 LEAST_S = 4.0  # of film with a face; less says nothing of a person's way
-_PENALTY = 300.0  # of the residual's ridge
+_SHAPES_PENALTY, _ROWS_PENALTY = 30.0, 1000.0  # of the ridges
 _BLOCKS = 5  # of the film, each foretold from the others, to see how much a fit moves
 _QUANTILES = np.linspace(0.0, 1.0, 21)
 _GAIN = (0.6, 2.0)  # limits of what the fit's motion is multiplied with
@@ -34,13 +47,20 @@ _SPREAD = 0.9  # of the film's own spread, to which it is brought
 class SpeakerFit:
     """One person's way of speaking. D = LIP_NUMBERS."""
 
-    scale: FloatArray  # (D, 2): the base's numbers to the person's, slope and offset
-    residual: FloatArray  # (AROUND, D)
-    centre: FloatArray  # (AROUND,) of the rows
+    hearing: FloatArray  # (2,) of the base that it goes with, see Base.mark
+    scale: FloatArray  # (D,) of the base's lips
+    shapes: FloatArray  # (SHAPES, D)
+    rows: FloatArray  # (AROUND, D)
+    offset: FloatArray  # (D,)
     middle: FloatArray  # (D,) of the person's codes
     gain: FloatArray  # (D,) of what is foretold, about the middle
     gaps: FloatArray  # (2, 21) head units: quantiles of the foretold gap, and of the film's
     with_gap: FloatArray  # (D,) how the other numbers go with the gap
+
+    @property
+    def is_of_now(self) -> bool:
+        """Whether it was fitted to what the base that comes with avatarcast hears."""
+        return np.array_equal(self.hearing, base().mark)
 
     def arrays(self) -> dict[str, FloatArray]:
         """As an avatar keeps them, about 50 kB."""
@@ -49,11 +69,11 @@ class SpeakerFit:
     @classmethod
     def of(cls, arrays: Mapping[str, FloatArray]) -> SpeakerFit:
         """Inverse of `arrays`. Raises ValueError with the name of what is missing or of another shape."""
-        shapes = {
-            "scale": (LIP_NUMBERS, 2), "residual": (AROUND, LIP_NUMBERS), "centre": (AROUND,),
-            "middle": (LIP_NUMBERS,), "gain": (LIP_NUMBERS,), "gaps": (2, len(_QUANTILES)),
-            "with_gap": (LIP_NUMBERS,),
-        }  # fmt: skip
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(
+            ("scale", "offset", "middle", "gain", "with_gap"), (LIP_NUMBERS,)
+        )
+        shapes |= {"hearing": (2,), "shapes": (SHAPES, LIP_NUMBERS), "rows": (AROUND, LIP_NUMBERS)}
+        shapes["gaps"] = (2, len(_QUANTILES))
         given = {}
         for name, shape in shapes.items():
             if name not in arrays:
@@ -81,9 +101,11 @@ class Speaker:
 
     def lips(self, heard: FloatArray) -> FloatArray:
         """The same of rows that stand with those around them, (n, AROUND)."""
-        told = self._base(heard)
-        if self._fit is not None:
-            told = _shaped(self._fit, _foretold(self._fit, told, heard))
+        told, shapes = self._base(heard)
+        if self._fit is None:
+            told[:, LIP_GAP] *= parted(shapes)
+        else:
+            told = _shaped(self._fit, _foretold(self._fit, told, shapes, heard))
         told[:, LIP_GAP] = np.maximum(told[:, LIP_GAP], 0.0)
         return told
 
@@ -145,47 +167,66 @@ def fit_speaker(
         raise FootageError(
             f"{len(heard) / ROWS_HZ:.1f} s of speech with a face: at least {LEAST_S:.0f} s are wanted"
         )
-    told = (base() if base_network is None else base_network)(heard)
-    plain = _ridge(told, heard, lips)
+    network = base() if base_network is None else base_network
+    told, shapes = network(heard)
+    plain = _plain(told, shapes, heard, lips)
     foretold = np.empty_like(lips)
     edges = np.linspace(0, len(heard), _BLOCKS + 1).astype(int)
     for start, end in pairwise(edges):
         others = np.r_[0 : max(0, start - ROWS_HZ // 2), min(len(heard), end + ROWS_HZ // 2) : len(heard)]
-        part = _ridge(told[others], heard[others], lips[others])
-        foretold[start:end] = _foretold(part, told[start:end], heard[start:end])
+        part = _plain(told[others], shapes[others], heard[others], lips[others])
+        foretold[start:end] = _foretold(part, told[start:end], shapes[start:end], heard[start:end])
     gain = np.clip(_SPREAD * lips.std(0) / np.maximum(foretold.std(0), 1e-4), *_GAIN)
     gap = plain.middle[LIP_GAP] + gain[LIP_GAP] * (foretold[:, LIP_GAP] - plain.middle[LIP_GAP])
     gaps = np.stack([np.quantile(gap, _QUANTILES), np.quantile(lips[:, LIP_GAP], _QUANTILES)])
     open_by = lips[:, LIP_GAP] - lips[:, LIP_GAP].mean()
     with_gap = open_by @ (lips - lips.mean(0)) / max(float(open_by @ open_by), 1e-9)
-    return SpeakerFit(
-        plain.scale, plain.residual, plain.centre, plain.middle,
-        gain.astype(np.float32), gaps.astype(np.float32), with_gap.astype(np.float32),
-    )  # fmt: skip
+    return replace(
+        plain,
+        hearing=network.mark,
+        gain=gain.astype(np.float32),
+        gaps=gaps.astype(np.float32),
+        with_gap=with_gap.astype(np.float32),
+    )
 
 
-def _ridge(told: FloatArray, heard: FloatArray, lips: FloatArray) -> SpeakerFit:
-    """The fit without its shaping. told: what the base says of `heard`."""
+def _plain(told: FloatArray, shapes: FloatArray, heard: FloatArray, lips: FloatArray) -> SpeakerFit:
+    """The fit without its shaping. told, shapes: what the base says of `heard`."""
     mean, own_mean = told.mean(0), lips.mean(0)
     slope = ((told - mean) * (lips - own_mean)).mean(0) / np.maximum(((told - mean) ** 2).mean(0), 1e-9)
     slope = np.maximum(slope, 0.0)
-    scale = np.stack([slope, own_mean - slope * mean], 1)
-    centre = heard.mean(0)
-    rows, left = (heard - centre).astype(np.float64), lips - (told * scale[:, 0] + scale[:, 1])
-    gram = rows @ rows.T  # fewer rows than columns: the dual form
-    gram[np.diag_indices(len(gram))] += _PENALTY
-    residual = rows.T @ np.linalg.solve(gram, left.astype(np.float64))
-    nothing = np.zeros((2, len(_QUANTILES)), np.float32)
+    by_shapes = _ridge(shapes, lips, _SHAPES_PENALTY)
+    by_rows = _ridge(heard, lips, _ROWS_PENALTY)
+    third = np.float32(1.0 / 3.0)
+    offset = own_mean - third * (slope * mean + shapes.mean(0) @ by_shapes + heard.mean(0) @ by_rows)
+    none = np.zeros(LIP_NUMBERS, np.float32)
     return SpeakerFit(
-        scale.astype(np.float32), residual.astype(np.float32), centre.astype(np.float32),
-        own_mean.astype(np.float32), np.ones(LIP_NUMBERS, np.float32),
-        nothing, np.zeros(LIP_NUMBERS, np.float32),
-    )  # fmt: skip
+        hearing=np.zeros(2, np.float32),
+        scale=np.asarray(third * slope, np.float32),
+        shapes=np.asarray(third * by_shapes, np.float32),
+        rows=np.asarray(third * by_rows, np.float32),
+        offset=np.asarray(offset, np.float32),
+        middle=own_mean.astype(np.float32),
+        gain=none + 1.0,
+        gaps=np.zeros((2, len(_QUANTILES)), np.float32),
+        with_gap=none,
+    )
 
 
-def _foretold(fit: SpeakerFit, told: FloatArray, heard: FloatArray) -> FloatArray:
-    ridge = (heard - fit.centre) @ fit.residual
-    return np.asarray(told * fit.scale[:, 0] + fit.scale[:, 1] + ridge, np.float32)
+def _ridge(given: FloatArray, lips: FloatArray, penalty: float) -> DoubleArray:
+    """(given's columns, D) about the means of both. Solved in the smaller of its two forms."""
+    rows, wanted = (given - given.mean(0)).astype(np.float64), lips - lips.mean(0)
+    if rows.shape[0] < rows.shape[1]:
+        gram = rows @ rows.T + penalty * np.eye(len(rows))
+        return np.asarray(rows.T @ np.linalg.solve(gram, wanted.astype(np.float64)))
+    gram = rows.T @ rows + penalty * np.eye(rows.shape[1])
+    return np.asarray(np.linalg.solve(gram, rows.T @ wanted))
+
+
+def _foretold(fit: SpeakerFit, told: FloatArray, shapes: FloatArray, heard: FloatArray) -> FloatArray:
+    found = told * fit.scale + times(shapes, fit.shapes) + times(heard, fit.rows) + fit.offset
+    found[:, LIP_GAP] *= parted(shapes)
+    return np.asarray(found, np.float32)
 
 
 def _shaped(fit: SpeakerFit, foretold: FloatArray) -> FloatArray:

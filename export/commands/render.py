@@ -136,7 +136,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " nods and smiles where nobody films its person",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of blinks, glances and the like with --voice (default 0)"
+        "--seed", type=int, default=0, help="of blinks, glances, nods and the like with --voice (default 0)"
     )
     parser.add_argument(
         "--look-ahead",
@@ -307,7 +307,8 @@ def _companion(driver: SoundDriver, avatar: Avatar, seed: int) -> VoiceDriver:
     lips.finish()
     if not lips.speech_s:
         print(f"avatarcast: {driver.name}: no speech in it; the avatar keeps its lips shut", file=sys.stderr)
-    return VoiceDriver(lips, Idle(seed, None if own is None else own.habits), always_lips=True)
+    habits, manner = (None, None) if own is None else (own.habits, own.manner)
+    return VoiceDriver(lips, Idle(seed, habits), always_lips=True, manner=manner, seed=seed)
 
 
 def _overheard(driver: Driver, other: SoundDriver, avatar: Avatar, seed: int) -> Overheard:

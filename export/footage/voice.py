@@ -18,7 +18,8 @@ from engine.errors import FootageError
 from engine.media.sound import read_sound
 from engine.person.landmarks import VISIBLE
 from engine.person.motion import Neutral, build_neutral, motion_of
-from engine.voice.features import LOUDNESS, ROWS_HZ, features_of
+from engine.voice.features import LOUDNESS, ROWS_HZ, SPEAKS, features_of
+from engine.voice.manner import MANNERS, Manner, fit_manner
 from engine.voice.mel import SAMPLE_RATE_HZ
 from engine.voice.motion_code import CODE, LIP_GAP, encode
 from engine.voice.own import OwnVoice, habits_of
@@ -30,7 +31,6 @@ from export.footage.prepared import HELD_OUT
 GOOD_SPEECH_S = 25.0  # lips still get better with more of it, up to half a minute
 LEAST_SPEECH_S = 4.0  # less says nothing of a person's way
 SURE = 0.8  # share of the stretches that agree, from which an offset is believed
-_SPEAKS = 1.0  # of features.LOUDNESS: louder is speech
 _LEAST_SPREAD = 1e-6  # head units squared: lips that never move tell nothing
 _NEAR_S = 0.06  # a row is of the frame so near
 
@@ -74,15 +74,15 @@ def listen(footage: Footage) -> FootageVoice:
         piece = _heard(rows, clip, neutral)
         synced.append(estimate_offset(piece.rows, piece.codes, piece.times_s))
         heard.append(_mended(piece, synced[-1]))
-    speech_s = sum(float((one.rows[_seen(one), LOUDNESS] > _SPEAKS).sum()) / ROWS_HZ for one in heard)
-    fit, lips = _fitted(heard) if speech_s >= LEAST_SPEECH_S else (None, None)
+    speech_s = sum(float((one.rows[_seen(one), LOUDNESS] > SPEAKS).sum()) / ROWS_HZ for one in heard)
+    fit, lips, manner = _fitted(heard) if speech_s >= LEAST_SPEECH_S else (None, None, None)
     facts = {
         "speech_s": round(speech_s, 1) if heard else None,
         "offset_ms": [None if one is None else round(one.offset_ms) for one in synced],
         "certainty": [None if one is None else round(one.certainty, 2) for one in synced],
         "lips": lips,
     }
-    return FootageVoice(OwnVoice(habits, fit), facts, tuple(_warnings(bool(heard), speech_s, synced)))
+    return FootageVoice(OwnVoice(habits, fit, manner), facts, tuple(_warnings(bool(heard), speech_s, synced)))
 
 
 def _heard(rows: FloatArray, clip: Clip, neutral: Neutral) -> _Heard:
@@ -117,24 +117,26 @@ def _seen(heard: _Heard) -> NDArray[np.bool_]:
     return np.asarray(near <= _NEAR_S)
 
 
-def _fitted(heard: list[_Heard]) -> tuple[SpeakerFit | None, float | None]:
-    """The fit to all of it, and how well one to its first part foretells the rest."""
+def _fitted(heard: list[_Heard]) -> tuple[SpeakerFit | None, float | None, Manner | None]:
+    """The fit to all of it, how well one to its first part foretells the rest, and how they move."""
     heard = [one for one in heard if len(one.codes)]
     rows = np.concatenate([one.rows for one in heard])
     codes = np.concatenate([at_rows(one.codes, one.times_s, len(one.rows)) for one in heard])
     seen = np.concatenate([_seen(one) for one in heard])
+    speaks = (rows[:, LOUDNESS] > SPEAKS).astype(np.float32)
+    manner = fit_manner(codes[:, MANNERS], speaks, rows[:, LOUDNESS], seen)
     tail = round(len(rows) * (1.0 - HELD_OUT))
     try:
         whole = fit_speaker(rows, codes, seen)
         part = fit_speaker(rows[:tail], codes[:tail], seen[:tail])
     except FootageError:  # spoken where no face was seen
-        return None, None
+        return None, None, manner
     told = Speaker(part).predict(rows[tail:])[seen[tail:], LIP_GAP]
     true = codes[tail:][seen[tail:], LIP_GAP]
     spread = float(told.std() * true.std()) if len(true) else 0.0
     if spread < _LEAST_SPREAD:
-        return whole, None
-    return whole, round(float(((told - told.mean()) * (true - true.mean())).mean()) / spread, 2)
+        return whole, None, manner
+    return whole, round(float(((told - told.mean()) * (true - true.mean())).mean()) / spread, 2), manner
 
 
 def _warnings(has_sound: bool, speech_s: float, synced: list[SyncEstimate | None]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Trains the base: what lips do for what is heard, by rule, in the middle of all virtual speakers."""
+"""Trains the base: what is said, and what lips do for it by rule, in the middle of all virtual speakers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from engine.arrays import FloatArray
-from engine.voice.base import AROUND, LIP_NUMBERS, around, edged
+from engine.voice.base import AROUND, LIP_NUMBERS, SHAPES, Base, around, edged
 from engine.voice.motion_code import LIP_GAP
-from export.voice.virtual import HEARD, Spoken, Way, lips_of
+from export.voice.virtual import HEARD, Spoken, Way, lips_of, shapes_of
 
 HIDDEN = (128, 64)
-EPOCHS = 8
+EPOCHS = 5
 _BATCH, _RATE = 256, 2e-3
 _DROPPED, _DECAY = 0.3, 3e-2
 _HELD_OUT = 0.1
@@ -35,17 +35,22 @@ def train_base(spoken: Sequence[Spoken], seed: int = 0) -> tuple[dict[str, Float
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     held = max(1, int(_HELD_OUT * len(spoken)))
-    lips = [lips_of(one, Way.usual()) for one in spoken]
-    used = [(one, told) for one, told in zip(spoken[held:], lips[held:], strict=True)]
+    usual = Way.usual()
+    both = [
+        np.column_stack([lips_of(one, usual), shapes_of(one, usual)]).astype(np.float32) for one in spoken
+    ]
+    used = [(one, told) for one, told in zip(spoken[held:], both[held:], strict=True)]
     heard = np.concatenate([_heard(one, k) for one, _ in used for k in range(HEARD)])
     wanted = np.concatenate([told[one.known] for one, told in used for _ in range(HEARD)])
     mean, scale = heard.mean(0), heard.std(0) + 0.1
+    middle, spread = wanted.mean(0), wanted.std(0) + 1e-4
+    wanted = (wanted - middle) / spread
     net = nn.Sequential(
         nn.Linear(AROUND, HIDDEN[0]), nn.SiLU(), nn.Dropout(_DROPPED),
         nn.Linear(HIDDEN[0], HIDDEN[1]), nn.SiLU(),
-        nn.Linear(HIDDEN[1], LIP_NUMBERS),
+        nn.Linear(HIDDEN[1], LIP_NUMBERS + SHAPES),
     )  # fmt: skip
-    weigh = _weights(wanted)
+    weigh = _weights()
     optimiser = torch.optim.AdamW(net.parameters(), _RATE, weight_decay=_DECAY)
     steps = EPOCHS * (len(heard) // _BATCH)
     for step in range(steps):
@@ -62,13 +67,15 @@ def train_base(spoken: Sequence[Spoken], seed: int = 0) -> tuple[dict[str, Float
     for number, layer in enumerate(layer for layer in net if isinstance(layer, nn.Linear)):
         arrays[f"{number}.weight"] = layer.weight.detach().numpy().T.copy()
         arrays[f"{number}.bias"] = layer.bias.detach().numpy().copy()
-    kept_back = list(zip(spoken[:held], lips[:held], strict=True))
-    with torch.no_grad():
-        told = net(
-            torch.from_numpy((np.concatenate([_heard(one, 0) for one, _ in kept_back]) - mean) / scale)
-        )
+    # Lips as they are, shapes as they were trained.
+    arrays["2.weight"][:, :LIP_NUMBERS] *= spread[:LIP_NUMBERS]
+    arrays["2.bias"][:LIP_NUMBERS] = (
+        arrays["2.bias"][:LIP_NUMBERS] * spread[:LIP_NUMBERS] + middle[:LIP_NUMBERS]
+    )
+    kept_back = list(zip(spoken[:held], both[:held], strict=True))
+    told, _ = Base(arrays)(np.concatenate([_heard(one, 0) for one, _ in kept_back]))
     truth = np.concatenate([lip[one.known] for one, lip in kept_back])
-    found = float(np.corrcoef(told[:, LIP_GAP].numpy(), truth[:, LIP_GAP])[0, 1])
+    found = float(np.corrcoef(told[:, LIP_GAP], truth[:, LIP_GAP])[0, 1])
     return arrays, BaseRecord(len(heard) // HEARD, len(used), found)
 
 
@@ -77,10 +84,9 @@ def _heard(one: Spoken, version: int) -> FloatArray:
     return np.asarray(around(edged(one.rows[version].astype(np.float32)))[one.known], np.float32)
 
 
-def _weights(lips: FloatArray) -> Tensor:
-    """(22,): the components count together as much as the gap alone."""
-    variance = lips.var(0)
-    others = float(variance.sum() - variance[LIP_GAP])
-    weigh: Tensor = torch.full((LIP_NUMBERS,), 1.0 / others)
-    weigh[LIP_GAP] = 1.0 / float(variance[LIP_GAP])
+def _weights() -> Tensor:
+    """(LIP_NUMBERS + SHAPES,): the components count together as much as the gap alone, and as the shapes."""
+    weigh = torch.full((LIP_NUMBERS + SHAPES,), 1.0 / (LIP_NUMBERS - 1))
+    weigh[LIP_GAP] = 1.0
+    weigh[LIP_NUMBERS:] = 1.0 / SHAPES
     return weigh

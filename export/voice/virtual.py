@@ -12,7 +12,7 @@ from zlib import crc32
 
 import numpy as np
 
-from engine.arrays import FloatArray
+from engine.arrays import DoubleArray, FloatArray
 from engine.files import write_file
 from engine.voice.features import LOUDNESS, ROWS_HZ, features_of
 from engine.voice.motion_code import LIP_GAP
@@ -102,12 +102,7 @@ class Way:
 
 def lips_of(spoken: Spoken, way: Way) -> FloatArray:
     """(n, 22) float32: the lips of the motion code at each row's time."""
-    shapes = spoken.shapes.astype(np.float64) * way.gains
-    if way.blur_s > 0.002:
-        shapes = blurred(shapes, way.blur_s * FINE_HZ)
-    at = np.arange(len(spoken.known)) / ROWS_HZ + way.lead_s
-    formed = shapes[np.clip(np.round(at * FINE_HZ).astype(int), 0, len(shapes) - 1)]
-    lips = formed @ _mouths()
+    lips = shapes_of(spoken, way) @ _mouths()
     loud = spoken.rows[0, :, LOUDNESS].astype(np.float32)
     spoken_loud = loud[spoken.known] if spoken.known.any() else loud
     lips *= (
@@ -118,6 +113,15 @@ def lips_of(spoken: Spoken, way: Way) -> FloatArray:
     lips = lips.astype(np.float32) + way.smile
     lips[:, LIP_GAP] = np.maximum(lips[:, LIP_GAP], 0.0)
     return np.asarray(lips, np.float32)
+
+
+def shapes_of(spoken: Spoken, way: Way) -> DoubleArray:
+    """(n, SHAPES): visemes and jaw at each row's time."""
+    shapes = spoken.shapes.astype(np.float64) * way.gains
+    if way.blur_s > 0.002:
+        shapes = blurred(shapes, way.blur_s * FINE_HZ)
+    at = np.arange(len(spoken.known)) / ROWS_HZ + way.lead_s
+    return np.asarray(shapes[np.clip(np.round(at * FINE_HZ).astype(int), 0, len(shapes) - 1)])
 
 
 @cache

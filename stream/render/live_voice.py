@@ -86,8 +86,8 @@ class LiveVoice:
         """Drives this pipeline's person from now on, in their own way where that is known."""
         own = pipeline.own_voice
         lips = SpokenLips(Speaker(None if own is None else own.fit))
-        self._habits = None if own is None else own.habits
-        self._driver = VoiceDriver(lips, Idle(self._seed, self._habits))
+        self._habits, manner = (None, None) if own is None else (own.habits, own.manner)
+        self._driver = VoiceDriver(lips, Idle(self._seed, self._habits), manner=manner, seed=self._seed)
         self._listening = None
         self._heard_s, self._began_ns = 0.0, None
         pipeline.accompany(self._driver)
@@ -137,7 +137,7 @@ class LiveVoice:
             missing_s = (arrived_ns - self._began_ns) / _NS - self._heard_s - length_s
             if missing_s > _GAP_S:
                 self._silence(driver, missing_s)
-        driver.lips.push(samples)
+        driver.lips.push(samples, driver.asks_for_lips)
         if self._listening is not None:
             self._listening.speak(samples, arrived_ns / _NS + self._hold_s)
         self._heard_s += length_s
@@ -148,7 +148,7 @@ class LiveVoice:
 
     def _silence(self, driver: VoiceDriver, seconds: float) -> None:
         count = round(min(seconds, 2.0) * SAMPLE_RATE_HZ)
-        driver.lips.push(np.zeros(count, np.float32))
+        driver.lips.push(np.zeros(count, np.float32), driver.asks_for_lips)
         self._heard_s += seconds
 
 

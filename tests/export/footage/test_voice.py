@@ -124,7 +124,7 @@ def test_a_prepared_file_carries_it(
     assert again.voice is not None
     assert found.own.fit is not None
     assert again.voice.fit is not None
-    assert np.array_equal(again.voice.fit.residual, found.own.fit.residual)
+    assert np.array_equal(again.voice.fit.rows, found.own.fit.rows)
     save_prepared(path, prepared, replace(origin, sound=None))
     again, said = load_prepared(path)
     assert (again.voice, said.sound) == (None, None)

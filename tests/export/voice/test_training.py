@@ -15,7 +15,7 @@ from engine.errors import SettingsError
 pytest.importorskip("torch", reason="needs torch")
 import torch
 
-from engine.voice.base import AROUND, Base, around, edged
+from engine.voice.base import AROUND, PRESSED, Base, around, edged, parted
 from engine.voice.features import LOUDNESS, ROW
 from engine.voice.motion_code import LIP_GAP
 from engine.voice.student import FEATURES, Student
@@ -122,7 +122,7 @@ def test_a_base_learns_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     assert record.held_out_correlation > 0.7
     assert arrays["0.weight"].shape[0] == AROUND
     new = spoken(99)
-    told = Base(arrays)(around(edged(new.rows[0].astype(np.float32))))[:, LIP_GAP]
+    told = Base(arrays)(around(edged(new.rows[0].astype(np.float32))))[0][:, LIP_GAP]
     assert np.corrcoef(told, lips_of(new, Way.usual())[:, LIP_GAP])[0, 1] > 0.7
 
 
@@ -154,3 +154,12 @@ def test_the_command_says_what_it_wants(tmp_path: Path) -> None:
     assert "must be above 0" in refused(here, "--out", here, "--minutes", "0")
     (tmp_path / "a.wav").write_bytes(b"")
     assert "no such encoder" in refused(here, "--out", here, "--encoder", f"{here}/e.ort")
+
+
+def test_lips_that_are_pressed_together_are_shut() -> None:
+    assert VISEMES[PRESSED] == "PP"
+    shapes = np.zeros((3, len(VISEMES) + 1), np.float32)
+    shapes[:, PRESSED] = (-0.4, 0.5, 2.0)
+    free, closing, shut = parted(shapes)
+    assert (free, shut) == (1.0, 0.0)
+    assert 0.0 < closing < 1.0
