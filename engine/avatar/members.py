@@ -139,7 +139,9 @@ def read_voice(source: Path, member: str, data: bytes) -> OwnVoice:
     wanted["nods"] = _Array((NODS,), 0.0, MOST_OFTEN)
     if "nods" not in arrays:
         del wanted["nods"]
-    _checked(source, member, {name: arrays[name] for name in wanted}, wanted)
+    if voice.fit is None:  # of an earlier version: it is not read
+        arrays = {name: array for name, array in arrays.items() if not name.startswith("fit_")}
+    _checked(source, member, arrays, wanted)
     return voice
 
 
