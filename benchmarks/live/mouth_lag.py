@@ -17,7 +17,7 @@ from benchmarks.live.mouth_peer import BURST_S, EVERY_S, Heard, MouthPeer, Shown
 from benchmarks.live.peer import StampedCamera, without_colour_in_the_corner
 from benchmarks.live.server_process import ServerWatch, Serving, server_process, without_token
 from benchmarks.live.sync_peer import SAMPLE_RATE_HZ
-from benchmarks.voice.measures import correlation
+from benchmarks.records.series import correlation
 from engine.arrays import DoubleArray, FloatArray
 from engine.errors import SettingsError
 from engine.person.landmarks import Landmarks

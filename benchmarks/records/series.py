@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.arrays import DoubleArray
+from engine.arrays import DoubleArray, FloatArray
 
 RESAMPLES = 2_000
 COVERED = 95  # per cent of the resampled ratios lie in the interval
@@ -26,6 +26,13 @@ def slope_per_minute(samples: Sequence[tuple[int, float]]) -> float | None:
     minutes = np.array([at_ns for at_ns, _ in samples], float) / 60e9
     values = np.array([value for _, value in samples], float)
     return round(float(np.polyfit(minutes - minutes[0], values, 1)[0]), 3)
+
+
+def correlation(a: FloatArray, b: FloatArray) -> float:
+    """0 where one of them does not move."""
+    a, b = a - a.mean(), b - b.mean()
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / size if size > 1e-12 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,6 @@ CLOSED_SHARE = 0.25  # of the 90th percentile of the gap
 NEAR_S = 0.05
 
 
-def correlation(a: FloatArray, b: FloatArray) -> float:
-    """0 where one of them does not move."""
-    a, b = a - a.mean(), b - b.mean()
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / size if size > 1e-12 else 0.0
-
-
 def width(lips: FloatArray) -> FloatArray:
     """(n,) how much wider the mouth is than at rest, head units. lips: (n, 22)."""
     corners = _corners()

@@ -32,13 +32,13 @@ import numpy as np
 from benchmarks.pictures.clips import Labelled
 from benchmarks.records.instrument import Instrument
 from benchmarks.records.record import Record
+from benchmarks.records.series import correlation
 from benchmarks.voice.clips import Clip, clip_of, closures_s
 from benchmarks.voice.manner import manners
 from benchmarks.voice.measures import (
     CLOSED_SHARE,
     area_under_curve,
     closed_share,
-    correlation,
     jerk,
     lip_error,
     quick_share,

@@ -135,9 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --voice: what the other one says meanwhile, from the same moment on; the avatar listens,"
         " nods and smiles where nobody films its person",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of blinks, glances, nods and the like with --voice (default 0)"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="with --voice: of blinks and nods (default 0)")
     parser.add_argument(
         "--look-ahead",
         type=float,

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.records.series import correlation
 from benchmarks.voice import voice
 from benchmarks.voice.clips import Clip
 from benchmarks.voice.measures import (
     area_under_curve,
     closed_share,
-    correlation,
     jerk,
     lip_error,
     quick_share,
