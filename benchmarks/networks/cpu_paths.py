@@ -22,7 +22,8 @@ from benchmarks.records.instrument import Instrument, add_common, counted
 from benchmarks.records.record import Record
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
-from engine.network.contract import Array
+from engine.network.contract import Array, denoiser_inputs
+from engine.network.onnx_file import read_graph
 from engine.render.sampler import STEADY_LEVEL
 from engine.runners.onnx_runner import OnnxRunner
 from engine.stages import percentiles
@@ -36,13 +37,17 @@ Run = Callable[[Feed], Array]
 
 
 def paths(avatar: Avatar, threads: int) -> dict[str, Run]:
-    """Every way there is to run one of the avatar's networks here, float32 in ONNX Runtime first."""
-    found = {
-        f"onnxruntime {name.removesuffix('.onnx')}": _onnx(model, threads)
+    """Every way there is to run a network of the avatar's canvas here, float32 in ONNX Runtime first."""
+    models = {
+        name: model
         for name, model in sorted(avatar.models.items(), key=lambda item: "fp32" not in item[0])
+        if read_graph(model).inputs == denoiser_inputs(avatar.size)  # one feed for all of them
+    }
+    found = {
+        f"onnxruntime {name.removesuffix('.onnx')}": _onnx(model, threads) for name, model in models.items()
     }
     if openvino_version():
-        for name, model in avatar.models.items():
+        for name, model in models.items():
             found[f"openvino {name.removesuffix('.onnx')}"] = _openvino(model, threads, "f32")
         found["openvino denoiser-fp32 in bf16"] = _openvino(
             avatar.models["denoiser-fp32.onnx"], threads, "bf16"

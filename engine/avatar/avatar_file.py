@@ -370,7 +370,7 @@ def _scene(source: Path, members: Mapping[str, bytes]) -> Scene | None:
 
 def _network(source: Path, name: str, data: bytes, size: int) -> bytes:
     try:
-        return checked_denoiser(data, size)
+        return checked_denoiser(data, size, may_be_half=name != NETWORKS[0])
     except RunnerError as error:
         raise PackageError(f"{source}: member models/{name}: {error}: export it again") from error
 

@@ -80,6 +80,20 @@ def denoiser_inputs(size: int) -> Mapping[str, TensorSpec]:
     }
 
 
+def half_px(size: int) -> int | None:
+    """The side of the smaller network that a `size` px canvas may have; None where there can be none.
+
+    What a network corrects is coarse. On a large canvas it may do so at half the size: the fine part comes
+    from the key frames, see `engine.render.composer`.
+    """
+    return size // 2 if size >= 512 and size % 256 == 0 else None
+
+
+def network_px(runner: Runner) -> int:
+    """The side of the pictures that a denoiser takes and gives."""
+    return runner.inputs[PRIOR].shape[-1]
+
+
 def denoiser_outputs(size: int) -> Mapping[str, TensorSpec]:
     """What a denoiser of a `size` px canvas gives."""
     return {"clean": TensorSpec((1, 3, size, size))}  # [-1, 1]

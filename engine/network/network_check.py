@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 
 from engine.errors import RunnerError
-from engine.network.contract import Array, TensorSpec, denoiser_inputs, denoiser_outputs
+from engine.network.contract import Array, TensorSpec, denoiser_inputs, denoiser_outputs, half_px
 from engine.network.onnx_file import MAX_RANK, Graph, Node, encode_graph, read_graph
 
 OPSET = 18  # what the exporter writes; the first with GroupNorm, and every runner reads it
@@ -110,12 +110,16 @@ def _require(holds: bool, flaw: str) -> None:
         raise _Misfit(flaw)
 
 
-def checked_denoiser(model: bytes, size: int) -> bytes:
+def checked_denoiser(model: bytes, size: int, may_be_half: bool = False) -> bytes:
     """The network in the ONNX file `model`, written anew, if it is a denoiser of a `size` px canvas.
 
-    Takes about 30 ms for 10 MB. Raises RunnerError, whose one line starts with what is wrong.
+    may_be_half: or the smaller one that such a canvas can have, see `half_px`. Takes about 30 ms for 10 MB.
+    Raises RunnerError, whose one line starts with what is wrong.
     """
     graph = read_graph(model)
+    half = half_px(size) if may_be_half else None
+    if half is not None and graph.inputs == denoiser_inputs(half):
+        size = half
     _check_ends("inputs", graph.inputs, denoiser_inputs(size))
     _check_ends("outputs", graph.outputs, denoiser_outputs(size))
     if graph.opset != OPSET:

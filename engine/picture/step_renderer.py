@@ -6,13 +6,13 @@ import numpy as np
 
 from engine.arrays import FloatArray, U8Image
 from engine.avatar.avatar import Avatar
-from engine.network.contract import Runner, allocate, denoiser_inputs
+from engine.network.contract import PRIOR, Runner, allocate, denoiser_inputs, network_px
 from engine.person.landmarks import Landmarks
 from engine.render.background import Background
 from engine.render.composer import Composer
 from engine.render.guidance import GuidancePainter
 from engine.render.planes import to_planes
-from engine.render.prior import PriorBuilder
+from engine.render.prior import PriorBuilder, shrunk
 from engine.render.sampler import sample
 from engine.render.scene import Framer
 from engine.render.temporal_cache import CacheConfig, TemporalCache
@@ -25,14 +25,19 @@ class StepRenderer:
     def __init__(
         self, avatar: Avatar, runner: Runner, steps: int = 1, cache: CacheConfig | None = None
     ) -> None:
-        """runner: of the avatar's network, which is closed with this. steps: see `sample`."""
+        """runner: of the avatar's network, which is closed with this. steps: see `sample`.
+
+        A network may be of half the canvas's size, see `half_px`: prior, guidance and last picture are shrunk
+        for it, and the picture is the prior at the canvas's size with what the network changed.
+        """
         self._runner = runner
+        self._px = network_px(runner)
         self._steps = steps
         self._prior = PriorBuilder(avatar.keyframes, avatar.neutral, avatar.plate, avatar.bare_torso)
-        self._cache = TemporalCache(cache or CacheConfig(), self._prior)
+        self._cache = TemporalCache(cache or CacheConfig(), self._prior, self._px)
         self._painter = GuidancePainter(avatar.size)
         self._composer = Composer(avatar.plate)
-        self._feed = allocate(denoiser_inputs(avatar.size))
+        self._feed = allocate(denoiser_inputs(self._px))
         self._framer = Framer(avatar.plate, avatar.scene)
         self._at_rest = avatar.keyframes[0].rgba  # shown until there is a driver
         self.rest()
@@ -60,18 +65,20 @@ class StepRenderer:
 
     def draw(self, target: Landmarks, clock: StageClock) -> None:
         """Renders the target into the picture buffer."""
-        guidance = self._painter.draw(target)
-        np.multiply(guidance.transpose(2, 0, 1), np.float32(1 / 255), out=self._feed["guidance"][0])
+        maps = (shrunk(half, self._px // 2).transpose(2, 0, 1) for half in self._painter.halves(target))
+        for planes, half in zip(np.split(self._feed["guidance"][0], 2), maps, strict=True):
+            np.multiply(half, np.float32(1 / 255), out=planes)
         clock.end("guidance")
         prior = self._prior.build(target)
-        start = self._cache.start(prior, target)
+        small = prior.shrunk(self._px)
+        start = self._cache.start(small, target)
         fresh = self._cache.jumped(target)
         noise = self._cache.noise(target)
-        to_planes(prior.rgb[None], self._feed["prior"])
+        to_planes(small.rgb[None], self._feed[PRIOR])
         clock.end("warp")
         clean = sample(self._denoise, start, noise, self._steps, fresh, self._feed["noisy"])
         clock.end("denoise")
-        self._composer.compose(clean[0], prior, self._drawn)
+        self._composer.compose(clean[0], self._feed[PRIOR][0], prior, self._drawn)
         self._matte = prior.matte
         self._cache.keep(target, self._drawn)
         self._show()

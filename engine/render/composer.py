@@ -2,7 +2,8 @@
 
 A network that learns from squared errors paints the mean of what could be there: right on average, and soft.
 Where its picture and the prior agree in the coarse, the prior's fine part takes the place of its own; where
-they differ the prior is wrong, and its detail with it. Knows nothing of networks.
+they differ the prior is wrong, and its detail with it. A network of half the canvas's size corrects the
+prior's coarse part alone. Knows nothing of networks.
 """
 
 from __future__ import annotations
@@ -34,14 +35,17 @@ class Composer:
         self._fine_px = fine_px(len(plate))
         self._painted, self._coarse, self._coarse_prior = (np.empty_like(plate) for _ in range(3))
 
-    def compose(self, clean: FloatArray, prior: Prior, out: U8Image) -> None:
+    def compose(self, clean: FloatArray, fed: FloatArray, prior: Prior, out: U8Image) -> None:
         """The picture, into `out` (S, S, 3) uint8.
 
-        clean: (3, S, S) float32, about [-1, 1], what the network made of the prior. Away from the person the
-        plate stays as it is.
+        clean: float32, about [-1, 1], what the network made of `fed`; both (3, S, S), the prior, or half as
+        large, the shrunk prior. Away from the person the plate stays as it is.
         """
         fine = self._fine_px, self._fine_px
-        kernels.into_picture(clean, self._painted)
+        if clean.shape[1] == len(self._plate):
+            kernels.into_picture(clean, self._painted)
+        else:
+            kernels.correct(prior.rgb, clean, fed, self._painted)
         cv2.blur(self._painted, fine, dst=self._coarse)
         cv2.blur(prior.rgb, fine, dst=self._coarse_prior)
         kernels.finish(

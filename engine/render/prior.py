@@ -71,6 +71,13 @@ def reach_px(size: int) -> int:
     return max(3, int(REACH * size)) | 1
 
 
+def shrunk(picture: U8Image, size: int) -> U8Image:
+    """(S, S) or (S, S, C) uint8 to (size, size, ...), each pixel the mean of those that it covers."""
+    if len(picture) == size:
+        return picture
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 @dataclass(frozen=True, slots=True)
 class Prior:
     """rgb: (S, S, 3) uint8; matte and near: (S, S) uint8. All are fresh arrays."""
@@ -78,6 +85,12 @@ class Prior:
     rgb: U8Image
     matte: U8Image  # 255 is the person
     near: U8Image  # 255 on the person and just around, 0 where nothing of them can be
+
+    def shrunk(self, size: int) -> Prior:
+        """Of that side, px: the mean of what a pixel covers."""
+        if len(self.rgb) == size:
+            return self
+        return Prior(*(shrunk(part, size) for part in (self.rgb, self.matte, self.near)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

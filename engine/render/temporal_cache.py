@@ -13,7 +13,7 @@ import numpy as np
 from engine.arrays import FloatArray, U8Image
 from engine.person.landmarks import VISIBLE, Landmarks
 from engine.render import kernels
-from engine.render.prior import Prior, PriorBuilder
+from engine.render.prior import Prior, PriorBuilder, shrunk
 from engine.render.warp import Flow, lay
 
 PREVIOUS_WEIGHT = 0.35  # share of the previous output in the warm start; more lags, less flickers
@@ -99,24 +99,27 @@ class TemporalState:
 class TemporalCache(TemporalState):
     """That, with the last picture and the noise themselves."""
 
-    def __init__(self, config: CacheConfig, builder: PriorBuilder) -> None:
+    def __init__(self, config: CacheConfig, builder: PriorBuilder, size: int | None = None) -> None:
+        """size: px of the picture and the noise that are kept, the network's; None: the canvas's."""
         super().__init__(config, builder)
-        size = builder.size
-        self._field = noise_field(size)
+        size = size or builder.size
+        self._scale = np.float32(size / builder.size)
+        # A pixel that covers several of the canvas holds the mean of their noise.
+        self._field = noise_field(size) * self._scale
         self._moved = np.empty((1, 3, size, size), np.float32)
         self._last: U8Image = np.zeros((size, size, 4), np.uint8)
 
     def start(self, prior: Prior, target: Landmarks) -> U8Image:
         """Where denoising starts, (S, S, 3) uint8: `warm_start` with the last picture warped to the target.
 
-        Where nothing of the person can be, both are the plate, and nothing is fetched. Without a last picture
-        the prior itself.
+        prior: of the side of what is kept. Where nothing of the person can be, both are the plate, and
+        nothing is fetched. Without a last picture the prior itself.
         """
         flow = self.previous_flow(target)
         if flow is None:
             return prior.rgb
         start = np.asarray(cv2.cvtColor(prior.rgb, cv2.COLOR_RGB2RGBA), np.uint8)
-        lay(start, self._last, flow, np.asarray(cv2.LUT(prior.near, _PREVIOUS_SHARE), np.uint8))
+        lay(start, self._last, self._scaled(flow), np.asarray(cv2.LUT(prior.near, _PREVIOUS_SHARE), np.uint8))
         return np.asarray(cv2.cvtColor(start, cv2.COLOR_RGBA2RGB), np.uint8)
 
     def noise(self, target: Landmarks) -> FloatArray:
@@ -129,13 +132,18 @@ class TemporalCache(TemporalState):
             self._moved[0] = self._field.transpose(2, 0, 1)
         else:
             # Of the nearest pixels, which keeps the variance; interpolating would smooth the noise away.
-            kernels.move_noise(self._field, flow.grid, self._moved[0])
+            kernels.move_noise(self._field, self._scaled(flow).grid, self._moved[0])
         return self._moved
 
     def keep(self, target: Landmarks, rgb: U8Image) -> None:
-        """Remembers the picture just made; rgb: (S, S, 3) uint8, copied."""
-        cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA, dst=self._last)
+        """Remembers the picture just made; rgb: (S, S, 3) uint8 of the canvas, copied."""
+        cv2.cvtColor(shrunk(rgb, len(self._last)), cv2.COLOR_RGB2RGBA, dst=self._last)
         self.drew(target)
+
+    def _scaled(self, flow: Flow) -> Flow:
+        """A flow over the whole canvas, for what is kept."""
+        size = len(self._last)
+        return Flow((0, 0, size, size), flow.grid * self._scale)
 
 
 def _largest_move(before: Landmarks, after: Landmarks) -> float:

@@ -152,11 +152,11 @@ def held_out_frame(rgb: U8Image, landmarks: Landmarks) -> HeldOutFrame:
         return HeldOutFrame(buffer.getvalue(), np.array(image, np.uint8), landmarks)
 
 
-def race(slow: Runner, fast: Runner, feed: Feed) -> tuple[float, float]:
+def race(slow: tuple[Runner, Feed], fast: tuple[Runner, Feed]) -> tuple[float, float]:
     """Median milliseconds per run of both, taking turns, so that what else the machine does hits both."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_TIMED_RUNS):
-        for runner, taken in zip((slow, fast), times, strict=True):
+        for (runner, feed), taken in zip((slow, fast), times, strict=True):
             begun = perf_counter()
             runner.run(feed)
             taken.append((perf_counter() - begun) * 1e3)

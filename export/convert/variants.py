@@ -18,15 +18,18 @@ import torch
 from engine.avatar.avatar import Avatar, HeldOutFrame
 from engine.commands.doctor import cpu_name
 from engine.errors import RunnerError
-from engine.network.contract import denoiser_inputs
+from engine.network.contract import denoiser_inputs, half_px
 from engine.network.denoiser import Denoiser
 from engine.network.network_check import checked_denoiser
 from engine.network.onnx_weights import denoiser_from_onnx
+from engine.person.landmarks import Landmarks
 from engine.render.sampler import STEADY_LEVEL
 from engine.runners.choice import TORCH_SOURCE
 from engine.runners.onnx_runner import OnnxRunner
+from engine.runners.torch_runner import TorchRunner
 from export.convert.fused import FusedDenoiser, HalfDenoiser
 from export.convert.gate import judge, race, require
+from export.convert.halved import halved
 from export.convert.onnx_export import PARITY_BOUND, export_onnx, parity
 from export.convert.quantise import quantise
 from export.evaluate.replay import Feed, feeds_of, poses
@@ -101,8 +104,8 @@ def convert(
 ) -> Variant:
     """The network as `target`, one of TARGETS, judged on the avatar's held-out frames.
 
-    The avatar's own float32 network is what the new one is compared with. Raises RunnerError when a bound is
-    missed.
+    The avatar's own float32 network is what the new one is compared with. INT8 of a large canvas is of half
+    its size, see `half_px`. Raises RunnerError when a bound is missed.
     """
     say = progress or (lambda stage, share: None)
     wanted = TARGETS[target]
@@ -112,18 +115,24 @@ def convert(
         way = poses(avatar, BETWEEN)
         most = MOST_POSES * 256 // avatar.size
         step = 1 if len(way) <= most else -(-len(way) // most) | 1  # odd: some lie between key frames
-        feeds = feeds_of(avatar, before, way[::step], EVERY_FEED)
+        plain = feeds_of(avatar, before, way[::step], EVERY_FEED)
+        running, feeds = network, plain
+        if wanted.precision == "int8" and half_px(network.config.size) is not None:  # for CPUs
+            running = halved(network)
+            feeds = _feeds_of_half(avatar, running, way[::step])
         probes = feeds[::PROBE_EVERY]
         say("converting", 0.0)
-        converted, facts = _converted(network, wanted, feeds, probes, say)
-        model = checked_denoiser(converted, avatar.size)  # as it will load
+        converted, facts = _converted(running, wanted, feeds, probes, say)
+        model = checked_denoiser(
+            converted, avatar.size, may_be_half=running is not network
+        )  # as it will load
         after = OnnxRunner(model, threads=1)
         try:
             say("judging", 0.0)
             verdict = judge(avatar, before, after, frames)
             require(verdict, wanted.loss_db)
             say("timing", 0.0)
-            fp32_ms, p50_ms = race(before, after, _steady(feeds))
+            fp32_ms, p50_ms = race((before, _steady(plain)), (after, _steady(feeds)))
         finally:
             after.close()
     finally:
@@ -133,7 +142,7 @@ def convert(
         "steps": 1,
         "sha256": hashlib.sha256(model).hexdigest(),
         "weights_sha256": weights_sha256(network),
-        "inputs": {name: str(spec) for name, spec in denoiser_inputs(avatar.size).items()},
+        "inputs": {name: str(spec) for name, spec in denoiser_inputs(running.config.size).items()},
         "tools": {tool: metadata.version(tool) for tool in TOOLS},
         "held_out": verdict.to_dict(),
         "speed": {
@@ -147,6 +156,15 @@ def convert(
     if "distillation" in source and source.get("weights_sha256") == facts["weights_sha256"]:
         facts["distillation"] = source["distillation"]
     return Variant(wanted.model, model, facts)
+
+
+def _feeds_of_half(avatar: Avatar, network: Denoiser, way: Sequence[Landmarks]) -> list[Feed]:
+    """Feeds of a network of half the canvas's size, as `feeds_of`."""
+    runner = TorchRunner(network, denoiser_inputs(network.config.size))
+    try:
+        return feeds_of(avatar, runner, way, EVERY_FEED)
+    finally:
+        runner.close()
 
 
 def _converted(

@@ -26,7 +26,9 @@ def composed(picture: U8Image, prior: U8Image, near: int = 255, plate: int = 77)
     everywhere = np.full(prior.shape[:2], near, np.uint8)
     finished = np.empty_like(prior)
     behind = np.full_like(prior, plate)
-    Composer(behind).compose(to_planes(picture), Prior(prior, everywhere, everywhere), finished)
+    Composer(behind).compose(
+        to_planes(picture), to_planes(prior), Prior(prior, everywhere, everywhere), finished
+    )
     return finished.astype(np.float32)
 
 

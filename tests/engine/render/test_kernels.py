@@ -155,6 +155,16 @@ def test_noise_moves_by_whole_pixels_and_is_mirrored(
     assert (moved.transpose(1, 2, 0) == wanted).all(axis=2).mean() > 0.99  # halfway, either neighbour does
 
 
+def test_what_a_smaller_network_changed_is_laid_on_smoothly(rng: np.random.Generator) -> None:
+    rgb, corrected = noise_picture(rng, 64, 60), np.empty((64, 60, 3), np.uint8)
+    fed, change = rng.uniform(-1, 1, (3, 32, 30)), rng.normal(0, 0.1, (3, 32, 30))
+    kernels.correct(rgb, (fed + change).astype(np.float32), fed.astype(np.float32), corrected)
+    wanted = rgb + 127.5 * cv2.resize(change.transpose(1, 2, 0), (60, 64), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(corrected - np.clip(wanted, 0, 255)).max() <= 0.51
+    kernels.correct(rgb, np.full((3, 32, 30), np.nan, np.float32), fed.astype(np.float32), corrected)
+    assert np.array_equal(corrected, rgb)
+
+
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (31, 57), (5, 0)])
 def test_add_noise(rng: np.random.Generator, down: int, right: int) -> None:
     rgb, noise = noise_picture(rng, 64, 60), rng.standard_normal((3, 64, 60)).astype(np.float32)
