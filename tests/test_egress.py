@@ -13,8 +13,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -77,7 +79,12 @@ class Seen:
 @pytest.fixture
 def watched(tmp_path: Path) -> Callable[..., Seen]:
     """Runs a command and tells what was seen. Files put into tmp_path / "stage" / "work" are there for it."""
-    stage, report = tmp_path / "stage", tmp_path / "stage" / "report.json"
+    return watched_in(tmp_path / "stage")
+
+
+def watched_in(stage: Path) -> Callable[..., Seen]:
+    """The same in this folder."""
+    report = stage / "report.json"
     (stage / "work").mkdir(parents=True)
     compiled = cache_folder() / "compiled"
     if compiled.is_dir():  # or each command compiles all loops over pixels anew
@@ -182,6 +189,27 @@ def test_serve_for_a_minute(watched: Callable[..., Seen], networked_file: Path, 
     """What ONNX Runtime has to report it would send after five to ten seconds."""
     seen = watched(sys.executable, HERE / "support" / "egress_call.py", networked_file, driver, "60")
     assert_silent(seen, f"{RECORDING}.webm", f"{RECORDING}.json", KEYS)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'avatarcast[fleet]'")
+def test_fleet(networked_file: Path) -> None:
+    """Until its one machine serves; Ray leaves its logs in the folder for what is temporary, and a token.
+
+    That folder's name must be short: Ray puts sockets into it.
+    """
+    code = (
+        "import json, signal, subprocess, sys\n"
+        "command = [sys.executable, *sys.argv[1:]]\n"
+        "with subprocess.Popen(command, stdout=subprocess.PIPE) as head:\n"
+        "    served = json.loads(head.stdout.readline())\n"
+        "    head.send_signal(signal.SIGINT)\n"
+        "    sys.exit(head.wait() or served['nodes'] != 1)\n"
+    )
+    options = ("--avatar", networked_file, "--runner", "null", "--port", "0", "--json")
+    with TemporaryDirectory() as folder:
+        seen = watched_in(Path(folder))(sys.executable, "-c", code, *AVATARCAST[1:], "fleet", *options)
+    assert_silent(seen, "tmp/ray/", "home/.ray/auth_token", KEYS)
 
 
 def test_render(watched: Callable[..., Seen], networked_file: Path, driver: Path) -> None:

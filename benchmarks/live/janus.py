@@ -151,12 +151,12 @@ class JanusViewer:
     def __init__(self, url: str) -> None:
         gather_on_loopback()
         self._url, self._numbers = url, itertools.count()
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
 
     @property
     def track(self) -> MediaStreamTrack:
         """Its pictures."""
-        return self._connection.getTransceivers()[0].receiver.track
+        return self.connection.getTransceivers()[0].receiver.track
 
     async def connect(self) -> None:
         """Watches. Raises RuntimeError where Janus refuses, TimeoutError where it says nothing."""
@@ -167,9 +167,9 @@ class JanusViewer:
         where = f"/{session}/{handle}"
         await self._post(where, {"janus": "message", "body": {"request": "watch", "id": 1}})
         offer = await asyncio.wait_for(self._offer(session), LIMIT_S)
-        await self._connection.setRemoteDescription(RTCSessionDescription(**offer))
-        await self._connection.setLocalDescription(await self._connection.createAnswer())
-        local = self._connection.localDescription
+        await self.connection.setRemoteDescription(RTCSessionDescription(**offer))
+        await self.connection.setLocalDescription(await self.connection.createAnswer())
+        local = self.connection.localDescription
         answer = {"type": local.type, "sdp": local.sdp}
         await self._post(where, {"janus": "message", "body": {"request": "start"}, "jsep": answer})
 
@@ -190,5 +190,5 @@ class JanusViewer:
 
     async def close(self) -> None:
         """Goes."""
-        await self._connection.close()
+        await self.connection.close()
         await self._http.close()

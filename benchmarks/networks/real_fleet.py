@@ -66,6 +66,8 @@ class Head:
         self._process.send_signal(signal.SIGINT)
         if (status := self._process.wait(30)) != 0:
             raise RuntimeError(f"the head ended with status {status}")
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     async def asked(self, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and JSON of the answer to a POST, of a GET where there is no body."""

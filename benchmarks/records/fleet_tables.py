@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks.records.table import Table
+from benchmarks.records.record import Record
+from benchmarks.records.table import NONE, Table
+
+
+def _share(row: Record, process: str) -> str:
+    """Of a core; only where the process is."""
+    return f"{row['cores'][process]:.2f}" if process in row["cores"] else NONE
+
 
 FLEETS: Mapping[str, Table] = {
     "fleet": Table(
@@ -29,5 +36,17 @@ FLEETS: Mapping[str, Table] = {
         {"six presenters, three nodes": "{what}", "simulated": "{simulated}", "real": "{real}"},
         "beside",
         part="beside",
+    ),
+    "audience": Table(
+        "audience",
+        {
+            "shares of a core": "{way}",
+            "viewers": "{viewers}",
+            "the server": "{cores[server]:.2f}",
+            "forwarding": lambda row: _share(row, "forwarder"),
+            "Janus": lambda row: _share(row, "janus"),
+            "packets a second, fewest": "{packets_per_s:.0f}",
+        },
+        "rows",
     ),
 }
