@@ -3,7 +3,15 @@
 Spread spectrum (Cox et al., "Secure spread spectrum watermarking for multimedia", 1997): faint noise that
 only a known key makes, on a grid of 64 cells along the shorter side, laid again and again beside itself. One
 pattern says that the mark is there; one of 256 for each byte says which (orthogonal signalling, the error
-correction). It stands still and follows the picture's own texture, so it neither flickers nor shows.
+correction). It stands still, so it does not flicker.
+
+What the eye sees most is left out of it: only the patterns' finest diagonal parts are drawn (the eye is
+weaker there: Campbell, Kulikowski and Levinson, "The effect of orientation on the visual resolution of
+gratings", 1966), and there pictures have least of their own. It is stronger where a picture is busy within a
+cell, not beside an edge, and where it is dark or bright (Chou and Li, "A perceptually tuned subband image
+coder based on the measure of just-noticeable-distortion profile", 1995). Parts of a level are dithered in a
+quasi-random order (Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018), never laid as
+blobs of a level.
 
 The patterns are random and know nothing of a picture, so what an unmarked picture shows by chance is bounded
 (Hoeffding 1963, of random signs: P(z >= t) <= exp(-t**2 / 2)), whatever the picture. Who knows this file
@@ -29,13 +37,24 @@ CELLS = 64  # of a tile's side, along the shorter side of a picture
 BYTES = 5
 FALSE_ALARM = 1e-6  # of one search, over all the places and sizes that it tries
 _KEY = b"avatarcast mark 1"
-# Levels of 255: the strength on even ground, what each level of texture adds, and at most.
-_LEAST, _TEXTURED, _MOST = 0.8, 0.5, 5.0
+# Levels of 255: the strength on even ground of middle grey, what each level of texture adds, and at most.
+_LEAST, _TEXTURED, _MOST = 0.5, 0.4, 3.0
+_BRIGHTEST, _DARKEST = 1.3, 1.4  # times as much on white, and on all below a dark grey
+_PEAK = 3.0  # standard deviations of the pattern, at most
 _PRESENCE = math.sqrt(0.25)  # share of the amplitude; the bytes have the rest
 _SEARCHED = (0.25, 1.3)  # cell sizes tried, as shares of that of a whole picture
+_TURNED_DEG = (-5, -4, -3, -2, -1, 1, 2, 3, 4, 5)
+_TURNED_SEARCHED = (0.95, 1.05)  # the same, of pictures that were turned
+_LOOKS = 4  # each may be wrong in as small a part of FALSE_ALARM
 _STEP = 1.008  # from one to the next: a quarter of a cell at the tile's ends
 _SUB = 2  # places within a cell that are tried
-_FEW = 3  # pictures by which a size is searched
+_PLACES = 2 * _SUB**2 * CELLS**2  # at which the grid may begin, mirrored or not
+_FINEST = np.array(
+    [-0.5, *[0.0] * (_SUB - 1), 1, *[0.0] * (_SUB - 1), -0.5], np.float32
+)  # a cell, less those beside it
+
+
+WHOLE_Z = math.sqrt(2 * math.log(_LOOKS * 2 / FALSE_ALARM))  # from which on a whole picture shows the mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +104,9 @@ def _laid(data: bytes, rows: int, columns: int) -> FloatArray:
         raise ValueError(f"{len(data)} bytes; the mark holds {BYTES}")
     spoken = sum(_pattern(place, value) for place, value in enumerate(data)) / math.sqrt(BYTES)
     tile = np.asarray(_PRESENCE * _presence() + math.sqrt(1 - _PRESENCE**2) * spoken, np.float32)
+    for axis in (0, 1):
+        tile = tile - 0.5 * (np.roll(tile, 1, axis) + np.roll(tile, -1, axis))
+    tile = np.clip(tile / tile.std(), -_PEAK, _PEAK)
     return np.tile(tile, (-(-rows // CELLS), -(-columns // CELLS)))[:rows, :columns]
 
 
@@ -94,15 +116,24 @@ def with_bits(rgb: U8Image, data: bytes) -> U8Image:
     cell = min(height, width) / CELLS
     rows, columns = math.ceil(height / cell - 1e-6), math.ceil(width / cell - 1e-6)
     rgb, marked = np.ascontiguousarray(rgb), np.empty(rgb.shape, np.uint8)
-    _ink(rgb, _laid(data, rows, columns) * _strength(rgb, rows, columns), marked)
+    _ink(rgb, _laid(data, rows, columns) * _strength(rgb, rows, columns), _thresholds(width), marked)
     return marked
 
 
+@lru_cache(maxsize=8)
+def _thresholds(width: int) -> NDArray[np.int16]:
+    """(16, 3 * width), of 512 parts of a level: from which part on a sample of a row gets one more."""
+    row, column = np.mgrid[:16, :width]
+    share = np.mod(0.7548776662466927 * column + 0.5698402909980532 * row, 1.0)
+    return np.repeat((share * 512).astype(np.int16), 3, axis=1)
+
+
 @compiled_sums
-def _ink(rgb: U8Image, cells: FloatArray, marked: U8Image) -> None:
+def _ink(rgb: U8Image, cells: FloatArray, thresholds: NDArray[np.int16], marked: U8Image) -> None:
     """Into `marked`: the picture with what `cells` say added, between their middles interpolated; clipped.
 
-    rgb, marked: (H, W, 3) uint8, contiguous; cells: (rows, columns) float32, levels.
+    rgb, marked: (H, W, 3) uint8, contiguous; cells: (rows, columns) float32, levels, within 30 of 0;
+    thresholds: of W. In 16 bits, which a processor adds most of at once.
     """
     height, width = rgb.shape[:2]
     rows, columns = cells.shape
@@ -113,8 +144,7 @@ def _ink(rgb: U8Image, cells: FloatArray, marked: U8Image) -> None:
         right = min(max(right, zero), np.float32(columns - 1))
         lefts[column] = min(int(right), columns - 2)
         shares[column] = right - np.float32(lefts[column])
-    lines = np.empty((2, 3 * width), np.float32)  # across the picture: of even and of odd rows of cells
-    ink = np.empty(3 * width, np.int16)
+    lines = np.empty((2, 3 * width), np.int16)  # across the picture: of even and of odd rows of cells, 1/16
     known = 0  # rows of cells that were laid out
     for row in range(height):
         down = (np.float32(row) + half) * np.float32(rows) / np.float32(height) - half
@@ -126,91 +156,124 @@ def _ink(rgb: U8Image, cells: FloatArray, marked: U8Image) -> None:
                 left = lefts[column]
                 value = line[left] + shares[column] * (line[left + 1] - line[left])
                 for channel in range(3):
-                    lines[known % 2, 3 * column + channel] = value
+                    lines[known % 2, 3 * column + channel] = np.int16(np.rint(value * np.float32(16)))
             known += 1
-        share = down - np.float32(above)
-        upper, lower = lines[above % 2], lines[(above + 1) % 2]
+        share = np.int16(np.rint((down - np.float32(above)) * np.float32(32)))
+        rest = np.int16(32 - share)
+        upper, lower, threshold = lines[above % 2], lines[(above + 1) % 2], thresholds[row % 16]
         source, target = rgb[row].reshape(3 * width), marked[row].reshape(3 * width)
-        # In two loops, as each then is vector instructions of one width.
         for sample in range(3 * width):
-            ink[sample] = np.int16(np.int32(np.rint(upper[sample] + share * (lower[sample] - upper[sample]))))
-        for sample in range(3 * width):
-            target[sample] = np.uint8(min(max(np.int16(source[sample] + ink[sample]), black), white))
+            ink = np.int16(np.int16(upper[sample] * rest + lower[sample] * share) + threshold[sample])
+            level = np.int16(source[sample] + np.int16(ink >> 9))
+            target[sample] = np.uint8(min(max(level, black), white))
 
 
 def _strength(rgb: U8Image, rows: int, columns: int) -> FloatArray:
-    """(rows, columns) float32, levels: more where the picture is busy, and would hide more."""
-    step = max(1, min(rgb.shape[0] // (2 * rows), rgb.shape[1] // (2 * columns)))  # more tells nothing more
-    pixels = rgb.view("V3")[::step, ::step, 0]  # each as one: copied three times as fast
-    some = np.ascontiguousarray(pixels).view(np.uint8).reshape(*pixels.shape, 3)
-    grey = cv2.cvtColor(cv2.resize(some, (columns, rows), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    grey = grey.astype(np.float32)
-    texture = cv2.blur(np.abs(grey - cv2.blur(grey, (3, 3))), (3, 3))
-    return np.asarray(np.clip(_LEAST + _TEXTURED * texture, None, _MOST), np.float32)
+    """(rows, columns) float32, levels: more where the picture would hide more."""
+    some = cv2.resize(rgb, (2 * columns, 2 * rows), interpolation=cv2.INTER_NEAREST)  # more says no more
+    quarters = cv2.cvtColor(some, cv2.COLOR_RGB2GRAY)
+    grey = cv2.resize(quarters, (columns, rows), interpolation=cv2.INTER_AREA)
+    apart = cv2.absdiff(quarters, cv2.resize(grey, quarters.shape[::-1], interpolation=cv2.INTER_NEAREST))
+    texture = cv2.medianBlur(cv2.resize(apart, (columns, rows), interpolation=cv2.INTER_AREA), 3)
+    return _by_texture()[texture] * _by_brightness()[grey]
+
+
+@lru_cache(maxsize=1)
+def _by_texture() -> FloatArray:
+    """(256,) levels: the strength on middle grey, for quarters of a cell that are so far off its mean."""
+    return np.minimum(_LEAST + _TEXTURED * np.arange(256), _MOST).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _by_brightness() -> FloatArray:
+    """(256,): how much more ground of this level hides than middle grey."""
+    return np.interp(np.arange(256), [0, 40, 127, 255], [_DARKEST, _DARKEST, 1, _BRIGHTEST]).astype(
+        np.float32
+    )
 
 
 def find_bits(pictures: Iterable[U8Image], search: bool = True) -> Found | None:
     """The mark in pictures of one film, (H, W, 3) uint8 of one size; None where there is none.
 
-    search: also where the picture was moved, cut or is a part of another; takes seconds.
+    search: also where the picture was moved, cut, is a part of another or was turned by a few degrees; takes
+    seconds.
     """
     greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
     if not greys or min(greys[0].shape) < CELLS:
         return None
-    whole = min(greys[0].shape) / CELLS
-    folded = _folded(greys, whole)
+    grey = np.mean(greys, axis=0, dtype=np.float32)  # the mark stands still
+    whole = min(grey.shape) / CELLS
+    folded = _folded(grey, whole)
     straight = folded[0, 0]
     if (found := _judged(_best([straight, straight[:, ::-1]], moved=False), whole, 2)) or not search:
         return found
-    places = 2 * _SUB**2 * CELLS**2
-    if found := _judged(_peak(folded), whole, places):
+    if found := _judged(_peak(folded), whole, _PLACES):
         return found
-    sizes = list(_sizes(whole))
-    few = greys[:: -(-len(greys) // _FEW)]
-    best, size = max(((_peak(_folded(few, size)), size) for size in sizes), key=lambda one: one[0].z)
-    if len(few) < len(greys):
-        best = max(best, _peak(_folded(greys, size)), key=lambda one: one.z)
-    return _judged(best, size, 2 * places * len(sizes))
+    return _searched(grey, whole, _SEARCHED, [0]) or _searched(grey, whole, _TURNED_SEARCHED, _TURNED_DEG)
 
 
 def presence_z(picture: U8Image) -> float:
     """How clearly the mark is in one whole picture, in standard deviations of chance."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    straight = _folded([grey], min(grey.shape) / CELLS)[0, 0]
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    straight = _folded(grey, min(grey.shape) / CELLS)[0, 0]
     return _best([straight, straight[:, ::-1]], moved=False).z
 
 
+def _searched(
+    grey: FloatArray, whole: float, shares: tuple[float, float], turns_deg: Sequence[int]
+) -> Found | None:
+    """The mark at the size and turn, of all that are tried, at which it shows best."""
+    sizes = list(_sizes(whole, shares))
+    looks = (
+        (_peak(_folded(turned, size)), size)
+        for turned in (_turned(grey, deg) for deg in turns_deg)
+        for size in sizes
+    )
+    best, size = max(looks, key=lambda look: look[0].z)
+    return _judged(best, size, _PLACES * len(sizes) * len(turns_deg))
+
+
+def _turned(grey: FloatArray, deg: int) -> FloatArray:
+    """Turned about its middle, counter-clockwise; its border repeated."""
+    if not deg:
+        return grey
+    height, width = grey.shape
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), deg, 1)
+    turned = cv2.warpAffine(
+        grey, turn, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(turned, np.float32)
+
+
 def _judged(best: _Peak, cell_px: float, tries: int) -> Found | None:
-    """A mark, if chance reaches as far in less than a third of FALSE_ALARM: there are three such looks."""
-    false_alarm = min(1.0, 3 * tries * math.exp(-(best.z**2) / 2))
+    """A mark, if chance reaches as far in less than a part of FALSE_ALARM: there are _LOOKS of them."""
+    false_alarm = min(1.0, _LOOKS * tries * math.exp(-(best.z**2) / 2))
     if false_alarm > FALSE_ALARM:
         return None
     data, byte_z = _read(best.tile)
     return Found(data, best.z, false_alarm, byte_z, cell_px, best.mirrored)
 
 
-def _sizes(whole: float) -> Iterator[float]:
-    size = whole * _SEARCHED[0]
-    while size < whole * _SEARCHED[1]:
+def _sizes(whole: float, shares: tuple[float, float]) -> Iterator[float]:
+    size = whole * shares[0]
+    while size < whole * shares[1]:
         yield size
         size *= _STEP
 
 
-def _folded(greys: list[NDArray[np.uint8]], cell: float) -> FloatArray:
-    """(_SUB, _SUB, CELLS, CELLS): what is left of the pictures without what a picture is, tile upon tile.
+def _folded(grey: FloatArray, cell: float) -> FloatArray:
+    """(_SUB, _SUB, CELLS, CELLS): what is left of the picture without what a picture is, tile upon tile.
 
     One for each place within a cell at which the grid may begin.
     """
-    height, width = greys[0].shape
+    height, width = grey.shape
     fine = (max(CELLS, round(width / cell * _SUB)), max(CELLS, round(height / cell * _SUB)))
-    total = np.zeros((fine[1], fine[0]), np.float32)
-    for grey in greys:
-        small = cv2.resize(grey, fine, interpolation=cv2.INTER_AREA if cell > _SUB else cv2.INTER_LINEAR)
-        total += _whitened(small.astype(np.float32))
+    small = cv2.resize(grey, fine, interpolation=cv2.INTER_AREA if cell > _SUB else cv2.INTER_LINEAR)
+    white = _whitened(small)
     folded = np.zeros((_SUB, _SUB, CELLS, CELLS), np.float32)
     for down in range(_SUB):
         for right in range(_SUB):
-            cells = total[down::_SUB, right::_SUB]
+            cells = white[down::_SUB, right::_SUB]
             rows, columns = (-(-side // CELLS) * CELLS for side in cells.shape)
             padded = np.zeros((rows, columns), np.float32)
             padded[: cells.shape[0], : cells.shape[1]] = cells
@@ -219,10 +282,14 @@ def _folded(greys: list[NDArray[np.uint8]], cell: float) -> FloatArray:
 
 
 def _whitened(grey: FloatArray) -> FloatArray:
-    """Without what a picture is (its median), as strong where it is even as where it is busy, and bounded."""
-    rest = cv2.GaussianBlur(grey - cv2.medianBlur(grey, 2 * _SUB + 1), (3, 3), 0.6)
-    local = np.sqrt(np.maximum(cv2.blur(rest * rest, (11, 11)), 0))  # rounding
-    return np.asarray(np.clip(rest / (local + 0.5), -1.0, 1.0), np.float32)
+    """The part of a picture in which the mark is drawn, the more of it the less there is around; bounded.
+
+    grey: _SUB places a cell; each is of a whole cell that begins there.
+    """
+    cells = cv2.blur(grey, (_SUB, _SUB), anchor=(0, 0))
+    rest = cv2.sepFilter2D(cells, -1, _FINEST, _FINEST)
+    local = np.sqrt(np.maximum(cv2.blur(rest * rest, (3 * _SUB - 1, 3 * _SUB - 1)), 0)) + 1.0  # rounding
+    return np.asarray(np.clip(rest / local, -2.0, 2.0) / np.sqrt(local), np.float32)
 
 
 def _peak(folded: FloatArray) -> _Peak:
