@@ -95,12 +95,12 @@ def test_ink_is_laid_as_opencv_would(size: tuple[int, int]) -> None:
     """The compiled loop beside the same in whole pictures."""
     rng = np.random.default_rng(1)
     rgb = rng.integers(0, 256, (*size, 3), np.uint8)
-    cells = rng.uniform(-12, 12, (64, 90)).astype(np.float32)
+    cells = rng.uniform(-4, 4, (64, 90)).astype(np.float32)
     marked = np.empty_like(rgb)
     _ink(rgb, cells, _thresholds(size[1]), marked)
     ink = cv2.resize(cells, size[::-1], interpolation=cv2.INTER_LINEAR)[..., None]
     away = marked - np.clip(rgb + ink, 0, 255)
-    assert np.abs(away).max() < 1.3  # a part of a level becomes the next one, or none
+    assert np.abs(away).max() < 1.25  # a part of a level becomes the next one, or none
     assert np.abs(cv2.blur(away, (16, 16))).max() < 0.25  # as often as it should
 
 
