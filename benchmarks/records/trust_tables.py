@@ -47,4 +47,11 @@ TRUST_TABLES: Mapping[str, Table] = {
         | {"lips that speak / are still / silent": " / ".join(f"{{lips[{lips}]}}" for lips in LIPS)},
         "clips",
     ),
+    "dubbing": Table(
+        "dubbing",
+        {"a clip of": "{person}, {seconds} s", "area under the curve": "{area:.2f}"}
+        | {"own sound: fits / does not": "{true_fits:.0%} / {true_does_not:.0%}"}
+        | {"foreign sound: fits / does not": "{foreign_fits:.0%} / {foreign_does_not:.0%}"},
+        "table",
+    ),
 }

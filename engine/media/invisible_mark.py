@@ -175,7 +175,7 @@ def _strength(rgb: U8Image, rows: int, columns: int) -> FloatArray:
     grey = cv2.resize(quarters, (columns, rows), interpolation=cv2.INTER_AREA)
     apart = cv2.absdiff(quarters, cv2.resize(grey, quarters.shape[::-1], interpolation=cv2.INTER_NEAREST))
     texture = cv2.medianBlur(cv2.resize(apart, (columns, rows), interpolation=cv2.INTER_AREA), 3)
-    return _by_texture()[texture] * _by_brightness()[grey]
+    return np.asarray(_by_texture()[texture] * _by_brightness()[grey], np.float32)
 
 
 @lru_cache(maxsize=1)
