@@ -31,7 +31,6 @@ TRUST_TABLES: Mapping[str, Table] = {
         "invisible_mark",
         {"clean pictures": "{clean[pictures]:,}", "false alarms": "{clean[false_alarms]}"}
         | {"most z (bound)": "{clean[z_most]:.2f} ({clean[z_bound]:.2f})"},
-        files=("invisible_mark_clean",),
     ),
     "consent_faces": Table(
         "consent_clips",
