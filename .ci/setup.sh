@@ -17,6 +17,7 @@ esac
 kind=$1
 
 fail() {
+    [ -z "${torch_pid:-}" ] || wait "$torch_pid" || true
     echo "setup: $*" >&2
     exit 1
 }
@@ -72,16 +73,22 @@ from_lock() {
 
 venv_ok || make_venv
 
+install_torch() {
+    torch=$(sed -n 's/^\(torch==[^ ;]*\).*/\1/p' .ci/lock/torch.txt)
+    pip_install --quiet --no-index --no-deps "$torch" 2>/dev/null || from_lock --no-deps -r .ci/lock/torch.txt
+}
+
 echo "setup: installing what .ci/lock/$kind.txt lists (the first time this takes some minutes)"
 from_lock -r .ci/lock/build.txt
+if [ $kind = dev ]; then
+    install_torch & # which takes as long as all the rest
+    torch_pid=$!
+fi
 from_lock -r .ci/lock/$kind.txt
+[ $kind != dev ] || wait $torch_pid || fail "torch is not installed, see above"
 if [ $kind = tools ]; then
     echo "setup: $venv is ready"
     exit 0
-fi
-if [ $kind = dev ]; then
-    torch=$(sed -n 's/^\(torch==[^ ;]*\).*/\1/p' .ci/lock/torch.txt)
-    pip_install --quiet --no-index --no-deps "$torch" 2>/dev/null || from_lock --no-deps -r .ci/lock/torch.txt
 fi
 pip_install --quiet --no-deps --no-build-isolation --editable . || fail "pip could not install the project, see above"
 

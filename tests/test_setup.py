@@ -177,9 +177,10 @@ def test_the_development_setup_covers_serving_too(checkout: Path) -> None:
     assert make(checkout, "setup").returncode == 0
     calls = (checkout / "calls").read_text().splitlines()
     torch = "-m pip install --disable-pip-version-check --quiet --no-index --no-deps torch=="
-    made, build, dev, own, project = calls  # a torch of the user's own was found
+    made, build, *both, project = calls
+    dev, own = sorted(both, key=lambda call: "torch==" in call)  # they run side by side
     assert [made, build, dev, project] == ["made", *locked("build", "dev"), PROJECT]
-    assert own.startswith(torch)
+    assert own.startswith(torch)  # a torch of the user's own was found
 
 
 def test_torch_is_locked_where_the_user_has_none_of_their_own(checkout: Path) -> None:
@@ -189,7 +190,17 @@ def test_torch_is_locked_where_the_user_has_none_of_their_own(checkout: Path) ->
     )
     assert make(checkout, "setup-dev").returncode == 0
     calls = (checkout / "calls").read_text().splitlines()
-    assert calls[3] == locked("torch")[0].replace("--require-hashes", "--require-hashes --no-deps")
+    assert locked("torch")[0].replace("--require-hashes", "--require-hashes --no-deps") in calls[2:4]
+
+
+def test_a_torch_that_cannot_be_had_is_told(checkout: Path) -> None:
+    put_python(
+        checkout,
+        body=FAKE_PYTHON.replace('*"-m pip install"*)', '*torch*) exit 1 ;;\n    *"-m pip install"*)'),
+    )
+    done = make(checkout, "setup-dev")
+    assert done.returncode != 0
+    assert "setup: torch is not installed, see above" in done.stderr
 
 
 def test_what_looks_after_the_locks_has_an_environment_of_its_own(checkout: Path) -> None:
