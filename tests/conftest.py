@@ -36,24 +36,33 @@ settings.load_profile("busy")
 
 
 # A file stays on one core, so that what its tests share is made once. The longest come first, or the last of
-# them would leave the other core idle.
+# them would leave the other core idle; a browser, whose pictures must come in time, beside what has time.
 LONGEST_FIRST = (
     "browser/test_call.py",
-    "browser/test_studio.py",
     "test_types.py",
-    "export/footage/test_prepared_file.py",
-    "export/test_enroll.py",
-    "browser/test_failures.py",
+    "browser/test_studio.py",
     "benchmarks/pictures/test_cross_driving.py",
-    "engine/test_cli.py",
-    "export/test_distill_avatar.py",
-    "test_repository.py",
-    "export/commands/test_export.py",
+    "export/footage/test_prepared_file.py",
+    "browser/test_failures.py",
+    "export/test_enroll.py",
+    "browser/test_gaps.py",
     "export/footage/test_footage_problems.py",
+    "browser/test_two_people.py",
     "test_egress.py",
+    "browser/test_firefox.py",
+    "export/commands/test_export.py",
+    "test_container.py",
+    "export/test_distill_avatar.py",
+    "export/test_consent_clip.py",
+    "export/evaluate/test_held_out.py",
+    "test_repository.py",
+    "engine/test_cli.py",
+    "export/training/test_training.py",
+    "engine/picture/test_picture_graph.py",
     "engine/network/test_network_check.py",
     "benchmarks/records/test_instrument.py",
     "stream/test_overload.py",
+    "stream/test_loopback.py",
 )
 
 

@@ -48,7 +48,7 @@ def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with VideoWriter(film, frames[0].shape[1], frames[0].shape[0], Fraction(15)) as writer:
         for rgb in frames:
             writer.write(rgb)
-    write_camera_file(path, DriverPictures(film, 640, 480), 640, 480, fps=15, numbered=False)
+    write_camera_file(path, DriverPictures(film, 640, 480), 640, 480, fps=10, numbered=False)
     return path
 
 

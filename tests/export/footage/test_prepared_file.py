@@ -27,7 +27,7 @@ from tests.support.places import PRESENTER
 from tests.support.puppet import Puppet, lively
 
 CONSENT = "Nobody, a synthetic person made for tests"
-FEW = 12  # frames: the network runs for each a hundred times
+FEW = 10  # frames: the network runs for each a hundred times
 ORIGIN = Origin(("ab" * 32,), ("0,0,128",), ("only 3 s of usable footage",), "0.1.0")
 
 
