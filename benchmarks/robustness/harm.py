@@ -82,6 +82,11 @@ def rate_hz(presenter: Caller, from_ns: int, to_ns: int) -> float:
     return len(set(numbers(shown))) / ((to_ns - from_ns) / 1e9)
 
 
+def kept(under_hz: float, between_hz: float) -> float:
+    """What is left of the rate under attack; 0 where no pictures came back after it: the call is lost."""
+    return round(under_hz / between_hz, 3) if between_hz else 0.0
+
+
 async def harmed(
     link: str, pid: int, kind: str, presenter: Caller, args: argparse.Namespace
 ) -> dict[str, Any]:
@@ -112,7 +117,7 @@ async def harmed(
         raise SystemExit(f"the attacker of {kind} failed, see its message above")
     rates_hz = before_hz, fmean(under_hz), fmean(between_hz)
     return {
-        "kept": round(rates_hz[1] / rates_hz[2], 3),
+        "kept": kept(*rates_hz[1:]),
         "fps": [round(rate, 2) for rate in rates_hz],
         "healthz_p99_ms": round(under.p99_ms(), 1),
         "healthz_quiet_p99_ms": round(quiet.p99_ms(), 1),

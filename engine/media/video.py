@@ -102,7 +102,7 @@ def read_frames(
             yield VideoFrame(converter.picture(frame), time_s, index)
             index += 1
         if index == 0:
-            raise VideoError(f"{path}: no frame could be decoded; export it as MP4 (H.264) and try again")
+            raise _nothing_in(path)
         if whole and spans is None and index < (1.0 - _MISSING_SHARE) * stream.frames:
             raise VideoError(f"{path}: truncated after {index} of {stream.frames} frames; copy it again")
 
@@ -190,13 +190,17 @@ def _counted(container: Any, stream: Any) -> tuple[int, float]:
     return len(stamps), (len(stamps) - 1) / lasted_s if lasted_s else _rate(stream)
 
 
+def _nothing_in(path: Path) -> VideoError:
+    return VideoError(f"{path}: no frame could be decoded; export it as MP4 (H.264) and try again")
+
+
 def probe(path: str | Path) -> VideoInfo:
     """What the file says of itself, its first frame included. Raises VideoError."""
     path = Path(path)
     with _opened(path) as (container, stream):
         first = next(container.decode(stream), None)
         if first is None:
-            raise VideoError(f"{path}: no frame could be decoded; export it as MP4 (H.264) and try again")
+            raise _nothing_in(path)
         width, height = FrameConverter(stream).size(first)
         fps = _rate(stream)
         duration_s = float(stream.duration * stream.time_base) if stream.duration else 0.0

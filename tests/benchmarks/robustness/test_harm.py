@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import benchmarks.robustness.harm
-from benchmarks.robustness.harm import BOUNDS, failures, main
+from benchmarks.robustness.harm import BOUNDS, failures, kept, main
 
 HARMLESS: dict[str, Any] = {"kept": 0.97, "healthz_p99_ms": 20.0, "descriptors": 60, "memory_mb": 12.0}
 
@@ -22,6 +22,11 @@ def test_the_verdict_names_what_was_taken() -> None:
         "offers: descriptors: 173 > 64",
         "pictures: memory_mb: 370.0 > 100.0",
     ]
+
+
+def test_a_call_that_is_lost_has_kept_nothing() -> None:
+    assert kept(28.0, 30.0) == 0.933
+    assert kept(28.0, 0.0) == kept(0.0, 0.0) == 0.0
 
 
 @pytest.mark.long
