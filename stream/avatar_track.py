@@ -44,7 +44,7 @@ class AvatarTrack(PictureTrack):
 
     The newest frame wins: one that comes while another is rendered replaces what waits. Rendering has a
     thread of its own, and starts by itself; the models take seconds to load, and until then the source is
-    drained and nothing is sent. Every avatar but a bundled presenter carries the visible mark. The track ends
+    drained and nothing is sent. Every avatar but a bundled presenter carries the marks. The track ends
     with its source, by stop(), or when the renderer cannot start; then everything is released.
     """
 
@@ -55,7 +55,10 @@ class AvatarTrack(PictureTrack):
         config: PipelineConfig | None = None,
         mark: MarkStyle = DEFAULT_MARK,
     ) -> None:
-        """source: a video track that nobody else reads (see aiortc's MediaRelay)."""
+        """source: a video track that nobody else reads (see aiortc's MediaRelay).
+
+        mark: SettingsError where it shows nothing, and somebody unknown had a hand in the avatar.
+        """
         super().__init__()
         self._source = source
         self._served = ServedAvatar(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.arrays import U8Image
+from engine.errors import SettingsError
 from engine.media.disclosure import MarkStyle
 from engine.person.landmarks import Landmarks
 from engine.person.motion import Neutral
@@ -95,9 +96,9 @@ class Avatar:
         return {} if self.stored is None else _told(self.stored.digest, self.stored.standing)
 
     def marks(self, style: MarkStyle) -> MarkStyle | None:
-        """What its pictures are marked with; None for none."""
-        digest = "" if self.stored is None else self.stored.digest
-        return replace(style, bits=bits_of(digest)) if self.wants_mark else None
+        """What its pictures are marked with; None for none. Raises SettingsError, see `marks`."""
+        standing, digest = (None, "") if self.stored is None else (self.stored.standing, self.stored.digest)
+        return marks(style, self.name, self.consent, standing, digest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,8 +127,8 @@ class Cover:
         return _told(self.digest, self.standing)
 
     def marks(self, style: MarkStyle) -> MarkStyle | None:
-        """What its pictures are marked with; None for none."""
-        return replace(style, bits=bits_of(self.digest)) if self.wants_mark else None
+        """What its pictures are marked with; None for none. Raises SettingsError, see `marks`."""
+        return marks(style, self.name, self.consent, self.standing, self.digest)
 
 
 def _withdrawn(likeness: str, standing: Standing) -> str:
@@ -142,6 +143,23 @@ def wants_mark(consent: Mapping[str, Any], standing: Standing | None) -> bool:
     """Always, unless those who make the bundled presenters have signed that the person does not exist."""
     shown = standing is not None and standing.state == BY_PRESENTERS
     return not (shown and consent.get("person") == "synthetic")
+
+
+def marks(
+    style: MarkStyle, name: str, consent: Mapping[str, Any], standing: Standing | None, digest: str
+) -> MarkStyle | None:
+    """What pictures of such an avatar are marked with; None for none.
+
+    Raises SettingsError where the visible mark is to be left off and somebody unknown had a hand in it.
+    """
+    if not wants_mark(consent, standing):
+        return None
+    if not style.visible and not (standing is not None and standing.is_vouched):
+        raise SettingsError(
+            f"no visible mark: {name} is {'of no file' if standing is None else standing.words}; only what is"
+            " signed here, or by a key that is trusted here (avatarcast keys), may go without it"
+        )
+    return replace(style, bits=bits_of(digest))
 
 
 def picture_bytes(size: int, keyframes: int, held_out: int) -> int:

@@ -357,15 +357,10 @@ def _run_stills(args: argparse.Namespace) -> int:
 
 def _marks(args: argparse.Namespace, avatar: Avatar, style: MarkStyle) -> MarkStyle | None:
     """What pictures are marked with. Raises SettingsError where the visible mark may not be left off."""
-    if args.no_mark and avatar.wants_mark:
-        assert avatar.stored is not None  # it was loaded
-        if not avatar.stored.standing.is_vouched:
-            raise SettingsError(
-                f"--no-mark: {avatar.name} is {avatar.stored.standing.words}; only what is signed here, or by"
-                " a key that is trusted here (avatarcast keys), may go without the visible mark"
-            )
+    marks = avatar.marks(replace(style, visible=not args.no_mark))
+    if args.no_mark and marks is not None:
         print(f"avatarcast: no visible mark; the file's metadata still says '{COMMENT}'", file=sys.stderr)
-    return avatar.marks(replace(style, visible=not args.no_mark))
+    return marks
 
 
 def _signing(out: Path, avatar: Avatar, named: Certificate | None) -> Callable[[Path], None] | None:

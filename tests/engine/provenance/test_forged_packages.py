@@ -18,7 +18,7 @@ from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import CONSENT, load_avatar, load_cover, save_avatar
 from engine.avatar.bundled import bundled_file
 from engine.avatar.container import FIELDS, MANIFEST, SIGNATURES, build_manifest, encode_json, read_package
-from engine.errors import PackageError
+from engine.errors import PackageError, SettingsError
 from engine.media.disclosure import MarkStyle
 from engine.pipeline import PipelineConfig
 from engine.provenance import chain
@@ -325,6 +325,15 @@ def test_it_is_shown_as_what_it_is_and_marked(kind: Kind, real: Path, tmp_path: 
     assert avatar.wants_mark
     assert avatar.stored is not None
     assert avatar.stored.standing.state == kind.state
+    hidden = MarkStyle(visible=False)  # as three lines with our library ask for
+    for one in (avatar, load_cover(path)):
+        if kind.state in (HERE, TRUSTED):
+            marked = one.marks(hidden)
+            assert marked is not None
+            assert marked.bits()
+        else:
+            with pytest.raises(SettingsError, match="only what is signed here"):
+                one.marks(hidden)
 
 
 def test_whoever_loses_the_key_loses_signed_here_alone(real: Path, tmp_path: Path) -> None:

@@ -349,7 +349,7 @@ def test_what_nobody_known_signed_cannot_go_unmarked(command: Callable[..., Any]
     members = unzip(avatar_file)
     del members[SIGNATURES]
     rezip(avatar_file, members)
-    with pytest.raises(SettingsError, match="--no-mark: noise is unsigned; only what is signed here"):
+    with pytest.raises(SettingsError, match="no visible mark: noise is unsigned; only what is signed here"):
         command("--no-mark")
 
 
