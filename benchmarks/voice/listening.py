@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.records.instrument import Instrument, add_common
 from benchmarks.records.record import Record
@@ -59,6 +60,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "laughs_found": (0.75, 1.0), "laughs_wrong_per_min": (0.0, 0.2),
 }  # fmt: skip
 _WINDOW = SAMPLE_RATE_HZ // 50
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,13 +70,13 @@ class Dialogue:
     own: FloatArray
     other: FloatArray
     states: list[State]
-    silent: FloatArray  # (n,) bool: the avatar says nothing, and has not for SHUT_S
-    pauses: FloatArray  # (n,) bool: within a turn of the other's, nothing is said
+    silent: BoolArray  # (n,): the avatar says nothing, and has not for SHUT_S
+    pauses: BoolArray  # (n,): within a turn of the other's, nothing is said
     turns: list[tuple[float, float]]  # of the other's: begins, ends, seconds
 
 
-def heard(samples: FloatArray) -> FloatArray:
-    """(n,) bool, 50 a second: not quiet."""
+def heard(samples: FloatArray) -> BoolArray:
+    """(n,) 50 a second: not quiet."""
     windows = samples[: len(samples) // _WINDOW * _WINDOW].reshape(-1, _WINDOW)
     levels = 10.0 * np.log10(np.square(windows, dtype=np.float64).mean(1) + 1e-12)
     return np.asarray(levels > levels.max() - QUIET_DB)
@@ -86,8 +88,8 @@ def trimmed(samples: FloatArray) -> FloatArray:
     return samples[loud[0] * _WINDOW : (loud[-1] + 1) * _WINDOW]
 
 
-def long_pauses(samples: FloatArray) -> FloatArray:
-    """(n,) bool, 50 a second: in a silence of LEAST_PAUSE_S or more."""
+def long_pauses(samples: FloatArray) -> BoolArray:
+    """(n,) 50 a second: in a silence of LEAST_PAUSE_S or more."""
     quiet = ~heard(samples)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(int)))
     out = np.zeros(len(quiet), bool)
@@ -281,7 +283,7 @@ def judged(avatar: Avatar, talks: Sequence[Dialogue], played: Sequence[Played], 
     return figures | {"failures": failures(figures)}
 
 
-def share_told(told: Sequence[State], is_it: FloatArray, state: State) -> float:
+def share_told(told: Sequence[State], is_it: BoolArray, state: State) -> float:
     """Of the pictures that are of this state, those that are told to be."""
     return float(np.mean([one is state for one, counts in zip(told, is_it, strict=True) if counts]))
 
