@@ -1,4 +1,4 @@
-"""The tables of `avatarcast bench expression`, `listening` and `agent`."""
+"""The tables of `avatarcast bench expression`, `wrinkles`, `listening` and `agent`."""
 
 from __future__ import annotations
 
@@ -64,6 +64,17 @@ CONVERSATION_TABLES: Mapping[str, Table] = {
             "pictures": "{frames}",
         },
         "eye_contact",
+    ),
+    "wrinkles": Table(
+        "wrinkles",
+        {
+            "region of {name}": "{region}",
+            "key frames": "{frames}",
+            "slope in the footage (standard error)": "{filmed_slope:.5f} ({error:.5f})",
+            "drawn, where an emotion alone drives": "{drawn_slope:.5f}",
+            "ratio (wanted: 0.7 to 1.3)": "{ratio:.2f}",
+        },
+        "regions",
     ),
     "listening": Table("listening", {"of what": "{what}", "measured": "{measured}"}, _listened),
     "agent": Table(

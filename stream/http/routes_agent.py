@@ -122,7 +122,7 @@ def _take(dialogue: Dialogue, kind: WSMsgType, data: Any, tell: Any) -> None:
         return
     try:
         message = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RequestRefused(400, "the message is no JSON") from None
     match message:
         case {"type": "turn"}:

@@ -116,6 +116,7 @@ async def test_turns_carry_emotions_that_are_read_back() -> None:
     ("message", "said"),
     [
         ("{", "no JSON"),
+        ("[" * 100_000, "no JSON"),
         ('{"type": "sing"}', "turn, read, interrupt or settings"),
         ('{"type": "turn", "who": "other"}', "turn needs"),
         ('{"type": "turn", "who": "cat", "text": "hello"}', "give agent or other"),
