@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -143,7 +144,7 @@ def measure(args: argparse.Namespace) -> Record:
     scale = 0.8 * ALIGNED_PX / float(np.ptp(points[:, 1]))
     place = ((points - points.mean(0)) * scale + ALIGNED_PX / 2).astype(np.float32)
     real, drawn = filmed(avatar, place), drawn_by_emotion(avatar, place, args.runner, args.pictures)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in REGIONS:
         (filmed_slope, error), (drawn_slope, _) = slope(*real[name]), slope(*drawn[name])
         is_told = filmed_slope > TOLD * error
