@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.live.openmp import wait_patiently
 from engine.arrays import U8Image
+from engine.person.motion import Neutral
 from engine.pipeline import Adjustment, Companion
 from engine.render.background import Background
 from engine.runners.choice import default_threads
@@ -52,6 +53,8 @@ class EchoPipeline:
 
     runner_reason = "echo: the camera's own picture, no avatar"
     own_voice: OwnVoice | None = None
+    driver: Neutral | None = None
+    calibrating = False
 
     def __init__(self, busy_ms: float = 0.0, graph: Callable[[U8Image], object] | None = None) -> None:
         self._busy_s = busy_ms / 1_000
@@ -81,6 +84,9 @@ class EchoPipeline:
 
     def calibrate(self) -> None:
         """Nothing to calibrate."""
+
+    def drive_by(self, neutral: Neutral) -> None:
+        """No motion is measured."""
 
     def set_mirror(self, on: bool) -> None:
         """Flip the picture left to right, or not."""

@@ -26,7 +26,7 @@ from stream.render.avatars import ServedAvatar
 from stream.render.coach import Coach
 from stream.render.live_voice import HOLD_S, LiveVoice
 from stream.render.pipeline_pool import PipelinePool, PipelinePools
-from stream.render.render_loop import Calibrated, FramePipeline, Incoming, Outgoing, RenderThread
+from stream.render.render_loop import FramePipeline, Incoming, Outgoing, RenderThread
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class Performer:
         if self._calibrates:
             thread.ask(lambda pipeline: pipeline.calibrate())
         elif (known := self._known) is not None:
-            thread.ask(lambda pipeline: _drive(pipeline, known))
+            thread.ask(lambda pipeline: pipeline.drive_by(known))
         return thread
 
     def put(self, incoming: Incoming) -> None:
@@ -131,14 +131,14 @@ class Performer:
     @property
     def neutral(self) -> Neutral | None:
         """The presenter at rest, once that is known."""
-        pipeline = _calibrated(self._pipeline)
+        pipeline = self._pipeline
         return None if pipeline is None or pipeline.calibrating else pipeline.driver
 
     def drive_by(self, neutral: Neutral) -> None:
         """Take this as the presenter at rest."""
         self._calibrates = False
         self._known = neutral
-        self._ask(lambda pipeline: _drive(pipeline, neutral))
+        self._ask(lambda pipeline: pipeline.drive_by(neutral))
 
     def set_mirror(self, on: bool) -> None:
         """Show the avatar as in a mirror, or not."""
@@ -303,12 +303,3 @@ class Performer:
         logger.warning("the pipeline of %r fails on every frame: it is built anew", self.avatar.name)
         async with self._changing:
             await self._exchange(self.avatar, reusable=False)  # where it fails the failure picture stays
-
-
-def _calibrated(pipeline: object) -> Calibrated | None:
-    return pipeline if isinstance(pipeline, Calibrated) else None
-
-
-def _drive(pipeline: FramePipeline, neutral: Neutral) -> None:
-    if (known := _calibrated(pipeline)) is not None:
-        known.drive_by(neutral)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 import av
 import numpy as np
@@ -80,6 +80,17 @@ class FramePipeline(Protocol):
     def own_voice(self) -> OwnVoice | None:
         """How the avatar's person speaks and rests."""
 
+    @property
+    def driver(self) -> Neutral | None:
+        """Whom motion is measured against, at rest; None where none is measured."""
+
+    @property
+    def calibrating(self) -> bool:
+        """Whether the driver at rest is still looked for."""
+
+    def drive_by(self, neutral: Neutral) -> None:
+        """Take this as the driver at rest."""
+
     def process(self, rgb: NDArray[np.uint8] | None, time_ns: int) -> RenderedFrame:
         """One frame in, one frame out. rgb: (H, W, 3) uint8 RGB, contiguous; None: there is no camera."""
 
@@ -104,19 +115,6 @@ class FramePipeline(Protocol):
     def reset(self) -> None: ...
 
     def close(self) -> None: ...
-
-
-@runtime_checkable
-class Calibrated(Protocol):
-    """A pipeline that measures motion against somebody at rest."""
-
-    @property
-    def calibrating(self) -> bool: ...
-
-    @property
-    def driver(self) -> Neutral: ...
-
-    def drive_by(self, neutral: Neutral) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,8 +108,6 @@ async def until(condition: Any, limit_s: float = 30.0) -> float:
 class KnownPipeline(EchoPipeline):
     """An echo whose presenter is known from the start; remembers what was asked of it."""
 
-    calibrating = False
-
     def __init__(self) -> None:
         super().__init__()
         self.driver: Any = "somebody at rest"
