@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantType
-from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+from onnxruntime.quantization.calibrate import MinMaxCalibrater, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from engine.cores import usable_cores
@@ -116,17 +116,25 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime ship
         return None if feed is None else dict(feed)
 
 
+class _Calibrator(MinMaxCalibrater):  # type: ignore[misc]  # ONNX Runtime ships no types
+    """On as many threads as may compute: the usual session takes every core, whatever the quota."""
+
+    def create_inference_session(self) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = usable_cores()
+        self.infer_session = onnxruntime.InferenceSession(
+            self.augmented_model_path, options, providers=["CPUExecutionProvider"]
+        )
+
+
 def _ranges(network: onnx.ModelProto, feeds: Sequence[Feed]) -> TensorsData:
     """The smallest and the largest value of every tensor into and out of a convolution."""
     with scratch() as folder:
         plain, augmented = folder / "plain.onnx", folder / "augmented.onnx"
         onnx.save(network, plain)
-        calibrator = create_calibrator(plain, _CONVOLUTIONS, augmented_model_path=str(augmented))
-        options = onnxruntime.SessionOptions()  # its own session takes every core, whatever the quota
-        options.intra_op_num_threads = usable_cores()
-        calibrator.infer_session = onnxruntime.InferenceSession(
-            str(augmented), options, providers=["CPUExecutionProvider"]
-        )
+        calibrator = _Calibrator(plain, _CONVOLUTIONS, str(augmented))
+        calibrator.augment_graph()
+        calibrator.create_inference_session()
         calibrator.collect_data(_Reader(feeds))
         return calibrator.compute_data()
 
