@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import FloatArray, U8Image
+from engine.compiled import compiled, inlined
 from engine.person import topology as topo
 from engine.person.landmarks import VISIBLE, Landmarks
-from engine.render.warp import Flow
+from engine.render.warp import Flow, cell_middles
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 
@@ -59,33 +60,53 @@ def look(flow: Flow, side: int, target: Landmarks, source: Landmarks) -> None:
     Among the points of lids and brows the iris is one of many, and a smooth flow would hardly move it:
     between the lids it slides as a disc, and the white beside it gives way.
     """
-    iris, centre = target.face[topo.IRISES[side], :2], target.face[topo.IRISES[side][0], :2]
-    radius = float(np.linalg.norm(iris[1:] - centre, axis=1).mean())
-    nodes = flow.nodes()  # (rows, columns, 2)
-    away = np.linalg.norm(nodes - centre, axis=2) / max(radius, 1e-3)
-    near = _smooth((IRIS_GIVES_WAY - away) / (IRIS_GIVES_WAY - 1.0))
-    between = _smooth(_depth(nodes, target.face[topo.EYES[side], :2]) / max(LID_EDGE * radius, 1e-3))
+    iris = target.face[topo.IRISES[side], :2]
+    centre = iris[0]
+    radius = max(float(np.linalg.norm(iris[1:] - centre, axis=1).mean()), 1e-3)
     missing = IRIS_GAIN * (source.face[topo.IRISES[side][0], :2] - centre - flow.shift_at(centre))
     missing *= min(1.0, IRIS_REACH * radius / max(float(np.linalg.norm(missing)), 1e-6))
-    flow.grid[:] += (near * between) * missing[:, None, None]
+    xs, ys = cell_middles(flow.box, *flow.grid.shape[1:])
+    _slide(flow.grid, xs, ys, _lids(xs, target.face[topo.EYES[side], :2]), centre, radius, missing)
 
 
-def _depth(nodes: FloatArray, eye: FloatArray) -> FloatArray:
-    """(rows, columns) px below the upper lid and above the lower one, whichever is less.
+def _lids(xs: FloatArray, eye: FloatArray) -> NDArray[np.float64]:
+    """(2, columns) px: where the lower and the upper lid are at each of `xs`.
 
-    nodes: (rows, columns, 2) px; eye: (16, 2) px, from the outer corner along the lower lid and back.
+    eye: (16, 2) px, from the outer corner along the lower lid and back.
     """
     lids = []
     for lid in (eye[:9], np.concatenate([eye[8:], eye[:1]])):
         order = np.argsort(lid[:, 0])
-        lids.append(np.interp(nodes[..., 0], lid[order, 0], lid[order, 1]))
-    return np.asarray(np.minimum(lids[0] - nodes[..., 1], nodes[..., 1] - lids[1]), np.float32)
+        lids.append(np.interp(xs, lid[order, 0], lid[order, 1]))
+    return np.stack(lids)
 
 
-def _smooth(values: FloatArray) -> FloatArray:
+@compiled
+def _slide(
+    grid: FloatArray,
+    xs: FloatArray,
+    ys: FloatArray,
+    lids: NDArray[np.float64],
+    centre: FloatArray,
+    radius: float,
+    missing: FloatArray,
+) -> None:  # pragma: no cover - compiled
+    """Adds `missing`, (2,) px, to a grid between the lids around the iris, as far as the white gives way."""
+    for row in range(ys.size):
+        for column in range(xs.size):
+            away = np.hypot(xs[column] - centre[0], ys[row] - centre[1]) / radius
+            near = _smooth((IRIS_GIVES_WAY - away) / (IRIS_GIVES_WAY - 1.0))
+            depth = min(lids[0, column] - ys[row], ys[row] - lids[1, column])
+            share = near * _smooth(depth / (LID_EDGE * radius))
+            grid[0, row, column] += share * missing[0]
+            grid[1, row, column] += share * missing[1]
+
+
+@inlined
+def _smooth(value: float) -> float:  # pragma: no cover - compiled
     """0 below 0, 1 above 1, eased between."""
-    way = np.clip(values, 0.0, 1.0)
-    return np.asarray(way * way * (3.0 - 2.0 * way), np.float32)
+    way = min(max(value, 0.0), 1.0)
+    return way * way * (3.0 - 2.0 * way)
 
 
 def arm_box(points: FloatArray, body_scale: float, canvas_px: int) -> Box | None:

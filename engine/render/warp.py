@@ -64,25 +64,17 @@ class Flow:
     box: tuple[int, int, int, int]  # x0, y0, x1, y1 px
     grid: FloatArray  # (2, rows, columns) px, along x and along y
 
-    def nodes(self) -> FloatArray:
-        """(rows, columns, 2) float32 px: the middles of the grid's cells."""
-        x0, y0, x1, y1 = self.box
-        _, rows, columns = self.grid.shape
-        xs = x0 + (np.arange(columns, dtype=np.float32) + 0.5) * (x1 - x0) / columns
-        ys = y0 + (np.arange(rows, dtype=np.float32) + 0.5) * (y1 - y0) / rows
-        return np.asarray(np.stack(np.meshgrid(xs, ys), -1), np.float32)
-
     def shift_at(self, place: FloatArray) -> FloatArray:
         """(2,) px: the shift at a place (2,) px, of the box's edge where it lies outside."""
         x0, y0, x1, y1 = self.box
         _, rows, columns = self.grid.shape
-        cell = (place - [x0, y0]) * [columns, rows] / [x1 - x0, y1 - y0] - 0.5
-        x, y = np.clip(cell, 0, [columns - 1, rows - 1])
+        x = min(max((float(place[0]) - x0) * columns / (x1 - x0) - 0.5, 0.0), columns - 1.0)
+        y = min(max((float(place[1]) - y0) * rows / (y1 - y0) - 0.5, 0.0), rows - 1.0)
         left, top = int(min(x, columns - 2)), int(min(y, rows - 2))
         square = self.grid[:, top : top + 2, left : left + 2]
         across = np.array([1 - (x - left), x - left], np.float32)
         down = np.array([1 - (y - top), y - top], np.float32)
-        return np.asarray(np.einsum("kyx,x,y->k", square, across, down), np.float32)
+        return np.asarray(square @ across @ down, np.float32)
 
     def places(self) -> FloatArray:
         """(height, width, 2) float32 px in pixel-index coordinates: each pixel's place in the source."""
@@ -90,6 +82,17 @@ class Flow:
         shifts = cv2.resize(np.moveaxis(self.grid, 0, -1), (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
         pixels = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), -1)
         return np.asarray(shifts + pixels, np.float32)
+
+
+def cell_middles(box: tuple[int, int, int, int], rows: int, columns: int) -> tuple[FloatArray, FloatArray]:
+    """(columns,) and (rows,) float32 px: along x and along y, the middles of a grid's cells over the box.
+
+    So a plain bilinear resize of the grid meets the pixel centres.
+    """
+    x0, y0, x1, y1 = box
+    xs = x0 + (np.arange(columns, dtype=np.float32) + 0.5) * (x1 - x0) / columns
+    ys = y0 + (np.arange(rows, dtype=np.float32) + 0.5) * (y1 - y0) / rows
+    return xs, ys
 
 
 @cache
@@ -177,11 +180,11 @@ class FlowSolver:
         self.canvas_px = canvas_px
         columns, rows = max(2, (x1 - x0) // cell_px), max(2, (y1 - y0) // cell_px)
         self._shape = (2, rows, columns)
-        # Cell centres laid so that a plain bilinear resize of the grid meets the pixel centres.
-        xs = x0 + (np.arange(columns, dtype=np.float32) + 0.5) * (x1 - x0) / columns
-        ys = y0 + (np.arange(rows, dtype=np.float32) + 0.5) * (y1 - y0) / rows
-        nodes = np.stack(np.meshgrid(xs, ys)).reshape(2, -1)
-        self._nodes = (nodes / canvas_px).astype(np.float32)
+        xs, ys = cell_middles(box, rows, columns)
+        nodes = np.empty(self._shape, np.float32)
+        nodes[0], nodes[1] = xs, ys[:, None]
+        nodes /= np.float32(canvas_px)
+        self._nodes = nodes.reshape(2, -1)
 
     def solve(self, target: FloatArray, source: FloatArray, weights: FloatArray) -> Flow:
         """The flow by which what is at `target` in the result is fetched from `source`.

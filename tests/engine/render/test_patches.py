@@ -11,6 +11,9 @@ from engine.person import topology as topo
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.render.patches import (
     FADE,
+    IRIS_GAIN,
+    IRIS_GIVES_WAY,
+    LID_EDGE,
     arm_box,
     arm_mask,
     arm_points,
@@ -19,8 +22,10 @@ from engine.render.patches import (
     elbow_known,
     face_box,
     hand_presence,
+    look,
     shown_arm,
 )
+from engine.render.warp import Flow, cell_middles
 from tests.support.puppet import Pose, Puppet
 
 SIZE = 256
@@ -96,3 +101,27 @@ def test_what_arms_cover_is_known_from_hand_or_wrist_or_not_at_all() -> None:
 def test_a_hand_is_there_by_degrees() -> None:
     presence = [hand_presence(value) for value in (0.0, 0.5, 0.5 + FADE / 2, 0.5 + FADE, 1.0)]
     assert presence == pytest.approx([0.0, 0.0, 0.5, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("side", [LEFT, RIGHT])
+def test_an_iris_slides_between_the_lids(side: int) -> None:
+    shift = np.array([0.6, -0.4], np.float32)
+    moved = WAVING.face.copy()
+    moved[topo.IRISES[side], :2] += shift
+    box = clipped(face_box(("eye_left", "eye_right")[side], WAVING) or (0, 0, 0, 0), SIZE)
+    assert box is not None
+    flow = Flow(box, np.zeros((2, 11, 14), np.float32))
+    look(flow, side, WAVING, replace(WAVING, face=moved))
+
+    iris, eye = WAVING.face[topo.IRISES[side], :2], WAVING.face[topo.EYES[side], :2]
+    radius = np.linalg.norm(iris[1:] - iris[0], axis=1).mean()
+    x, y = np.meshgrid(*cell_middles(box, 11, 14))
+    upper = eye[np.r_[8:16, 0]]
+    depth = [np.interp(x, *lid[lid[:, 0].argsort()].T) - y for lid in (eye[:9], upper)]
+    ways = (
+        (IRIS_GIVES_WAY - np.hypot(x - iris[0, 0], y - iris[0, 1]) / radius) / (IRIS_GIVES_WAY - 1),
+        np.minimum(depth[0], -depth[1]) / (LID_EDGE * radius),
+    )
+    share = np.prod([way**2 * (3 - 2 * way) for way in np.clip(ways, 0, 1)], axis=0)
+    assert share.max() > 0.9
+    assert np.abs(flow.grid - share * (IRIS_GAIN * shift)[:, None, None]).max() < 1e-4
