@@ -13,12 +13,14 @@ import numpy as np
 
 from engine.arrays import FloatArray, U8Image
 from engine.render.background import Background, replace_background, settled_matte
+from engine.render.enlarging import lay_enlarged, taps, warm_up
 from engine.render.frame import AUTO, MAX_PX, SQUARE, WIDE, checked_frame
 
 _EDGE_SHARE = 1 / 24  # of the canvas, at the edges where a person may be cut off
 _BLUR_SHARE = 1 / 20  # of the canvas: how far out of focus what is continued is
 _LIGHT = 4  # times that: what is larger is how the room is lit, and is not mirrored
 _REACH_SHARE = 1 / 36  # of the canvas: how far around the matte its own picture still shows
+_SPREAD = 3  # of the matte blurred by that, how much more is shown
 
 Size = tuple[int, int]  # width, height, px
 
@@ -86,9 +88,10 @@ class Framer:
         self._scene = scene
         self._background = Background.original()
         self._frame = SQUARE
-        self._still: U8Image | None = None  # where the canvas comes; None: there is nothing around it
+        self._still: U8Image | None = None  # the frame without the person; None: there is nothing around it
         self._behind: U8Image | None = None  # the chosen background, on the canvas
         self._is_laid_out = True
+        warm_up()
 
     @property
     def size(self) -> Size:
@@ -111,7 +114,7 @@ class Framer:
         self._is_laid_out = False
 
     def framed(self, drawn: U8Image, matte_u8: U8Image) -> U8Image:
-        """(H, W, 3) uint8 RGB; `drawn` itself or a buffer that the next call may reuse.
+        """(H, W, 3) uint8 RGB; `drawn` itself or a buffer that the next call may reuse, to be read alone.
 
         drawn: (S, S, 3) uint8, the person over the plate; matte_u8: (S, S) uint8, 255 is the person.
         """
@@ -119,24 +122,31 @@ class Framer:
             self._lay_out()
         if self._behind is None and self._still is None:
             return drawn
-        matte = matte_u8.astype(np.float32) / np.float32(255)
+        matte: U8Image | FloatArray = matte_u8
+        gain = _SPREAD / 255
         if self._behind is not None:
+            matte, gain = matte_u8.astype(np.float32) / np.float32(255), _SPREAD
             matte = settled_matte(drawn, matte, self._plate)
             drawn = replace_background(drawn, matte, self._plate, self._behind)
         if self._still is None:
             return drawn
-        whole = (self._still.shape[1], self._still.shape[0])
-        share = cv2.resize(self._share(matte), whole, interpolation=cv2.INTER_LINEAR)
-        person = cv2.resize(drawn, whole, interpolation=cv2.INTER_CUBIC)
-        self._window[:] = cv2.blendLinear(person, self._still, share, 1 - share)
-        return self._picture
-
-    def _share(self, matte: FloatArray) -> FloatArray:
-        """(S, S) float32: of the canvas in the frame. Away from the person the scene is sharper."""
-        reach = self._layout.reach_px
-        return np.asarray(
-            np.minimum(cv2.blur(matte, (reach, reach)) * np.float32(3), 1) * self._layout.inside
+        layout, size, (height, width) = self._layout, len(drawn), self._still.shape[:2]
+        # Away from the person the scene is sharper than the canvas.
+        reach = layout.reach_px, layout.reach_px
+        cv2.boxFilter(matte, cv2.CV_32F, reach, dst=self._spread)
+        lay_enlarged(
+            drawn.reshape(size, 3 * size),
+            self._spread,
+            np.float32(gain),
+            layout.inside,
+            self._taps,
+            self._still.reshape(height, 3 * width),
+            layout.left,
+            layout.top,
+            self._covered,
+            self._picture.reshape(height, 3 * width),
         )
+        return self._picture
 
     def _lay_out(self) -> None:
         """What stands still: the whole frame, the part of it behind the canvas, and where that is."""
@@ -147,15 +157,14 @@ class Framer:
             return
         self._layout = layout = layout_of(self._plate, self._scene, width, height)
         chosen = self._background.fitted(width, height)
-        rows, columns = (
-            slice(layout.top, layout.top + layout.side),
-            slice(layout.left, layout.left + layout.side),
-        )
-        self._picture = (layout.still if chosen is None else chosen).copy()
-        self._window = self._picture[rows, columns]
-        self._still = self._window.copy()
+        self._still = np.ascontiguousarray(layout.still if chosen is None else chosen)
+        self._picture = self._still.copy()
+        self._taps = taps(size, layout.side)
+        self._covered = np.zeros((layout.side, 2), np.int32)
+        self._spread = np.empty((size, size), np.float32)
         if chosen is not None:
-            self._behind = _resized(self._still, size, size)
+            there = chosen[layout.top : layout.top + layout.side, layout.left : layout.left + layout.side]
+            self._behind = _resized(there, size, size)
 
 
 def layout_of(plate: U8Image, scene: Scene | None, width: int, height: int) -> Layout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from engine.arrays import U8Image
 from engine.errors import SettingsError
 from engine.render.background import Background
 from engine.render.frame import checked_frame
-from engine.render.scene import Framer, Scene, frame_size, scene_flaw, window
+from engine.render.scene import Framer, Scene, frame_size, layout_of, scene_flaw, window
 
 SIZE = 64
 WALL, PERSON = (90, 120, 150), (220, 40, 30)
@@ -174,6 +175,34 @@ def test_a_picture_leaves_nothing_in_the_next(drawn: U8Image, matte: U8Image) ->
     first = framer.framed(drawn, matte).copy()
     framer.framed(drawn, np.roll(matte, 20, axis=1))
     assert np.array_equal(framer.framed(drawn, matte), first)
+
+
+@pytest.mark.parametrize(
+    ("frame", "side"), [("640x352", 320), ("1280x720", 360), ("320x176", 340), ("640x352", 40)]
+)
+def test_the_person_is_enlarged_by_the_cubic_and_faded_over_the_room(frame: str, side: int) -> None:
+    """Beside OpenCV, unrounded; wherever the person goes, nothing of the picture before is left."""
+    rng = np.random.default_rng(5)
+    framer = Framer(canvas(WALL), room(640, 360, 90, side))
+    framer.choose(frame)
+    width, height = framer.size
+    layout = layout_of(canvas(WALL), room(640, 360, 90, side), width, height)
+    whole = layout.side, layout.side
+    left, top = layout.left, layout.top
+    for rows, columns in ((20, 24), (5, 0), (63, 63), (64, 64), (0, 0), (40, 50)):
+        drawn = rng.integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
+        matte = np.zeros((SIZE, SIZE), np.uint8)
+        matte[rows:, columns : columns + 20] = rng.integers(
+            0, 256, matte[rows:, columns : columns + 20].shape
+        )
+        reach = layout.reach_px, layout.reach_px
+        share = np.minimum(3 * cv2.blur(matte / np.float32(255), reach), 1) * layout.inside
+        share = cv2.resize(share, whole, interpolation=cv2.INTER_LINEAR)[..., None]
+        person = cv2.resize(drawn.astype(np.float32), whole, interpolation=cv2.INTER_CUBIC)
+        wanted = layout.still.astype(np.float32)
+        behind = wanted[top:, left : left + layout.side]
+        behind += (np.clip(person, 0, 255) - behind) * share
+        assert np.abs(framer.framed(drawn, matte) - wanted).max() <= 0.51
 
 
 def test_a_hand_at_the_canvas_edge_fades_out(drawn: U8Image, matte: U8Image) -> None:
