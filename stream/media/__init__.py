@@ -1,1 +1,1 @@
-"""Frames and sound between WebRTC and us: tracks, encoders, pacing, the picture shown after a failure."""
+"""Frames and sound between WebRTC and us: tracks, encoders, lanes, pacing, what is shown after a failure."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from time import perf_counter
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import av
@@ -98,10 +99,10 @@ class Effort:
         self.sent_bytes = 0
         self.size_px = (0, 0)  # of the last picture
 
-    def note(self, since_s: float, payloads: list[bytes], frame: av.VideoFrame) -> None:
+    def note(self, since_s: float, data: bytes, frame: av.VideoFrame) -> None:
         """One picture was encoded from `since_s` (perf_counter) until now."""
         self.encode_ms.append((perf_counter() - since_s) * 1e3)
-        self.sent_bytes += sum(len(payload) for payload in payloads)
+        self.sent_bytes += len(data)
         self.size_px = (frame.width, frame.height)
 
 
@@ -126,11 +127,24 @@ class RenderedEncoder(Encoder):
 
     def encode(self, frame: Frame, force_keyframe: bool = False) -> tuple[list[bytes], int]:
         """RTP payloads and time stamp (90 kHz) of one picture."""
-        since_s = perf_counter()
         assert isinstance(frame, av.VideoFrame)
         pts, time_base = frame.pts, frame.time_base
         assert pts is not None
         assert time_base is not None
+        payloads = self._payloads(self.code(frame, force_keyframe)[0])
+        return payloads, convert_timebase(pts, time_base, VIDEO_TIME_BASE)
+
+    def pack(self, packet: av.Packet[Any]) -> tuple[list[bytes], int]:
+        """The same of a picture that another encoder of this kind has coded. The next of our own is whole."""
+        self.codec = None
+        data = bytes(packet)
+        self.effort.sent_bytes += len(data)
+        assert packet.pts is not None
+        return self._payloads(data), convert_timebase(packet.pts, packet.time_base, VIDEO_TIME_BASE)
+
+    def code(self, frame: av.VideoFrame, force_keyframe: bool = False) -> tuple[bytes, bool]:
+        """The coded picture, not cut for RTP yet, and whether it is a key frame."""
+        since_s = perf_counter()
         if frame.format.name != "yuv420p":
             frame = frame.reformat(format="yuv420p")
         codec = self.codec
@@ -139,9 +153,14 @@ class RenderedEncoder(Encoder):
             codec = self.codec = self._open(frame.width, frame.height, target_bps)
         picture_type = av.video.frame.PictureType
         frame.pict_type = picture_type.I if force_keyframe else picture_type.NONE
-        payloads = self._payloads(b"".join(bytes(packet) for packet in codec.encode(frame)))
-        self.effort.note(since_s, payloads, frame)
-        return payloads, convert_timebase(pts, time_base, VIDEO_TIME_BASE)
+        packets = codec.encode(frame)
+        data = b"".join(bytes(packet) for packet in packets)
+        self.effort.note(since_s, data, frame)
+        return data, any(packet.is_keyframe for packet in packets)
+
+    @abstractmethod
+    def another(self) -> RenderedEncoder:
+        """A new encoder of this kind."""
 
     @abstractmethod
     def _open(self, width: int, height: int, bitrate_bps: int) -> av.VideoCodecContext:
@@ -177,6 +196,10 @@ class RenderedVp8Encoder(RenderedEncoder, Vp8Encoder):
         }
         return codec
 
+    def another(self) -> RenderedVp8Encoder:
+        """A new encoder of this kind."""
+        return RenderedVp8Encoder()
+
     def _payloads(self, data: bytes) -> list[bytes]:
         payloads = self._packetize(data, self.picture_id)
         self.picture_id = (self.picture_id + 1) % (1 << 15)
@@ -201,6 +224,10 @@ class RenderedH264Encoder(RenderedEncoder, H264Encoder):
             )
             self._codec_name = SOFTWARE_H264
             return open_h264(SOFTWARE_H264, width, height, bitrate_bps)
+
+    def another(self) -> RenderedH264Encoder:
+        """A new encoder of this kind."""
+        return RenderedH264Encoder(self._codec_name)
 
     def _payloads(self, data: bytes) -> list[bytes]:
         """Before each picture that all others build on stands, for machines, what made it."""

@@ -21,6 +21,7 @@ _USUAL_SHARE = 0.05  # of a new picture in what is usual
 _MIN_STEP_TICKS = VIDEO_CLOCK_RATE // 1_000  # 1 ms: two frames never share a time stamp
 
 I420 = NDArray[np.uint8]
+Picture = tuple[I420, int, int | None]  # as PictureTrack.push() takes it
 
 
 def i420_from_rgb(rgb: NDArray[np.uint8]) -> I420:
@@ -77,7 +78,7 @@ class PictureTrack(MediaStreamTrack):
 
     def __init__(self) -> None:
         super().__init__()
-        self._slot: LatestSlot[tuple[I420, int, int | None]] = LatestSlot()
+        self._slot: LatestSlot[Picture] = LatestSlot()
         self._last: I420 | None = None
         self._last_ticks: int | None = None
         self._gate = RateGate(VIDEO_CLOCK_RATE)
@@ -102,24 +103,32 @@ class PictureTrack(MediaStreamTrack):
 
     async def recv(self) -> av.VideoFrame:
         """The next frame for the encoder."""
-        if self.readyState != "live":
-            raise MediaStreamError
-        while True:
+        while self.readyState == "live":
             try:
-                i420, ticks, self.captured_ns = await asyncio.wait_for(self._slot.get(), RESEND_AFTER_S)
+                picture: Picture | None = await asyncio.wait_for(self._slot.get(), RESEND_AFTER_S)
             except asyncio.TimeoutError:
-                if self.readyState != "live":
-                    raise MediaStreamError from None
-                if self._last is None or self._last_ticks is None or self.paused:
-                    continue
-                self.resent += 1
-                i420, ticks = self._last, self._last_ticks + round(RESEND_AFTER_S * VIDEO_CLOCK_RATE)
-                self.captured_ns = None  # the last one is sent again
-            break
+                picture = self._again()
+            if picture is not None:
+                return self._framed(*picture)
+        raise MediaStreamError
+
+    def _again(self) -> Picture | None:
+        """The last picture, as if it were taken now; None where there is none, or nobody takes it."""
+        if self.readyState != "live" or self._last is None or self._last_ticks is None or self.paused:
+            return None
+        self.resent += 1
+        return self._last, self._last_ticks + round(RESEND_AFTER_S * VIDEO_CLOCK_RATE), None
+
+    def _framed(self, i420: I420, ticks: int, captured_ns: int | None) -> av.VideoFrame:
         self._last = i420
-        self._last_ticks = following_ticks(self._last_ticks, ticks)
-        self.lateness.note(self._last_ticks, asyncio.get_running_loop().time())
         frame = scaled_frame(i420, self.level.scale)
-        frame.pts = self._last_ticks
+        frame.pts = self._stamped(ticks, captured_ns)
         frame.time_base = VIDEO_TIME_BASE
         return frame
+
+    def _stamped(self, ticks: int, captured_ns: int | None) -> int:
+        """The time stamp to send; it is sent now."""
+        self.captured_ns = captured_ns
+        self._last_ticks = following_ticks(self._last_ticks, ticks)
+        self.lateness.note(self._last_ticks, asyncio.get_running_loop().time())
+        return self._last_ticks

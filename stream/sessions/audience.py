@@ -9,6 +9,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter_ns
 
@@ -16,8 +17,9 @@ from aiortc import RTCSessionDescription
 
 from stream import tasks
 from stream.budgets import Lease
+from stream.media.lanes import Lanes, Seat, SharedTrack
 from stream.media.stepping import Rendering
-from stream.media.tracks import I420, PictureTrack
+from stream.media.tracks import I420, Picture
 from stream.media.voice import Voice
 from stream.refusal import RequestRefused
 from stream.sessions.receiver import Receiver
@@ -27,7 +29,21 @@ from stream.webrtc.peer import Peer, PeerConfig
 
 logger = logging.getLogger(__name__)
 
-MAX_VIEWERS = 16  # of one session; each costs an encoder
+MAX_VIEWERS = 16  # of one session; at worst each costs an encoder
+
+
+@dataclass
+class Viewer(Receiver):
+    """A receiver that may share an encoder with others."""
+
+    pictures: SharedTrack
+
+    def seat(self) -> Seat | None:
+        """For Lanes; None where it takes no pictures yet."""
+        if self.peer.encoder is None:
+            return None
+        ready = self.peer.connected and not self.pictures.paused
+        return Seat(self.pictures, self.peer.encoder, self.link.estimate_bps, ready)
 
 
 class Audience:
@@ -39,8 +55,9 @@ class Audience:
         self._voice = voice
         self._silent_limit_s = silent_s
         self._connect_limit_s = connect_s
-        self._viewers: dict[str, Receiver] = {}
-        self._newest: tuple[I420, int, int | None] | None = None  # as PictureTrack.push() takes it
+        self._viewers: dict[str, Viewer] = {}
+        self._lanes = Lanes()
+        self._newest: Picture | None = None
         self._hanging_up: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -58,10 +75,10 @@ class Audience:
             raise RequestRefused(503, f"{MAX_VIEWERS} viewers watch already; try again when one has left")
         viewer_id = secrets.token_urlsafe(16)
         peer = Peer(self._peers, lambda reason: self._let_go(viewer_id, reason), lease)
-        viewer = Receiver(peer, PictureTrack(), perf_counter_ns(), grant)
+        viewer = Viewer(peer, SharedTrack(), perf_counter_ns(), grant)
         self._viewers[viewer_id] = viewer
         try:
-            await peer.accept(offer, viewer.pictures, takes_camera=False)
+            await peer.accept(offer, viewer.pictures, False, viewer.pictures.start_anew)
             viewer.take_voice(self._voice)
             answer = await peer.answer()
             check_open()
@@ -74,7 +91,7 @@ class Audience:
             viewer.pictures.push(*self._newest)
         return viewer_id, answer
 
-    def viewer(self, viewer_id: str) -> Receiver:
+    def viewer(self, viewer_id: str) -> Viewer:
         """Raises RequestRefused (404)."""
         try:
             return self._viewers[viewer_id]
@@ -90,6 +107,7 @@ class Audience:
     def push(self, i420: I420, ticks: int, captured_ns: int | None = None) -> None:
         """Show everybody this picture; see PictureTrack.push."""
         self._newest = (i420, ticks, captured_ns)
+        self._lanes.push(self._newest)
         for viewer in self._viewers.values():
             viewer.pictures.push(i420, ticks, captured_ns)
 
@@ -112,6 +130,8 @@ class Audience:
                 self._let_go(viewer_id, f"not connected within {self._connect_limit_s:.0f} s")
             elif viewer.unsent:
                 self._let_go(viewer_id, "sending to it has failed")
+        seats = [viewer.seat() for viewer in self._viewers.values()]
+        await self._lanes.seat([seat for seat in seats if seat is not None])
 
     def cut_off(self, is_void: Callable[[Grant], bool], why: str) -> None:
         """Hang up on those who came by such a grant."""
@@ -121,6 +141,7 @@ class Audience:
 
     async def close(self) -> None:
         """Hang up on everybody."""
+        await tasks.attempt("release", self._lanes.close())
         viewers, self._viewers = list(self._viewers.values()), {}
         await asyncio.gather(*(tasks.attempt("hang up", viewer.hang_up(self._voice)) for viewer in viewers))
         await asyncio.gather(*self._hanging_up, return_exceptions=True)

@@ -1,7 +1,8 @@
 """Whoever receives a session's pictures and voice: viewers over WHEP, and the presenter's own page.
 
 Each has its own connection, encoder and place on the ladder of rates and sizes, so that none is held up by
-another. One that no longer answers is fed nothing, and is let go after a while.
+another; viewers use the encoder only while they share none (stream.media.lanes). One that no longer answers
+is fed nothing, and is let go after a while.
 """
 
 from __future__ import annotations

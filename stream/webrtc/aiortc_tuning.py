@@ -109,6 +109,17 @@ def encode_cleanly(transceiver: RTCRtpTransceiver, choice: EncoderChoice) -> Ren
     return encoder
 
 
+def hear_key_frame_requests(sender: RTCRtpSender, heard: Callable[[], None]) -> None:
+    """Call this too, whenever the other side asks for a key frame (PLI, FIR). Relies on one private name."""
+    force: Callable[[], None] = sender._send_keyframe
+
+    def force_and_tell() -> None:
+        force()
+        heard()
+
+    setattr(sender, "_send_keyframe", force_and_tell)  # noqa: B010  a method of one sender
+
+
 def report_steadily(transceiver: RTCRtpTransceiver, late_s: Callable[[], float]) -> None:
     """Let sender reports tell when a frame is usually sent, not how late the last one happened to be.
 

@@ -32,6 +32,7 @@ from stream.refusal import RequestRefused
 from stream.webrtc import ice
 from stream.webrtc.aiortc_tuning import (
     encode_cleanly,
+    hear_key_frame_requests,
     prefer_codec,
     receive_promptly,
     report_steadily,
@@ -91,7 +92,7 @@ class Peer:
         self._connection = RTCPeerConnection(
             RTCConfiguration(iceServers=config.ice_servers.for_aiortc(time()))
         )
-        self._encoder: RenderedEncoder | None = None
+        self.encoder: RenderedEncoder | None = None  # of what is sent, from accept() on
         self._pictures: PictureTrack | None = None
         self._camera_buffer: PromptJitterBuffer | None = None
         self._offer: Offer | None = None
@@ -130,8 +131,17 @@ class Peer:
         """Of the offer an audio section is served."""
         return any(transceiver.kind == "audio" for transceiver in self._connection.getTransceivers())
 
-    async def accept(self, offer: Offer, pictures: PictureTrack | None, takes_camera: bool) -> None:
-        """Apply a checked offer. Raises RequestRefused; on any failure the caller must close."""
+    async def accept(
+        self,
+        offer: Offer,
+        pictures: PictureTrack | None,
+        takes_camera: bool,
+        on_key_frame_wanted: Callable[[], None] | None = None,
+    ) -> None:
+        """Apply a checked offer. Raises RequestRefused; on any failure the caller must close.
+
+        on_key_frame_wanted: hears that the other side has asked for one, which `encoder` will make.
+        """
         self._take_sockets(self.lease)
         self._pictures = pictures
         if pictures is not None:
@@ -156,9 +166,11 @@ class Peer:
                 if takes_camera:
                     self.camera = transceiver.receiver.track
                 if pictures is not None:
-                    self._encoder = encode_cleanly(transceiver, self._config.encoder)
+                    self.encoder = encode_cleanly(transceiver, self._config.encoder)
                     report_steadily(transceiver, lambda: pictures.lateness.seconds)
                     tell_receivers(transceiver.sender, lambda: pictures.captured_ns)
+                    if on_key_frame_wanted is not None:
+                        hear_key_frame_requests(transceiver.sender, on_key_frame_wanted)
 
     def add_voice(self, voice: VoiceTrack) -> None:
         """Send this voice in the offer's audio section. Between accept() and answer()."""
@@ -235,9 +247,9 @@ class Peer:
                     link = replace(link, lost=lost, rtt_ms=None if rtt_s is None else round(rtt_s * 1e3, 1))
                 elif isinstance(report, RTCTransportStats):
                     link = replace(link, packets_in=report.packetsReceived)
-        if self._encoder is None:
+        if self.encoder is None:
             return link
-        effort, estimate_bps = self._encoder.effort, self._encoder.bitrate.estimate_bps
+        effort, estimate_bps = self.encoder.effort, self.encoder.bitrate.estimate_bps
         times = sorted(effort.encode_ms)
         return replace(
             link,

@@ -6,13 +6,22 @@ import aioice.ice
 import pytest
 from aiortc import RTCPeerConnection
 from aiortc.jitterbuffer import JitterBuffer
-from aiortc.rtp import AnyRtcpPacket, RtcpByePacket, RtcpSenderInfo, RtcpSrPacket, RtpPacket
+from aiortc.rtp import (
+    RTCP_PSFB_PLI,
+    AnyRtcpPacket,
+    RtcpByePacket,
+    RtcpPsfbPacket,
+    RtcpSenderInfo,
+    RtcpSrPacket,
+    RtpPacket,
+)
 
 from stream.media.encoders import SOFTWARE_H264, EncoderChoice, RenderedH264Encoder, RenderedVp8Encoder
 from stream.webrtc.aiortc_tuning import (
     PromptVoiceBuffer,
     encode_cleanly,
     gather_on_loopback,
+    hear_key_frame_requests,
     prefer_codec,
     receive_promptly,
     report_steadily,
@@ -86,6 +95,16 @@ async def test_a_sender_takes_the_encoder_of_the_codec_that_comes_first(
         encode_cleanly(transceiver, choice)
     await caller.close()
     await callee.close()
+
+
+async def test_a_request_for_a_key_frame_is_heard_and_met() -> None:
+    connection, heard = RTCPeerConnection(), list[str]()
+    sender = connection.addTransceiver("video").sender
+    hear_key_frame_requests(sender, lambda: heard.append("asked"))
+    await sender._handle_rtcp_packet(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=sender._ssrc))
+    assert heard == ["asked"]
+    assert sender.__dict__["_RTCRtpSender__force_keyframe"]
+    await connection.close()
 
 
 async def test_reports_tell_the_usual_time_and_keep_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
