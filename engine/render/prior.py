@@ -233,9 +233,15 @@ class PriorBuilder:
             + 0.12 * (face - face.mean(0))
         )
         mask = np.zeros((self.size, self.size), np.uint8)
-        cv2.fillConvexPoly(mask, cv2.convexHull(grown.astype(np.int32)), 255)
+        outline = cv2.convexHull(grown.astype(np.int32))
+        cv2.fillConvexPoly(mask, outline, 255)
         soft = max(3, self.size // 20) | 1
-        return np.asarray(cv2.blur(mask, (soft, soft)), np.uint8)
+        x, y, width, height = cv2.boundingRect(outline)
+        ends = max(y + height + soft, 0), max(x + width + soft, 0)
+        head = mask[max(y - soft, 0) : ends[0], max(x - soft, 0) : ends[1]]  # the rest stays empty
+        if head.size:
+            head[:] = cv2.blur(head, (soft, soft))
+        return mask
 
     def _face_part(self, region: str, key: int, points: ControlPoints, target: Landmarks) -> Layer | None:
         """Mouth or eye of a key frame, within a soft ellipse."""

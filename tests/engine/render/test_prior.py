@@ -122,6 +122,25 @@ def test_a_person_at_or_past_the_border_is_fine(builder: PriorBuilder, shift: tu
     assert np.array_equal(prior.rgb[prior.matte == 0], PUPPET.wall[prior.matte == 0])
 
 
+def test_a_heads_mask_is_as_soft_at_the_border_as_anywhere(builder: PriorBuilder) -> None:
+    target = PUPPET.landmarks(Pose(yaw_deg=18, hands=((1.5, 1.7), (-1.5, 1.7))))
+
+    def head_mask(shift: tuple[int, int]) -> U8Image:
+        moved = replace(target, face=target.face + np.array([*shift, 0], np.float32))
+        return builder._head_mask(moved)
+
+    middle = head_mask((0, 0))
+    assert 0.05 < (middle > 0).mean() < 0.6
+    oval = target.face[topo.FACE_OVAL, 1]
+    chin = int(oval.max() + 0.12 * (oval.max() - oval.mean()))
+    assert np.flatnonzero(middle.any(axis=1))[-1] == chin + 3  # half of what it is blurred over
+    for right in (-SIZE // 2, SIZE // 2 - 8, 3 * SIZE):
+        moved = head_mask((right, 0))
+        wanted = cv2.copyMakeBorder(middle, 0, 0, 4 * SIZE, 4 * SIZE, cv2.BORDER_CONSTANT, value=0)
+        wanted = wanted[:, 4 * SIZE - right :][:, :SIZE]
+        assert np.array_equal(moved[:, 8:-8], wanted[:, 8:-8])
+
+
 def test_the_prior_belongs_to_the_caller(builder: PriorBuilder) -> None:
     first = builder.build(PUPPET.landmarks())
     kept = first.rgb.copy(), first.matte.copy()
