@@ -315,8 +315,9 @@ def over_plate(layers: Pixels, alpha_matte: U8Image, plate: U8Image, rgb: U8Imag
 
 @inlined
 def _widen(first: NDArray[np.int64], last: NDArray[np.int64], row: int, column: int) -> None:
-    if 0 <= row < first.size:
-        first[row], last[row] = min(first[row], column), max(last[row], column)
+    place = np.uintp(row)  # a negative one is far beyond the end
+    if place < np.uintp(first.size):
+        first[place], last[place] = min(first[place], column), max(last[place], column)
 
 
 @compiled
@@ -331,8 +332,8 @@ def fill_triangles(pixels: Pixels, corners: NDArray[np.int32], colours: Pixels) 
     height, width = pixels.shape
     first, last = np.empty(height, np.int64), np.empty(height, np.int64)
     for index in range(colours.size):
-        ys = corners[index, :, 1]
-        top, bottom = max((ys.min() + 8) >> 4, 0), min((ys.max() + 8) >> 4, height - 1)
+        ya, yb, yc = corners[index, 0, 1], corners[index, 1, 1], corners[index, 2, 1]
+        top, bottom = max((min(ya, yb, yc) + 8) >> 4, 0), min((max(ya, yb, yc) + 8) >> 4, height - 1)
         for row in range(top, bottom + 1):
             first[row], last[row] = width, -1
         for corner in range(3):
