@@ -26,7 +26,7 @@ from stream.media.stepping import Level
 from stream.media.tracks import I420, RESEND_AFTER_S, Picture, PictureTrack
 
 KEY_FRAMES_EVERY_S = 2.0  # of a lane, at most
-ALONE_S = 10.0  # a receiver that was too slow for its lane has its own encoder for so long, at least
+ALONE_S = 10.0  # a receiver too slow for its lane, or losing packets again, has its own encoder for so long
 _MOST_WAITING = 30  # packets that a receiver has not taken: one second
 _OVER_LINK = 1.2  # sent over what the link takes: too slow; as in stream.media.stepping
 _RATE_OVER_S = 2.0
@@ -79,7 +79,8 @@ class SharedTrack(PictureTrack):
         super().__init__()
         self.lane: Lane | None = None  # where it rides
         self.joins: Lane | None = None  # where it will, from the next key frame on
-        self.alone_until_s = 0.0  # by the event loop's clock: too slow for its lane
+        self.alone_until_s = 0.0  # by the event loop's clock: joins no lane before
+        self._lost_s = -ALONE_S  # when it had to start anew
         self._feed = _Feed()
         self._held: Picture | None = None  # the newest, for the encoder of its own
 
@@ -103,10 +104,15 @@ class SharedTrack(PictureTrack):
 
     def start_anew(self) -> None:
         """What was sent does not make a picture: the next is a whole one of its own, then the lane's next."""
-        if self.lane is not None:
-            lane = self.lane
-            self.get_off()
-            self.join(self.joins or lane)
+        if self.lane is None:
+            return
+        lane, now_s = self.joins or self.lane, asyncio.get_running_loop().time()
+        again, self._lost_s = now_s - self._lost_s < ALONE_S, now_s
+        self.get_off()
+        if again:
+            self.alone_until_s = now_s + ALONE_S
+        else:
+            self.join(lane)
 
     def join(self, lane: Lane) -> None:
         """Ride there from the next key frame on."""

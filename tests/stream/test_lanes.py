@@ -169,6 +169,11 @@ async def test_who_has_lost_packets_sees_the_next_picture_and_costs_the_others_l
         await asyncio.sleep(_KEY_FRAMES_EVERY_S)
         await show.go_on(2)
         assert losing.track.lane is well.track.lane
+        losing.track.start_anew()  # a link that loses again and again: the lane is spared its key frames
+        await asyncio.sleep(_KEY_FRAMES_EVERY_S)
+        await show.go_on(2)
+        assert sits(losing) == (None, None)
+        assert losing.seen[-1] == show.shown
 
 
 async def test_key_frames_for_joiners_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
