@@ -124,8 +124,10 @@ class SharedTrack(PictureTrack):
         riding, self.lane, self.joins = self.lane, None, None
         if riding is not None:
             self._feed.clear()
-            if self._held is not None and not self.paused:
-                self._feed.put(self._held)
+            if self._held is not None:
+                self._last = self._held[0]  # what is sent again, where nothing comes
+                if not self.paused:
+                    self._feed.put(self._held)
 
     async def recv(self) -> Any:
         """The next frame for the encoder of its own, or packet of the lane."""

@@ -215,6 +215,22 @@ async def test_a_slow_link_gets_an_encoder_of_its_own_and_holds_nobody_back(
         assert sits(slow) == (lane, None)
 
 
+async def test_who_was_paused_in_a_lane_is_sent_the_newest_picture_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lanes_module, "RESEND_AFTER_S", 0.1)
+    async with showing(_vp8) as show:
+        viewer = show.add()
+        await show.go_on(4)
+        assert viewer.own < 4
+        viewer.track.paused = True
+        await show.lanes.seat([Seat(viewer.track, viewer.encoder, None, ready=False)])
+        seen = len(viewer.seen)
+        viewer.track.paused = False
+        await until(lambda: len(viewer.seen) > seen)
+        assert set(viewer.seen[seen:]) == {4}
+
+
 async def test_where_a_lane_fails_each_goes_on_by_itself(caplog: pytest.LogCaptureFixture) -> None:
     async with showing(lambda: Watcher(FailsForOthers(), Vp8Decoder(), vp8_depayload)) as show:
         pair = show.add(), show.add()
