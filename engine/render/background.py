@@ -1,7 +1,4 @@
-"""What stands behind the person: the avatar's own background, a colour, or a picture.
-
-Takes the drawn picture, its matte and the plate it was drawn over.
-"""
+"""What stands behind the person: the avatar's own background, a colour, or a picture."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from engine.arrays import FloatArray, U8Image
+from engine.arrays import U8Image
 from engine.errors import SettingsError
 from engine.media.pictures import UNREADABLE
 
@@ -27,15 +24,6 @@ _BAND_PX = 64  # rows that are worked on at a time
 _ORIENTATION = 0x0112  # of EXIF
 _PICTURE_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
-
-# Tuned by eye on dark hair, cloth and skin over chroma green.
-PLATE_LIKE = 14  # of 255, in each channel: what differs no more from the plate is the plate
-MATTE_ERROR_PX = 16  # at 256 px: how far the matte may reach over the person
-SPECK_SHARE = 0.004  # of the canvas: smaller pieces are not of a person, a hand is larger
-MATTE_EDGE = (0.35, 0.95)  # of the smoothed matte: cut inwards, its outermost pixel is mostly background
-SPILL_PX = 4  # at 256 px: how far inside the outline the old background may shine
-COLOR_REACH_PX = 7  # at 256 px: over which the person's own colour near the outline is averaged
-_LEAST_CONTRAST = 100.0  # squared distance of colours below which person and plate cannot be told apart
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,60 +116,3 @@ def _upright(image: Image.Image) -> Image.Image:
         kept.paste(Image.alpha_composite(black, band).convert("RGB").reduce(shrink), (0, row))
     kept.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
     return ImageOps.exif_transpose(kept)
-
-
-def settled_matte(drawn: U8Image, matte: FloatArray, plate: U8Image) -> FloatArray:
-    """The matte without what the picture shows to be background, and without specks; as `replace_background`.
-
-    The matte is that of the warped key frames. In a pose far from all of them it reaches over the person, and
-    there the network has painted the plate: what looks like the plate and hangs together with the outside is
-    outside. Deep inside the person nothing is asked, so a coat of the wall's colour stays whole.
-    """
-    person = (matte > 0.5).astype(np.uint8)
-    difference = cv2.absdiff(cv2.blur(drawn, (3, 3)), cv2.blur(plate, (3, 3)))
-    plate_like = cv2.inRange(difference, (0, 0, 0), (PLATE_LIKE, PLATE_LIKE, PLATE_LIKE)) > 0
-    depth_px = cv2.distanceTransform(person, cv2.DIST_L2, 3)  # to the outline; the canvas's edge is not one
-    near = depth_px <= MATTE_ERROR_PX * plate.shape[0] / 256
-    maybe_outside = (plate_like & near) | (person == 0)
-    count, pieces = cv2.connectedComponents(maybe_outside.astype(np.uint8), connectivity=4)
-    is_outside = np.zeros(count, np.bool_)
-    is_outside[pieces[person == 0]] = True
-
-    count, pieces, facts, _ = cv2.connectedComponentsWithStats(
-        (~is_outside[pieces]).astype(np.uint8), connectivity=4
-    )
-    is_person = facts[:, cv2.CC_STAT_AREA] >= SPECK_SHARE * matte.size
-    is_person[0] = False  # what is outside
-    return matte * _mean(is_person[pieces].astype(np.float32), 1)
-
-
-def replace_background(drawn: U8Image, matte: FloatArray, plate: U8Image, background: U8Image) -> U8Image:
-    """The person over another background, without a fringe of the old one.
-
-    drawn: (S, S, 3) uint8 RGB, the person over `plate`; matte: (S, S) float32, 0..1, 1 is the person;
-    plate, background: (S, S, 3) uint8 RGB. Near the outline the plate's share of each colour is taken out:
-    C = aF + (1 - a)B is solved for the person F, with B the plate and the first guess of F the mean of what
-    lies further inside (compare blur-fusion foreground estimation, Forte, ICIP 2021).
-    """
-    scale = plate.shape[0] / 256
-    low, high = MATTE_EDGE
-    alpha = np.clip((cv2.GaussianBlur(matte, (5, 5), 0) - low) / (high - low), 0, 1)
-    spill_px, reach_px = max(1, round(SPILL_PX * scale)), max(1, round(COLOR_REACH_PX * scale))
-    inner = np.clip(_mean(matte, spill_px) * 4 - 3, 0, 1)  # 1 where no outline is near
-    result = np.where(alpha[..., None] > 0, drawn, background)
-
-    edge = (alpha > 0) & (inner < 1)
-    weight = _mean(inner, reach_px)[edge, None]
-    inside = _mean(drawn * inner[..., None], reach_px)[edge] / np.maximum(weight, 1e-3)
-    colour, old, share = drawn[edge].astype(np.float32), plate[edge].astype(np.float32), alpha[edge, None]
-    inside = np.where(weight > 0.02, inside, colour)  # fine hair, a finger: nothing lies further inside
-    to_plate = old - inside
-    spill = ((colour - inside) * to_plate).sum(1) / np.maximum((to_plate**2).sum(1), _LEAST_CONTRAST)
-    spill = np.clip(spill, 0, 1) * (1 - inner[edge])
-    person = np.clip(colour - spill[:, None] * to_plate, 0, 255)
-    result[edge] = np.round(background[edge] + (person - background[edge]) * share)
-    return result
-
-
-def _mean(values: FloatArray, radius_px: int) -> FloatArray:
-    return np.asarray(cv2.blur(values, (2 * radius_px + 1,) * 2), np.float32)

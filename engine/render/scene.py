@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from engine.arrays import FloatArray, U8Image
-from engine.render.background import Background, replace_background, settled_matte
-from engine.render.enlarging import lay_enlarged, taps, warm_up
+from engine.render import enlarging, replacing
+from engine.render.background import Background
 from engine.render.frame import AUTO, MAX_PX, SQUARE, WIDE, checked_frame
 
 _EDGE_SHARE = 1 / 24  # of the canvas, at the edges where a person may be cut off
@@ -91,7 +91,8 @@ class Framer:
         self._still: U8Image | None = None  # the frame without the person; None: there is nothing around it
         self._behind: U8Image | None = None  # the chosen background, on the canvas
         self._is_laid_out = True
-        warm_up()
+        enlarging.warm_up()
+        replacing.warm_up()
 
     @property
     def size(self) -> Size:
@@ -126,15 +127,15 @@ class Framer:
         gain = _SPREAD / 255
         if self._behind is not None:
             matte, gain = matte_u8.astype(np.float32) / np.float32(255), _SPREAD
-            matte = settled_matte(drawn, matte, self._plate)
-            drawn = replace_background(drawn, matte, self._plate, self._behind)
+            matte = self._replacer.settled(drawn, matte)
+            drawn = self._replacer.replaced(drawn, matte, self._behind)
         if self._still is None:
             return drawn
         layout, size, (height, width) = self._layout, len(drawn), self._still.shape[:2]
         # Away from the person the scene is sharper than the canvas.
         reach = layout.reach_px, layout.reach_px
         cv2.boxFilter(matte, cv2.CV_32F, reach, dst=self._spread)
-        lay_enlarged(
+        enlarging.lay_enlarged(
             drawn.reshape(size, 3 * size),
             self._spread,
             np.float32(gain),
@@ -152,6 +153,7 @@ class Framer:
         """What stands still: the whole frame, the part of it behind the canvas, and where that is."""
         size, (width, height) = self._plate.shape[0], self.size
         self._still, self._behind, self._is_laid_out = None, None, True
+        self._replacer = replacing.Replacer(self._plate)  # whoever still reads the old picture keeps it
         if (width, height) == (size, size):
             self._behind = self._background.fitted(size, size)
             return
@@ -159,7 +161,7 @@ class Framer:
         chosen = self._background.fitted(width, height)
         self._still = np.ascontiguousarray(layout.still if chosen is None else chosen)
         self._picture = self._still.copy()
-        self._taps = taps(size, layout.side)
+        self._taps = enlarging.taps(size, layout.side)
         self._covered = np.zeros((layout.side, 2), np.int32)
         self._spread = np.empty((size, size), np.float32)
         if chosen is not None:

@@ -1,4 +1,4 @@
-"""Backgrounds: what is taken as one, and whether the person stands clean before it."""
+"""Backgrounds: what is taken as one, and how the pipeline shows it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from benchmarks.records.machine import forget_peak, peak_mb, resident_mb
 from engine.avatar.avatar import Avatar
 from engine.errors import SettingsError
 from engine.person.landmarks import Landmarks
-from engine.render.background import KEPT_PX, MAX_PICTURE_BYTES, Background, replace_background, settled_matte
-from tests.support.puppet import Pose, Puppet, lively
+from engine.render.background import KEPT_PX, MAX_PICTURE_BYTES, Background
+from tests.support.puppet import Pose, lively
 from tests.support.puppet_stage import Make
 
 GREEN = (0, 177, 64)
@@ -147,78 +147,6 @@ def test_a_command_line_names_a_background(tmp_path: Path) -> None:
 def test_random_bytes_never_raise_anything_else(tail: bytes, head: bytes) -> None:
     with pytest.raises(SettingsError):
         Background.picture(head + tail)
-
-
-# The person before it
-
-
-def puppet_over(plate: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The puppet over any plate, as a camera sees it: with the outline's pixels mixed. And its true matte."""
-    big = 4
-    puppet = Puppet(SIZE * big)
-    rgb, matte = puppet.picture(puppet.landmarks(Pose(yaw_deg=5, hands=((1.4, 1.9), None))))
-    premultiplied = rgb.astype(np.float32) * (matte[..., None] / 255)
-    blocks = (SIZE, big, SIZE, big)
-    alpha = (matte.astype(np.float32) / 255).reshape(blocks).mean((1, 3))
-    person = premultiplied.reshape(*blocks, 3).mean((1, 3))
-    return np.round(person + (1 - alpha[..., None]) * plate).astype(np.uint8), alpha.astype(np.float32)
-
-
-def test_the_result_hardly_depends_on_the_old_background() -> None:
-    """The puppet before three plates, each replaced by green: near the outline the three must agree.
-
-    Laid over green by its matte alone, the colours of the outline differ by 13 of 255 between the plates.
-    """
-    green = canvas(Background.color("#00b140"))
-    truth, alpha = puppet_over(green)
-    sure = np.clip((alpha - 0.08) / 0.78, 0, 1).astype(np.float32)  # soft ends cut, as the prior's matte is
-    shown, plain = [], []
-    for old in [(230, 235, 240), (40, 90, 60), (250, 40, 200)]:
-        plate = np.full((SIZE, SIZE, 3), old, np.uint8)
-        drawn, _ = puppet_over(plate)
-        shown.append(replace_background(drawn, sure, plate, green).astype(np.float32))
-        plain.append(green + (drawn - green.astype(np.float32)) * sure[..., None])
-    edge = (alpha > 0.05) & (alpha < 0.95)
-    assert np.std(shown, 0)[edge].mean() < 0.25 * np.std(plain, 0)[edge].mean()
-    for picture in shown:
-        assert np.abs(picture - truth)[edge].mean() < 20  # the outline is cut a little inwards
-        assert np.abs(picture - truth)[alpha == 1].mean() < 2
-        assert np.abs(picture - truth)[alpha == 0].mean() < 0.1
-
-
-def test_nothing_of_the_plate_is_left_away_from_the_person() -> None:
-    rng = np.random.default_rng(3)
-    plate = rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
-    green = canvas(Background.color("#00b140"))
-    nobody = np.zeros((SIZE, SIZE), np.float32)
-    assert np.array_equal(replace_background(plate, nobody, plate, green), green)
-    everywhere = np.ones((SIZE, SIZE), np.float32)
-    assert np.array_equal(replace_background(plate, everywhere, plate, green), plate)
-
-
-def test_where_the_picture_shows_the_plate_the_matte_ends() -> None:
-    """The matte reaches 7 px over the person, has a speck in the air, and the coat has the wall's colour."""
-    plate = np.full((SIZE, SIZE, 3), 120, np.uint8)
-    person = np.zeros((SIZE, SIZE), np.bool_)
-    person[40:, 30:100] = True
-    drawn = plate.copy()
-    drawn[person] = (200, 60, 40)
-    drawn[70:, 50:80] = 120  # within the person, open to the canvas's edge: stays
-    drawn[20:23, 20:23] = 0
-    matte = np.zeros((SIZE, SIZE), np.float32)
-    matte[40:, 30:107] = 1
-    matte[20:23, 20:23] = 1
-    settled = settled_matte(drawn, matte, plate)
-    assert not settled[:38].any()
-    assert not settled[:, 102:].any()
-    assert (settled[42:, 32:98] == 1).all()
-
-
-def test_a_person_who_fits_the_matte_keeps_it() -> None:
-    plate = np.full((SIZE, SIZE, 3), (90, 160, 220), np.uint8)
-    drawn, alpha = puppet_over(plate)
-    settled = settled_matte(drawn, alpha, plate)
-    assert np.abs(settled - alpha)[(alpha < 0.05) | (alpha > 0.98)].mean() < 0.004
 
 
 # In the pipeline
