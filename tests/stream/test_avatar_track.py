@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from itertools import cycle, islice
 from pathlib import Path
 
 import av
@@ -202,13 +203,14 @@ async def test_it_is_steered_while_it_runs(avatar: Avatar, built: list[Watched])
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Callable[[int], Path]:
-    """The presenter's first frames, small."""
+    """So many of the presenter's frames, small, again and again."""
 
     def cut(count: int) -> Path:
         path = tmp_path / f"clip{count}.mp4"
         with av.open(str(PRESENTER)) as source, VideoWriter(path, 320, 240, Fraction(15)) as writer:
-            for frame, _ in zip(source.decode(video=0), range(count), strict=False):
-                writer.write(frame.reformat(320, 240).to_ndarray(format="rgb24"))
+            frames = [frame.reformat(320, 240).to_ndarray(format="rgb24") for frame in source.decode(video=0)]
+            for rgb in islice(cycle(frames), count):
+                writer.write(rgb)
         return path
 
     return cut
@@ -219,8 +221,11 @@ async def test_a_whole_call_records_the_avatar(
     avatar: Avatar, clip: Callable[[int], Path], tmp_path: Path
 ) -> None:
     """Real peers, real codecs, the real pipeline but for the network."""
-    out = tmp_path / "out.mp4"
-    frames = await asyncio.wait_for(call(clip(60), out, avatar, PipelineConfig(runner="null")), 2 * WAIT_S)
+    out, config = tmp_path / "out.mp4", PipelineConfig(runner="null")
+    try:
+        frames = await asyncio.wait_for(call(clip(60), out, avatar, config), 2 * WAIT_S)
+    except VideoError:  # a busy machine may load for longer than four seconds
+        frames = await asyncio.wait_for(call(clip(300), out, avatar, config), 2 * WAIT_S)
     seen = list(read_frames(out))
     assert len(seen) == frames >= 2
     last = seen[-1].rgb
