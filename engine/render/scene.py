@@ -89,7 +89,8 @@ class Framer:
         self._background = Background.original()
         self._frame = SQUARE
         self._still: U8Image | None = None  # the frame without the person; None: there is nothing around it
-        self._behind: U8Image | None = None  # the chosen background, on the canvas
+        # The chosen background, on the canvas, and what lays the person over it.
+        self._behind: tuple[replacing.Replacer, U8Image] | None = None
         self._is_laid_out = True
         enlarging.warm_up()
         replacing.warm_up()
@@ -126,9 +127,10 @@ class Framer:
         matte: U8Image | FloatArray = matte_u8
         gain = _SPREAD / 255
         if self._behind is not None:
+            replacer, behind = self._behind
             matte, gain = matte_u8.astype(np.float32) / np.float32(255), _SPREAD
-            matte = self._replacer.settled(drawn, matte)
-            drawn = self._replacer.replaced(drawn, matte, self._behind)
+            matte = replacer.settled(drawn, matte)
+            drawn = replacer.replaced(drawn, matte, behind)
         if self._still is None:
             return drawn
         layout, size, (height, width) = self._layout, len(drawn), self._still.shape[:2]
@@ -153,9 +155,8 @@ class Framer:
         """What stands still: the whole frame, the part of it behind the canvas, and where that is."""
         size, (width, height) = self._plate.shape[0], self.size
         self._still, self._behind, self._is_laid_out = None, None, True
-        self._replacer = replacing.Replacer(self._plate)  # whoever still reads the old picture keeps it
         if (width, height) == (size, size):
-            self._behind = self._background.fitted(size, size)
+            self._behind = self._before(self._background.fitted(size, size))
             return
         self._layout = layout = layout_of(self._plate, self._scene, width, height)
         chosen = self._background.fitted(width, height)
@@ -166,7 +167,11 @@ class Framer:
         self._spread = np.empty((size, size), np.float32)
         if chosen is not None:
             there = chosen[layout.top : layout.top + layout.side, layout.left : layout.left + layout.side]
-            self._behind = _resized(there, size, size)
+            self._behind = self._before(_resized(there, size, size))
+
+    def _before(self, chosen: U8Image | None) -> tuple[replacing.Replacer, U8Image] | None:
+        """With buffers of its own: whoever still reads the picture before another background keeps it."""
+        return None if chosen is None else (replacing.Replacer(self._plate), chosen)
 
 
 def layout_of(plate: U8Image, scene: Scene | None, width: int, height: int) -> Layout:
