@@ -14,11 +14,10 @@ from typing import Any
 
 import av
 import numpy as np
-from aiortc.mediastreams import VIDEO_CLOCK_RATE, MediaStreamError, MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from numpy.typing import NDArray
 
-from benchmarks.live.peer import AiortcPeer
-from benchmarks.live.sync_peer import SAMPLE_RATE_HZ, SenderClock
+from benchmarks.live.sync_peer import SAMPLE_RATE_HZ, ClockedPeer
 from engine.arrays import FloatArray
 from engine.errors import SettingsError
 from engine.media.sound import read_sound
@@ -92,24 +91,15 @@ class Shown:
 
 
 @dataclass
-class MouthPeer(AiortcPeer):
+class MouthPeer(ClockedPeer):
     """A call by voice alone. Its camera is never looked at."""
 
     pictures: list[Shown] = field(default_factory=list)
     sounds: list[Heard] = field(default_factory=list)
-    _video_clock: SenderClock = field(default_factory=lambda: SenderClock(VIDEO_CLOCK_RATE))
-    _audio_clock: SenderClock = field(default_factory=lambda: SenderClock(SAMPLE_RATE_HZ))
 
     async def offer(self) -> dict[str, Any]:
         """As the other callers, driven by voice."""
         return await super().offer() | {"driver": "voice"}
-
-    async def take_answer(self, sdp: str) -> None:
-        """As the other callers; and listen to the sender reports."""
-        for transceiver in self._connection.getTransceivers():
-            clock = self._video_clock if transceiver.kind == "video" else self._audio_clock
-            clock.follow(transceiver.receiver)
-        await super().take_answer(sdp)
 
     def seen(self, frame: av.VideoFrame, luma: NDArray[np.uint8], at_ns: int) -> None:
         """A picture came; luma: (H, W)."""

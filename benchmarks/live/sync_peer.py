@@ -110,12 +110,9 @@ class Returned:
 
 
 @dataclass
-class SyncPeer(AiortcPeer):
-    """A caller that notes what comes back. Its microphone is a ClickMicrophone."""
+class ClockedPeer(AiortcPeer):
+    """A caller that knows when what comes was sent."""
 
-    pictures: list[Returned] = field(default_factory=list)
-    clicks: list[Returned] = field(default_factory=list)
-    _quiet_samples: int = _QUIET_SAMPLES
     _video_clock: SenderClock = field(default_factory=lambda: SenderClock(VIDEO_CLOCK_RATE))
     _audio_clock: SenderClock = field(default_factory=lambda: SenderClock(SAMPLE_RATE_HZ))
 
@@ -125,6 +122,15 @@ class SyncPeer(AiortcPeer):
             clock = self._video_clock if transceiver.kind == "video" else self._audio_clock
             clock.follow(transceiver.receiver)
         await super().take_answer(sdp)
+
+
+@dataclass
+class SyncPeer(ClockedPeer):
+    """Notes what comes back. Its microphone is a ClickMicrophone."""
+
+    pictures: list[Returned] = field(default_factory=list)
+    clicks: list[Returned] = field(default_factory=list)
+    _quiet_samples: int = _QUIET_SAMPLES
 
     def seen(self, frame: av.VideoFrame, luma: NDArray[np.uint8], at_ns: int) -> None:
         """A picture came; luma: (H, W)."""
