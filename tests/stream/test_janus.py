@@ -6,6 +6,8 @@ import asyncio
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from queue import Queue
+from threading import Event
 
 import av
 import pytest
@@ -72,8 +74,14 @@ def test_bad_addresses_are_told(to: str, tmp_path: object, capsys: pytest.Captur
     assert f"--to {to}: wanted HOST:PORT" in capsys.readouterr().err
 
 
-def test_nothing_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rtcrtpreceiver, "decoder_worker", rtcrtpreceiver.decoder_worker)
-    before = rtcrtpreceiver.decoder_worker
     decode_nothing()
-    assert rtcrtpreceiver.decoder_worker is not before
+    incoming: Queue[str | None] = Queue()
+    outgoing: asyncio.Queue[str | None] = asyncio.Queue()
+    for item in ("a picture", "another", None):
+        incoming.put(item)
+    worker, loop = rtcrtpreceiver.decoder_worker, asyncio.get_running_loop()
+    await asyncio.to_thread(worker, loop, incoming, outgoing, Event())
+    assert await outgoing.get() is None  # the end, and nothing before it
+    assert incoming.empty()
