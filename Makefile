@@ -28,6 +28,7 @@ run: $(STAMP_SERVE)
 doctor: $(STAMP_SERVE)
 	@$(PY) -m engine.cli doctor
 
+# Bytecode is kept, whatever the environment says: every worker and command of the tests imports the same again.
 test: $(STAMP_DEV)
 	@$(MAKE) --no-print-directory format layers
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder

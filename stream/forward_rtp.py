@@ -219,7 +219,7 @@ def main(words: list[str] | None = None) -> int:
             raise SettingsError(f"--token-file {args.token_file}: {error.strerror}") from error
         return asyncio.run(forward(args, token, host, int(port)))
     except AvatarcastError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"stream.forward_rtp: error: {error}", file=sys.stderr)
         return 1
 
 

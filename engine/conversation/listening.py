@@ -40,11 +40,8 @@ SAVED = 1.5  # nods that were not nodded may still be; without a pause, one is n
 NOD_S = 0.56  # down and up
 _AGAIN_SHARE = 0.5  # the second nod of two is half as deep
 _TWICE = 0.35  # of the nods
-BROWS_S, BROWS_SHARE, BROWS = (
-    0.9,
-    0.3,
-    0.5,
-)  # raised for so long, at this share of nods, of the units' strength
+BROWS_S, BROWS_SHARE = 0.9, 0.3  # raised for so long, with this share of the nods
+BROWS = 0.5  # of the units' strength
 SMILE, SMILE_S = 0.6, 2.0  # of the person's own happiness; held after the last laugh
 TILT_DEG, NEARER = 1.2, 0.012  # how one who listens holds the head
 LOOKS_AWAY = 0.3  # so much of the glances is left

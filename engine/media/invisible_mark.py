@@ -49,11 +49,8 @@ _LOOKS = 4  # each may be wrong in as small a part of FALSE_ALARM
 _STEP = 1.008  # from one to the next: a quarter of a cell at the tile's ends
 _SUB = 2  # places within a cell that are tried
 _PLACES = 2 * _SUB**2 * CELLS**2  # at which the grid may begin, mirrored or not
-_FINEST = np.array(
-    [-0.5, *[0.0] * (_SUB - 1), 1, *[0.0] * (_SUB - 1), -0.5], np.float32
-)  # a cell, less those beside it
-
-
+_BETWEEN = [0.0] * (_SUB - 1)
+_FINEST = np.array([-0.5, *_BETWEEN, 1.0, *_BETWEEN, -0.5], np.float32)  # a cell, less those beside it
 WHOLE_Z = math.sqrt(2 * math.log(_LOOKS * 2 / FALSE_ALARM))  # from which on a whole picture shows the mark
 
 

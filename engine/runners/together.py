@@ -114,7 +114,7 @@ class Together:
             raise job.error
 
     def close(self) -> None:
-        """Ends the thread; who waits gets a RunnerError."""
+        """Ends the thread, once what waits is drawn; who comes later gets a RunnerError."""
         with self._changed:
             self._closed = True
             self._changed.notify()

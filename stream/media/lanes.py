@@ -203,10 +203,11 @@ class Lane:
             data, is_key = await loop.run_in_executor(None, self.encoder.code, frame, due)
             if is_key:
                 self._key_frame_wanted, self._key_frame_s = False, loop.time()
+            if not data:  # the encoder left it out
+                continue
             coded = Coded(data, is_key, ticks, captured_ns)
             for member in self.members:
-                if data:
-                    member.take(coded, self)
+                member.take(coded, self)
 
 
 @dataclass
