@@ -12,17 +12,20 @@ import hmac
 import json
 import logging
 import secrets
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream import tasks
+from stream.fleet import agents
 from stream.fleet.cluster import Cluster, Member
 from stream.fleet.placement import Room
 from stream.http.security import HEADERS
@@ -46,8 +49,8 @@ SETTINGS = (  # the last of each is set again elsewhere
 PAGE = Path(__file__).parent.parent / "page" / "fleet" / "fleet.html"
 _HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "content-length"}
 
-
 NODE = web.ResponseKey("node", str)  # which answered
+Answer = TypeVar("Answer", bound=web.StreamResponse)
 
 
 class NodeLost(Exception):
@@ -72,6 +75,7 @@ class FleetHead:
         self.sessions: dict[str, Placed] = {}
         self._refused = self._replaced = 0
         self._http: aiohttp.ClientSession | None = None
+        self._sockets: aiohttp.ClientSession | None = None
         self._looking: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()  # a node serves
 
@@ -89,6 +93,7 @@ class FleetHead:
         router.add_delete("/api/tokens/{id}", self._revoke)
         router.add_post("/api/sessions", self._begin)
         router.add_post("/whip", self._begin)
+        router.add_get("/api/agent", self._converse)
         router.add_route("*", "/api/sessions/{id}{rest:.*}", self._steer)
         router.add_route("*", "/whip/{id}{rest:.*}", self._steer)
         router.add_route("*", "/whep/{view}{rest:.*}", self._watch)
@@ -101,14 +106,16 @@ class FleetHead:
     async def _open(self, _: web.Application) -> None:
         limit = aiohttp.ClientTimeout(total=NODE_LIMIT_S, sock_connect=2.0)
         self._http = aiohttp.ClientSession(timeout=limit, auto_decompress=False)
+        self._sockets = agents.client()
         self._looking = tasks.start(self._look(), "fleet")
 
     async def _close(self, _: web.Application) -> None:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
-        if self._http is not None:
-            await self._http.close()
+        for one in (self._http, self._sockets):
+            if one is not None:
+                await one.close()
 
     async def _look(self) -> None:
         while True:
@@ -140,28 +147,33 @@ class FleetHead:
         """A new session, where there is most room; one that waits under its name is where it is."""
         body = await request.read()
         name = request.query.get("name") if request.path.startswith("/whip") else _member(body, "name")
-        waiting = None
-        if name:
-            theirs = (one for one in self.sessions.values() if one.facts["name"] == name)
-            waiting = next((one for one in theirs if one.lost_s is None), None)
-        if waiting is not None:
-            return await self._forward(request, self.cluster.members[waiting.node], body=body)
-        return await self._place(request, body)
+        return await self._place(partial(self._forward, request, body=body), name)
 
-    async def _place(self, request: web.Request, body: bytes, path: str | None = None) -> web.Response:
-        last: web.Response | None = None
+    async def _converse(self, request: web.Request) -> web.StreamResponse:
+        """The same, of an agent, and all that it says and is told."""
+        if not web.WebSocketResponse().can_prepare(request).ok:
+            return await self._any(request)  # a node says what is missing
+        return await self._place(partial(self._pass_on, request), request.query.get("name"))
+
+    async def _place(self, send: Callable[[Member], Awaitable[Answer]], name: Any = None) -> Answer:
+        """To the node that has this name, or to the best that has room. Raises RequestRefused, NodeLost."""
+        if (waiting := self._named(name)) is not None:
+            return await send(self.cluster.members[waiting.node])
+        last: Answer | None = None
         tried: set[str] = set()
         while room := self.cluster.rooms.best(tried):
             member = self.cluster.members[room.node]
             tried.add(room.node)
             self._placed(room, 1)
             try:
-                last = await self._forward(request, member, path=path, body=body)
+                last = await send(member)
             except NodeLost:
                 continue
-            if last.status != 503:
+            if last.status < 400:
                 return last
             self._placed(room, -1)
+            if last.status != 503:
+                return last
         self._refused += 1
         if last is not None:
             return last
@@ -170,6 +182,11 @@ class FleetHead:
             f"none of {len(self.cluster.members)} nodes has room; try again, or add machines",
             retry_after_s=5,
         )
+
+    def _named(self, name: Any) -> Placed | None:
+        """The session of this name, whose node lives."""
+        theirs = (one for one in self.sessions.values() if name and one.facts["name"] == name)
+        return next((one for one in theirs if one.lost_s is None), None)
 
     def _placed(self, room: Room, more: int) -> None:
         """So many, until it tells by itself."""
@@ -200,12 +217,13 @@ class FleetHead:
 
     async def _again(self, request: web.Request, number: str, known: Placed, body: bytes) -> web.Response:
         """A session of a lost node, elsewhere, with its neutral and settings. Raises RequestRefused (403)."""
-        secret = str(_member(body, "secret") or "")
-        if not hmac.compare_digest(secret.encode(), known.facts["secret"].encode()):
+        secret, theirs = str(_member(body, "secret") or ""), known.facts["secret"]
+        if not theirs or not hmac.compare_digest(secret.encode(), theirs.encode()):
             raise RequestRefused(403, "only who began the session takes it up again: its secret is another")
         wanted = {name: _member(body, name) for name in ("sdp", "type")}
         wanted |= {name: known.facts[name] for name in ("avatar", "name") if known.facts[name]}
-        answer = await self._place(request, json.dumps(wanted).encode(), "/api/sessions")
+        offer = json.dumps(wanted).encode()
+        answer = await self._place(partial(self._forward, request, path="/api/sessions", body=offer))
         if answer.status != 200:
             return answer
         assert isinstance(answer.body, bytes)
@@ -263,9 +281,7 @@ class FleetHead:
     ) -> web.Response:
         """The node's answer. Raises NodeLost."""
         assert self._http is not None
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
-        seen = headers.get("X-Forwarded-For")
-        headers["X-Forwarded-For"] = f"{seen}, {request.remote}" if seen else str(request.remote)
+        headers = self._headers(request)
         if kind is not None:
             headers["Content-Type"] = kind
         url = member.url + (request.raw_path if path is None else path)
@@ -276,27 +292,58 @@ class FleetHead:
                 passed = {name: value for name, value in reply.headers.items() if name.lower() not in _HOP}
                 answer = web.Response(status=reply.status, headers=passed, body=await reply.read())
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            self.cluster.forget(member.room.node)
-            self.note(monotonic())
-            raise NodeLost(member.room.node) from error
+            raise self._lost(member) from error
         answer[NODE] = member.room.node
         self._placed_by(answer, request, member)
         return answer
+
+    async def _pass_on(self, request: web.Request, member: Member) -> web.StreamResponse:
+        """A whole conversation with a node; or its refusal. Raises NodeLost where none begins."""
+        assert self._sockets is not None
+        headers = {
+            name: value
+            for name, value in self._headers(request).items()
+            if not name.lower().startswith(agents.HEADER_PREFIX)
+        }
+        connecting = self._sockets.ws_connect(member.url + request.raw_path, headers=headers)
+        try:
+            node = await asyncio.wait_for(connecting, NODE_LIMIT_S)
+        except agents.NodeRefused as refused:
+            passed = {name: value for name, value in refused.headers.items() if name.lower() not in _HOP}
+            return web.Response(status=refused.status, headers=passed, body=refused.body)
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise self._lost(member) from error
+        return await agents.pass_on(request, node, partial(self._know, member))
+
+    def _headers(self, request: web.Request) -> dict[str, str]:
+        """What a node is sent, and on whose behalf."""
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
+        seen = headers.get("X-Forwarded-For")
+        headers["X-Forwarded-For"] = f"{seen}, {request.remote}" if seen else str(request.remote)
+        return headers
+
+    def _lost(self, member: Member) -> NodeLost:
+        """It did not answer."""
+        self.cluster.forget(member.room.node)
+        self.note(monotonic())
+        return NodeLost(member.room.node)
 
     def _placed_by(self, answer: web.Response, request: web.Request, member: Member) -> None:
         """Knows at once of a session that was begun, before its node tells of it."""
         if request.method != "POST" or answer.status not in (200, 201) or not isinstance(answer.body, bytes):
             return
-        facts: dict[str, Any] = {"neutral": None, "name": None, "view_id": None, "avatar": None, "secret": ""}
         if answer.status == 201 and request.path.startswith("/whip"):
-            facts |= {"id": answer.headers["Location"].rpartition("/")[2], "name": request.query.get("name")}
+            number = answer.headers["Location"].rpartition("/")[2]
+            self._know(member, {"id": number, "name": request.query.get("name")})
         elif (
             answer.status == 200 and request.path.startswith("/api/sessions") and b'"view_id"' in answer.body
         ):
-            begun = json.loads(answer.body)
-            facts |= {name: begun[name] for name in ("id", "name", "view_id", "avatar", "secret")}
-        else:
-            return
+            self._know(member, json.loads(answer.body))
+
+    def _know(self, member: Member, begun: dict[str, Any]) -> None:
+        """A session begins there. begun: what was answered."""
+        facts: dict[str, Any] = {"neutral": None, "name": None, "view_id": None, "avatar": None, "secret": ""}
+        facts |= {name: begun[name] for name in ("id", *facts) if name in begun}
         member.sessions.append(facts)
         self.sessions[facts["id"]] = Placed(member.room.node, facts)
 

@@ -7,6 +7,7 @@ import gc
 import json
 import random
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
 from types import SimpleNamespace
@@ -31,6 +32,12 @@ from tests.support.grey_camera import grey_camera
 
 TOKEN = "a token of sixteen and more".replace(" ", "-")
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
 BACK_S = 5.0
 
 
@@ -212,6 +219,58 @@ async def test_a_lost_node_costs_pictures_and_nothing_else(
     peers.append(other)
     with pytest.raises(ConnectionError, match="status 503: none of 1 nodes has room"):
         await other.connect()
+
+
+async def test_an_agent_converses_through_the_head(local: tuple[Here, str]) -> None:
+    """With rights and refusals as at one machine, until its node is lost."""
+    cluster, url = local
+    agent = f"{url}/api/agent?name="
+    status, told = await asked(url, "/api/agent")
+    assert (status, "asks for no upgrade" in told["error"]) == (400, True)
+    _, watcher = await asked(url, "/api/tokens", "POST", {"rights": ["watch"], "hours": 1})
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+
+        async def begin(name: str, token: str = TOKEN) -> Any:
+            headers = {"Authorization": f"Bearer {token}"}
+            return await stack.enter_async_context(http.ws_connect(agent + name, headers=headers))
+
+        for token, refusal in (("wrong", 401), (watcher["token"], 403)):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await begin("bot", token)
+            assert refused.value.status == refusal
+        sockets = [await begin("bot"), await begin("other")]
+        begun = [json.loads((await socket.receive()).data) for socket in sockets]
+        assert [member.room.running for member in cluster.members.values()] == [1, 1]
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await begin("bot")  # taken, whichever node has more room
+        assert refused.value.status == 409
+        sessions = [f"/api/sessions/{one['id']}" for one in begun]
+        for session in sessions:
+            assert (await asked(url, f"{session}/emotion", "POST", {"text": "happy"}))[0] == 200
+        await sockets[0].send_str('{"type": "turn", "who": "other", "text": "I feel miserable."}')
+        assert json.loads((await sockets[0].receive()).data)["feeling"]["sad"] > 0.4
+        await sockets[0].send_bytes(b"\x07sound")
+        assert "first byte" in json.loads((await sockets[0].receive()).data)["error"]
+        await sockets[0].close()
+
+        async def gone() -> bool:
+            return bool((await asked(url, sessions[0]))[0] == 404)
+
+        await until(gone)
+        lost = next(name for name, one in cluster.members.items() if begun[1]["id"] in str(one.sessions))
+        node = cluster.nodes.pop(lost)
+        for connection in node._runner.server.connections:
+            connection.transport.abort()  # as where the machine falls
+        ended = json.loads((await sockets[1].receive()).data)
+        assert (ended["type"], "machine of this session was lost" in ended["reason"]) == ("ended", True)
+        await node.stop()
+        assert (await sockets[1].receive()).type is aiohttp.WSMsgType.CLOSE
+        cluster.forget(lost)
+        for name in ("third", "fourth"):
+            sockets.append(await begin(name))
+        status, told = await asked(url, "/api/agent?name=fifth", headers=HEADERS | UPGRADE)
+        assert (status, "none of 1 nodes has room" in told["error"]) == (503, True)
 
 
 async def test_tokens_hold_at_every_node(local: tuple[Here, str]) -> None:
