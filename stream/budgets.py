@@ -35,6 +35,8 @@ class Budgets:
     body_bytes: int = 20 * 1024**2  # of requests in hand; a chunk of a recording is up to 16 MB
     pictures_per_min: float = 6.0  # decoded as backgrounds; a large one takes a seventh of a second of CPU
     pictures_at_once: float = 3.0
+    snapshots_per_min: float = 60.0  # written and signed; of 1280x720 a tenth of a second of CPU
+    snapshots_at_once: float = 10.0
     connecting: int = 4  # offers whose connection does not stand yet
     media_sockets: int = 32  # of viewers and of offers that are connecting; presenters have their places
 

@@ -18,8 +18,9 @@ from engine.render.background import Background
 from engine.render.frame import checked_frame
 from stream.http.bodies import CLIENT, LEASE, PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S, read_body, read_json
 from stream.http.feelings import read_feelings
-from stream.http.pictures import PictureReader
+from stream.http.pictures import SNAPSHOT_TYPE, Pictures
 from stream.http.route import GRANT, Route
+from stream.http.security import SOURCE_TYPE_HEADER
 from stream.refusal import RequestRefused
 from stream.sessions.registry import SessionRegistry
 from stream.sessions.session import Session
@@ -34,7 +35,7 @@ class SessionRoutes:
 
     def __init__(self, registry: SessionRegistry, tokens: Tokens) -> None:
         self._registry = registry
-        self._pictures = PictureReader(registry.config.budgets)
+        self._pictures = Pictures(registry.config.budgets)
         self._tokens = tokens
 
     def routes(self) -> list[Route]:
@@ -43,6 +44,7 @@ class SessionRoutes:
         return [
             Route("POST", "/api/sessions", self._create),
             Route("GET", session, self._goes_on),
+            Route("GET", f"{session}/snapshot", self._snapshot),
             Route("POST", f"{session}/resume", self._resume),
             Route("POST", f"{session}/calibrate", self._calibrate),
             Route("POST", f"{session}/mirror", self._mirror),
@@ -73,6 +75,13 @@ class SessionRoutes:
     async def _goes_on(self, request: web.Request) -> web.Response:
         self._session(request)
         return web.json_response({})
+
+    async def _snapshot(self, request: web.Request) -> web.Response:
+        picture, avatar = self._session(request).shown
+        self._pictures.admit("snapshot", request[CLIENT], time.monotonic())
+        body = await self._pictures.snapshot(picture, avatar.told)
+        headers = {SOURCE_TYPE_HEADER: SOURCE_TYPE} if avatar.told else {}
+        return web.Response(body=body, content_type=SNAPSHOT_TYPE, headers=headers)
 
     def _answered(self, session: Session, answer: RTCSessionDescription) -> web.Response:
         return web.json_response(
@@ -164,7 +173,7 @@ class SessionRoutes:
 
     async def _background_picture(self, request: web.Request) -> web.Response:
         session = self._session(request)
-        self._pictures.admit(request[CLIENT], time.monotonic())
+        self._pictures.admit("background", request[CLIENT], time.monotonic())
         data = await read_body(request, ("image/png", "image/jpeg"), PICTURE_LIMIT_BYTES, PICTURE_LIMIT_S)
         session.performer.set_background(await self._pictures.read(data))
         return web.json_response({})

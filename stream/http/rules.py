@@ -52,6 +52,7 @@ RULES: Mapping[str, Rule] = {
     # a session
     "POST /api/sessions": Rule(_PRESENT, cost=OFFER_COST),
     "GET /api/sessions/{id}": _STEER,
+    "GET /api/sessions/{id}/snapshot": Rule(_PRESENT, cost=OFFER_COST),
     "POST /api/sessions/{id}/resume": Rule(_PRESENT, cost=OFFER_COST),
     "POST /api/sessions/{id}/calibrate": _STEER,
     "POST /api/sessions/{id}/mirror": _STEER,

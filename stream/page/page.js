@@ -418,7 +418,7 @@ document.addEventListener("keydown", ({ key }) => {
 onClick("snapshot", () =>
   attempt(async () => {
     const name = fileName(avatarName(), "png");
-    const [picture, words] = await credentialed(await snapshot(avatar));
+    const [picture, words] = await snapshot(call.id);
     download(picture, name);
     hint(`Saved ${name}.${words}`);
   }),

@@ -26,9 +26,10 @@ from stream import tasks
 from stream.budgets import Account, Lease
 from stream.media.picture_clock import PictureClock
 from stream.media.stepping import FULL, LADDER, Looks, RateGate, Rendering
+from stream.media.tracks import I420
 from stream.media.voice import SmoothDelay, Voice
 from stream.refusal import RequestRefused
-from stream.render.avatars import Avatars
+from stream.render.avatars import Avatars, ServedAvatar
 from stream.render.live_voice import DRIVES, HOLD_S
 from stream.render.metrics import SessionMetrics
 from stream.render.performer import Performer
@@ -122,6 +123,8 @@ class Session:
         self._sound_ns = 0  # when there was sound last
         self._ticking: asyncio.Task[None] | None = None  # pictures where no camera gives any
         self._frame_px = (0, 0)  # width, height of the last picture
+        self._shown: tuple[I420, ServedAvatar] | None = None  # the last one that is no failure, and of whom
+        self._switching = 0  # calls that wait for another avatar: of whom a picture is cannot be said
         self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._counted = (0, 0, 0)  # frames dropped, failed, key frames asked for that telemetry knows of
@@ -131,6 +134,13 @@ class Session:
         """Camera frames never rendered plus rendered frames never encoded, because a newer one was there."""
         receiver = self.presenter.receiver
         return self.performer.dropped + (0 if receiver is None else receiver.pictures.dropped)
+
+    @property
+    def shown(self) -> tuple[I420, ServedAvatar]:
+        """The last picture, as it was before any codec, and whom it shows. Raises RequestRefused (409)."""
+        if self._shown is None:
+            raise RequestRefused(409, "no picture is there yet; try again in a second")
+        return self._shown
 
     async def start(self, request: SessionRequest) -> RTCSessionDescription:
         """Answer the first offer and start. Raises RequestRefused; the caller must then close."""
@@ -163,7 +173,11 @@ class Session:
     async def switch_avatar(self, name: str) -> None:
         """Go on as another avatar, over the same connections. Raises RequestRefused (404, 503)."""
         self._check_open()
-        await self.performer.switch(self._avatars.find(name))
+        self._switching += 1
+        try:
+            await self.performer.switch(self._avatars.find(name))
+        finally:
+            self._switching -= 1
 
     async def add_viewer(
         self, offer: Offer, grant: Grant = OPERATOR, account: Account | None = None
@@ -349,6 +363,8 @@ class Session:
         if outgoing.is_failure:
             self.metrics.frames_out.tick(now_ns)
         else:
+            if not self._switching:
+                self._shown = outgoing.i420, self.performer.avatar
             self.metrics.on_rendered(report, now_ns)
             self._telemetry.frame_rendered(report, now_ns)
             was_by_voice, self.by_voice = self.by_voice, report.voice_share >= DRIVES

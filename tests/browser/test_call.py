@@ -42,6 +42,7 @@ from tests.support.waiting import until
 WATCH_S = 8.0  # she has turned to both sides by then
 WATCHES = 5
 FOLLOWS = 0.6  # correlation; a call on an idle machine has 0.9 and more
+RECORDINGS = 4
 MAX_LAG_S = 2.0  # 0.15 on an idle machine
 Signal = NDArray[np.float64]
 
@@ -311,40 +312,60 @@ async def test_an_avatar_chosen_while_the_call_is_made_is_shown(
         await until_text(page, "#pill-text", "Ready")
 
 
+async def hint_of(page: Page, name: str) -> str:
+    """What the page says of the file of this name, once it does; after WATCH_HINTS."""
+    given: list[str] = []
+    for _ in range(int(LIMIT_S / 0.2)):
+        given = await page.evaluate("window.hintsGiven")
+        for hint in given:
+            if name in hint:
+                return hint
+        await page.wait_for_timeout(200)
+    pytest.fail(f"no hint names {name}: {given}")
+
+
+async def recorded(page: Page) -> tuple[list[Any], str]:
+    """What the page saves of four seconds, a film and what is to lie beside it, and what it says of them."""
+    saved: list[Any] = []
+    page.on("download", lambda one: saved.append(one))
+    await page.click("#record")
+    await until_text(page, "#record-text", "Stop recording")
+    await page.wait_for_timeout(4000)  # of recording
+    await page.click("#record")
+    await until(lambda: saved)
+    said = await hint_of(page, saved[0].suggested_filename)
+    if "in the .c2pa file" in said:  # WebM carries none itself
+        await until(lambda: len(saved) == 2)
+    return saved, said
+
+
 @renders
 async def test_what_the_page_saves_is_whole_and_says_what_made_it(
     browsers: Browsers, url: str, camera_file: Path, tmp_path: Path
 ) -> None:
-    """A marked avatar over the whole path, through the browser's decoder and its recorder, with its voice."""
+    """A marked avatar over the whole path, through the browser's decoder and its recorder, with its voice.
+
+    On a busy machine a link may leave too little of the invisible mark for a recording's credentials, and the
+    page says so: then it is recorded again. The snapshot is what the server rendered.
+    """
     async with browsers.page(*camera_flags(camera_file)) as page:
         await page.goto(url)
         await page.get_by_label(TWIN).check()
         await page.click("#start")
         await until_text(page, "#pill-text", "Live")
-        await page.click("#record")
-        await until_text(page, "#record-text", "Stop recording")
-        await page.wait_for_timeout(4000)  # of recording
-        downloads: list[Any] = []
-        page.on("download", lambda one: downloads.append(one))
-        await page.click("#record")
-        await until(lambda: downloads)
+        await page.evaluate(WATCH_HINTS)
+        for _ in range(RECORDINGS):
+            downloads, said = await recorded(page)
+            if "no mark of this installation" not in said:
+                break
         film = tmp_path / downloads[0].suggested_filename
-        if film.suffix == ".webm":  # which carries none itself
-            await until(lambda: len(downloads) == 2)
         for one in downloads:
             await one.save_as(tmp_path / one.suggested_filename)
-        await page.evaluate(WATCH_HINTS)
         async with page.expect_download() as saved:
             await page.click("#snapshot")
         snapshot = await saved.value
         await snapshot.save_as(tmp_path / "snapshot.png")
-        for _ in range(int(LIMIT_S / 0.2)):
-            hints = " | ".join(await page.evaluate("window.hintsGiven"))
-            if "It has Content Credentials." in hints:
-                break
-            await page.wait_for_timeout(200)
-        else:
-            pytest.fail(f"no hint tells of the picture's credentials: {hints}")
+        assert (await hint_of(page, snapshot.suggested_filename)).endswith("It has Content Credentials.")
         await page.click("#start")
         await until_text(page, "#pill-text", "Ready")
     assert "AI-generated" in snapshot.suggested_filename

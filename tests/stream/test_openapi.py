@@ -385,6 +385,7 @@ async def test_every_answer_is_as_documented(tmp_path: Path) -> None:
             await ask_whip_and_whep(call)
             await ask_studio(call, session)
             await call.good("sessionGoesOn", id=session["id"])
+            await call.good("snapshot", id=session["id"])
             await call.good("endSession", id=session["id"])
             assert (await call("endSession", id=session["id"]))[0] == 404
         assert call.answered == {operation["operationId"] for operation in OPERATIONS.values()}

@@ -68,6 +68,7 @@ NEEDED: dict[str, str] = {
     "PUT /api/sessions/{id}/background": "present",
     "DELETE /api/sessions/{id}": "present",
     "GET /api/sessions/{id}": "present",
+    "GET /api/sessions/{id}/snapshot": "present",
     **{f"{method} /whip": "present" for method in ("GET", "POST")},
     **{f"{method} /whip/{{id}}": "present" for method in ("GET", "PATCH", "DELETE")},
     "GET /api/views/{view}": "watch",

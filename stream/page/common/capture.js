@@ -50,7 +50,12 @@ function encoded(picture, width, height, ...format) {
   return new Promise((resolve) => canvas.toBlob(resolve, ...format));
 }
 
-export const snapshot = (video) => encoded(video, video.videoWidth, video.videoHeight, "image/png");
+// The picture as the server rendered it, sharper than what comes through the codec; and what to say of it.
+export async function snapshot(session) {
+  const reply = await ask("GET", `/api/sessions/${session}/snapshot`);
+  const words = reply.headers.has("Digital-Source-Type") ? " It has Content Credentials." : "";
+  return [await reply.blob(), words];
+}
 
 // The first of these kinds that the browser records. kinds: [type, ...]
 export function recordable(kinds) {
