@@ -5,7 +5,7 @@ The rooms, each building on those above it:
     errors      what is said to the user; beside it arrays, cores, library_reporting,
                 user_folders, and files, the one writer
     compiled    loops over pixels as machine code
-    stages      how long each part of a picture takes
+    stages      how long each part of a picture takes; beside it effort, how much is done for it
     person      landmarks, and what is measured on them: pose, motion, retargeting, the torso
     voice       from sound to what lips do, as a motion code; what a person does when no camera sees them
     expression  what is added to the motion of whatever drives

@@ -14,6 +14,7 @@ import numpy as np
 
 from engine.arrays import U8Image
 from engine.avatar.avatar import Avatar
+from engine.effort import USUAL, Effort
 from engine.expression.repertoire import repertoire_for
 from engine.media.frame_size import sized_alike
 from engine.person.landmarks import VISIBLE, Landmarks
@@ -233,14 +234,15 @@ class Pipeline:
         """Pictures of this frame from the next on. Raises SettingsError, see `checked_frame`."""
         self._renderer.set_frame(frame)
 
-    def set_look_share(self, share: float) -> None:
-        """Looks for body and hands this share as often as usual, where the machine is too slow for more."""
-        self._tracker.look_less(share)
+    def set_effort(self, effort: Effort) -> None:
+        """Does so much for each picture from the next on, until the next reset."""
+        self._tracker.look_less(effort.look_share)
+        self._renderer.paint_every(effort.paint_every)
 
     def reset(self) -> None:
         """As new: for the next driver."""
         self._tracker.reset()
-        self.set_look_share(1.0)
+        self.set_effort(USUAL)
         self._companion = None
         self._adjustments = ()
         self._retargeter.driver = self._retargeter.avatar

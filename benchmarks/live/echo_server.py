@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.live.openmp import wait_patiently
 from engine.arrays import U8Image
+from engine.effort import Effort
 from engine.person.motion import Neutral
 from engine.pipeline import Adjustment, Companion
 from engine.render.background import Background
@@ -95,8 +96,8 @@ class EchoPipeline:
     def set_frame(self, frame: str) -> None:
         """It has no picture of its own."""
 
-    def set_look_share(self, share: float) -> None:
-        """It looks for nothing."""
+    def set_effort(self, effort: Effort) -> None:
+        """It looks for nothing and paints nothing."""
 
     def set_background(self, background: Background) -> None:
         """The picture fills the canvas: nothing is behind it."""

@@ -97,6 +97,9 @@ class GraphRenderer:
         self._framer.choose(frame)
         self._shown = None
 
+    def paint_every(self, pictures: int) -> None:
+        """Nothing: the graph is whole, and where it runs no picture is too dear."""
+
     def close(self) -> None:
         """Releases the runner; a second call does nothing."""
         self._runner.close()

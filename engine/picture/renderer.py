@@ -33,6 +33,9 @@ class Renderer(Protocol):
     def draw(self, target: Landmarks, clock: StageClock) -> None:
         """Draws the target; ends the stages from guidance on."""
 
+    def paint_every(self, pictures: int) -> None:
+        """Lets the network paint one of so many pictures; its change is carried on to those in between."""
+
     def set_background(self, background: Background) -> None:
         """Shows the person before something else, the last picture too."""
 

@@ -12,7 +12,7 @@ from engine.render.background import Background
 from engine.render.composer import Composer
 from engine.render.guidance import GuidancePainter
 from engine.render.planes import to_planes
-from engine.render.prior import PriorBuilder, shrunk
+from engine.render.prior import Prior, PriorBuilder, shrunk
 from engine.render.sampler import sample
 from engine.render.scene import Framer
 from engine.render.temporal_cache import CacheConfig, TemporalCache
@@ -33,6 +33,8 @@ class StepRenderer:
         self._runner = runner
         self._px = network_px(runner)
         self._steps = steps
+        self._paint_every = 1
+        self._carried = 0  # pictures since the network painted one
         self._prior = PriorBuilder(avatar.keyframes, avatar.neutral, avatar.plate, avatar.bare_torso)
         self._cache = TemporalCache(cache or CacheConfig(), self._prior, self._px)
         self._painter = GuidancePainter(avatar.size)
@@ -55,6 +57,7 @@ class StepRenderer:
     def rest(self) -> None:
         """Shows the first key frame, with nothing to go on from."""
         self._cache.forget()
+        self._carried = 0
         self._drawn = self._at_rest[..., :3].copy()  # over the plate, as the network paints
         self._matte = self._at_rest[..., 3]
         self._show()
@@ -65,24 +68,41 @@ class StepRenderer:
 
     def draw(self, target: Landmarks, clock: StageClock) -> None:
         """Renders the target into the picture buffer."""
-        maps = (shrunk(half, self._px // 2).transpose(2, 0, 1) for half in self._painter.halves(target))
-        for planes, half in zip(np.split(self._feed["guidance"][0], 2), maps, strict=True):
-            np.multiply(half, np.float32(1 / 255), out=planes)
-        clock.end("guidance")
-        prior = self._prior.build(target)
+        fed, prior = self._feed[PRIOR], self._prior.build(target)
         small = prior.shrunk(self._px)
-        start = self._cache.start(small, target)
-        fresh = self._cache.jumped(target)
-        noise = self._cache.noise(target)
-        to_planes(small.rgb[None], self._feed[PRIOR])
-        clock.end("warp")
-        clean = sample(self._denoise, start, noise, self._steps, fresh, self._feed["noisy"])
-        clock.end("denoise")
-        self._composer.compose(clean[0], self._feed[PRIOR][0], prior, self._drawn)
+        to_planes(small.rgb[None], fed)
+        self._carried += 1
+        change = self._cache.carried(target) if self._carried < self._paint_every else None
+        if change is not None:
+            clean = fed + change
+            clock.end("warp")
+        else:
+            clean = self._painted(small, target, clock)
+            self._cache.keep_change(clean - fed)
+            self._carried = 0
+        self._composer.compose(clean[0], fed[0], prior, self._drawn)
         self._matte = prior.matte
         self._cache.keep(target, self._drawn)
         self._show()
         clock.end("compose")
+
+    def _painted(self, prior: Prior, target: Landmarks, clock: StageClock) -> FloatArray:
+        """(1, 3, S, S) float32: what the network makes of the prior that is fed."""
+        start = self._cache.start(prior, target)
+        fresh = self._cache.jumped(target)
+        noise = self._cache.noise(target)
+        clock.end("warp")
+        maps = (shrunk(half, self._px // 2).transpose(2, 0, 1) for half in self._painter.halves(target))
+        for planes, half in zip(np.split(self._feed["guidance"][0], 2), maps, strict=True):
+            np.multiply(half, np.float32(1 / 255), out=planes)
+        clock.end("guidance")
+        clean = sample(self._denoise, start, noise, self._steps, fresh, self._feed["noisy"])
+        clock.end("denoise")
+        return clean
+
+    def paint_every(self, pictures: int) -> None:
+        """Lets the network paint one of so many pictures; its change is carried on to those in between."""
+        self._paint_every = pictures
 
     def set_background(self, background: Background) -> None:
         """Shows the person before something else, the last picture too."""

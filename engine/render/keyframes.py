@@ -158,6 +158,11 @@ class KeyFrameChooser:
         self._wrists = np.stack([m.hands[:, 0, :2] for m in bank]) / neutral.body_scale
         self._last: dict[str, int] = {}
 
+    @property
+    def chosen(self) -> dict[str, int]:
+        """The last choice, region to key-frame index; a copy."""
+        return dict(self._last)
+
     def forget(self) -> None:
         """Starts afresh, as after a cut."""
         self._last.clear()

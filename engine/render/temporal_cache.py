@@ -108,6 +108,9 @@ class TemporalCache(TemporalState):
         self._field = noise_field(size) * self._scale
         self._moved = np.empty((1, 3, size, size), np.float32)
         self._last: U8Image = np.zeros((size, size, 4), np.uint8)
+        self._change: FloatArray = np.zeros((size, size, 3), np.float32)
+        self._chosen: dict[str, int] = {}  # of the picture that was changed so, by region
+        self._carried = np.empty((1, 3, size, size), np.float32)
 
     def start(self, prior: Prior, target: Landmarks) -> U8Image:
         """Where denoising starts, (S, S, 3) uint8: `warm_start` with the last picture warped to the target.
@@ -134,6 +137,23 @@ class TemporalCache(TemporalState):
             # Of the nearest pixels, which keeps the variance; interpolating would smooth the noise away.
             kernels.move_noise(self._field, self._scaled(flow).grid, self._moved[0])
         return self._moved
+
+    def keep_change(self, change: FloatArray) -> None:
+        """Remembers what the network changed on the prior just built; change: (1, 3, S, S) float32."""
+        self._change[:] = change[0].transpose(1, 2, 0)
+        self._chosen = self._builder.chooser.chosen
+
+    def carried(self, target: Landmarks) -> FloatArray | None:
+        """That change, moved with the person from the last picture to the prior just built; (1, 3, S, S).
+
+        None where that prior is made of other key frames, or does not follow the last picture. The buffer is
+        reused: copy what must outlive the next call.
+        """
+        flow = self.previous_flow(target)
+        if flow is None or self._builder.chooser.chosen != self._chosen:
+            return None
+        kernels.move_noise(self._change, self._scaled(flow).grid, self._carried[0])
+        return self._carried
 
     def keep(self, target: Landmarks, rgb: U8Image) -> None:
         """Remembers the picture just made; rgb: (S, S, 3) uint8 of the canvas, copied."""

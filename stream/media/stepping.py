@@ -1,13 +1,16 @@
 """What is let go of while the machine or the link cannot keep up, and slowly taken up again afterwards.
 
-A slow machine first looks for body and hands less often (`Looks`): the face follows as before. Then come
-fewer pictures, then smaller ones, since a talking head at 20 pictures a second is still a person, and at half
-the size no longer is (`Stepper`, one for each receiver). Pure: time and load are arguments.
+A slow machine first looks for body and hands less often, and then lets the network paint every second picture
+(`Efforts`): the face follows as before. Then come fewer pictures, then smaller ones, since a talking head at
+20 pictures a second is still a person, and at half the size no longer is (`Stepper`, one for each receiver).
+Pure: time and load are arguments.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from engine.effort import USUAL, Effort
 
 _S = 1_000_000_000  # in ns
 
@@ -32,7 +35,7 @@ LADDER = (Level(30, 1.0), Level(20, 1.0), Level(15, 1.0), Level(15, 0.75), Level
 FULL = LADDER[0]
 _SMALLER_FROM = 3  # the first level with smaller pictures
 
-LOOK_SHARES = (1.0, 0.5, 0.25)  # of the usual looks at body and hands
+EFFORTS = (USUAL, Effort(0.5), Effort(0.25), Effort(0.25, paint_every=2))
 
 STRAINED_S = 2.0  # of strain in a row, before a step down
 SETTLING_S = 3.0  # at the start and after a step, before anything is judged
@@ -54,7 +57,7 @@ class Rendering:
     fps_in: float  # of the camera
     fps_out: float
     render_ms: float  # of the render thread per picture
-    relieved: bool = True  # the machine has let go of all that goes before fewer pictures, see Looks
+    relieved: bool = True  # the machine has let go of all that goes before fewer pictures, see Efforts
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,37 +106,39 @@ class _Stairs:
         self._strained_since_ns = self._easy_since_ns = None
 
 
-class Looks:
-    """How often one session looks for body and hands, as a share of the usual. start_ns: as of `Stepper`."""
+class Efforts:
+    """How much one session does for each picture. start_ns: as of `Stepper`."""
 
     def __init__(self, start_ns: int) -> None:
         self._stairs = _Stairs(start_ns)
 
     @property
-    def share(self) -> float:
-        """One of LOOK_SHARES."""
-        return LOOK_SHARES[self._stairs.index]
+    def effort(self) -> Effort:
+        """One of EFFORTS."""
+        return EFFORTS[self._stairs.index]
 
     @property
     def least(self) -> bool:
         """Nothing more can be let go of here."""
-        return self._stairs.index == len(LOOK_SHARES) - 1
+        return self._stairs.index == len(EFFORTS) - 1
 
     @property
     def words(self) -> str | None:
-        """What the presenter should know of it; None at the usual rate."""
-        if self._stairs.index == 0:
+        """What the presenter should know of it; None at the usual effort."""
+        if self.effort == USUAL:
             return None
-        return f"This machine is busy: body and hands are looked for {self.share:.0%} as often."
+        painted = "" if self.effort.paint_every == 1 else ", and only every second picture is painted anew"
+        share = f"{self.effort.look_share:.0%}"
+        return f"This machine is busy: body and hands are looked for {share} as often{painted}."
 
-    def update(self, rendering: Rendering, wanted_fps: int, now_ns: int) -> float:
-        """One look at the load, about twice a second; gives the share from now on."""
+    def update(self, rendering: Rendering, wanted_fps: int, now_ns: int) -> Effort:
+        """One look at the load, about twice a second; gives the effort from now on."""
         wanted = min(wanted_fps, rendering.fps_in)
         if not self._stairs.settles(now_ns):
             late = rendering.fps_out < _LATE_SHARE * wanted
             easy = rendering.render_ms * wanted / 1_000 < _BUSY_SHARE
-            self._stairs.update(late, easy, len(LOOK_SHARES) - 1, now_ns)
-        return self.share
+            self._stairs.update(late, easy, len(EFFORTS) - 1, now_ns)
+        return self.effort
 
 
 class Stepper:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import av
 
 from engine.arrays import FloatArray
+from engine.effort import USUAL, Effort
 from engine.errors import AvatarcastError
 from engine.expression.emotion import EmotionControl
 from engine.expression.eye_contact import EyeContact
@@ -57,7 +58,7 @@ class Performer:
         self._hold_s = hold_s
         self._background: Background | None = None
         self._frame: str | None = None
-        self._look_share = 1.0
+        self._effort = USUAL
         self._eye_contact = EyeContact(wanted=False)
         self._emotion = EmotionControl()
         self._coached_lines: int | None = None  # see set_coach
@@ -155,10 +156,10 @@ class Performer:
         self._frame = frame
         self._ask(lambda pipeline: pipeline.set_frame(frame))
 
-    def set_look_share(self, share: float) -> None:
-        """Look for the presenter's body and hands this share as often as usual."""
-        self._look_share = share
-        self._ask(lambda pipeline: pipeline.set_look_share(share))
+    def set_effort(self, effort: Effort) -> None:
+        """Do so much for each picture, also with another avatar."""
+        self._effort = effort
+        self._ask(lambda pipeline: pipeline.set_effort(effort))
 
     def feel(self, schedule: Schedule) -> None:
         """Add these feelings to the avatar's face from now on; also to another avatar's."""
@@ -264,7 +265,7 @@ class Performer:
             pipeline.set_background(self._background)
         if self._frame is not None:
             pipeline.set_frame(self._frame)
-        pipeline.set_look_share(self._look_share)
+        pipeline.set_effort(self._effort)
         if self._voice is not None:
             self._voice.attach(pipeline)
         return pipeline

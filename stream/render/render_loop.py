@@ -20,6 +20,7 @@ import numpy as np
 from aiortc.mediastreams import VIDEO_CLOCK_RATE
 from numpy.typing import NDArray
 
+from engine.effort import Effort
 from engine.media.disclosure import MarkStyle, mark
 from engine.media.frame_code import read, stamp
 from engine.media.frame_size import sized_alike
@@ -106,8 +107,8 @@ class FramePipeline(Protocol):
     def set_frame(self, frame: str) -> None:
         """Pictures of this frame from the next on, see `engine.render.frame.checked_frame`."""
 
-    def set_look_share(self, share: float) -> None:
-        """Look for body and hands this share as often as usual, until the next reset."""
+    def set_effort(self, effort: Effort) -> None:
+        """Do so much for each picture from the next on, until the next reset."""
 
     def adjust(self, adjustments: Sequence[Adjustment]) -> None:
         """Changes all motion by these, see `engine.pipeline.Adjustment`."""

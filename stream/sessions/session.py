@@ -25,7 +25,7 @@ from aiortc.mediastreams import VIDEO_CLOCK_RATE
 from stream import tasks
 from stream.budgets import Account, Lease
 from stream.media.picture_clock import PictureClock
-from stream.media.stepping import FULL, LADDER, Looks, RateGate, Rendering
+from stream.media.stepping import FULL, LADDER, Efforts, RateGate, Rendering
 from stream.media.tracks import I420
 from stream.media.voice import SmoothDelay, Voice
 from stream.refusal import RequestRefused
@@ -118,7 +118,7 @@ class Session:
         self._on_end = on_end
         self.performer.set_voice(self.driver != CAMERA)
         self._gate = RateGate(VIDEO_CLOCK_RATE)
-        self._looks = Looks(perf_counter_ns())
+        self._efforts = Efforts(perf_counter_ns())
         self._clock = PictureClock()
         self._sound_ns = 0  # when there was sound last
         self._ticking: asyncio.Task[None] | None = None  # pictures where no camera gives any
@@ -218,7 +218,7 @@ class Session:
         message = self.metrics.snapshot(
             now_ns, presenter.since_ns, self.dropped, presenter.link.encode_ms, by_voice
         )
-        words = level.words or self._looks.words
+        words = level.words or self._efforts.words
         if performer.failing:
             message["state"] = "the renderer fails"
             words = "The renderer failed; a still picture is shown until it works again."
@@ -392,11 +392,11 @@ class Session:
             self._send_stats()
 
     def _relieved(self, rendering: Rendering, now_ns: int) -> Rendering:
-        """Body and hands are looked for less often where that helps; only then fewer pictures are sent."""
-        before = self._looks.share
-        if (share := self._looks.update(rendering, self._wanted_fps(), now_ns)) != before:
-            self.performer.set_look_share(share)
-        return replace(rendering, relieved=self._looks.least)
+        """Less is done for each picture where that helps; only then fewer are sent."""
+        before = self._efforts.effort
+        if (effort := self._efforts.update(rendering, self._wanted_fps(), now_ns)) != before:
+            self.performer.set_effort(effort)
+        return replace(rendering, relieved=self._efforts.least)
 
     def _count_losses(self) -> None:
         """What was dropped or has failed since the last look."""

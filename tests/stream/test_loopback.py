@@ -25,6 +25,7 @@ import stream.render.metrics
 from benchmarks.live.echo_server import EchoedFrame, EchoPipeline, echo_avatar
 from benchmarks.live.glass_statistics import numbers
 from benchmarks.live.peer import AiortcPeer, StampedCamera, without_colour_in_the_corner
+from engine.effort import USUAL, Effort
 from engine.errors import RunnerError
 from engine.media.disclosure import DEFAULT_MARK
 from engine.media.invisible_mark import find_bits
@@ -195,11 +196,11 @@ async def test_a_slow_renderer_drops_frames_and_not_time(no_stills: None) -> Non
 
     Body and hands are looked for less often, before fewer pictures are sent.
     """
-    shares: list[float] = []
+    efforts: list[Effort] = []
 
     class Slow(EchoPipeline):
-        def set_look_share(self, share: float) -> None:
-            shares.append(share)
+        def set_effort(self, effort: Effort) -> None:
+            efforts.append(effort)
 
     async with (
         running(lambda: Slow(busy_ms=150.0)) as (_, url),
@@ -209,7 +210,7 @@ async def test_a_slow_renderer_drops_frames_and_not_time(no_stills: None) -> Non
         await until(lambda: len(peer.audio_arrivals) >= 100)
         await until(lambda: peer.stats and peer.stats[-1][1]["audio_delay_ms"] > 30)
         await until(lambda: peer.stats[-1][1]["dropped"] >= 10)
-        await until(lambda: shares[-1] < 1 and peer.stats[-1][1]["message"] is not None)
+        await until(lambda: efforts[-1] != USUAL and peer.stats[-1][1]["message"] is not None)
         assert "body and hands are looked for" in peer.stats[-1][1]["message"]
         last = peer.stats[-1][1]
     assert last["received"] - last["rendered"] - last["dropped"] <= AT_ONCE

@@ -13,6 +13,7 @@ import stream.sessions.registry
 from benchmarks.live.echo_server import EchoPipeline
 from benchmarks.live.glass_statistics import numbers
 from benchmarks.live.peer import AiortcPeer
+from engine.effort import Effort
 from engine.errors import RunnerError
 from engine.expression.eye_contact import EyeContact
 from engine.pipeline import Adjustment
@@ -165,8 +166,8 @@ async def test_what_is_chosen_before_the_first_picture_holds(presenter: Presente
         def set_background(self, background: Background) -> None:
             self.asked.append(background)
 
-        def set_look_share(self, share: float) -> None:
-            self.asked.append(share)
+        def set_effort(self, effort: Effort) -> None:
+            self.asked.append(effort)
 
         def adjust(self, adjustments: Sequence[Adjustment]) -> None:
             self.asked += [one.wanted for one in adjustments if isinstance(one, EyeContact)]
@@ -176,13 +177,13 @@ async def test_what_is_chosen_before_the_first_picture_holds(presenter: Presente
         session, answer = await registry.create(read_request(await peer.offer()))
         session.performer.set_mirror(True)
         session.performer.set_background(green)
-        session.performer.set_look_share(0.5)
+        session.performer.set_effort(Effort(0.5))
         session.performer.set_eye_contact(True)
         await session.switch_avatar("second")
         assert session.performer.avatar.name == "second"
         await peer.take_answer(answer.sdp)
         await until(lambda: numbers(peer.arrivals))
-        assert asked == {"first": [], "second": [True, True, green, 0.5]}
+        assert asked == {"first": [], "second": [True, True, green, Effort(0.5)]}
 
 
 async def test_a_renderer_that_cannot_start_is_told_to_the_page(presenter: Presenters) -> None:

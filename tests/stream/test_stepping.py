@@ -8,7 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.media.stepping import FULL, LADDER, LOOK_SHARES, Level, Load, Looks, RateGate, Rendering, Stepper
+from engine.effort import USUAL
+from stream.media.stepping import EFFORTS, FULL, LADDER, Efforts, Level, Load, RateGate, Rendering, Stepper
 
 S = 1_000_000_000
 QUICK = Rendering(fps_in=30, fps_out=30, render_ms=15)
@@ -91,31 +92,37 @@ def test_no_higher_rate_than_the_renderer_has_time_for() -> None:
     assert script.run(busy, 120) == Level(20, 1.0)
 
 
-def test_a_slow_machine_looks_less_for_body_and_hands_before_it_sends_fewer_pictures() -> None:
-    looks, stepper, order = Looks(start_ns=0), Stepper(start_ns=0), []
+def test_a_slow_machine_looks_and_paints_less_before_it_sends_fewer_pictures() -> None:
+    efforts, stepper, order = Efforts(start_ns=0), Stepper(start_ns=0), []
     for step in range(120):
-        share = looks.update(SLOW.rendering, stepper.level.fps, step * S // 2)
-        load = replace(SLOW, rendering=replace(SLOW.rendering, relieved=looks.least))
-        order.append((share, stepper.update(load, step * S // 2).fps))
-    assert list(dict.fromkeys(order)) == [(1.0, 30), (0.5, 30), (0.25, 30), (0.25, 20), (0.25, 15)]
-    assert looks.words == "This machine is busy: body and hands are looked for 25% as often."
+        effort = efforts.update(SLOW.rendering, stepper.level.fps, step * S // 2)
+        load = replace(SLOW, rendering=replace(SLOW.rendering, relieved=efforts.least))
+        order.append((effort.look_share, effort.paint_every, stepper.update(load, step * S // 2).fps))
+    assert list(dict.fromkeys(order)) == [
+        *((1.0, 1, 30), (0.5, 1, 30), (0.25, 1, 30), (0.25, 2, 30)),
+        *((0.25, 2, 20), (0.25, 2, 15)),
+    ]
+    assert efforts.words == (
+        "This machine is busy: body and hands are looked for 25% as often, "
+        "and only every second picture is painted anew."
+    )
 
 
-def test_looks_come_back_where_the_machine_has_time_again() -> None:
-    looks = Looks(start_ns=0)
+def test_efforts_come_back_where_the_machine_has_time_again() -> None:
+    efforts = Efforts(start_ns=0)
     late = replace(QUICK, fps_out=20)
     for step in range(60):
-        looks.update(late, 30, step * S // 2)
-    assert looks.share == LOOK_SHARES[-1]
-    shares = [looks.update(QUICK, 30, step * S // 2) for step in range(60, 160)]
-    assert list(dict.fromkeys(shares)) == list(reversed(LOOK_SHARES))
-    assert looks.words is None
+        efforts.update(late, 30, step * S // 2)
+    assert efforts.effort == EFFORTS[-1]
+    taken = [efforts.update(QUICK, 30, step * S // 2) for step in range(60, 200)]
+    assert list(dict.fromkeys(taken)) == list(reversed(EFFORTS))
+    assert efforts.words is None
 
 
-def test_looks_are_not_lowered_for_a_receiver_that_wants_few_pictures() -> None:
-    looks = Looks(start_ns=0)
+def test_no_less_is_done_for_a_receiver_that_wants_few_pictures() -> None:
+    efforts = Efforts(start_ns=0)
     for step in range(60):
-        assert looks.update(replace(QUICK, fps_out=15), 15, step * S // 2) == 1.0
+        assert efforts.update(replace(QUICK, fps_out=15), 15, step * S // 2) == USUAL
 
 
 def test_a_camera_of_15_per_second_is_no_strain() -> None:
