@@ -5,10 +5,12 @@ Knows numpy and the asset names, nothing of Blender.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.synthetic.presenter.gestures import RESTING
 from benchmarks.synthetic.presenter.mesh import Array, Look
 
 Rgb = tuple[float, float, float]
@@ -59,6 +61,16 @@ class Character:
     cloth: Cloth
     brow_gain: float  # opacity of the brow cards, which are drawn too thin
     camera_m: float  # from the camera to the middle of the head
+    brow_motion: float = 1.6  # times what the performance says, which was tracked on calm people
+
+    def express(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Weights of face targets by name -> those that this person shows."""
+        shown = dict(weights)
+        for name in weights:
+            if name.startswith("brow"):
+                rest = RESTING.get(name, 0.0)
+                shown[name] = rest + self.brow_motion * (weights[name] - rest)
+        return shown
 
 
 SMALL_PARTS = {

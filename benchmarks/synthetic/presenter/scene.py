@@ -46,7 +46,7 @@ def start_scene(side_px: int, samples: int, threads: int) -> bpy.types.Scene:
     scene.render.engine = "CYCLES"
     cycles = scene.cycles
     cycles.device, cycles.samples, cycles.seed = "CPU", samples, 1
-    cycles.use_adaptive_sampling = False
+    cycles.use_adaptive_sampling = cycles.use_light_tree = False
     cycles.use_denoising, cycles.denoiser = True, "OPENIMAGEDENOISE"
     cycles.denoising_input_passes, cycles.denoising_prefilter = "RGB_ALBEDO_NORMAL", "FAST"
     cycles.max_bounces, cycles.diffuse_bounces, cycles.glossy_bounces = 3, 1, 1
@@ -92,15 +92,21 @@ def add_studio(eye_height_m: float, camera: Camera) -> bpy.types.Object:
     return add_wall(face)
 
 
-def stand_before(plate: Path) -> None:
-    """What the camera sees behind the person is this picture; the light on the person stays."""
+def stand_before(plate: Path, share: float) -> None:
+    """What the camera sees behind the person is this picture; the light on the person stays.
+
+    share: of the picture's width that is seen, its middle.
+    """
     tree = bpy.context.scene.world.node_tree
-    picture, place, shown, ray, mix = (
+    picture, place, middle, shown, ray, mix = (
         tree.nodes.new(f"ShaderNode{kind}")
-        for kind in ("TexImage", "TexCoord", "Background", "LightPath", "MixShader")
+        for kind in ("TexImage", "TexCoord", "Mapping", "Background", "LightPath", "MixShader")
     )
     picture.image, picture.extension = bpy.data.images.load(str(plate)), "EXTEND"
-    tree.links.new(place.outputs["Window"], picture.inputs["Vector"])
+    middle.inputs["Location"].default_value = ((1 - share) / 2, 0, 0)
+    middle.inputs["Scale"].default_value = (share, 1, 1)
+    tree.links.new(place.outputs["Window"], middle.inputs["Vector"])
+    tree.links.new(middle.outputs[0], picture.inputs["Vector"])
     tree.links.new(picture.outputs["Color"], shown.inputs["Color"])
     tree.links.new(ray.outputs["Is Camera Ray"], mix.inputs[0])
     tree.links.new(tree.nodes["Background"].outputs[0], mix.inputs[1])
@@ -110,7 +116,8 @@ def stand_before(plate: Path) -> None:
 
 def add_camera(camera: Camera) -> None:
     taken = bpy.data.cameras.new("camera")
-    taken.lens, taken.sensor_width = LENS_MM, SENSOR_MM
+    # By its height: a wider frame shows more at its sides.
+    taken.lens, taken.sensor_fit, taken.sensor_height = LENS_MM, "VERTICAL", SENSOR_MM
     taken.dof.use_dof, taken.dof.focus_distance = True, camera.distance_m - FACE_DEPTH_M
     taken.dof.aperture_fstop = APERTURE
     holder = bpy.data.objects.new("camera", taken)

@@ -10,7 +10,14 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from benchmarks.synthetic.presenter.assemble import SOUND_RATE_HZ, assemble, speech_track
+from benchmarks.synthetic.presenter.assemble import (
+    FRAME_RATE,
+    SOUND_RATE_HZ,
+    assemble,
+    laid_into,
+    speech_track,
+)
+from benchmarks.synthetic.presenter.cast import CAST
 from benchmarks.synthetic.presenter.gestures import EXPRESSIONS, GESTURES, RESTING, face_weights
 from benchmarks.synthetic.presenter.performance import (
     ARKIT_NAMES,
@@ -59,6 +66,17 @@ def test_first_second_is_the_resting_face(clip: Performance) -> None:
     assert not clip.viseme[first].any()
     assert not clip.head[first].any()
     assert (clip.wrist[first, :, 1] < -1.2).all()
+
+
+def test_brows_move_further_than_was_said_and_rest_where_they_did(clip: Performance) -> None:
+    resting, raised = clip.face_weights(0), clip.face_weights(int(column(clip, "browInnerUp").argmax()))
+    for character in CAST.values():
+        shown = character.express(raised)
+        assert shown["browInnerUp"] - RESTING["browInnerUp"] > 1.5 * (
+            raised["browInnerUp"] - RESTING["browInnerUp"]
+        )
+        assert shown["jawOpen"] == raised["jawOpen"]
+        assert character.express(resting)["browInnerUp"] == pytest.approx(RESTING["browInnerUp"], abs=1e-3)
 
 
 def test_head_turns_to_each_side_and_mostly_faces_the_camera(clip: Performance) -> None:
@@ -223,6 +241,26 @@ def test_a_video_has_sound_where_there_is_some(tmp_path: Path, sound: npt.NDArra
     assemble([tmp_path / "00000.png"], sound, tmp_path / "clip.mp4", 20)
     with av.open(str(tmp_path / "clip.mp4")) as container:
         assert (len(container.streams.video), len(container.streams.audio)) == (1, int(sound is not None))
+
+
+def test_pictures_are_laid_into_the_middle_of_their_plate_at_their_own_rate(tmp_path: Path) -> None:
+    for number in range(3):
+        Image.new("RGB", (64, 64), (200, 30, 30)).save(tmp_path / f"{2 * number:05d}.png")
+    plate = np.full((64, 112, 3), (30, 30, 200), np.uint8)
+    assemble(sorted(tmp_path.glob("*.png")), None, tmp_path / "clip.mp4", 12, plate, FRAME_RATE / 2)
+    with av.open(str(tmp_path / "clip.mp4")) as container:
+        shown = list(container.decode(video=0))
+    assert [frame.time for frame in shown] == pytest.approx(
+        [0, 2 / FRAME_RATE_HZ, 4 / FRAME_RATE_HZ], abs=1e-3
+    )
+    rgb = shown[1].to_ndarray(format="rgb24").astype(int)
+    assert np.abs(rgb[:, 28:84] - [200, 30, 30]).max() < 25
+    assert np.abs(rgb[:, [*range(20), *range(92, 112)]] - [30, 30, 200]).max() < 25
+
+
+def test_a_plate_of_other_pictures_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"64x64 px before a plate of 160x90"):
+        laid_into(np.zeros((90, 160, 3), np.uint8), np.zeros((64, 64, 3), np.uint8))
 
 
 @pytest.mark.skipif(not (SHARED / "speech").is_dir(), reason=f"no recordings of speech at {SHARED}/speech")
