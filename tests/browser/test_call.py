@@ -31,8 +31,11 @@ from benchmarks.live.browser_stage import (
 )
 from benchmarks.live.driver_pictures import DriverPictures
 from benchmarks.live.server_link import at
+from engine.avatar.avatar_file import load_avatar
 from engine.person.geometry import rotation_to_euler_deg
 from engine.person.motion import canonical_reference, in_head_axes, lip_gap
+from engine.render.frame import AUTO
+from engine.render.scene import frame_size
 from engine.tracking.mediapipe_parts import FacePart
 from engine.verification import FOUND, GENERATED, verify
 from tests.support.browser import BUNDLED, ECHO, FAKE_CAMERA, TWIN, Browsers, write_twin
@@ -371,7 +374,9 @@ async def test_what_the_page_saves_is_whole_and_says_what_made_it(
     assert "AI-generated" in snapshot.suggested_filename
     assert "AI-generated" in film.name
     picture = cv2.imread(str(tmp_path / "snapshot.png"))
-    assert picture.shape == (256, 256, 3)
+    twin = load_avatar(BUNDLED)
+    width, height = frame_size(AUTO, twin.size, twin.scene)
+    assert picture.shape == (height, width, 3)
     assert picture.std() > 10
     with av.open(str(film)) as container:
         frames = list(container.decode(video=0, audio=0))

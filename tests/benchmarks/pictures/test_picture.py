@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from benchmarks.pictures import picture
+from engine.avatar.avatar_file import load_avatar
 from engine.cli import main
 from engine.errors import SettingsError
 from engine.media.video import read_frames
@@ -24,19 +26,25 @@ def test_driver_and_avatar_move_side_by_side(tmp_path: Path) -> None:
     out = tmp_path / "pairs.webp"
     pair = ("--pair", "theo", str(PRESENTER))
     assert make(out, *pair, *pair, "--start", "1", "--seconds", "0.8", "--fps", "5") == 0
+    side = load_avatar("theo").size
     with Image.open(out) as animation:
-        assert (animation.format, animation.size, animation.info["loop"]) == ("WEBP", (1040, 256), 0)
+        assert (animation.format, animation.size, animation.info["loop"]) == (
+            "WEBP",
+            (4 * side + 16, side),
+            0,
+        )
         shown = []
         for index in range(4):
             animation.seek(index)
             shown.append(np.asarray(animation.convert("RGBA")).astype(float))
     frames = list(read_frames(PRESENTER))
     for index, rgba in enumerate(shown):
-        assert rgba[:, 512:528, 3].max() == 0
-        assert rgba[:, :512, 3].min() == 255
-        assert np.abs(rgba[:, :256, :3] - frames[15 + 3 * index].rgb).mean() < 6
-        assert np.abs(rgba[:, :512] - rgba[:, 528:]).mean() < 3
-    assert np.abs(shown[0][:, 256:512] - shown[3][:, 256:512]).mean() > 1
+        assert rgba[:, 2 * side : 2 * side + 16, 3].max() == 0
+        assert rgba[:, : 2 * side, 3].min() == 255
+        driver = cv2.resize(frames[15 + 3 * index].rgb, (side, side))
+        assert np.abs(rgba[:, :side, :3] - driver).mean() < 6
+        assert np.abs(rgba[:, : 2 * side] - rgba[:, 2 * side + 16 :]).mean() < 3
+    assert np.abs(shown[0][:, side : 2 * side] - shown[3][:, side : 2 * side]).mean() > 1
 
 
 def test_a_clip_that_ends_early_is_played_back() -> None:

@@ -11,20 +11,21 @@ from typing import Any
 import pytest
 
 from engine.avatar.avatar import Avatar
-from engine.avatar.avatar_file import save_avatar
+from engine.avatar.avatar_file import load_avatar, save_avatar
 from engine.cli import main
 from tests.support.small_avatar import least_network
 
 
 def test_the_bundled_avatar(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info"]) == 0
-    said = capsys.readouterr().out
+    said, theo = capsys.readouterr().out, load_avatar("theo")
     assert said.startswith("avatar     theo, digest ")
     assert "synthetic; The avatarcast authors agreed on " in said
     assert "made of CC0 assets (not verified: nobody was heard or seen to say it)" in said
     assert "signature  signed by avatarcast\n" in said
     assert "mark       none: the presenters' key says nobody is shown" in said
-    assert "256 px, from footage at 15 frames/s" in said
+    assert f"canvas     {theo.size} px" in said
+    assert f", from footage at {theo.fps:g} frames/s" in said
     assert "denoiser-fp32.onnx, precision fp32, steps 1, " in said
     assert "PSNR in dB" in said
     assert "emotions   filmed: happy" in said
