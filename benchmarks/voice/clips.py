@@ -22,6 +22,7 @@ from engine.tracking.face_finder import FaceFinder
 from engine.voice.features import features_of
 from engine.voice.motion_code import encode_all
 from engine.voice.speaker import at_rows
+from export.voice.articulation import Phone
 
 LARGEST_PX = 960  # side at which films are tracked, as when they are enrolled
 CLOSED = ("B", "M", "P")
@@ -83,22 +84,26 @@ def _track(film: Path, work: Path | None) -> tuple[FloatArray, FloatArray]:
 
 
 def closures_s(clip: Clip, work: Path | None, encoder: Path | None) -> Sequence[float] | None:
-    """When the middles of B, M and P are heard; None without the words' tools, or without English.
+    """When the middles of B, M and P are heard; None without the words' tools, or without English."""
+    phones = phones_in(clip, work, encoder)
+    found = [0.5 * (phone.start_s + phone.end_s) for phone in phones if phone.name in CLOSED]
+    return found or None
 
-    encoder: see export.voice.teacher.encoder_file.
+
+def phones_in(clip: Clip, work: Path | None, encoder: Path | None) -> Sequence[Phone]:
+    """Sounds of speech, where words are understood; none without English, and without an encoder.
+
+    encoder: see export.voice.teacher.encoder_file; work: where they are kept between runs.
     """
-    kept = None if work is None else work / f"{clip.label}.closures.json"
+    kept = None if work is None else work / f"{clip.label}.phones.json"
     if kept is not None and kept.exists():
-        return json.loads(kept.read_text()) or None
+        return [Phone(*row) for row in json.loads(kept.read_text())]
     if encoder is None:
-        return None
+        return []
     from export.voice.phones import phones_of
 
-    found = [
-        0.5 * (phone.start_s + phone.end_s)
-        for phone in phones_of(clip.samples, encoder)
-        if phone.name in CLOSED
-    ]
+    found = phones_of(clip.samples, encoder)
     if kept is not None:
-        write_file(kept, json.dumps(found).encode())
-    return found or None
+        rows = [[phone.name, phone.start_s, phone.end_s] for phone in found]
+        write_file(kept, json.dumps(rows).encode())
+    return found

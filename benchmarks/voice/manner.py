@@ -11,11 +11,12 @@ from benchmarks.voice.clips import Clip
 from benchmarks.voice.measures import jerk, quick_share
 from engine.arrays import FloatArray
 from engine.person import topology as topo
-from engine.voice.base import AFTER
+from engine.voice.driver import SpokenLips
 from engine.voice.features import LOUDNESS, ROWS_HZ, SPEAKS
 from engine.voice.idle import Habits, Idle
-from engine.voice.manner import MANNERS, Manner, Wander, fit_manner, strength_of
+from engine.voice.manner import MANNERS, Manner, Wander, fit_manner, strength_at
 from engine.voice.motion_code import BROWS, CODE, LIDS, TURN, expression_of
+from engine.voice.speaker import Speaker
 
 SEEDS = 10
 NEAR_S = 0.2  # of a peak of loudness
@@ -34,12 +35,11 @@ def manners(clip: Clip, codes: FloatArray, seen: slice, cut: int) -> dict[str, A
     manner = fit_manner(codes[seen][:, MANNERS], speaks[seen], loudness[seen])
     if manner is None:
         return None
-    usual = float(loudness[seen][speaks[seen] > 0].mean())
-    strengths = [  # as the driver asks for them
-        strength_of(manner, one, loud - usual) for one, loud in zip(speaks.tolist(), loudness, strict=True)
-    ]
+    heard = SpokenLips(Speaker(), None)
+    heard.push(clip.samples)
+    heard.finish()
+    strengths = [strength_at(manner, heard.said, row) for row in range(len(speaks))]
     true = codes[cut:]
-    strengths = [*strengths[AFTER:], *strengths[-AFTER:]]
     drawn = [_drawn(manner, strengths, seed)[cut:] for seed in range(SEEDS)]
     found: dict[str, Any] = {
         "ways": len(manner.ways),

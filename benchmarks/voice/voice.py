@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +33,7 @@ from benchmarks.pictures.clips import Labelled
 from benchmarks.records.instrument import Instrument
 from benchmarks.records.record import Record
 from benchmarks.records.series import correlation
+from benchmarks.voice.baselines import Heard, alone, heard_by
 from benchmarks.voice.clips import Clip, clip_of, closures_s
 from benchmarks.voice.manner import manners
 from benchmarks.voice.measures import (
@@ -48,7 +49,7 @@ from benchmarks.voice.measures import (
 from engine.arrays import FloatArray
 from engine.errors import SettingsError
 from engine.voice.base import LIP_NUMBERS, LOOK_AHEAD_S, SHAPES, Base
-from engine.voice.features import LOUDNESS, MEL, ROWS_HZ, VoiceFeatures
+from engine.voice.features import ROWS_HZ, VoiceFeatures
 from engine.voice.motion_code import LIP_GAP, LIPS
 from engine.voice.speaker import Speaker, fit_speaker
 from engine.voice.sync import estimate_offset
@@ -65,7 +66,6 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "turn_jerk": (0.7, 1.3), "turn_quick_share": (0.7, 1.3), "brows_jerk": (0.7, 1.3),
     "brows_quick_share": (0.7, 1.3), "core_share": (0.0, 0.01),
 }  # fmt: skip
-_LOUD = slice(LOUDNESS, LOUDNESS + 1)
 OFFSET_MS = 40
 _WINDOW, _SHIFT_S = 2 * ROWS_HZ, (0.3, 1.1)
 _BLOCKS = 5
@@ -117,22 +117,19 @@ def split(clip: Clip) -> Split:
     return Split(clip, found.offset_ms, found.certainty, cut, codes, codes[:, LIPS])
 
 
-def only(columns: slice, rows: FloatArray) -> FloatArray:
-    """Rows in which nothing else is heard."""
-    out = np.zeros_like(rows)
-    out[:, columns] = rows[:, columns]
-    return out
+def told_by_rows(heard: FloatArray, one: Split) -> FloatArray:
+    """(k, 22): the held-out lips by a fit to other rows, without a base. heard: (n, ROW)."""
+    fit = fit_speaker(heard[one.seen], one.lips[one.seen], base_network=_Nothing())
+    return Speaker(fit, _Nothing()).predict(heard)[one.cut :]
 
 
 def told_by(method: str, one: Split, all_: Sequence[Split]) -> FloatArray:
-    """(n, 22): the held-out lips as a method tells them."""
-    rows, lips = one.clip.rows, one.lips
+    """(k, 22): the held-out lips as a method tells them."""
+    rows = one.clip.rows
     if method == "base":
         told = Speaker().predict(rows)
-    elif method in ("log_mel", "loudness", "no_base"):
-        heard = only({"log_mel": MEL, "loudness": _LOUD, "no_base": slice(None)}[method], rows)
-        fit = fit_speaker(heard[one.seen], lips[one.seen], base_network=_Nothing())
-        told = Speaker(fit, _Nothing()).predict(heard)
+    elif method == "no_base":
+        return told_by_rows(rows, one)
     else:
         of = one if method != "other" else all_[(all_.index(one) + 1) % len(all_)]
         fit = fit_speaker(of.clip.rows[of.seen], of.lips[of.seen])
@@ -141,7 +138,21 @@ def told_by(method: str, one: Split, all_: Sequence[Split]) -> FloatArray:
     return np.roll(told, len(told) // 2, axis=0) if method == "rolled" else told
 
 
-METHODS = ("own", "base", "no_base", "log_mel", "loudness", "other", "rolled")
+METHODS = ("own", "base", "no_base", "other", "rolled")
+
+
+def baselines(splits: Sequence[Split], heard_by: Mapping[str, Heard]) -> dict[str, list[FloatArray]]:
+    """What is told by each thing that can be heard in all films, see `benchmarks.voice.baselines`."""
+    found = {}
+    for name, of in heard_by.items():
+        heard = [of(one.clip) for one in splits]
+        if all(rows is not None for rows in heard):
+            found[name] = [
+                told_by_rows(alone(rows, one.seen), one)
+                for rows, one in zip(heard, splits, strict=True)
+                if rows is not None
+            ]
+    return found
 
 
 def compare(splits: Sequence[Split], told: Sequence[FloatArray]) -> dict[str, Any]:
@@ -270,7 +281,7 @@ def measure(args: argparse.Namespace) -> Record:
         name: [told_by(name, one, splits) for one in splits]
         for name in METHODS
         if name != "other" or len(splits) > 1
-    }
+    } | baselines(splits, heard_by(args.work, encoder, args.headaudio))
     figures: dict[str, Any] = {
         "films": [
             {"label": one.clip.label, "seconds": len(one.clip.rows) / ROWS_HZ, "offset_ms": one.offset_ms,
@@ -335,7 +346,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--film", action="append", help="LABEL=FILE of a real person who speaks; may be repeated"
     )
     parser.add_argument(
-        "--encoder", type=Path, help="moonshine-voice's encoder_model.ort: measure closures too"
+        "--encoder", type=Path, help="moonshine-voice's encoder_model.ort: closures, phones, its own features"
+    )
+    parser.add_argument(
+        "--headaudio", type=Path, help="the unpacked npm package @met4citizen/headaudio: compare with it too"
     )
     parser.add_argument("--work", type=Path, help="folder that keeps tracks between runs")
 

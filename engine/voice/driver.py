@@ -14,11 +14,10 @@ from engine.arrays import FloatArray
 from engine.person.blend import Shares, blended
 from engine.person.landmarks import VISIBLE
 from engine.person.motion import Motion, Neutral
-from engine.voice.base import AFTER
 from engine.voice.features import LOUDNESS, ROWS_HZ, SAMPLES_A_ROW, SPEAKS, VoiceFeatures
 from engine.voice.gate import SpeechGate
 from engine.voice.idle import Idle
-from engine.voice.manner import MANNERS, Manner, Wander, strength_of
+from engine.voice.manner import MANNERS, Manner, Wander, strength_at
 from engine.voice.mel import SAMPLE_RATE_HZ
 from engine.voice.motion_code import CODE, LIPS, decode
 from engine.voice.speaker import LOOK_AHEAD_S, Speaker
@@ -165,7 +164,9 @@ class VoiceDriver:
 
         manner: of face and head while they speak; seed: another one moves them otherwise, lips apart.
         """
-        self._wander = None if manner is None else Wander(manner, seed, partial(_strength, manner, lips))
+        self._wander = (
+            None if manner is None else Wander(manner, seed, partial(strength_at, manner, lips.said))
+        )
         self.lips = lips
         self.share = 1.0  # how much the voice drove the last picture
         self._idle = idle
@@ -206,7 +207,3 @@ class VoiceDriver:
         if self._wander is not None:
             code[MANNERS] += self._wander.at(self._sound_s * ROWS_HZ)
         return decode(code, neutral)
-
-
-def _strength(manner: Manner, lips: SpokenLips, row: int) -> float:
-    return strength_of(manner, *lips.said(row + AFTER))  # a push is seen in the speed some rows later

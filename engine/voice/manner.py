@@ -2,7 +2,8 @@
 
 A stationary Gaussian process, excited by what is said: each principal component of what brows and head do in
 the film is white noise through an autoregressive filter of its spectrum (Burg, 1975), the noise as strong as
-the film moves where it is quiet, spoken softly and spoken loudly. So peaks of the head's speed lie where
+the film moves where it is quiet, spoken softly and spoken loudly, and stronger around loud syllables: noise
+that swells and falls is still white, so the spectrum stays the film's. So peaks of the head's speed lie where
 the voice is loud (Munhall et al., Psychol. Sci. 2004), and what is drawn has neither seam nor drift.
 """
 
@@ -15,8 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arrays import DoubleArray, FloatArray
+from engine.voice.base import AFTER
 from engine.voice.features import ROWS_HZ
 from engine.voice.motion_code import BROWS, HEAD
+
+# Of a row, up to AFTER rows ahead: how surely somebody speaks, 0..1, and how much louder than usual, see
+# `features.LOUDNESS`.
+Said = Callable[[int], tuple[float, float]]
 
 MANNERS = np.r_[BROWS, HEAD]  # numbers of the motion code that wander
 _PARTS = (slice(0, BROWS.stop - BROWS.start), slice(BROWS.stop - BROWS.start, len(MANNERS)))
@@ -31,6 +37,9 @@ _LEAST_ROWS = 2 * _ORDER  # of a piece without a gap
 _STILL = 1e-9  # head units squared
 _STRENGTHS = (0.3, 2.0)
 _LOUDER = 1.0  # between soft and loud
+# Of the noise in pauses, between loud syllables, on them: so beats show as in films on which this was chosen.
+_PAUSE, _BETWEEN, _BEAT = 0.3, 0.3, 1.6
+_BEAT_ROWS = (0, 1)  # a syllable so near is felt: the speed is greatest some rows after the noise
 _BLOCK = 128  # rows of noise that are drawn at once
 
 
@@ -136,11 +145,20 @@ def fit_manner(
     )
 
 
-def strength_of(manner: Manner, spoken: float, louder: float) -> float:
-    """Of the noise. spoken: 0..1; louder: than they usually speak, in units of `features.LOUDNESS`."""
+def strength_at(manner: Manner, said: Said, row: int) -> float:
+    """Of the noise in a row of the sound."""
     quiet, soft, loud = manner.strengths.tolist()
+    spoken, louder = said(row + AFTER)
     share = min(max(0.5 + louder / _LOUDER, 0.0), 1.0)
-    return float(quiet + spoken * (soft + share * (loud - soft) - quiet))
+    quiet = _PAUSE * min(quiet, 1.0)  # film in which pauses are for moving is film of a script
+    beat = _BEAT if any(_is_loud_syllable(said, row + by) for by in _BEAT_ROWS) else _BETWEEN
+    return float(quiet + spoken * (beat * (soft + share * (loud - soft)) - quiet))
+
+
+def _is_loud_syllable(said: Said, row: int) -> bool:
+    """Whether a syllable that is louder than usual is loudest there."""
+    (_, before), (spoken, now), (_, after) = said(row - 1), said(row), said(row + 1)
+    return spoken > 0.5 and now > 0.0 and before < now >= after
 
 
 def _slow(codes: FloatArray, there: NDArray[np.bool_]) -> DoubleArray:

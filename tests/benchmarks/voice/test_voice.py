@@ -82,7 +82,7 @@ def person(label: str, seed: int, early_ms: int) -> Clip:
 def test_the_instrument_finds_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     people = {"one": person("one", 1, 120), "two": person("two", 2, 0)}
     monkeypatch.setattr(voice, "clip_of", lambda label, film, work: people[label])
-    args = argparse.Namespace(film=["one=a.mp4", "two=b.mp4"], encoder=None, work=None)
+    args = argparse.Namespace(film=["one=a.mp4", "two=b.mp4"], encoder=None, headaudio=None, work=None)
     figures = voice.measure(args)
     assert [film["offset_ms"] for film in figures["films"]] == pytest.approx([120, 0], abs=20)
     methods = figures["methods"]
@@ -90,7 +90,7 @@ def test_the_instrument_finds_what_is_there(monkeypatch: pytest.MonkeyPatch) -> 
     assert methods["own"]["interval"][0] < methods["own"]["correlation"] < methods["own"]["interval"][1]
     assert methods["base"]["correlation"] > methods["loudness"]["correlation"] + 0.2
     assert abs(methods["rolled"]["correlation"]) < 0.4
-    assert set(methods) == set(voice.METHODS)
+    assert set(methods) == {*voice.METHODS, "log_mel", "loudness"}
     assert figures["closures"] is None
     assert figures["sync"]["area"]["true"] > 0.9
     assert any("own fit above" in failure for failure in figures["failures"])  # they speak as the base does
@@ -98,9 +98,9 @@ def test_the_instrument_finds_what_is_there(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_is_no_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="no --film"):
-        voice.measure(argparse.Namespace(film=None, encoder=None, work=None))
+        voice.measure(argparse.Namespace(film=None, encoder=None, headaudio=None, work=None))
     short = person("one", 1, 0)
     cut = Clip("one", short.samples, short.rows[:200], short.times_s[:200], short.codes[:200], 60.0)
     monkeypatch.setattr(voice, "clip_of", lambda label, film, work: cut)
     with pytest.raises(SettingsError, match=r"one: 8\.0 s; wanted 14 s"):
-        voice.measure(argparse.Namespace(film=["one=a.mp4"], encoder=None, work=Path()))
+        voice.measure(argparse.Namespace(film=["one=a.mp4"], encoder=None, headaudio=None, work=Path()))

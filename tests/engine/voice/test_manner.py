@@ -8,7 +8,7 @@ import pytest
 from engine.arrays import FloatArray
 from engine.voice.features import ROWS_HZ
 from engine.voice.idle import Habits
-from engine.voice.manner import MANNERS, Manner, Wander, fit_manner, strength_of
+from engine.voice.manner import MANNERS, Manner, Wander, fit_manner, strength_at
 from engine.voice.own import OwnVoice, voice_arrays, voice_of
 
 ROWS = 20 * ROWS_HZ
@@ -61,9 +61,26 @@ def test_where_it_is_loud_it_moves_more() -> None:
     quiet, soft, loud = manner.strengths
     assert loud > 1.5 * soft
     assert quiet == 1.0  # nothing quiet was seen
-    assert strength_of(manner, 1.0, -9.0) == pytest.approx(soft)
-    assert strength_of(manner, 1.0, 9.0) == pytest.approx(loud)
-    assert strength_of(manner, 0.0, 9.0) == pytest.approx(quiet)
+    steady_soft = strength_at(manner, lambda row: (1.0, -9.0), 7)
+    steady_loud = strength_at(manner, lambda row: (1.0, 9.0), 7)
+    assert steady_loud / steady_soft == pytest.approx(loud / soft)
+    assert 0.0 < strength_at(manner, lambda row: (0.0, 9.0), 7) < 0.5 * quiet
+
+
+def test_the_head_is_quickest_near_loud_syllables() -> None:
+    peaks = np.cumsum(np.random.default_rng(0).integers(15, 25, 60))  # row of each
+    louder = {int(peak) + by: 1.0 - abs(by) for peak in peaks for by in (-2, -1, 0, 1, 2)}
+
+    def said(row: int) -> tuple[float, float]:
+        return 1.0, louder.get(row, -1.0)
+
+    manner = learnt()
+    wander = Wander(manner, 0, lambda row: strength_at(manner, said, row))
+    drawn = np.stack([wander.at(row) for row in range(peaks[-1])])
+    speed = np.square(np.diff(drawn, axis=0)).sum(1)
+    near = np.zeros(len(speed), bool)
+    near[(peaks[:-1, None] + np.arange(-1, 4)).ravel()] = True
+    assert speed[near].mean() > 1.5 * speed[~near].mean()
 
 
 def test_too_little_speech_tells_no_manner() -> None:

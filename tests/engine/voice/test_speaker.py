@@ -9,7 +9,7 @@ import pytest
 
 from engine.arrays import FloatArray
 from engine.errors import FootageError
-from engine.voice.base import AFTER, LIP_NUMBERS
+from engine.voice.base import AFTER, LIP_NUMBERS, PRESSED, SHAPES, Base
 from engine.voice.features import LOUDNESS, ROW, ROWS_HZ
 from engine.voice.idle import Habits
 from engine.voice.motion_code import LIP_GAP
@@ -60,6 +60,33 @@ def test_a_fit_speaks_as_its_person_and_not_as_another() -> None:
     assert correlation(told, truth) > correlation(other.predict(later)[:, LIP_GAP], truth) + 0.3
     assert 0.7 < told.std() / truth.std() < 1.4
     assert np.mean(told < 0.005) == pytest.approx(np.mean(truth < 0.005), abs=0.15)  # lips that shut
+
+
+class Pressed(Base):
+    """Says of nothing but the fourth row of each ten that lips are pressed on each other."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            {"mean": EMPTY, "scale": EMPTY} | {f"{n}.{p}": EMPTY for n in range(3) for p in PARTS}
+        )
+
+    def __call__(self, heard: FloatArray) -> tuple[FloatArray, FloatArray]:
+        shapes = np.zeros((len(heard), SHAPES), np.float32)
+        shapes[3::10, PRESSED] = 1.5
+        return np.zeros((len(heard), LIP_NUMBERS), np.float32), shapes
+
+
+EMPTY, PARTS = np.zeros((1, 1), np.float32), ("weight", "bias")
+
+
+def test_pressed_lips_meet_and_no_others() -> None:
+    rows = heard(400)
+    lips = way(rows, 1)
+    lips[:, LIP_GAP] += 0.1  # somebody whose film never shows shut lips
+    fit = fit_speaker(rows, lips, base_network=Pressed())
+    gap = Speaker(fit, Pressed()).predict(rows)[:, LIP_GAP]
+    assert np.mean(gap[3::10] < 0.001) > 0.8
+    assert np.delete(gap, np.s_[3::10]).min() > 0.09
 
 
 def test_lips_never_cross() -> None:
