@@ -28,7 +28,6 @@ from engine.commands.options import (
 from engine.errors import RunnerError, SettingsError
 from engine.expression.eye_contact import EyeContact
 from engine.media.disclosure import MarkStyle, add_mark_arguments, mark_style
-from engine.media.video import probe
 from engine.render.background import Background
 from engine.render.frame import checked_frame
 from stream.commands.virtual_camera import SteadyCamera, VirtualCamera, open_virtual_camera
@@ -67,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs until Ctrl-C, SIGTERM, SIGHUP, or the end of the file."""
     fps = _rate(args.fps)
     source = find_source(args.device)
-    if source.form is None and (note := probe(source.name).note):
-        print(f"avatarcast: {source.name}: {note}", file=sys.stderr)
+    if source.note:
+        print(f"avatarcast: {source.name}: {source.note}", file=sys.stderr)
     background, style = Background.parse(args.background), mark_style(args)
     frame = checked_frame(args.frame)
     configure_logging("text")

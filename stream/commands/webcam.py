@@ -27,16 +27,20 @@ _AGAIN_S = 0.005  # AVFoundation says "try again" between two pictures
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What to open. `form`: FFmpeg's name of the capture device; None for a file."""
+    """What to open. `form`: FFmpeg's name of the capture device; None: a file. `note`: to be told of it."""
 
     name: str
     form: str | None
+    note: str = ""
 
 
 def find_source(device: str, platform: str = sys.platform) -> Source:
-    """device: a number, a path or a name of a webcam, or a video file. Raises SettingsError."""
+    """device: a number, a path or a name of a webcam, or a video file.
+
+    Raises SettingsError, and VideoError for a file that is no film.
+    """
     if Path(device).is_file():
-        return Source(device, None)
+        return Source(device, None, probe(device).note)
     if device.isdigit() and int(device) > MAX_INDEX:
         raise SettingsError(f"--device {device}: wanted 0 to {MAX_INDEX}, a device, or a video file")
     if platform == "darwin":
@@ -62,7 +66,6 @@ def open_source(
 ) -> Iterator[Iterator[av.VideoFrame]]:
     """The frames, as they come; those of a file at its own pace. Raises VideoError, one line, also midway."""
     if source.form is None:
-        probe(source.name)
         with closing(play_film(source.name, now_s, sleep)) as frames:
             yield frames
         return

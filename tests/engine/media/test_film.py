@@ -20,7 +20,7 @@ from engine.errors import FootageError, VideoError
 from engine.media.film import open_film
 from engine.media.video import VideoWriter, probe, read_frames
 from export.footage import footage
-from stream.commands.webcam import Source, open_source
+from stream.commands.webcam import find_source, open_source
 from tests.support.places import PRESENTER, ROOT
 
 SIZE, FRAMES = (64, 48), 30  # px
@@ -107,8 +107,8 @@ def test_an_upload_that_names_other_files_opens_none(tmp_path: Path, kind: str) 
     with pytest.raises(VideoError, match=r"upload\.webm: no(t readable|\ film of a kind)") as told:
         probe(path)
     assert "export it as MP4" in str(told.value)
-    with pytest.raises(VideoError), open_source(Source(str(path), None), 25):
-        pass
+    with pytest.raises(VideoError):
+        find_source(str(path))
     with (
         pytest.raises(VideoError, match=r"upload\.webm"),
         VideoWriter(tmp_path / "out.mp4", *SIZE, Fraction(25), audio_from=path),
@@ -194,7 +194,7 @@ def test_a_name_that_looks_like_a_protocol_is_a_files(
     info = probe(name)
     assert (info.width, info.height, info.frames, info.has_audio) == (*SIZE, 10, True)
     assert len(list(read_frames(name))) == 10
-    with open_source(Source(name, None), 25) as frames:
+    with open_source(find_source(name), 25) as frames:
         assert next(iter(frames)).width == SIZE[0]
 
 
