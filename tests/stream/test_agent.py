@@ -26,7 +26,7 @@ from stream.sessions.agent_voice import FRAME_S, LEAD_S, AgentVoice
 from stream.sessions.registry import SessionRegistry
 from tests.support.puppet import Puppet
 from tests.support.sounds import babble, hush
-from tests.support.waiting import until
+from tests.support.waiting import WAIT_S, until
 
 NEUTRAL = build_neutral([Puppet(128).landmarks()])
 OWN, OTHER = b"\x00", b"\x01"
@@ -50,7 +50,7 @@ class Agent:
 
     async def next(self, *kinds: str) -> dict[str, Any]:
         while True:
-            event: dict[str, Any] = json.loads((await self.socket.receive(timeout=20)).data)
+            event: dict[str, Any] = json.loads((await self.socket.receive(timeout=WAIT_S)).data)
             self.events.append(event)
             if event["type"] in kinds:
                 return event

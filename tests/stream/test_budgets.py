@@ -20,6 +20,7 @@ from stream.http.security import Access
 from stream.http.server import LiveServer
 from stream.render.avatars import Avatars
 from stream.sessions.registry import RegistryConfig, SessionRegistry
+from tests.support.waiting import WAIT_S
 
 
 def test_a_lease_gives_back_what_it_took_once() -> None:
@@ -67,7 +68,7 @@ def request_head(length: int) -> bytes:
 
 
 async def status_of(reader: asyncio.StreamReader) -> int:
-    line = await asyncio.wait_for(reader.readline(), 10)
+    line = await asyncio.wait_for(reader.readline(), WAIT_S)
     return int(line.split()[1])
 
 
@@ -89,7 +90,7 @@ async def test_what_is_in_hand_of_one_client_is_bounded(budgets: Budgets, words:
             await asyncio.sleep(0.1)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request_head(20_000) + b"x" * 20_000)
-        answer = await asyncio.wait_for(reader.readuntil(b"}"), 10)
+        answer = await asyncio.wait_for(reader.readuntil(b"}"), WAIT_S)
         assert b"429" in answer
         assert b"Retry-After" in answer
         assert words in answer

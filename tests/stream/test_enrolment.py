@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.studio_stage import CONSENT, Stage, studio_stage
+from tests.support.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ async def test_the_server_takes_it_along_when_it_stops(stage: Stage, monkeypatch
     stage.enrol_by("time.sleep(60)")
     await stage.ask("POST", "/job", {"take": await stage.record(), "minutes": 0.5})
     await stage.job("running", stage="training")
-    await asyncio.wait_for(stage.studio.close(), 10)
+    await asyncio.wait_for(stage.studio.close(), WAIT_S)
     assert stage.studio.status()["job"]["state"] == "cancelled"
     assert not list(stage.studio.config.folder.glob("*.avatar"))
 
@@ -128,7 +129,7 @@ async def test_one_that_does_not_stop_is_killed(
     )
     await stage.ask("POST", "/job", {"take": await stage.record(), "minutes": 0.5})
     await stage.job("running", stage="stubborn")
-    await asyncio.wait_for(stage.studio.cancel(), 10)
+    await asyncio.wait_for(stage.studio.cancel(), WAIT_S)
     assert "killed" in caplog.text
 
 

@@ -10,7 +10,6 @@ import asyncio
 import gc
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -133,10 +132,8 @@ async def test_an_error_ends_the_session_with_a_reason(
     """The session stood there 64 s after its page was gone, or for ever without pictures or voice."""
     owner, method, is_async, reason = ENDING[name]
     before = call.counted(name)
-    began = time.perf_counter()
     raises_once(monkeypatch, owner, method, is_async)
     await until(lambda: not len(call.registry))
-    assert time.perf_counter() - began < 5
     assert call.session.end_reason == reason
     await until(lambda: "ended" in call.peer.stats[-1][1])
     assert call.peer.stats[-1][1]["ended"] == reason
