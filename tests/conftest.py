@@ -74,8 +74,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """`-n auto`: as many as may compute at once; xdist knows no quota."""
-    return usable_cores()
+    """`-n auto`: one more than may compute at once, since calls and pages also wait; xdist knows no quota."""
+    return usable_cores() + 1
 
 
 @pytest.fixture(scope="module", autouse=True)
