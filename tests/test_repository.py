@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tokenize
+from functools import cache
 from importlib import metadata
 from io import StringIO
 from pathlib import Path
@@ -64,6 +65,7 @@ def prose(path: Path) -> str:
     return "\n".join([*(ast.get_docstring(node) or "" for node in nodes), *comments])
 
 
+@cache
 def is_module(name: str) -> bool:
     """A module of ours, or something in one: `engine.cli`, `engine.person.motion.Pose`."""
     path = ROOT
@@ -74,6 +76,12 @@ def is_module(name: str) -> bool:
         if not path.is_dir():
             return False
     return True
+
+
+@cache
+def is_file(pattern: str) -> bool:
+    """A file or folder of ours: `stream/page/call/link.js`, `tests/data/*.mp4`."""
+    return any(ROOT.glob(pattern))
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +158,7 @@ def test_modules_and_files_that_a_text_names_exist(files: list[Path]) -> None:
         text = prose(path)
         named = [] if path.suffix == ".js" else MODULE.findall(text)
         missing += [f"{path.relative_to(ROOT)}: {name}" for name in named if not is_module(name)]
-        missing += [
-            f"{path.relative_to(ROOT)}: {name}" for name in FILE.findall(text) if not any(ROOT.glob(name))
-        ]
+        missing += [f"{path.relative_to(ROOT)}: {name}" for name in FILE.findall(text) if not is_file(name)]
     assert not missing
 
 

@@ -33,8 +33,8 @@ from export.enroll import enroll
 from export.enroll_options import EnrollOptions
 from tests.support.places import PRESENTER
 
-FPS = Fraction(15, 2)  # every second picture of the presenter's film
-FRAMES = 68  # nine seconds, one more than the least
+FPS = Fraction(5)  # every third picture of the presenter's film
+FRAMES = 46  # nine seconds, one more than the least
 SIZE = 128
 SMALL = DenoiserConfig(SIZE, (8, 8, 8), 1)  # the usual one is trained in test_prepared_file.py
 MINUTES = 0.05
@@ -82,7 +82,7 @@ class Enrolment:
 
 def write_clip(path: Path, frames: int) -> Path:
     """The presenter forward, then backward until there are enough frames."""
-    pictures = [frame.rgb for frame in read_frames(PRESENTER)][::2]
+    pictures = [frame.rgb for frame in read_frames(PRESENTER)][::3]
     with VideoWriter(path, pictures[0].shape[1], pictures[0].shape[0], FPS) as writer:
         for index, picture in enumerate(chain(pictures, reversed(pictures))):
             if index < frames:

@@ -90,11 +90,14 @@ def test_what_is_not_a_record(tmp_path: Path, text: str | None, flaw: str) -> No
 # Each of them
 
 
-@pytest.mark.parametrize("name", instruments())
+INSTRUMENTS = instruments()
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
 def test_every_instrument_explains_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch", reason="needs torch")
     pytest.importorskip("matplotlib", reason="needs matplotlib")
-    module, question = instruments()[name]
+    module, question = INSTRUMENTS[name]
     run = importlib.import_module(module).main
     with pytest.raises(SystemExit) as stopped:
         run(["--help"])

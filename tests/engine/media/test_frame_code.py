@@ -72,9 +72,9 @@ def test_numbers_wrap() -> None:
 def test_survives_vp8_at_a_low_bitrate(size: tuple[int, int], bitrate_bps: int) -> None:
     """A wrong number is worse than none; at these rates nearly all must be right as well."""
     numbers = list(range(1_000, 1_060))
-    frames = []
+    frames, natural = [], natural_image(*size, seed=3)
     for number in numbers:
-        image = np.roll(natural_image(*size, seed=3), number * 3, axis=1)
+        image = np.roll(natural, number * 3, axis=1)
         stamp(image, number)
         frames.append(image)
     found = [read(image) for image in vp8_round_trip(frames, bitrate_bps)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -57,11 +58,17 @@ def avatar() -> Retargeter:
     return retargeter_of(footage(Puppet(SIZE)))
 
 
+@pytest.fixture(scope="module")
+def stranger() -> Neutral:
+    """Of somebody of another shape, size and place."""
+    return build_neutral(footage(Puppet(480, shape_seed=4, unit=0.22), seed=1))
+
+
 @pytest.fixture
-def driven() -> Retargeter:
-    """The same avatar, driven by somebody of another shape, size and place."""
-    retargeter = retargeter_of(footage(Puppet(SIZE)))
-    retargeter.driver = build_neutral(footage(Puppet(480, shape_seed=4, unit=0.22), seed=1))
+def driven(avatar: Retargeter, stranger: Neutral) -> Retargeter:
+    """The same avatar, driven by that stranger."""
+    retargeter = copy(avatar)
+    retargeter.driver = stranger
     return retargeter
 
 

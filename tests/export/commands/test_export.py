@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,20 +181,11 @@ def test_a_file_that_changed_meanwhile_is_left(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-@contextmanager
-def files_no_longer_than(size_bytes: int) -> Iterator[None]:
-    """Writing further fails, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
+def test_a_full_disk_leaves_the_old_file(
+    path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
     before, avatar = path.read_bytes(), load_avatar(path)
-    with files_no_longer_than(len(before) // 2), pytest.raises(FileError, match="cannot be written"):
+    with full_disk(len(before) // 2), pytest.raises(FileError, match="cannot be written"):
         put_variant(path, avatar, variant())
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
