@@ -69,20 +69,24 @@ class SteadyCamera:
         self._picture = frame
 
     def close(self) -> None:
-        """The camera's last picture stays its last; the camera itself stays open."""
+        """What was sent last is shown, and stays the camera's last; the camera itself stays open."""
         self._over.set()
         self._thread.join()
 
     def _run(self) -> None:
-        due_s = monotonic()
-        while not self._over.wait(max(0.0, due_s - monotonic())):
-            if (picture := self._picture) is not None:
+        due_s, over = monotonic(), False
+        shown: I420 | None = None
+        while not over:
+            over = self._over.wait(max(0.0, due_s - monotonic()))
+            picture = self._picture
+            if picture is not None and not (over and picture is shown):
                 try:
                     self._camera.send(picture)
                 except (RuntimeError, OSError) as error:
                     self._error = error
                     return
                 self.shown += 1
+                shown = picture
             due_s = max(due_s + self._every_s, monotonic())  # what was missed is not made up for
 
 

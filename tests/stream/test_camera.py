@@ -280,6 +280,15 @@ def test_it_goes_on_showing_its_picture_where_nothing_new_comes() -> None:
     assert sorted(picture.mean() for picture in camera.pictures) == [p.mean() for p in camera.pictures]
 
 
+def test_what_was_sent_last_is_shown_though_it_ends_at_once() -> None:
+    camera = FakeCamera()
+    with SteadyCamera(camera, 0.01) as steady:
+        steady.send(i420_from_rgb(np.zeros((4, 4, 3), np.uint8)))
+        assert camera.shown.wait(30.0)
+        steady.send(i420_from_rgb(np.full((4, 4, 3), 255, np.uint8)))  # its turn comes in 100 s
+    assert [picture.mean() > 200 for picture in camera.pictures] == [False, True]
+
+
 def test_what_takes_long_is_not_made_up_for() -> None:
     """A consumer that holds a picture for a while does not get a heap of them afterwards."""
 
