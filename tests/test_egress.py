@@ -12,18 +12,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from importlib.util import find_spec
-from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from engine.media.video import VideoWriter, read_frames
 from engine.user_folders import cache_folder
 from tests.support.browser import BUNDLED
-from tests.support.places import PRESENTER
+from tests.support.presenter_clip import write_presenter
 
 HERE = Path(__file__).parent
 LIMIT_S = 1800  # on a machine that is busy with other tests
@@ -127,11 +124,7 @@ def assert_silent(seen: Seen, *files: str) -> None:
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve pictures of the presenter."""
-    path = tmp_path_factory.mktemp("driver") / "driver.mp4"
-    with VideoWriter(path, 256, 256, Fraction(15)) as writer:
-        for frame in islice(read_frames(PRESENTER), 12):
-            writer.write(frame.rgb)
-    return path
+    return write_presenter(tmp_path_factory.mktemp("driver") / "driver.mp4", 12)
 
 
 def test_a_command_that_talks_is_caught(watched: Callable[..., Seen]) -> None:
@@ -253,9 +246,7 @@ def test_export(watched: Callable[..., Seen], networked_file: Path, work: Path) 
 @pytest.mark.long
 def test_enroll(watched: Callable[..., Seen], work: Path) -> None:
     """From film to avatar: prepared first, as for another machine, then trained from that."""
-    with VideoWriter(work / "me.mp4", 256, 256, Fraction(15)) as writer:
-        for frame in islice(cycle(list(read_frames(PRESENTER))), 135):
-            writer.write(frame.rgb)
+    write_presenter(work / "me.mp4", 135)
     consent = ("--out", "me.avatar", "--consent", "Nobody, made for tests", "--person", "synthetic")
     size = ("--size", "128")
     prepared = watched(*AVATARCAST, "enroll", "me.mp4", *consent, *size, "--prepare-only")

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from engine.avatar.avatar_file import load_avatar
 from engine.avatar.beside import work_path
 from engine.cli import main
 from engine.errors import FootageError, RunnerError, SettingsError
-from engine.media.video import VideoWriter, read_frames
+from engine.media.video import read_frames
 from engine.pipeline import PipelineConfig, build_pipeline
 from engine.provenance.consent import clip_words, sentence
 
@@ -32,8 +31,9 @@ from export import enroll as enroll_module
 from export.enroll import enroll
 from export.enroll_options import EnrollOptions
 from tests.support.places import PRESENTER
+from tests.support.presenter_clip import write_presenter
 
-FPS = Fraction(5)  # every third picture of the presenter's film
+EVERY = 3  # third picture of the presenter's film
 FRAMES = 46  # nine seconds, one more than the least
 SIZE = 128
 SMALL = DenoiserConfig(SIZE, (8, 8, 8), 1)  # the usual one is trained in test_prepared_file.py
@@ -80,19 +80,9 @@ class Enrolment:
     avatar: Avatar
 
 
-def write_clip(path: Path, frames: int) -> Path:
-    """The presenter forward, then backward until there are enough frames."""
-    pictures = [frame.rgb for frame in read_frames(PRESENTER)][::3]
-    with VideoWriter(path, pictures[0].shape[1], pictures[0].shape[0], FPS) as writer:
-        for index, picture in enumerate(chain(pictures, reversed(pictures))):
-            if index < frames:
-                writer.write(picture)
-    return path
-
-
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("footage") / "presenter.mp4", FRAMES)
+    return write_presenter(tmp_path_factory.mktemp("footage") / "presenter.mp4", FRAMES, EVERY)
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +256,7 @@ def test_evaluate_prints_the_table(enrolment: Enrolment, capsys: pytest.CaptureF
 def test_evaluate_against_a_driver_as_json(
     enrolment: Enrolment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    driver = write_clip(tmp_path / "driver.mp4", 24)
+    driver = write_presenter(tmp_path / "driver.mp4", 24, EVERY)
     arguments = ["evaluate", str(enrolment.options.out), "--driver", str(driver), "--runner", "onnx-cpu"]
     assert main([*arguments, "--json"]) == 0
     captured = capsys.readouterr()
@@ -330,7 +320,7 @@ def test_wrong_settings_are_one_line(
 
 
 def test_short_footage_is_refused(tmp_path: Path) -> None:
-    short = write_clip(tmp_path / "short.mp4", 20)
+    short = write_presenter(tmp_path / "short.mp4", 20, EVERY)
     options = EnrollOptions(footage=(short,), out=tmp_path / "short.avatar", statement=CONSENT, size=SIZE)
     with pytest.raises(FootageError, match="wanted 8 s or more"):
         enroll(options, Recorder())

@@ -37,6 +37,7 @@ from export.commands.render import RenderOptions, render
 from export.drivers import FilmDriver
 from tests.support.forged_package import rezip, unzip
 from tests.support.places import PRESENTER
+from tests.support.presenter_clip import write_presenter
 from tests.support.puppet import Pose, Puppet
 from tests.support.sounds import babble, write_sound
 
@@ -407,10 +408,7 @@ def test_one_avatar_by_any_driver(
     """
     tracking = pytest.importorskip("engine.tracking.tracker", reason="needs LiteRT")
     monkeypatch.setattr(avatar_module, "load_avatar", lambda path: puppet_avatar)
-    clip, motion = tmp_path / "clip.mp4", tmp_path / "talk.motion"
-    with VideoWriter(clip, 256, 256, Fraction(30000, 1001)) as writer:
-        for frame, _ in zip(read_frames(PRESENTER), range(12), strict=False):
-            writer.write(frame.rgb)
+    clip, motion = write_presenter(tmp_path / "clip.mp4", 12), tmp_path / "talk.motion"
     parser = argparse.ArgumentParser()
     command_render.add_arguments(parser)
 
@@ -455,16 +453,16 @@ def test_the_real_pipeline_renders_the_presenter(
     monkeypatch.setattr(avatar_module, "load_avatar", lambda path: puppet_avatar)
     parser = argparse.ArgumentParser()
     command_render.add_arguments(parser)
-    out = tmp_path / "puppet.mp4"
-    given = ["--driver", str(PRESENTER), "--out", str(out), "--runner", "null", "--json", "--side-by-side"]
+    out, driver = tmp_path / "puppet.mp4", write_presenter(tmp_path / "driver.mp4", 30)
+    given = ["--driver", str(driver), "--out", str(out), "--runner", "null", "--json", "--side-by-side"]
     given += ["--background", "#00b140", "--frame", "640x360"]
     assert command_render.run(parser.parse_args(given)) == 0
     said = capsys.readouterr()
     assert said.err == ""
     result = json.loads(said.out)
-    assert result["frames_in"] == result["frames_out"] == 105
+    assert result["frames_in"] == result["frames_out"] == 30
     assert all(times["p50"] >= 0 for times in result["stage_ms"].values())
     assert result["stage_ms"]["track"]["p50"] > 0
     assert (probe(out).width, probe(out).height) == (360 + 640, 360)  # the driver is square
-    corner = pictures(out)[50][:6, 360:366].reshape(-1, 3).mean(0)
+    corner = pictures(out)[20][:6, 360:366].reshape(-1, 3).mean(0)
     assert corner == pytest.approx((0, 177, 64), abs=8)

@@ -18,7 +18,6 @@ from engine.media.video import VideoWriter
 from engine.person import topology as topo
 from engine.person.landmarks import LEFT, Landmarks
 from export.footage.checks import FrameStats, covered, judge, sharpness, usable
-from tests.support.places import PRESENTER
 from tests.support.puppet import Pose, Puppet
 
 SIZE = 480
@@ -316,10 +315,3 @@ class TestLoading:
         footage_module = pytest.importorskip("export.footage.footage", reason="needs LiteRT")
         with pytest.raises(FootageError, match="no footage given"):
             footage_module.load_footage([])
-
-
-@pytest.mark.skipif(not PRESENTER.exists(), reason="the presenter clip is not there")
-def test_the_presenter_clip_is_too_short_to_enrol() -> None:
-    footage_module = pytest.importorskip("export.footage.footage", reason="needs LiteRT")
-    with pytest.raises(FootageError, match=r"of usable footage, wanted 8 s"):
-        footage_module.load_footage([PRESENTER])

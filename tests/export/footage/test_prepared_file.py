@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ import pytest
 from engine.avatar.avatar_file import load_avatar
 from engine.cli import main
 from engine.errors import FileError, FootageError
-from engine.media.video import read_frames
 from engine.render.scene import Scene
 from export.footage.framing import Framing
 from export.footage.prepared import Prepared
 from export.footage.prepared_file import Origin, load_prepared, origin_of, save_prepared, sha256_of
 from tests.support.places import PRESENTER
+from tests.support.presenter_clip import write_presenter
 from tests.support.puppet import Puppet, lively
 
 CONSENT = "Nobody, a synthetic person made for tests"
@@ -153,16 +152,7 @@ def test_a_disk_that_fills_up_leaves_the_file_before(
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nine seconds of the presenter."""
     pytest.importorskip("ai_edge_litert", reason="needs LiteRT")
-    from fractions import Fraction
-
-    from engine.media.video import VideoWriter
-
-    path = tmp_path_factory.mktemp("footage") / "presenter.mp4"
-    pictures = [frame.rgb for frame in read_frames(PRESENTER)][::3]
-    with VideoWriter(path, pictures[0].shape[1], pictures[0].shape[0], Fraction(5)) as writer:
-        for picture in list(chain(pictures, reversed(pictures)))[:46]:
-            writer.write(picture)
-    return path
+    return write_presenter(tmp_path_factory.mktemp("footage") / "presenter.mp4", 46, every=3)
 
 
 def test_preparing_needs_no_torch(clip: Path, tmp_path: Path) -> None:
