@@ -10,8 +10,8 @@ import threading
 from time import monotonic
 from typing import Any, Protocol
 
+from engine.arrays import I420
 from engine.errors import SettingsError
-from stream.media.tracks import I420
 
 _CURES = {
     "linux": "sudo apt-get install v4l2loopback-dkms, then "

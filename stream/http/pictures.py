@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import cv2
 from PIL import Image
 
+from engine.arrays import I420
 from engine.provenance.credentials import credentialed, installation_certificate
 from engine.render.background import Background
 from stream.budgets import Budgets, RateLimiter
-from stream.media.tracks import I420
 from stream.refusal import RequestRefused
 
 SNAPSHOT_TYPE = "image/png"

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-I420 = NDArray[np.uint8]
+from engine.arrays import I420
 
 _BLACK, _WHITE, _NO_COLOUR = 16, 235, 128  # of video range
 _REMAINS = 0.35  # of the picture's brightness and colour

@@ -20,10 +20,11 @@ from typing import Any
 import av
 from aiortc.mediastreams import VIDEO_TIME_BASE, MediaStreamError
 
+from engine.arrays import I420
 from stream import tasks
 from stream.media.encoders import RenderedEncoder, bitrates
 from stream.media.stepping import Level
-from stream.media.tracks import I420, RESEND_AFTER_S, Picture, PictureTrack
+from stream.media.tracks import RESEND_AFTER_S, Picture, PictureTrack
 
 KEY_FRAMES_EVERY_S = 2.0  # of a lane, at most
 ALONE_S = 10.0  # a receiver too slow for its lane, or losing packets again, has its own encoder for so long

@@ -13,6 +13,7 @@ import numpy as np
 from aiortc.mediastreams import VIDEO_CLOCK_RATE, VIDEO_TIME_BASE, MediaStreamError, MediaStreamTrack
 from numpy.typing import NDArray
 
+from engine.arrays import I420
 from stream.media.latest_slot import LatestSlot
 from stream.media.stepping import FULL, Level, RateGate
 
@@ -20,7 +21,6 @@ RESEND_AFTER_S = 1.0  # the last picture is sent again this often, so that a rec
 _USUAL_SHARE = 0.05  # of a new picture in what is usual
 _MIN_STEP_TICKS = VIDEO_CLOCK_RATE // 1_000  # 1 ms: two frames never share a time stamp
 
-I420 = NDArray[np.uint8]
 Picture = tuple[I420, int, int | None]  # as PictureTrack.push() takes it
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from aiortc.mediastreams import VIDEO_CLOCK_RATE
 from numpy.typing import NDArray
 
+from engine.arrays import I420
 from engine.effort import Effort
 from engine.media.disclosure import MarkStyle, mark
 from engine.media.frame_code import read, stamp
@@ -32,7 +33,7 @@ from engine.voice.own import OwnVoice
 from stream import tasks
 from stream.media.failure_picture import failure_picture
 from stream.media.latest_slot import ThreadLatestSlot
-from stream.media.tracks import I420, i420_from_rgb, rgb_from_frame
+from stream.media.tracks import i420_from_rgb, rgb_from_frame
 from stream.render.coach import look_at
 from stream.render.live_voice import LiveVoice
 from stream.render.metrics import RenderReport

@@ -15,11 +15,12 @@ from time import perf_counter_ns
 
 from aiortc import RTCSessionDescription
 
+from engine.arrays import I420
 from stream import tasks
 from stream.budgets import Lease
 from stream.media.lanes import Lanes, Seat, SharedTrack
 from stream.media.stepping import Rendering
-from stream.media.tracks import I420, Picture
+from stream.media.tracks import Picture
 from stream.media.voice import Voice
 from stream.refusal import RequestRefused
 from stream.sessions.receiver import Receiver

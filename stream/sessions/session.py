@@ -22,11 +22,11 @@ import av
 from aiortc import RTCSessionDescription
 from aiortc.mediastreams import VIDEO_CLOCK_RATE
 
+from engine.arrays import I420
 from stream import tasks
 from stream.budgets import Account, Lease
 from stream.media.picture_clock import PictureClock
 from stream.media.stepping import FULL, LADDER, Efforts, RateGate, Rendering
-from stream.media.tracks import I420
 from stream.media.voice import SmoothDelay, Voice
 from stream.refusal import RequestRefused
 from stream.render.avatars import Avatars, ServedAvatar

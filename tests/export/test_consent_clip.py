@@ -28,7 +28,7 @@ from export.consent_clip import (
 )
 from tests.support.places import PRESENTER, SHARED
 
-SECONDS = 2.1  # the least is 2
+SECONDS = 2.5
 COUNT = round(SECONDS * FPS)
 
 

@@ -283,10 +283,9 @@ def test_it_goes_on_showing_its_picture_where_nothing_new_comes() -> None:
 def test_what_was_sent_last_is_shown_though_it_ends_at_once() -> None:
     camera = FakeCamera()
     with SteadyCamera(camera, 0.01) as steady:
+        sleep(0.05)  # it has looked for a picture, and looks again in 100 s
         steady.send(i420_from_rgb(np.zeros((4, 4, 3), np.uint8)))
-        assert camera.shown.wait(30.0)
-        steady.send(i420_from_rgb(np.full((4, 4, 3), 255, np.uint8)))  # its turn comes in 100 s
-    assert [picture.mean() > 200 for picture in camera.pictures] == [False, True]
+    assert len(camera.pictures) == 1
 
 
 def test_what_takes_long_is_not_made_up_for() -> None:
