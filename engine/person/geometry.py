@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from engine.arrays import FloatArray
@@ -29,11 +31,12 @@ def rotation_to_euler_deg(rotation: FloatArray) -> FloatArray:
     Applied in the order roll, pitch, yaw. Positive yaw turns the nose towards image right, positive pitch
     down, positive roll tilts clockwise as seen in the image.
     """
-    forward = -rotation[:, 2]  # the way the nose points
-    yaw = np.arctan2(forward[0], -forward[2])
-    pitch = np.arcsin(np.clip(forward[1], -1.0, 1.0))
-    unturned = euler_deg_to_rotation(np.degrees([yaw, pitch, 0.0]).astype(np.float32)).T @ rotation
-    roll = np.arctan2(unturned[1, 0], unturned[0, 0])
+    (r00, _, r02), (r10, _, r12), (r20, _, r22) = rotation.tolist()
+    yaw = math.atan2(-r02, r22)  # of the way the nose points, which is minus the z axis
+    pitch = math.asin(min(max(-r12, -1.0), 1.0))
+    cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
+    # The x axis with yaw and pitch undone.
+    roll = math.atan2(cp * r10 + sp * (cy * r20 - sy * r00), cy * r00 + sy * r20)
     return np.degrees([yaw, pitch, roll]).astype(np.float32)
 
 

@@ -1,9 +1,9 @@
 """What goes into the one graph of a picture and what comes out: names, shapes, types. Knows no backend.
 
-What is decided once for a picture is small and comes from the CPU: which key frames, their flows on coarse
-grids, masks, guidance. All that goes over whole pictures happens in the graph, whose state goes in and comes
-out by name: `previous` is the last `picture`, or what the network painted of nothing; the noise lies still in
-the graph, and `body_flows` says how far the person has moved since.
+What is decided once for a picture is small and comes from the CPU: which key frames, the points that carry
+them, the strokes of the guidance. All that goes over grids and whole pictures happens in the graph, whose
+state goes in and comes out by name: `previous` is the last `picture`, or what the network painted of nothing;
+the noise lies still in the graph, and a row of `pairs` says how far the person has moved since.
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.network.contract import TensorSpec
+from engine.person import topology as topo
 from engine.render.prior import CELL_PX, PATCH_CELL_PX
+from engine.render.warp import CONTROL_POINTS
 
 BODIES = ("torso", "head")
 FACE_PARTS = ("mouth", "eye_left", "eye_right")
 ARMS = ("arm_far", "arm_near")
 PATCHES = (*FACE_PARTS, *ARMS)
 SOURCES = (*BODIES, *PATCHES)  # in the order in which they are laid
-GUIDANCE = ("structure", "surface")  # the halves of `engine.render.guidance`
-MASKS = ("head", *ARMS)
+EYES = FACE_PARTS[1:]
 FLOWS = (*BODIES, "previous", "noise")  # over the whole canvas
+PAIRS = (*FLOWS, *PATCHES)
+OUTLINE_POINTS = len(topo.FACE_OVAL)  # at most
+LID_POINTS = 9
 LEVELS = ("noise", "share_near", "share_away")  # shares of the previous picture, near the person and away
+STRUCTURE, HANDS, ARM_MASKS = "structure", "hands", "arms"
+OFF = -1e4  # px, of a point that is not there
 STATE, PICTURE, PAINTED, MATTE = "previous", "picture", "painted", "matte"
 FRAME, I420 = "frame", "i420"  # what leaves, as RGB and for an encoder
 
@@ -39,20 +45,26 @@ def patch_cells(size: int) -> int:
 def graph_inputs(size: int) -> Mapping[str, TensorSpec]:
     """What the graph of a `size` px canvas takes, in its order.
 
-    Pictures are uint8; masks 255 is all, and 0 of what is not there. body_flows, patch_flows: px, as
-    `engine.render.warp.Flow.grid`, of a patch in the upper left corner. patch_boxes: x0, y0, x1, y1 px, then
-    columns and rows of the flow; ellipses: x0, y0, x1, y1 px; all 0 for a patch that is not there.
+    Pictures are uint8. face: vertices of the mesh, px, all 0 where it is lost. outline: of the head, px,
+    convex; its last point again and again, OFF where there is no head. arms: masks, 255 is all. pairs: see
+    `engine.render.warp.Pairs`: x and y of the target px, of the source px, weights, all 0 where nothing
+    moves. patch_boxes: x0, y0, x1, y1 px, then columns and rows of the flow; ellipses: x0, y0, x1, y1 px.
+    gazes, lids: see `engine.render.patches.Gaze`: middle, source and radius px. All 0 of what is not there.
     """
-    body, patch = body_cells(size), patch_cells(size)
+    half = size // 2
     return {
         STATE: TensorSpec((1, size, size, 3), "uint8"),
         **{name: TensorSpec((1, size, size, 4), "uint8") for name in SOURCES},
-        **{name: TensorSpec((1, size // 2, size // 2, 4), "uint8") for name in GUIDANCE},
-        "masks": TensorSpec((1, len(MASKS), size, size), "uint8"),
-        "body_flows": TensorSpec((len(FLOWS), 2, body, body)),
-        "patch_flows": TensorSpec((len(PATCHES), 2, patch, patch)),
+        STRUCTURE: TensorSpec((1, half, half, 4), "uint8"),  # the first half of `engine.render.guidance`
+        HANDS: TensorSpec((1, half, half, 2), "uint8"),  # 255 where none is before the mesh; its last map
+        "face": TensorSpec((1, len(topo.canonical_face()[0]), 2)),
+        "outline": TensorSpec((OUTLINE_POINTS, 2)),
+        ARM_MASKS: TensorSpec((1, len(ARMS), size, size), "uint8"),
+        "pairs": TensorSpec((len(PAIRS), 5, CONTROL_POINTS)),
         "patch_boxes": TensorSpec((len(PATCHES), 6)),
         "ellipses": TensorSpec((len(FACE_PARTS), 4)),
+        "gazes": TensorSpec((len(EYES), 5)),
+        "lids": TensorSpec((len(EYES), 2, LID_POINTS, 2)),
         "levels": TensorSpec((len(LEVELS),)),  # 0..1
     }
 

@@ -23,6 +23,9 @@ FP32, FP16 = "fp32", "fp16"
 PRECISIONS = {"onnx-cpu": FP32, "onnx-cuda": FP16, **dict.fromkeys(TENSORRT, FP16)}  # of each runner's graph
 
 
+_MADE_BY = [Path(__file__).with_name(f"graph_{part}.py") for part in ("module", "flows", "mesh")]
+
+
 @dataclass(frozen=True, slots=True)
 class GraphOf:
     """Which graph of an avatar."""
@@ -56,7 +59,7 @@ class GraphOf:
         for picture in (self.avatar.plate, *(() if self.layout is None else (self.layout.still,))):
             digest.update(picture.tobytes())
         tensors = {**graph_inputs(self.avatar.size), **graph_outputs(self.avatar.size, self.frame_px)}
-        made_by = hashlib.sha256(Path(__file__).with_name("graph_module.py").read_bytes()).hexdigest()
+        made_by = hashlib.sha256(b"".join(path.read_bytes() for path in _MADE_BY)).hexdigest()
         return TrtEngineKey(
             target=target,
             library=str(library(target).__version__) if target in TENSORRT else "",

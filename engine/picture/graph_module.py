@@ -12,13 +12,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.arrays import U8Image
-from engine.picture.contract import BODIES, FACE_PARTS, PATCHES, patch_cells
+from engine.picture.contract import ARMS, BODIES, EYES, FACE_PARTS, FLOWS, PATCHES, body_cells, patch_cells
+from engine.picture.graph_flows import looked, solved
+from engine.picture.graph_mesh import FaceMesh, filled
 from engine.render.composer import AGREE, fine_px
 from engine.render.kernels import PHASES
-from engine.render.prior import MATTE_HIGH, MATTE_LOW, TOP_FADE_PX, reach_px
+from engine.render.patches import outline_soft_px
+from engine.render.prior import (
+    HAND_SOFTNESS,
+    MATTE_HIGH,
+    MATTE_LOW,
+    PATCH_SOFTNESS,
+    TOP_FADE_PX,
+    reach_px,
+)
 from engine.render.sampler import DRAW_SHIFT_PX
 from engine.render.scene import Layout
 from engine.render.temporal_cache import noise_field
+from engine.render.warp import SOFTNESS
 
 
 class PictureGraph(nn.Module):
@@ -30,6 +41,8 @@ class PictureGraph(nn.Module):
 
     plate: Tensor
     field: Tensor
+    canvas: Tensor
+    softness: Tensor
     pixels: Tensor
     still: Tensor
     inside: Tensor
@@ -41,6 +54,10 @@ class PictureGraph(nn.Module):
         size = len(plate)
         self.network, self.size, self.steps, self.layout = network, size, steps, layout
         self._keep("plate", _planes(plate).half())  # whole numbers up to 2048 are exact
+        self._keep("canvas", torch.tensor([[0.0, 0.0, size, size, *(body_cells(size),) * 2]] * len(FLOWS)))
+        soft = [SOFTNESS] * len(FLOWS) + [PATCH_SOFTNESS] * len(FACE_PARTS) + [HAND_SOFTNESS] * len(ARMS)
+        self._keep("softness", torch.tensor(soft) ** 2)
+        self.mesh = FaceMesh(size)
         self._keep("field", torch.from_numpy(noise_field(size)).permute(2, 0, 1)[None])
         rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
         self._keep("pixels", torch.stack([columns, rows], -1)[None].float())
@@ -62,23 +79,26 @@ class PictureGraph(nn.Module):
         arm_far: Tensor,
         arm_near: Tensor,
         structure: Tensor,
-        surface: Tensor,
-        masks: Tensor,
-        body_flows: Tensor,
-        patch_flows: Tensor,
+        hands: Tensor,
+        face: Tensor,
+        outline: Tensor,
+        arms: Tensor,
+        pairs: Tensor,
         patch_boxes: Tensor,
         ellipses: Tensor,
+        gazes: Tensor,
+        lids: Tensor,
         levels: Tensor,
     ) -> tuple[Tensor, ...]:
         """One picture."""
         # TensorRT takes bytes where they become numbers at once, and nowhere else.
         sources = [torso, head, mouth, eye_left, eye_right, arm_far, arm_near]
+        body_flows, patch_flows = self.flows(pairs, patch_boxes, gazes, lids)
         shifts = F.interpolate(body_flows, size=(self.size, self.size), mode="bilinear").permute(0, 2, 3, 1)
         bodies, rest = len(BODIES), len(BODIES) + 1
         places = self.pixels + torch.cat([shifts[:bodies], self.patch_shifts(patch_flows, patch_boxes)])
-        layers = self.laid(
-            torch.cat([_planes_of(one) for one in sources]), places, self.masks(masks, patch_boxes, ellipses)
-        )
+        masks = self.masks(outline, arms, patch_boxes, ellipses)
+        layers = self.laid(torch.cat([_planes_of(one) for one in sources]), places, masks)
         plate = self.plate.float()
         matte = ((layers[:, 3:] - MATTE_LOW) / (MATTE_HIGH - MATTE_LOW)).clamp(0.0, 1.0)
         prior = plate + (layers[:, :3] - plate) * matte
@@ -88,7 +108,9 @@ class PictureGraph(nn.Module):
         share = torch.where(near > 0.0, levels[1], levels[2])
         start = (prior + (last - prior) * share) / 127.5 - 1.0
         noise = self.moved_noise(self.pixels + shifts[rest:])
-        guidance = torch.cat([_planes_of(structure), _planes_of(surface)], 1) / 255.0
+        free, drawn_hands = _planes_of(hands).tensor_split(2, 1)
+        mesh = self.mesh(face) * free / 255.0
+        guidance = torch.cat([_planes_of(structure), mesh, drawn_hands], 1) / 255.0
         clean = self.denoised(start, prior / 127.5 - 1.0, guidance, noise, levels[:1])
         painted = (clean * 127.5 + 127.5).clamp(0.0, 255.0)
 
@@ -102,6 +124,16 @@ class PictureGraph(nn.Module):
             _bytes(_i420(framed)),
         )
 
+    def flows(self, pairs: Tensor, boxes: Tensor, gazes: Tensor, lids: Tensor) -> tuple[Tensor, Tensor]:
+        """Of FLOWS, and of PATCHES in their boxes: (R, 2, rows, columns) px."""
+        bodies, patches = pairs.tensor_split((len(FLOWS),))
+        soft, soft_patches = self.softness.tensor_split((len(FLOWS),))
+        whole = solved(bodies, self.canvas, body_cells(self.size), soft, self.size)
+        parts = solved(patches, boxes, patch_cells(self.size), soft_patches, self.size)
+        first, last = PATCHES.index(EYES[0]), PATCHES.index(EYES[-1]) + 1
+        eyes = looked(parts[first:last], boxes[first:last], gazes, lids)
+        return whole, torch.cat([parts[:first], eyes, parts[last:]])
+
     def patch_shifts(self, flows: Tensor, boxes: Tensor) -> Tensor:
         """(P, S, S, 2): the patches' flows, bilinear in their boxes, whatever outside them."""
         cells = patch_cells(self.size)
@@ -113,17 +145,18 @@ class PictureGraph(nn.Module):
         )
         return shifts.permute(0, 2, 3, 1)
 
-    def masks(self, drawn: Tensor, boxes: Tensor, ellipses: Tensor) -> Tensor:
+    def masks(self, outline: Tensor, arms: Tensor, boxes: Tensor, ellipses: Tensor) -> Tensor:
         """(R, 1, S, S) 0..1: how far each source is laid: the torso all over."""
         low, high = boxes[:, None, None, 0:2], boxes[:, None, None, 2:4]
         within = ((self.pixels >= low) & (self.pixels < high)).all(-1).float()
         low, high = ellipses[:, None, None, 0:2], ellipses[:, None, None, 2:4]
         away = (self.pixels - low + 0.5) * 2.0 / (high - low).clamp(min=1.0) - 1.0
         soft = (3.0 * (1.0 - away.square().sum(-1).sqrt())).clamp(0.0, 1.0)
-        parts, arms = within.tensor_split((len(FACE_PARTS),))
-        shown = drawn.float()[0] / 255.0
-        everywhere = torch.ones_like(shown[:1])
-        return torch.cat([everywhere, shown[:1], parts * soft, arms * shown[1:]])[:, None]
+        parts, around_arms = within.tensor_split((len(FACE_PARTS),))
+        edges = outline, outline.roll(-1, 0), torch.ones_like(outline[:, 0], dtype=torch.bool)
+        head = _mean(filled(*edges, self.size)[None, None], outline_soft_px(self.size))[0]
+        shown = around_arms * arms.float()[0] / 255.0
+        return torch.cat([torch.ones_like(head), head, parts * soft, shown])[:, None]
 
     def fetched(self, planes: Tensor, places: Tensor) -> Tensor:
         """(N, C, S, S) from (N, S, S, 2) px of planes (N, C, S, S), 0..255."""

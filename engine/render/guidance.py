@@ -21,6 +21,13 @@ _SHIFT = 4  # fractional bits of OpenCV's coordinates: strokes are placed to 1/1
 _ONE = 1 << _SHIFT
 
 
+def mesh_colours() -> NDArray[np.uint8]:
+    """(898, 3) uint8: of each triangle of the face mesh, its middle's canonical place."""
+    vertices, triangles = topo.canonical_face()
+    low, high = vertices.min(0), vertices.max(0)
+    return np.asarray(np.round(55 + 200 * (vertices[triangles].mean(1) - low) / (high - low)), np.uint8)
+
+
 class GuidancePainter:
     """Draws guidance maps into one buffer that it owns and reuses."""
 
@@ -29,11 +36,8 @@ class GuidancePainter:
         self._structure = np.zeros((self.size, self.size, 4), np.uint8)
         self._surface = np.zeros((self.size, self.size, 4), np.uint8)
         self._maps = np.zeros((self.size, self.size, GUIDANCE_CHANNELS), np.uint8)
-        vertices, self._triangles = topo.canonical_face()
-        low, high = vertices.min(0), vertices.max(0)
-        centroids = vertices[self._triangles].mean(1)
-        colours = np.zeros((len(centroids), 4), np.uint8)
-        colours[:, :3] = np.round(55 + 200 * (centroids - low) / (high - low))
+        _, self._triangles = topo.canonical_face()
+        colours = np.pad(mesh_colours(), ((0, 0), (0, 1)))
         self._colours = kernels.as_pixels(colours[None])[0]
 
     def draw(self, landmarks: Landmarks) -> NDArray[np.uint8]:
@@ -41,15 +45,19 @@ class GuidancePainter:
         self._maps[..., :4], self._maps[..., 4:] = self.halves(landmarks)
         return self._maps
 
-    def halves(self, landmarks: Landmarks) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """The first four channels and the last four, (size, size, 4) uint8 each. Buffers are reused."""
+    def halves(self, landmarks: Landmarks, mesh: bool = True) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The first four channels and the last four, (size, size, 4) uint8 each. Buffers are reused.
+
+        mesh: whether it is drawn; else its first channel says where, 255, and where a hand is before it, 0.
+        """
         self._structure[:] = 0
-        self._surface[:] = 0
+        kernels.as_pixels(self._surface)[:] = 0 if mesh else 255
         half = landmarks.face.copy()
         half *= 0.5
         if landmarks.face_confidence > 0:
             points = _fixed(half)
-            self._draw_mesh(half, points)
+            if mesh:
+                self._draw_mesh(half, points)
             self._draw_face(points)
         self._draw_arms(landmarks)
         self._draw_hands(landmarks)
@@ -79,16 +87,17 @@ class GuidancePainter:
 
     def _draw_eye(self, lids: NDArray[np.int32], iris: NDArray[np.int32]) -> None:
         """The opening between the lids, with the part of the iris that the lids leave visible."""
-        x0, y0 = np.clip(lids.min(0) // _ONE - 2, 0, self.size - 1)
-        x1, y1 = np.clip(lids.max(0) // _ONE + 3, 1, self.size)
+        low, high = (lids.min(0) // _ONE - 2).tolist(), (lids.max(0) // _ONE + 3).tolist()
+        x0, y0 = (min(max(end, 0), self.size - 1) for end in low)
+        x1, y1 = (min(max(end, 1), self.size) for end in high)
         opening = np.zeros((y1 - y0, x1 - x0), np.uint8)
         disc = np.zeros_like(opening)
         offset = np.array([x0, y0], np.int32) * _ONE
         cv2.fillPoly(opening, [lids - offset], 120, cv2.LINE_AA, _SHIFT)
-        radius = np.linalg.norm((iris[1:] - iris[0]).astype(np.float32), axis=1).mean()
-        centre = (int(iris[0, 0] - offset[0]), int(iris[0, 1] - offset[1]))
-        cv2.circle(disc, centre, max(int(radius), 1), 135, -1, cv2.LINE_AA, _SHIFT)
-        visible = np.minimum(disc, (opening * np.float32(135 / 120 * _openness(lids))).astype(np.uint8))
+        radius = _lengths(iris[1:] - iris[0]).sum() / (len(iris) - 1)
+        cv2.circle(disc, (iris[0] - offset).tolist(), max(int(radius), 1), 135, -1, cv2.LINE_AA, _SHIFT)
+        shown = opening * np.float32(135 / 120 * _openness(lids))
+        visible = np.minimum(disc, shown.astype(np.uint8))
         patch = self._structure[y0:y1, x0:x1, 2]
         np.maximum(patch, opening + visible, out=patch)
         rim = np.ascontiguousarray(patch)
@@ -136,9 +145,14 @@ def _openness(lids: NDArray[np.int32]) -> float:
 
     lids: (16, 2), from the outer corner along the lower lid to the inner corner and back along the upper one.
     """
-    gap = np.linalg.norm((lids[1:8] - lids[:8:-1]).astype(np.float32), axis=1).mean()
-    width = np.linalg.norm((lids[8] - lids[0]).astype(np.float32))
-    return float(np.clip((gap / max(width, 1.0) - SHUT) / (SQUINT - SHUT), 0.0, 1.0))
+    *gaps, width = _lengths(np.concatenate([lids[1:8] - lids[:8:-1], lids[8:9] - lids[:1]])).tolist()
+    return float(min(max((sum(gaps) / len(gaps) / max(width, 1.0) - SHUT) / (SQUINT - SHUT), 0.0), 1.0))
+
+
+def _lengths(vectors: NDArray[np.int32]) -> NDArray[np.float32]:
+    """(N,) of (N, 2)."""
+    wide = vectors.astype(np.float32)
+    return np.asarray(np.sqrt((wide * wide).sum(1)), np.float32)
 
 
 def _fixed(points: NDArray[np.float32]) -> NDArray[np.int32]:

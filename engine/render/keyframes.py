@@ -189,7 +189,8 @@ class KeyFrameChooser:
     def _distances(
         self, region: str, features: Mapping[str, FloatArray], forbidden: NDArray[np.bool_] | None
     ) -> FloatArray:
-        distances = np.linalg.norm(self._table[region] - features[region], axis=1) + self._penalty[region]
+        apart = self._table[region] - features[region]
+        distances = np.sqrt(np.einsum("kd,kd->k", apart, apart)) + self._penalty[region]
         if forbidden is not None:
             distances = distances + np.where(forbidden, _UNUSABLE, np.float32(0))
         return np.asarray(distances, np.float32)

@@ -5,6 +5,9 @@ Mouth and eyes come in soft ellipses, a hand along its outline together with its
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import ceil, floor, isfinite
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +32,12 @@ IRIS_GIVES_WAY = 1.9  # iris radii from its middle at which the white of the eye
 LID_EDGE = 0.25  # iris radii inside the lids from which the eye moves as told
 IRIS_GAIN = 1.5  # finders see an iris move less than it does: held-out eyes are nearest so
 IRIS_REACH = 1.6  # iris radii that it is moved at most; a key frame that is further off is another look
+_MOUTH_GROWS, _EYE_GROWS = np.array([1.5, 2.0], np.float32), np.array([1.35, 1.5], np.float32)
+_EYE_AND_BROW = {
+    "eye_left": np.concatenate([topo.EYE_LEFT, topo.BROWS[1]]),
+    "eye_right": np.concatenate([topo.EYE_RIGHT, topo.BROWS[3]]),
+}
+_LIDS = np.stack([np.arange(9), np.r_[8:16, 0]])  # rows of an eye: the lower lid, the upper one
 _AROUND_HAND = 0.13  # shoulder distances: shadows, and fingers that the tracker misplaced
 _ALONG_FOREARM = (0.33, 0.66, 1.0)
 _HAND_SAY, _FOREARM_SAY = 0.1, 0.3  # weights of their points
@@ -37,14 +46,11 @@ _HAND_SAY, _FOREARM_SAY = 0.1, 0.3  # weights of their points
 def face_box(region: str, target: Landmarks) -> Box | None:
     """The patch of mouth, eye_left or eye_right; may reach over the canvas. None where it makes no sense."""
     if region == "mouth":
-        points, grow = target.face[topo.LIPS_OUTER, :2], (1.5, 2.0)
+        points, grow = target.face[topo.LIPS_OUTER, :2], _MOUTH_GROWS
     else:
-        eye, brow = (
-            (topo.EYE_LEFT, topo.BROWS[1]) if region == "eye_left" else (topo.EYE_RIGHT, topo.BROWS[3])
-        )
-        points, grow = target.face[np.concatenate([eye, brow]), :2], (1.35, 1.5)
+        points, grow = target.face[_EYE_AND_BROW[region], :2], _EYE_GROWS
     low, high = points.min(0), points.max(0)
-    centre, half = (low + high) / 2, np.maximum((high - low) / 2, 4.0) * np.array(grow, np.float32)
+    centre, half = (low + high) / 2, np.maximum((high - low) / 2, 4.0) * grow
     return _whole_px(centre - half, centre + half, target.width)
 
 
@@ -54,31 +60,41 @@ def eye_cell_px(box: Box, canvas_px: int) -> int:
     return max(EYE_CELL_PX * canvas_px // 256, -(-side_px // MOST_CELLS), 1)
 
 
-def look(flow: Flow, side: int, target: Landmarks, source: Landmarks) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Gaze:
+    """Where the iris of an eye is to be, all px."""
+
+    centre: FloatArray  # (2,)
+    source: FloatArray  # (2,) where the key frame has it
+    radius: float
+    lids: FloatArray  # (2, 9, 2): the lower and the upper one, from left to right
+
+    @classmethod
+    def of(cls, side: int, target: Landmarks, source: Landmarks) -> Gaze:
+        """side: LEFT or RIGHT."""
+        iris, eye = target.face[topo.IRISES[side], :2], target.face[topo.EYES[side], :2]
+        rim = iris[1:] - iris[0]
+        lids = eye[_LIDS]
+        order = lids[..., 0].argsort(1)
+        return cls(
+            iris[0],
+            source.face[topo.IRISES[side][0], :2],
+            max(float(np.sqrt((rim * rim).sum(1)).sum() / len(rim)), 1e-3),
+            np.take_along_axis(lids, order[..., None], 1),
+        )
+
+
+def look(flow: Flow, gaze: Gaze) -> None:
     """Brings the iris in an eye's flow to where the target has it; lids stay. Changes the flow.
 
     Among the points of lids and brows the iris is one of many, and a smooth flow would hardly move it:
     between the lids it slides as a disc, and the white beside it gives way.
     """
-    iris = target.face[topo.IRISES[side], :2]
-    centre = iris[0]
-    radius = max(float(np.linalg.norm(iris[1:] - centre, axis=1).mean()), 1e-3)
-    missing = IRIS_GAIN * (source.face[topo.IRISES[side][0], :2] - centre - flow.shift_at(centre))
-    missing *= min(1.0, IRIS_REACH * radius / max(float(np.linalg.norm(missing)), 1e-6))
+    missing = IRIS_GAIN * (gaze.source - gaze.centre - flow.shift_at(gaze.centre))
+    missing *= min(1.0, IRIS_REACH * gaze.radius / max(float(np.linalg.norm(missing)), 1e-6))
     xs, ys = cell_middles(flow.box, *flow.grid.shape[1:])
-    _slide(flow.grid, xs, ys, _lids(xs, target.face[topo.EYES[side], :2]), centre, radius, missing)
-
-
-def _lids(xs: FloatArray, eye: FloatArray) -> NDArray[np.float64]:
-    """(2, columns) px: where the lower and the upper lid are at each of `xs`.
-
-    eye: (16, 2) px, from the outer corner along the lower lid and back.
-    """
-    lids = []
-    for lid in (eye[:9], np.concatenate([eye[8:], eye[:1]])):
-        order = np.argsort(lid[:, 0])
-        lids.append(np.interp(xs, lid[order, 0], lid[order, 1]))
-    return np.stack(lids)
+    lids = np.stack([np.interp(xs, *lid.T) for lid in gaze.lids])
+    _slide(flow.grid, xs, ys, lids, gaze.centre, gaze.radius, missing)
 
 
 @compiled
@@ -187,6 +203,32 @@ def shown_arm(landmarks: Landmarks, side: int, canvas_px: int, body_scale: float
     return mask
 
 
+def head_outline(target: Landmarks) -> NDArray[np.int32]:
+    """(N, 2) px, convex: face and hair."""
+    face = target.face[topo.FACE_OVAL, :2]
+    away = face - face.mean(0)
+    grown = face + np.where(away[:, 1:] < 0, np.float32(0.87), np.float32(0.12)) * away
+    return np.asarray(cv2.convexHull(_drawable(np.trunc(grown)))[:, 0], np.int32)
+
+
+def outline_soft_px(canvas_px: int) -> int:
+    """Width of the blur at the edge of `filled_outline`: it fades on the neck."""
+    return max(3, canvas_px // 20) | 1
+
+
+def filled_outline(outline: NDArray[np.int32], canvas_px: int) -> U8Image:
+    """(S, S) uint8: 255 inside of (N, 2) px, fading over its edge."""
+    mask = np.zeros((canvas_px, canvas_px), np.uint8)
+    cv2.fillConvexPoly(mask, outline, 255)
+    soft = outline_soft_px(canvas_px)
+    x, y, width, height = cv2.boundingRect(outline)
+    ends = max(y + height + soft, 0), max(x + width + soft, 0)
+    inside = mask[max(y - soft, 0) : ends[0], max(x - soft, 0) : ends[1]]  # the rest stays empty
+    if inside.size:
+        inside[:] = cv2.blur(inside, (soft, soft))
+    return mask
+
+
 def ellipse(width: int, height: int) -> U8Image:
     """(height, width) uint8: 255 in the middle, falling softly to 0 at the ellipse that touches the box."""
     x = (np.arange(width, dtype=np.float32) + 0.5) * (2.0 / width) - 1.0
@@ -196,12 +238,13 @@ def ellipse(width: int, height: int) -> U8Image:
 
 
 def _whole_px(low: FloatArray, high: FloatArray, canvas_px: int) -> Box | None:
-    if not (np.isfinite(low).all() and np.isfinite(high).all() and (high - low < 2 * canvas_px).all()):
+    ends = (*low.tolist(), *high.tolist())
+    x0, y0, x1, y1 = ends
+    if not (all(map(isfinite, ends)) and max(x1 - x0, y1 - y0) < 2 * canvas_px):
         return None
     # Far off the canvas an integer would overflow.
-    x0, y0 = np.clip(np.floor(low), -4 * canvas_px, 4 * canvas_px).astype(int)
-    x1, y1 = np.clip(np.ceil(high), -4 * canvas_px, 4 * canvas_px).astype(int)
-    return int(x0), int(y0), int(x1), int(y1)
+    x0, y0, x1, y1 = (min(max(end, -4.0 * canvas_px), 4.0 * canvas_px) for end in ends)
+    return floor(x0), floor(y0), ceil(x1), ceil(y1)
 
 
 def _drawable(points: FloatArray) -> NDArray[np.int32]:

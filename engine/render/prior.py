@@ -22,6 +22,7 @@ from engine.render import kernels
 from engine.render.keyframes import HAND_SIDES, KeyFrame, KeyFrameChooser
 from engine.render.patches import (
     Box,
+    Gaze,
     arm_box,
     arm_mask,
     arm_points,
@@ -31,7 +32,9 @@ from engine.render.patches import (
     ellipse,
     eye_cell_px,
     face_box,
+    filled_outline,
     hand_presence,
+    head_outline,
     look,
     shown_arm,
 )
@@ -40,10 +43,11 @@ from engine.render.warp import (
     ControlPoints,
     Flow,
     FlowSolver,
-    body_flow,
+    Pairs,
+    body_pairs,
     control_points,
     lay,
-    trunk_flow,
+    trunk_pairs,
 )
 
 CELL_PX = 8  # flow grid of the whole canvas at 256 px; 5 looks and scores the same
@@ -99,18 +103,34 @@ class Layer:
 
     region: str  # of REGIONS
     source: U8Image  # (S, S, 4); the same array for the same picture
-    flow: Flow
+    pairs: Pairs
     ellipse: Box | None = None  # which it is laid within; may reach over the canvas
-    mask: U8Image | None = None  # (h, w) uint8 over the flow's box; of neither: all of the box
+    outline: NDArray[np.int32] | None = None  # (N, 2) px, which it is laid within
+    mask: U8Image | None = None  # (h, w) uint8 over the box; of none of them: all of the box
     top_fade_px: float = 0.0
+    gaze: Gaze | None = None  # of an eye
+
+    @property
+    def box(self) -> Box:
+        """Of its flow."""
+        return self.pairs.solver.box
+
+    def flow(self) -> Flow:
+        """Solved here."""
+        flow = self.pairs.flow()
+        if self.gaze is not None:
+            look(flow, self.gaze)
+        return flow
 
     def drawn_mask(self) -> U8Image:
-        """(h, w) uint8 over the flow's box."""
-        x0, y0, x1, y1 = self.flow.box
+        """(h, w) uint8 over the box."""
+        x0, y0, x1, y1 = self.box
         if self.ellipse is not None:
             left, top, right, bottom = self.ellipse
             whole = ellipse(right - left, bottom - top)
             return whole[y0 - top : y1 - top, x0 - left : x1 - left]
+        if self.outline is not None:
+            return filled_outline(self.outline, x1 - x0)
         return np.full((y1 - y0, x1 - x0), 255, np.uint8) if self.mask is None else self.mask
 
 
@@ -147,11 +167,11 @@ class PriorBuilder:
         """The prior for the target landmarks. forbidden: as `layers`."""
         laid = self.layers(target, forbidden)
         layers = np.empty((self.size, self.size, 4), np.uint8)
-        for index, layer in enumerate(laid):
-            mask = layer.drawn_mask()
-            if index == 0 and len(laid) > 1 and laid[1].region == "head":
-                mask = np.asarray(cv2.LUT(laid[1].drawn_mask(), _ALL_UNLESS_FULL), np.uint8)
-            lay(layers, layer.source, layer.flow, mask, layer.top_fade_px)
+        masks = [layer.drawn_mask() for layer in laid]
+        if len(laid) > 1 and laid[1].region == "head":
+            masks[0] = np.asarray(cv2.LUT(masks[1], _ALL_UNLESS_FULL), np.uint8)
+        for layer, mask in zip(laid, masks, strict=True):
+            lay(layers, layer.source, layer.flow(), mask, layer.top_fade_px)
         rgb, matte = np.empty_like(self._plate), np.empty(self._plate.shape[:2], np.uint8)
         kernels.over_plate(kernels.as_pixels(layers), _MATTE_OF_ALPHA, self._plate, rgb, matte)
         reach = reach_px(self.size)
@@ -168,7 +188,7 @@ class PriorBuilder:
         laid = [self._body("torso", torso, choice["torso"], points)]
         if choice["head"] != choice["torso"]:
             head = self._bank[choice["head"]].rgba
-            laid.append(self._body("head", head, choice["head"], points, self._head_mask(target)))
+            laid.append(self._body("head", head, choice["head"], points, head_outline(target)))
         for region in ("mouth", "eye_left", "eye_right"):
             if region in choice and (part := self._face_part(region, choice[region], points, target)):
                 laid.append(part)
@@ -177,16 +197,25 @@ class PriorBuilder:
                 laid.append(arm)
         return laid
 
+    def pairs_between(self, source: Landmarks, target: Landmarks) -> Pairs:
+        """By which each pixel of `target` was somewhere in `source`."""
+        return body_pairs(self._solver, self._points_of(target), self._points_of(source))
+
     def flow_between(self, source: Landmarks, target: Landmarks) -> Flow:
         """Where each pixel of `target` was in `source`."""
-        return body_flow(self._solver, self._points_of(target), self._points_of(source))
+        return self.pairs_between(source, target).flow()
 
     def _body(
-        self, region: str, rgba: U8Image, key: int, points: ControlPoints, mask: U8Image | None = None
+        self,
+        region: str,
+        rgba: U8Image,
+        key: int,
+        points: ControlPoints,
+        outline: NDArray[np.int32] | None = None,
     ) -> Layer:
-        flow = trunk_flow(self._solver, points, self._points[key])
+        pairs = trunk_pairs(self._solver, points, self._points[key])
         # Clothes go on below the key frame; hair that touched its top must not run up in streaks.
-        return Layer(region, rgba, flow, mask=mask, top_fade_px=self._top_fade_px)
+        return Layer(region, rgba, pairs, outline=outline, top_fade_px=self._top_fade_px)
 
     def _arms_to_remove(self, choice: Mapping[str, int], target: Landmarks) -> tuple[bool, bool]:
         """Which arms of the torso's key frame must go: those laid anew, and ghosts."""
@@ -220,28 +249,9 @@ class PriorBuilder:
             return image.rgba
         edge = max(3, BARE_EDGE * self.size // 256) | 1
         bared = image.rgba.copy()
-        behind = trunk_flow(self._solver, self._points[key], self._points[0])
+        behind = trunk_pairs(self._solver, self._points[key], self._points[0]).flow()
         lay(bared, self._bare_torso, behind, np.asarray(cv2.blur(mask, (edge, edge)), np.uint8))
         return bared
-
-    def _head_mask(self, target: Landmarks) -> U8Image:
-        """(S, S) uint8: 255 on face and hair, fading on the neck."""
-        face = target.face[topo.FACE_OVAL, :2]
-        grown = (
-            face
-            + 0.75 * (face - face.mean(0)) * (face[:, 1:] < face[:, 1:].mean())
-            + 0.12 * (face - face.mean(0))
-        )
-        mask = np.zeros((self.size, self.size), np.uint8)
-        outline = cv2.convexHull(grown.astype(np.int32))
-        cv2.fillConvexPoly(mask, outline, 255)
-        soft = max(3, self.size // 20) | 1
-        x, y, width, height = cv2.boundingRect(outline)
-        ends = max(y + height + soft, 0), max(x + width + soft, 0)
-        head = mask[max(y - soft, 0) : ends[0], max(x - soft, 0) : ends[1]]  # the rest stays empty
-        if head.size:
-            head[:] = cv2.blur(head, (soft, soft))
-        return mask
 
     def _face_part(self, region: str, key: int, points: ControlPoints, target: Landmarks) -> Layer | None:
         """Mouth or eye of a key frame, within a soft ellipse."""
@@ -249,13 +259,14 @@ class PriorBuilder:
         inside = clipped(box, self.size) if box else None
         if inside is None:
             return None
+        gaze = None
         if region == "mouth":
-            flow = body_flow(self._patch_solver(inside, PATCH_SOFTNESS), points, self._points[key])
+            solver = self._patch_solver(inside, PATCH_SOFTNESS)
         else:
-            fine = FlowSolver(inside, eye_cell_px(inside, self.size), self.size, PATCH_SOFTNESS)
-            flow = body_flow(fine, points, self._points[key])
-            look(flow, EYE_SIDES[region], target, self._bank[key].landmarks)
-        return Layer(region, self._bank[key].rgba, flow, ellipse=box)
+            solver = FlowSolver(inside, eye_cell_px(inside, self.size), self.size, PATCH_SOFTNESS)
+            gaze = Gaze.of(EYE_SIDES[region], target, self._bank[key].landmarks)
+        pairs = body_pairs(solver, points, self._points[key])
+        return Layer(region, self._bank[key].rgba, pairs, ellipse=box, gaze=gaze)
 
     def _arm(self, region: str, key: int, target: Landmarks) -> Layer | None:
         """Hand and forearm of a key frame, along their outline."""
@@ -267,10 +278,10 @@ class PriorBuilder:
         if inside is None:
             return None
         here = arm_points(source, side, with_elbow, self._body_scale)
-        flow = self._patch_solver(inside, HAND_SOFTNESS).solve(there, here, arm_weights())
+        pairs = Pairs(self._patch_solver(inside, HAND_SOFTNESS), there, here, arm_weights())
         presence = hand_presence(float(target.hand_confidence[side]))
         mask = arm_mask(there, inside, self._body_scale, presence)
-        return Layer(region, self._bank[key].rgba, flow, mask=mask)
+        return Layer(region, self._bank[key].rgba, pairs, mask=mask)
 
     def _patch_solver(self, box: Box, softness: float) -> FlowSolver:
         return FlowSolver(box, PATCH_CELL_PX * self.size // 256, self.size, softness)

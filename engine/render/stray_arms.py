@@ -17,7 +17,7 @@ from engine.arrays import FloatArray, U8Image
 from engine.person.landmarks import VISIBLE, Landmarks
 from engine.render.keyframes import KeyFrame
 from engine.render.patches import shown_arm
-from engine.render.warp import ControlPoints, Flow, FlowSolver, lay, trunk_flow
+from engine.render.warp import ControlPoints, Flow, FlowSolver, lay, trunk_pairs
 
 SMALL_PX = 64  # side of the copies
 DIFFERENT = 60  # levels of 255 in any channel: folds and shadows differ less
@@ -44,7 +44,9 @@ def stray_arms(
     for index, key in enumerate(bank):
         if key.landmarks.face_confidence <= 0 or key.landmarks.hand_confidence.min() > VISIBLE:
             continue
-        grid = trunk_flow(solver, points[index], points[0]).grid * np.float32(SMALL_PX / solver.canvas_px)
+        grid = trunk_pairs(solver, points[index], points[0]).flow().grid * np.float32(
+            SMALL_PX / solver.canvas_px
+        )
         stray[index] = _unknown(key, bare, Flow((0, 0, SMALL_PX, SMALL_PX), grid), body_scale) >= LEAST
     return stray
 

@@ -14,7 +14,7 @@ from engine.arrays import FloatArray, U8Image
 from engine.person.landmarks import VISIBLE, Landmarks
 from engine.render import kernels
 from engine.render.prior import Prior, PriorBuilder, shrunk
-from engine.render.warp import Flow, lay
+from engine.render.warp import Flow, Pairs, lay
 
 PREVIOUS_WEIGHT = 0.35  # share of the previous output in the warm start; more lags, less flickers
 GATE_PX = 0.3  # at 256 px: when no landmark moved further, the last picture is sent again
@@ -54,12 +54,12 @@ class TemporalState:
         self._gate_px = GATE_PX * builder.size / 256
         self._anchor: Landmarks | None = None  # where the noise field is undistorted
         self._target: Landmarks | None = None
+        self._judged: tuple[Landmarks, bool] | None = None  # of whom it is known whether they jumped
         self._sent_again = 0
 
     def forget(self) -> None:
         """Starts afresh, as after a cut."""
-        self._target = None
-        self._anchor = None
+        self._target = self._anchor = self._judged = None
         self._builder.chooser.forget()
 
     def may_resend(self, target: Landmarks) -> bool:
@@ -75,25 +75,27 @@ class TemporalState:
         """True where there is no last frame, or the head is not where it was."""
         if self._target is None:
             return True
-        moved = np.linalg.norm((target.face[:, :2] - self._target.face[:, :2]).mean(0))
-        return bool(moved > JUMP * self._builder.size)
+        if self._judged is None or self._judged[0] is not target:
+            moved = np.linalg.norm((target.face[:, :2] - self._target.face[:, :2]).mean(0))
+            self._judged = target, bool(moved > JUMP * self._builder.size)
+        return self._judged[1]
 
-    def previous_flow(self, target: Landmarks) -> Flow | None:
-        """Where each pixel was in the last picture; None at a start, after a jump, or if off."""
+    def previous_pairs(self, target: Landmarks) -> Pairs | None:
+        """By which each pixel was in the last picture; None at a start, after a jump, or if off."""
         if self._target is None or not self.config.previous_output or self.jumped(target):
             return None
-        return self._builder.flow_between(self._target, target)
+        return self._builder.pairs_between(self._target, target)
 
-    def noise_flow(self, target: Landmarks) -> Flow | None:
-        """Where each pixel was when the noise was undistorted; None where it is now."""
+    def noise_pairs(self, target: Landmarks) -> Pairs | None:
+        """By which each pixel was when the noise was undistorted; None where it is now."""
         if self._anchor is None:
             self._anchor = target
             return None
-        return self._builder.flow_between(self._anchor, target)
+        return self._builder.pairs_between(self._anchor, target)
 
     def drew(self, target: Landmarks) -> None:
         """The target is in the last picture."""
-        self._target = target
+        self._target, self._judged = target, None
 
 
 class TemporalCache(TemporalState):
@@ -118,11 +120,13 @@ class TemporalCache(TemporalState):
         prior: of the side of what is kept. Where nothing of the person can be, both are the plate, and
         nothing is fetched. Without a last picture the prior itself.
         """
-        flow = self.previous_flow(target)
-        if flow is None:
+        pairs = self.previous_pairs(target)
+        if pairs is None:
             return prior.rgb
         start = np.asarray(cv2.cvtColor(prior.rgb, cv2.COLOR_RGB2RGBA), np.uint8)
-        lay(start, self._last, self._scaled(flow), np.asarray(cv2.LUT(prior.near, _PREVIOUS_SHARE), np.uint8))
+        lay(
+            start, self._last, self._scaled(pairs), np.asarray(cv2.LUT(prior.near, _PREVIOUS_SHARE), np.uint8)
+        )
         return np.asarray(cv2.cvtColor(start, cv2.COLOR_RGBA2RGB), np.uint8)
 
     def noise(self, target: Landmarks) -> FloatArray:
@@ -130,12 +134,12 @@ class TemporalCache(TemporalState):
 
         The buffer is reused: copy what must outlive the next call.
         """
-        flow = self.noise_flow(target)
-        if flow is None:
+        pairs = self.noise_pairs(target)
+        if pairs is None:
             self._moved[0] = self._field.transpose(2, 0, 1)
         else:
             # Of the nearest pixels, which keeps the variance; interpolating would smooth the noise away.
-            kernels.move_noise(self._field, self._scaled(flow).grid, self._moved[0])
+            kernels.move_noise(self._field, self._scaled(pairs).grid, self._moved[0])
         return self._moved
 
     def keep_change(self, change: FloatArray) -> None:
@@ -149,10 +153,10 @@ class TemporalCache(TemporalState):
         None where that prior is made of other key frames, or does not follow the last picture. The buffer is
         reused: copy what must outlive the next call.
         """
-        flow = self.previous_flow(target)
-        if flow is None or self._builder.chooser.chosen != self._chosen:
+        pairs = self.previous_pairs(target)
+        if pairs is None or self._builder.chooser.chosen != self._chosen:
             return None
-        kernels.move_noise(self._change, self._scaled(flow).grid, self._carried[0])
+        kernels.move_noise(self._change, self._scaled(pairs).grid, self._carried[0])
         return self._carried
 
     def keep(self, target: Landmarks, rgb: U8Image) -> None:
@@ -160,10 +164,10 @@ class TemporalCache(TemporalState):
         cv2.cvtColor(shrunk(rgb, len(self._last)), cv2.COLOR_RGB2RGBA, dst=self._last)
         self.drew(target)
 
-    def _scaled(self, flow: Flow) -> Flow:
-        """A flow over the whole canvas, for what is kept."""
+    def _scaled(self, pairs: Pairs) -> Flow:
+        """The flow over the whole canvas, for what is kept."""
         size = len(self._last)
-        return Flow((0, 0, size, size), flow.grid * self._scale)
+        return Flow((0, 0, size, size), pairs.flow().grid * self._scale)
 
 
 def _largest_move(before: Landmarks, after: Landmarks) -> float:

@@ -44,6 +44,14 @@ _HAIR_REACH = 0.55  # hair and skull: this much of the way from the face's centr
 # The face has many more points than the chest; without these weights it drags the collar along.
 _STIFF_CHEST = 64.0  # times the torso's weight where no limbs take part
 _FACE_WEIGHT, _HAIR_WEIGHT, _TORSO_WEIGHT, _LIMB_WEIGHT, _HAND_WEIGHT = 0.05, 0.3, 4.0, 2.0, 0.1
+_ALONG = np.repeat(np.array([-0.5, 0.0, 0.5], np.float32), 3)[:, None]  # points of the torso: across it,
+_BELOW = np.tile(np.array([0.0, 0.4, 0.9], np.float32), 3)[:, None]  # and down it
+_LIMB_ROWS = np.concatenate([topo.ELBOWS, topo.WRISTS])
+_WEIGHTS = np.repeat(
+    np.array([_FACE_WEIGHT, _HAIR_WEIGHT, _TORSO_WEIGHT, _LIMB_WEIGHT, _HAND_WEIGHT], np.float32),
+    [len(_FACE_ROWS), len(topo.FACE_OVAL_TOP), len(_ALONG), len(_LIMB_ROWS), 2 * HAND_POINTS],
+)  # where all is seen
+CONTROL_POINTS = len(_WEIGHTS)
 LIMB_REACH = (
     0.10  # share of the canvas: a limb that moved further is not dragged along, it would tear the torso
 )
@@ -100,8 +108,9 @@ def _rows() -> dict[str, slice]:
     """Which points belong to which part."""
     hair = len(_FACE_ROWS)
     torso = hair + len(topo.FACE_OVAL_TOP)
-    limbs = torso + 9
+    limbs = torso + len(_ALONG)
     return {
+        "face": slice(torso),
         "torso": slice(torso, limbs),
         "limbs": slice(limbs, None),
     }
@@ -118,45 +127,56 @@ def control_points(landmarks: Landmarks) -> ControlPoints:
         down = landmarks.pose[topo.HIPS, :2].mean(0) - middle
     else:
         down = np.array([-across[1], across[0]], np.float32)
-    torso = [
-        middle + along * across + below * down for along in (-0.5, 0.0, 0.5) for below in (0.0, 0.4, 0.9)
-    ]
-    limb_rows = np.concatenate([topo.ELBOWS, topo.WRISTS])
+    torso = middle + _ALONG * across + _BELOW * down
     places = np.concatenate(
         [
             face[_FACE_ROWS],
             hair,
             torso,
-            landmarks.pose[limb_rows, :2],
+            landmarks.pose[_LIMB_ROWS, :2],
             landmarks.hands[..., :2].reshape(-1, 2),
         ]
     )
-    face_seen = float(landmarks.face_confidence > 0)
-    weights = np.concatenate(
-        [
-            np.full(len(_FACE_ROWS), _FACE_WEIGHT * face_seen),
-            np.full(len(hair), _HAIR_WEIGHT * face_seen),
-            np.full(len(torso), _TORSO_WEIGHT * (landmarks.pose_confidence[topo.SHOULDERS].min() > VISIBLE)),
-            _LIMB_WEIGHT * (landmarks.pose_confidence[limb_rows] > VISIBLE),
-            np.repeat(_HAND_WEIGHT * (landmarks.hand_confidence > VISIBLE), HAND_POINTS),
-        ]
+    weights = _WEIGHTS.copy()
+    parts = _rows()
+    if not landmarks.face_confidence > 0:
+        weights[parts["face"]] = 0.0
+    if not landmarks.pose_confidence[topo.SHOULDERS].min() > VISIBLE:
+        weights[parts["torso"]] = 0.0
+    seen = np.concatenate(
+        [landmarks.pose_confidence[_LIMB_ROWS], landmarks.hand_confidence.repeat(HAND_POINTS)]
     )
-    return ControlPoints(places.astype(np.float32), weights.astype(np.float32))
+    weights[parts["limbs"]] *= seen > VISIBLE
+    return ControlPoints(places.astype(np.float32), weights)
 
 
-def body_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints) -> Flow:
-    """Flow of the whole person. Limbs that moved far lose their say: they are other pictures' business."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """What a flow is solved from, which may happen elsewhere: where points are, and where they come from."""
+
+    solver: FlowSolver
+    target: FloatArray  # (N, 2) px
+    source: FloatArray  # (N, 2) px
+    weights: FloatArray  # (N,) >= 0; of 0: the point means nothing
+
+    def flow(self) -> Flow:
+        """Solved here."""
+        return self.solver.solve(self.target, self.source, self.weights)
+
+
+def body_pairs(solver: FlowSolver, target: ControlPoints, source: ControlPoints) -> Pairs:
+    """Of the whole person. Limbs that moved far lose their say: they are other pictures' business."""
     weights = np.minimum(target.weights, source.weights)
     limbs = _rows()["limbs"]
     moved = np.linalg.norm(target.places[limbs] - source.places[limbs], axis=1) / (
         LIMB_REACH * solver.canvas_px
     )
     weights[limbs] *= np.exp(-moved * moved)
-    return solver.solve(target.places, source.places, weights)
+    return Pairs(solver, target.places, source.places, weights)
 
 
-def trunk_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints) -> Flow:
-    """Flow of head and trunk without the limbs: those are laid over it as patches of their own.
+def trunk_pairs(solver: FlowSolver, target: ControlPoints, source: ControlPoints) -> Pairs:
+    """Of head and trunk without the limbs: those are laid over it as patches of their own.
 
     Cloth is stiff next to a face: without a strong say of the chest the face drags collar and shoulders
     along, which costs 0.5 to 1 dB of the whole picture.
@@ -165,8 +185,8 @@ def trunk_flow(solver: FlowSolver, target: ControlPoints, source: ControlPoints)
     weights[_rows()["limbs"]] = 0.0
     if weights.any():
         weights[_rows()["torso"]] *= _STIFF_CHEST
-        return solver.solve(target.places, source.places, weights)
-    return body_flow(solver, target, source)
+        return Pairs(solver, target.places, source.places, weights)
+    return body_pairs(solver, target, source)
 
 
 class FlowSolver:
@@ -176,15 +196,20 @@ class FlowSolver:
         self, box: tuple[int, int, int, int], cell_px: int, canvas_px: int, softness: float = SOFTNESS
     ) -> None:
         self._softness = np.float32(softness**2)
-        self._box = x0, y0, x1, y1 = box
+        self.box = x0, y0, x1, y1 = box
         self.canvas_px = canvas_px
-        columns, rows = max(2, (x1 - x0) // cell_px), max(2, (y1 - y0) // cell_px)
-        self._shape = (2, rows, columns)
-        xs, ys = cell_middles(box, rows, columns)
-        nodes = np.empty(self._shape, np.float32)
-        nodes[0], nodes[1] = xs, ys[:, None]
-        nodes /= np.float32(canvas_px)
-        self._nodes = nodes.reshape(2, -1)
+        self.columns, self.rows = max(2, (x1 - x0) // cell_px), max(2, (y1 - y0) // cell_px)
+        self._nodes: FloatArray | None = None  # until there is something to solve
+
+    def _cells(self) -> FloatArray:
+        """(2, rows * columns): the middles of the cells, in shares of the canvas."""
+        if self._nodes is None:
+            xs, ys = cell_middles(self.box, self.rows, self.columns)
+            nodes = np.empty((2, self.rows, self.columns), np.float32)
+            nodes[0], nodes[1] = xs, ys[:, None]
+            nodes /= np.float32(self.canvas_px)
+            self._nodes = nodes.reshape(2, -1)
+        return self._nodes
 
     def solve(self, target: FloatArray, source: FloatArray, weights: FloatArray) -> Flow:
         """The flow by which what is at `target` in the result is fetched from `source`.
@@ -193,10 +218,11 @@ class FlowSolver:
         """
         share = np.float32(1.0 / self.canvas_px)
         places, shift = (np.ascontiguousarray(points.T * share) for points in (target, source - target))
-        grid = np.empty(self._nodes.shape, np.float32)
-        kernels.moving_least_squares(places, shift, weights, self._nodes, self._softness, _RIDGE, grid)
+        cells = self._cells()
+        grid = np.empty(cells.shape, np.float32)
+        kernels.moving_least_squares(places, shift, weights, cells, self._softness, _RIDGE, grid)
         grid *= np.float32(self.canvas_px)
-        return Flow(self._box, grid.reshape(self._shape))
+        return Flow(self.box, grid.reshape(2, self.rows, self.columns))
 
 
 def lay(layers: U8Image, source: U8Image, flow: Flow, mask: U8Image, top_fade_px: float = 0.0) -> None:

@@ -121,6 +121,7 @@ def build(target: str, model: bytes, compute_capability: str | None, timings: by
             f"{target} {trt.__version__} cannot read the network ({errors[:200]}): export it again"
         )
     config = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # what is float32 needs its digits: flows are solved in it
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
     if compute_capability is not None:
         config.num_compute_capabilities = 1

@@ -38,7 +38,7 @@ from engine.render.keyframes import BANK_SIZE, KeyFrame, select_bank
 from engine.render.patches import shown_arm
 from engine.render.prior import CELL_PX
 from engine.render.scene import Scene, scene_flaw
-from engine.render.warp import FlowSolver, control_points, remap, trunk_flow
+from engine.render.warp import FlowSolver, control_points, remap, trunk_pairs
 from engine.voice.own import OwnVoice, voice_arrays, voice_of
 
 MIN_FRAMES = 10  # fewer leave nothing to hold out
@@ -267,7 +267,7 @@ def bare_torso(keys: Sequence[KeyFrame], neutral: Neutral) -> U8Image | None:
         return None
     solver = FlowSolver((0, 0, size, size), max(2, CELL_PX * size // 256), size)
     rest = control_points(some[0].landmarks)
-    flows = [trunk_flow(solver, rest, control_points(key.landmarks)) for key in some]
+    flows = [trunk_pairs(solver, rest, control_points(key.landmarks)).flow() for key in some]
     people = np.stack([remap(key.rgba, flow) for key, flow in zip(some, flows, strict=True)])
     covered = np.stack([remap(mask, flow) for mask, flow in zip(arms, flows, strict=True)]) > 64
     shown: np.ma.MaskedArray[Any, np.dtype[np.uint8]] = np.ma.masked_array(  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ from engine.render.patches import (
     IRIS_GAIN,
     IRIS_GIVES_WAY,
     LID_EDGE,
+    Gaze,
     arm_box,
     arm_mask,
     arm_points,
@@ -111,7 +112,7 @@ def test_an_iris_slides_between_the_lids(side: int) -> None:
     box = clipped(face_box(("eye_left", "eye_right")[side], WAVING) or (0, 0, 0, 0), SIZE)
     assert box is not None
     flow = Flow(box, np.zeros((2, 11, 14), np.float32))
-    look(flow, side, WAVING, replace(WAVING, face=moved))
+    look(flow, Gaze.of(side, WAVING, replace(WAVING, face=moved)))
 
     iris, eye = WAVING.face[topo.IRISES[side], :2], WAVING.face[topo.EYES[side], :2]
     radius = np.linalg.norm(iris[1:] - iris[0], axis=1).mean()

@@ -15,6 +15,7 @@ from engine.person import topology as topo
 from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.person.motion import Neutral, build_neutral
 from engine.render.keyframes import KeyFrame
+from engine.render.patches import filled_outline, head_outline
 from engine.render.prior import PriorBuilder
 from tests.support.puppet import Pose, Puppet, lively
 
@@ -127,7 +128,7 @@ def test_a_heads_mask_is_as_soft_at_the_border_as_anywhere(builder: PriorBuilder
 
     def head_mask(shift: tuple[int, int]) -> U8Image:
         moved = replace(target, face=target.face + np.array([*shift, 0], np.float32))
-        return builder._head_mask(moved)
+        return filled_outline(head_outline(moved), SIZE)
 
     middle = head_mask((0, 0))
     assert 0.05 < (middle > 0).mean() < 0.6

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from engine.arrays import FloatArray
 from engine.person import topology as topo
 from engine.person.landmarks import RIGHT, Landmarks
-from engine.render.warp import Flow, FlowSolver, body_flow, control_points, remap, trunk_flow
+from engine.render.warp import Flow, FlowSolver, body_pairs, control_points, remap, trunk_pairs
 from tests.support.puppet import Pose, Puppet
 
 SIZE = 256
@@ -138,7 +138,7 @@ def person(pose: Pose | None = None) -> Landmarks:
 
 
 def flow_between(solver: FlowSolver, target: Landmarks, source: Landmarks) -> FloatArray:
-    return body_flow(solver, control_points(target), control_points(source)).places()
+    return body_pairs(solver, control_points(target), control_points(source)).flow().places()
 
 
 def test_a_head_turn_moves_the_face_and_not_the_chest(solver: FlowSolver) -> None:
@@ -172,8 +172,8 @@ def test_limbs_and_face_do_not_drag_the_trunk(solver: FlowSolver) -> None:
     """Arms are patches of their own, and a turned head once dragged the collar along."""
     source, target = person(Pose(hands=RAISED)), person(Pose(x=0.25, yaw_deg=10, hands=(None, (-1.3, 1.75))))
     trunk, body = (
-        flow(solver, control_points(target), control_points(source)).places()
-        for flow in (trunk_flow, body_flow)
+        pairs(solver, control_points(target), control_points(source)).flow().places()
+        for pairs in (trunk_pairs, body_pairs)
     )
     wrist = target.pose[topo.WRISTS[RIGHT], :2]
     chest = target.pose[topo.SHOULDERS, :2].mean(0)
