@@ -47,7 +47,7 @@ def choose_renderer(
             passed_over.append(f"graph in {candidate} unavailable: {error}")
         else:
             if candidate in ON_GPU:
-                started = _device(candidate).seat(started)
+                started = _device(candidate).seat(started, graph.key("onnx", PRECISIONS[candidate]))
             return GraphRenderer(avatar, started, temporal), "; ".join([what, *passed_over])
     if renderer == GRAPH:
         raise RunnerError("; ".join(passed_over) or f"the {runner} runner runs no graph; wanted another")

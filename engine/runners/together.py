@@ -5,12 +5,13 @@ so nobody is held longer for the others' sake: the delayed batching of NVIDIA Tr
 (`max_queue_delay_microseconds`). Cameras come once a PERIOD_S, and so do groups. Where more wait than a group
 takes, those whose turn was longest ago go first, and what has waited a whole period is dropped: it would be
 late, and its session draws a newer picture instead (the early drop of Nexus, Shen et al., SOSP 2019).
+Of a group, pictures by the same weights are one batch: a device may draw them in one pass.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -33,6 +34,7 @@ class Job:
     runner: ResidentRunner
     arrived_s: float
     served_s: float  # when its session had its last turn
+    weights: Hashable = None  # by which it is drawn
     over: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
 
@@ -64,17 +66,26 @@ class Queue:
         return group, late
 
 
-# Runs the networks of a group, each on what it was given; may go on when it returns.
-Device = Callable[[Sequence[ResidentRunner]], None]
+def batches(group: Sequence[Job]) -> list[list[ResidentRunner]]:
+    """A group's runners: those of the same weights together, in the order in which they first come."""
+    found: dict[Hashable, list[ResidentRunner]] = {}
+    for job in group:
+        found.setdefault(job.weights, []).append(job.runner)
+    return list(found.values())
 
 
-def each_by_itself(runners: Sequence[ResidentRunner]) -> None:
-    """A graph for each session, as every person has weights of their own: begun one after the other.
+# Runs the networks of a group's batches, each on what it was given; may go on when it returns.
+Device = Callable[[Sequence[Sequence[ResidentRunner]]], None]
+
+
+def each_by_itself(of_a_group: Sequence[Sequence[ResidentRunner]]) -> None:
+    """A graph for each session, those of the same weights next to each other: begun one after the other.
 
     What runs on a GPU is begun without waiting, each on its own stream, and overlaps there.
     """
-    for runner in runners:
-        runner.infer()
+    for batch in of_a_group:
+        for runner in batch:
+            runner.infer()
 
 
 class Together:
@@ -89,11 +100,14 @@ class Together:
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         self._thread.start()
 
-    def seat(self, runner: ResidentRunner) -> SharedRunner:
-        """The runner, as a session among the others uses it; closed with that."""
+    def seat(self, runner: ResidentRunner, weights: Hashable = None) -> SharedRunner:
+        """The runner, as a session among the others uses it; closed with that.
+
+        weights: equal for sessions that may be drawn in one batch; None: of its own.
+        """
         with self._changed:
             self._sessions += 1
-        return SharedRunner(self, runner)
+        return SharedRunner(self, runner, id(runner) if weights is None else weights)
 
     def leave(self) -> None:
         """One session less."""
@@ -101,9 +115,9 @@ class Together:
             self._sessions -= 1
             self._changed.notify()
 
-    def infer(self, runner: ResidentRunner, served_s: float) -> None:
+    def infer(self, runner: ResidentRunner, served_s: float, weights: Hashable) -> None:
         """From a session's thread: waits until the runner ran. Raises Dropped, or what the device raised."""
-        job = Job(runner, monotonic(), served_s)
+        job = Job(runner, monotonic(), served_s, weights)
         with self._changed:
             if self._closed:
                 raise RunnerError("the device is closed; make a new one")
@@ -130,7 +144,7 @@ class Together:
             self.groups += 1
             error: Exception | None = None
             try:
-                self._device([job.runner for job in group])
+                self._device(batches(group))
             except Exception as failed:  # it is the sessions' to tell
                 error = failed
             for job in group:
@@ -152,8 +166,9 @@ class Together:
 class SharedRunner:
     """A `ResidentRunner` that takes its turn: the others' pictures run beside its own."""
 
-    def __init__(self, together: Together, runner: ResidentRunner) -> None:
+    def __init__(self, together: Together, runner: ResidentRunner, weights: Hashable) -> None:
         self._together, self._runner, self._served_s = together, runner, 0.0
+        self._weights = weights
         self.inputs: Mapping[str, TensorSpec] = runner.inputs
         self.outputs: Mapping[str, TensorSpec] = runner.outputs
         self._closed = False
@@ -170,7 +185,7 @@ class SharedRunner:
 
     def infer(self) -> None:
         """See `ResidentRunner`. Raises Dropped."""
-        self._together.infer(self._runner, self._served_s)
+        self._together.infer(self._runner, self._served_s, self._weights)
         self._served_s = monotonic()
 
     def read(self, name: str) -> Array:

@@ -12,7 +12,16 @@ import pytest
 
 from engine.errors import RunnerError
 from engine.network.contract import Array, NullRunner, ResidentRunner, TensorSpec
-from engine.runners.together import HOLD_S, PERIOD_S, Dropped, Job, Queue, Together
+from engine.runners.together import (
+    HOLD_S,
+    PERIOD_S,
+    Dropped,
+    Job,
+    Queue,
+    Together,
+    batches,
+    each_by_itself,
+)
 
 
 class Runner(NullRunner):
@@ -36,12 +45,19 @@ class Runner(NullRunner):
 
 
 def run(
-    phases: Sequence[float], group_s: float, each_s: float, most: int, seconds: float = 3.0
+    phases: Sequence[float],
+    group_s: float,
+    each_s: float,
+    most: int,
+    seconds: float = 3.0,
+    batch_s: float = 0.0,
+    persons: int = 1,
 ) -> tuple[list[tuple[float, int]], dict[int, list[float]], Counter[int]]:
     """Groups (start, size), how long each session's pictures waited, and how many of each were dropped.
 
     A session takes its newest frame when the picture before is done, as the server's render threads do.
-    phases: when each session's camera starts, s; a group costs group_s and each_s for each picture.
+    phases: when each session's camera starts, s; a group costs group_s, each of its batches batch_s, and each
+    picture each_s. persons: session n is of person n modulo so many, whose weights it draws by.
     """
     queue, runners = Queue(most=most), [Runner() for _ in phases]
     free_s, now_s = 0.0, 0.0
@@ -60,12 +76,12 @@ def run(
     while now_s < seconds:
         for index, at_s in enumerate(coming):
             if index not in inside and at_s <= now_s:
-                inside[index] = Job(runners[index], at_s, served[index])
+                inside[index] = Job(runners[index], at_s, served[index], index % persons)
                 queue.put(inside[index])
         due_s = queue.due_s(len(phases))
         if due_s is not None and max(due_s, free_s) <= now_s:
             group, late = queue.take(now_s)
-            free_s = now_s + group_s + each_s * len(group)
+            free_s = now_s + group_s + batch_s * len(batches(group)) + each_s * len(group)
             groups.append((now_s, len(group)))
             for index, job in list(inside.items()):
                 if job in group:
@@ -106,15 +122,50 @@ def test_where_too_many_come_everybody_has_their_turn_with_a_fresh_picture() -> 
     assert max(map(max, waited.values())) < PERIOD_S + 0.025  # not one that has long been late
 
 
+def test_sessions_of_one_person_share_what_a_batch_costs() -> None:
+    """Twelve sessions on a device that takes 4 ms for each batch and 0.5 for each picture in it."""
+    device = {"group_s": 0.0, "each_s": 0.0005, "most": 64, "batch_s": 0.004}
+    phases = [0.0001 * index for index in range(12)]
+    drawn = {}
+    for persons in (2, 12):
+        groups, _, dropped = run(phases, **device, persons=persons)  # type: ignore[arg-type]
+        assert not dropped
+        drawn[persons] = sum(size for _, size in groups)
+    assert drawn[2] == pytest.approx(12 * 3.0 / PERIOD_S, rel=0.05)  # 14 ms a group: every picture
+    assert drawn[12] < 0.6 * drawn[2]  # 54 ms
+
+
+def test_a_batch_is_of_one_weights_and_loses_nobody() -> None:
+    own = [Runner() for _ in range(5)]
+    found = batches([Job(one, 0.0, 0.0, name) for one, name in zip(own, "abaca", strict=True)])
+    assert found == [[own[0], own[2], own[4]], [own[1]], [own[3]]]
+    seen: list[list[int]] = []
+
+    def device(of_a_group: Sequence[Sequence[ResidentRunner]]) -> None:
+        seen.append([len(batch) for batch in of_a_group])
+        each_by_itself(of_a_group)
+
+    together = Together(device)
+    seats = [together.seat(one, name) for one, name in zip(own, ("a", "a", "b", None, None), strict=True)]
+    threads = [threading.Thread(target=seat.infer) for seat in seats]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.runs for one in own] == [1] * 5
+    if len(seen) == 1:  # all came within the hold
+        assert sorted(seen[0]) == [1, 1, 1, 2]  # who names no weights is drawn alone
+    together.close()
+
+
 def test_a_session_has_a_runner_like_any_other() -> None:
     most: list[int] = []
     gate = threading.Event()
 
-    def device(runners: Sequence[ResidentRunner]) -> None:
-        most.append(len(runners))
+    def device(batches: Sequence[Sequence[ResidentRunner]]) -> None:
+        most.append(sum(map(len, batches)))
         gate.wait(5)
-        for runner in runners:
-            runner.infer()
+        each_by_itself(batches)
 
     together = Together(device, most=2)
     own = [Runner() for _ in range(4)]
@@ -144,7 +195,7 @@ def test_a_session_has_a_runner_like_any_other() -> None:
 
 
 def test_what_a_device_raises_reaches_the_sessions() -> None:
-    def device(_: Sequence[ResidentRunner]) -> None:
+    def device(_: Sequence[Sequence[ResidentRunner]]) -> None:
         raise ValueError("no memory")
 
     together = Together(device)
