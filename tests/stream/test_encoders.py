@@ -16,7 +16,9 @@ from aiortc.mediastreams import VIDEO_TIME_BASE
 
 import stream.media.encoders
 from engine.media.frame_code import read, stamp
+from engine.runners.trt_build import no_gpu
 from stream.media.encoders import (
+    HARDWARE_H264,
     SOFTWARE_H264,
     RenderedEncoder,
     RenderedH264Encoder,
@@ -128,6 +130,15 @@ def test_hardware_is_chosen_where_it_takes_a_picture(monkeypatch: pytest.MonkeyP
     choice = choose_encoder()
     assert (choice.h264, choice.h264_first) == (SOFTWARE_H264, False)
     assert choice.reason == "VP8 first, no hardware encoder works (h264_nowhere: not built in)"
+
+
+def test_the_probe_of_this_machine_gives_an_encoder_that_works() -> None:
+    choice = choose_encoder()
+    assert RenderedH264Encoder(choice.h264).encode(picture(0))[0]
+    if no_gpu():
+        assert choice.h264 != "h264_nvenc"
+    if not choice.h264_first:
+        assert all(f"{name}: " in choice.reason for name in HARDWARE_H264)
 
 
 def test_an_encoder_of_another_profile_than_is_answered_is_not_chosen(
