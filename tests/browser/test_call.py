@@ -11,6 +11,7 @@ import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import av
@@ -38,7 +39,16 @@ from engine.render.frame import AUTO
 from engine.render.scene import frame_size
 from engine.tracking.mediapipe_parts import FacePart
 from engine.verification import FOUND, GENERATED, verify
-from tests.support.browser import BUNDLED, ECHO, FAKE_CAMERA, TWIN, Browsers, write_twin
+from tests.support.browser import (
+    BUNDLED,
+    ECHO,
+    FAKE_CAMERA,
+    TWIN,
+    Browsers,
+    texts_shown,
+    watch_text,
+    write_twin,
+)
 from tests.support.places import PRESENTER
 from tests.support.waiting import until
 
@@ -102,6 +112,10 @@ LISTEN = """async ([seconds, enough]) => {
   await context.close();
   return peak;
 }"""
+
+# Pictures seem to come for ever: that a call has ended is then known by the server's word alone.
+NEVER_STALLS = """RTCPeerConnection.prototype.getStats = async () =>
+  new Map([["video", { framesDecoded: performance.now() }]])"""
 
 # Hints follow one another: each that was given.
 WATCH_HINTS = """() => {
@@ -191,23 +205,27 @@ async def test_the_avatar_follows_the_presenter(browsers: Browsers, url: str, ca
         for _ in range(WATCHES):
             pairs: list[Any] = await page.evaluate(WATCH, WATCH_S)
             found = followed(pairs)
-            if all(correlation > FOLLOWS for correlation, _ in found.values()):
+            if found and all(correlation > FOLLOWS for correlation, _ in found.values()):
                 break
         assert float(await page.locator("#fps-out").text_content() or "") > 0
         assert await page.locator(".badge").inner_text() == "AI-generated"
+    assert found, "faces are not seen"
     for name, (correlation, shuffled) in found.items():
         assert correlation > FOLLOWS, name
         assert shuffled < 0.45, name
 
 
 def followed(pairs: list[Any]) -> dict[str, tuple[float, float]]:
-    """By signal: how well the avatar follows the driver, and how well its pictures in another order do."""
+    """By signal: how well the avatar follows the driver, and how well its pictures in another order do.
+
+    Nothing where a tenth of either's pictures show no face.
+    """
     times_s = np.array([pair[0] for pair in pairs], float) / 1e3
     driver, avatar = motion_in([pair[1] for pair in pairs]), motion_in([pair[2] for pair in pairs])
     order = np.random.default_rng(0).permutation(len(pairs))
-    assert np.isfinite(driver.yaw_deg).mean() > 0.95
-    assert np.isfinite(avatar.yaw_deg).mean() > 0.9
-    found = {}
+    found: dict[str, tuple[float, float]] = {}
+    if min(np.isfinite(one.yaw_deg).mean() for one in (driver, avatar)) <= 0.9:
+        return found
     for name in ("yaw_deg", "mouth"):
         there, back = getattr(driver, name), getattr(avatar, name)
         correlation, lag_s = best_correlation(times_s, there, back)
@@ -222,12 +240,18 @@ async def test_the_voice_comes_back_unless_it_is_muted(browsers: Browsers, echo_
         # The browser's own microphone beeps every second.
         assert await page.evaluate(LISTEN, (LIMIT_S, 0.02)) > 0.02
         await page.click("#mute")
-        await page.wait_for_timeout(1500)  # what was said before is still on its way
-        assert await page.evaluate(LISTEN, (2.5, 1)) < 0.005
+        await until_silent(page)
         await page.click("#start")
         await page.click("#start")  # what is muted stays muted
         await until_text(page, "#pill-text", "Live")
         assert await page.evaluate(LISTEN, (2.5, 1)) < 0.005
+
+
+async def until_silent(page: Page) -> None:
+    """What was said before is still on its way, longer where the machine is busy."""
+    end_s = perf_counter() + LIMIT_S
+    while (peak := await page.evaluate(LISTEN, (2.5, 0.005))) >= 0.005:
+        assert perf_counter() < end_s, f"still as loud as {peak}"
 
 
 @renders
@@ -235,12 +259,14 @@ async def test_calibration_counts_down_and_says_whether_it_worked(
     browsers: Browsers, url: str, camera_file: Path
 ) -> None:
     async with browsers.call(url, *camera_flags(camera_file)) as page:
+        for name in ("count-number", "count-text"):
+            await watch_text(page, name)
         await page.click("#calibrate")
-        for number in ("3", "2", "1"):
-            await until_text(page, "#count-number", number)
-        await until_text(page, "#count-text", "Hold still")
         await until_text(page, "#hint", "Calibrated")
         assert not await page.locator("#count").is_visible()
+        numbers = [text for text in await texts_shown(page, "count-number") if text.isdigit()]
+        assert list(dict.fromkeys(numbers)) == ["3", "2", "1"]
+        assert any("Hold still" in text for text in await texts_shown(page, "count-text"))
 
 
 @renders
@@ -409,6 +435,7 @@ async def test_a_view_plays_wherever_its_presenter_goes(browsers: Browsers, echo
         assert share
         assert share not in echo_url  # one that may watch, not that of whoever presents
         view = await context.new_page()
+        await view.add_init_script(NEVER_STALLS)
         await view.goto(address)
         await until_title(view, "My-studio: live")
         assert np.mean(await view.evaluate(CORNER)) > 20

@@ -18,19 +18,13 @@ from benchmarks.live.driver_pictures import DriverPictures
 from engine.avatar.avatar_file import load_avatar
 from engine.avatar.bundled import bundled_file
 from engine.media.video import VideoWriter, probe, read_frames
-from tests.support.browser import BUNDLED, Browsers
+from tests.support.browser import BUNDLED, Browsers, texts_shown, watch_text
 from tests.support.places import PRESENTER, ROOT
 
 SERVER = ROOT / "tests" / "support" / "studio_server.py"
 NAME = "ada-lovelace"
 ENROL_LIMIT_S = 300.0  # 30 on an idle machine
 HANDS_UP = 30  # frame of the presenter's film; before it she turns to her left
-WATCH_PROMPTS = """() => {
-    const text = document.getElementById("prompt-text");
-    window.promptsShown = [];
-    new MutationObserver(() => window.promptsShown.push(text.textContent))
-        .observe(text, {childList: true, characterData: true, subtree: true});
-}"""
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -48,7 +42,7 @@ def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with VideoWriter(film, frames[0].shape[1], frames[0].shape[0], Fraction(15)) as writer:
         for rgb in frames:
             writer.write(rgb)
-    write_camera_file(path, DriverPictures(film, 640, 480), 640, 480, fps=10, numbered=False)
+    write_camera_file(path, DriverPictures(film, 640, 480), 640, 480, fps=6, numbered=False)
     return path
 
 
@@ -60,10 +54,10 @@ async def record(page: Page) -> None:
     assert not await page.evaluate("document.getElementById('consent-form').checkValidity()")
     await page.check("#consent-agreed")
     await page.click("#to-camera")
-    await page.evaluate(WATCH_PROMPTS)  # each stands for a second or so: polling could miss one
+    await watch_text(page, "prompt-text")
     await page.click("#guide-start", timeout=60_000)  # enabled once the server sees the camera
     await page.locator("#taken-train").wait_for(timeout=120_000)
-    shown = await page.evaluate("window.promptsShown")
+    shown = await texts_shown(page, "prompt-text")
     assert any(line.startswith("Say this aloud") for line in shown)  # first of all, the consent
     assert any(line.startswith("Once more: ") for line in shown)  # what was missed is asked for again
 

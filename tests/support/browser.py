@@ -33,6 +33,25 @@ def write_twin(path: Path) -> None:
     write_package(path, package.members, fields | {"name": TWIN})
 
 
+# Polling may miss a text that stands for a moment only.
+WATCH_TEXT = """(id) => {
+  const element = document.getElementById(id);
+  const shown = ((window.textsShown ??= {})[id] = []);
+  new MutationObserver(() => shown.push(element.textContent))
+    .observe(element, { childList: true, characterData: true, subtree: true });
+}"""
+
+
+async def watch_text(page: Page, name: str) -> None:
+    """From now on `texts_shown` tells what the element of that id says."""
+    await page.evaluate(WATCH_TEXT, name)
+
+
+async def texts_shown(page: Page, name: str) -> list[str]:
+    """All that it has said, in order."""
+    return [str(text) for text in await page.evaluate("(id) => window.textsShown[id]", name)]
+
+
 # A scripted camera of few pictures a second, which is enough to see that they come.
 FAKE_CAMERA = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream=fps=10")
 

@@ -42,12 +42,18 @@ async function decoded(peer) {
   return Math.max(0, ...pictures);
 }
 
+// Whether the connection has failed, or the server has said that it ends: that closes the transport alone.
+function isOver(peer) {
+  const ended = peer.getReceivers().some(({ transport }) => transport?.state === "closed");
+  return ended || ["failed", "closed"].includes(peer.connectionState);
+}
+
 // Resolves once pictures no longer come, to whether any did. Those that nobody looks at count: where the page is
 // hidden they are decoded and not shown.
 async function stalled(peer) {
   let [before, left] = [0, STALLED_LOOKS];
   wake = () => (left = Math.min(left, WAKE_LOOKS));
-  while (left > 0 && !["failed", "closed"].includes(peer.connectionState)) {
+  while (left > 0 && !isOver(peer)) {
     await later(LOOK_MS);
     const now = await decoded(peer);
     left = now > before ? STALLED_LOOKS : left - 1;
