@@ -32,14 +32,13 @@ esac
 """
 
 
-PIP = "-m pip install --disable-pip-version-check"
-DEV_PIP = f"{PIP} --no-compile"
-PROJECT = "--quiet --no-deps --no-build-isolation --editable ."
+PROJECT = "-m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable ."
 
 
-def locked(*kinds: str, pip: str = PIP) -> list[str]:
+def locked(*kinds: str) -> list[str]:
     """How pip is called with these locks."""
-    return [f"{pip} --no-build-isolation --require-hashes -r .ci/lock/{kind}.txt" for kind in kinds]
+    how = "-m pip install --disable-pip-version-check --no-build-isolation --require-hashes"
+    return [f"{how}{' --no-compile' * (kind == 'dev')} -r .ci/lock/{kind}.txt" for kind in kinds]
 
 
 @pytest.fixture
@@ -151,7 +150,7 @@ def test_run_sets_up_once_and_again_when_the_dependencies_change(checkout: Path)
     assert make(checkout, *arguments).returncode == 0
     assert make(checkout, *arguments).returncode == 0
     serve = "run: -m engine.cli serve --avatar my one.avatar --port 9000"
-    installs = [*locked("build", "serve"), f"{PIP} {PROJECT}"]
+    installs = [*locked("build", "serve"), PROJECT]
     assert (checkout / "calls").read_text().splitlines() == ["made", *installs, serve, serve]
     for number, changed in enumerate(("pyproject.toml", ".ci/lock/serve.txt"), 1):
         (checkout / "calls").unlink()
@@ -177,11 +176,10 @@ def test_the_development_setup_covers_serving_too(checkout: Path) -> None:
     assert make(checkout, "setup-dev").returncode == 0
     assert make(checkout, "setup").returncode == 0
     calls = (checkout / "calls").read_text().splitlines()
-    torch = f"{DEV_PIP} --quiet --no-index --no-deps torch=="
+    torch = "-m pip install --disable-pip-version-check --quiet --no-index --no-deps torch=="
     made, build, *both, project = calls
     dev, own = sorted(both, key=lambda call: "torch==" in call)  # they run side by side
-    wanted = ["made", *locked("build", "dev", pip=DEV_PIP), f"{DEV_PIP} {PROJECT}"]
-    assert [made, build, dev, project] == wanted
+    assert [made, build, dev, project] == ["made", *locked("build", "dev"), PROJECT]
     assert own.startswith(torch)  # a torch of the user's own was found
 
 
@@ -192,10 +190,7 @@ def test_torch_is_locked_where_the_user_has_none_of_their_own(checkout: Path) ->
     )
     assert make(checkout, "setup-dev").returncode == 0
     calls = (checkout / "calls").read_text().splitlines()
-    assert (
-        locked("torch", pip=DEV_PIP)[0].replace("--require-hashes", "--require-hashes --no-deps")
-        in calls[2:4]
-    )
+    assert locked("torch")[0].replace("--require-hashes", "--require-hashes --no-deps") in calls[2:4]
 
 
 def test_a_torch_that_cannot_be_had_is_told(checkout: Path) -> None:
