@@ -69,6 +69,9 @@ class Rendered:
 class Companion(Protocol):
     """What drives beside the camera, or in its place."""
 
+    def look(self, rgb: U8Image, landmarks: Landmarks, time_ns: int) -> None:
+        """What the camera shows, (H, W, 3) uint8 RGB, and who was found there; before `motion`, where any."""
+
     def motion(self, camera: Motion | None, neutral: Neutral) -> Motion | None:
         """What the avatar does now; None: nothing new.
 
@@ -175,6 +178,8 @@ class Pipeline:
             picture = sized_alike(rgb, *self._camera_px)  # the neutral is in px
             picture = np.ascontiguousarray(picture[:, ::-1]) if self._mirror else picture
             landmarks = self._tracker.track(picture, time_ns)
+            if self._companion is not None and landmarks.face_confidence > VISIBLE:
+                self._companion.look(picture, landmarks, time_ns)
         clock.end("track")
         motion = self._camera_motion(landmarks, time_ns)
         if self._companion is not None:

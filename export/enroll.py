@@ -108,7 +108,7 @@ def _prepared(options: EnrollOptions, work: WorkFolder, listener: Listener) -> t
         from export.footage.prepare import prepare_footage  # LiteRT, only where there is a video to track
 
         prepared, origin = prepare_footage(
-            options.footage, options.framing, options.size, listener, options.voice
+            options.footage, options.framing, options.size, listener, options.voice, options.voice_print
         )
         work.keep()
         save_prepared(work.prepared, prepared, origin)
@@ -140,6 +140,8 @@ def _package(
     listener.advance(1.0)
     if not options.voice:
         prepared = replace(prepared, voice=None)
+    elif prepared.voice is not None and not options.voice_print:  # prepared when the consent named it
+        prepared = replace(prepared, voice=replace(prepared.voice, print=None))
     unmeasured = replace(
         assembled(options.out.stem, prepared, identity, {MODEL_NAME: model}, consent),
         held_out=tuple(held_out_frames(prepared)),

@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.avatar.avatar import MAX_SIZE_PX
 from engine.avatar.beside import prepared_path
 from engine.errors import SettingsError
+from engine.voice.voice_print import consent_names_print
 from export.footage.framing import Framing
 
 DEFAULT_BASE = "bundled"
@@ -72,6 +73,11 @@ class EnrollOptions:
                 f"--framing {self.framing}: {self.footage[0]} is cut out already; leave it out, "
                 "or prepare the footage again with it"
             )
+
+    @property
+    def voice_print(self) -> bool:
+        """Whether a print of their voice is kept: where they agreed to that."""
+        return self.voice and consent_names_print(self.statement)
 
     @property
     def prepared(self) -> Path | None:

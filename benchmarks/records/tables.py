@@ -10,6 +10,7 @@ from benchmarks.records.gpu_tables import GPU
 from benchmarks.records.record import Record
 from benchmarks.records.table import NONE, Table, cell, place
 from benchmarks.records.trust_tables import TRUST_TABLES
+from benchmarks.records.voice_live_tables import VOICE_LIVE_TABLES
 from benchmarks.records.voice_tables import VOICE_TABLES
 from engine.avatar.bundled import bundled_names
 
@@ -368,6 +369,7 @@ TABLES: Mapping[str, Table] = {
         "follow", {"driver": "{label}", **_MOTION, "hands shown": "{visible[wrists]:.0%}"}, "drivers"
     ),
     **VOICE_TABLES,
+    **VOICE_LIVE_TABLES,
     **CONVERSATION_TABLES,
     "cross_driving": Table(
         "cross_driving",

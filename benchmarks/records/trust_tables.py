@@ -46,6 +46,17 @@ TRUST_TABLES: Mapping[str, Table] = {
         | {"lips that speak / are still / silent": " / ".join(f"{{lips[{lips}]}}" for lips in LIPS)},
         "clips",
     ),
+    "voice_prints": Table(
+        "voice_prints",
+        {
+            "recordings": "{name}",
+            "both wrong as often, at the best bound": "{equal_error:.1%}",
+            "own taken for another": "{refused:.1%} ({refused_interval[0]:.1%}, {refused_interval[1]:.1%})",
+            "another taken for own": "{taken:.1%} ({taken_interval[0]:.1%}, {taken_interval[1]:.1%})",
+            "verdicts": "{verdicts[0]} / {verdicts[1]}",
+        },
+        "voices",
+    ),
     "dubbing": Table(
         "dubbing",
         {"a clip of": "{person}, {seconds} s", "area under the curve": "{area:.2f}"}

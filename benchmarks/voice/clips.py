@@ -50,7 +50,7 @@ def clip_of(label: str, film: Path, work: Path | None) -> Clip:
     if sound is None:
         raise FootageError(f"{film}: no sound; wanted a film of somebody who speaks")
     samples = sound.from_picture()
-    times_s, faces = _track(film, work)
+    times_s, faces = track(film, work)
     if not len(faces):
         raise FootageError(f"{film}: no face; wanted a film of somebody who speaks")
     frames = [Landmarks(1, 1, face=face, face_confidence=1.0) for face in faces]
@@ -59,8 +59,8 @@ def clip_of(label: str, film: Path, work: Path | None) -> Clip:
     return Clip(label, samples, features_of(samples), times_s, codes, float(neutral.scale))
 
 
-def _track(film: Path, work: Path | None) -> tuple[FloatArray, FloatArray]:
-    """(m,) s and (m, 478, 3) px of the pictures with a face."""
+def track(film: Path, work: Path | None) -> tuple[FloatArray, FloatArray]:
+    """(m,) s and (m, 478, 3) px of the pictures with a face; work: see `clip_of`."""
     kept = None if work is None else work / f"{film.stem}.track.npz"
     if kept is not None and kept.exists():
         with np.load(kept) as stored:

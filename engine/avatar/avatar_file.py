@@ -67,7 +67,8 @@ from engine.provenance.keys import installation_key, key_ring
 from engine.provenance.withdrawals import withdrawn
 from engine.render.keyframes import KeyFrame
 from engine.render.scene import Scene, scene_flaw
-from engine.voice.own import voice_arrays
+from engine.voice.own import OwnVoice, voice_arrays
+from engine.voice.voice_print import consent_names_print
 
 logger = logging.getLogger(__name__)
 
@@ -337,7 +338,7 @@ def _decode(source: Path, package: Package) -> Avatar:
         if BARE_TORSO in members
         else None,
         scene=_scene(source, members),
-        voice=read_voice(source, VOICE, members[VOICE]) if VOICE in members else None,
+        voice=_voice(source, members[VOICE], cover.consent) if VOICE in members else None,
         stored=Stored(
             manifest["format_version"],
             manifest["digest"],
@@ -421,6 +422,15 @@ def _numbered(
             f"at most {at_most}"
         )
     return read_landmarks(source, table, members[table], len(frames), size) if frames else []
+
+
+def _voice(source: Path, data: bytes, consent: Mapping[str, Any]) -> OwnVoice:
+    voice = read_voice(source, VOICE, data)
+    if voice.print is not None and not consent_names_print(consent["statement"]):
+        raise PackageError(
+            f"{source}: member {VOICE}: a voice print that its consent does not name: enrol again"
+        )
+    return voice
 
 
 def _consent(source: Path, data: bytes) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from engine.person.motion import Neutral
 from engine.person.retarget import Support
 from engine.person.torso import TorsoModel
 from engine.voice.own import HABITS, MOST_OFTEN, NODS, OwnVoice, voice_arrays, voice_of
+from engine.voice.voice_print import NUMBERS
 
 MAX_PREVIEW_PX = 4096
 MAX_ARRAY_BYTES = 8 * 1024 * 1024  # of one .npz, unpacked; landmarks of 152 frames take 1 MB
@@ -64,6 +65,7 @@ LEAST_FACE = 0.002  # canvases, likewise
 _FAR = 64  # canvases: farther out is nothing that was tracked
 _HEAD = (-16.0, 16.0)  # head units
 _RATIO = (0.0, 16.0)
+_UNIT = 1e-3  # by which what is of length 1 may miss it
 _LINEAR = (-64.0, 64.0)  # of what multiplies other numbers
 _PREFIXES = ("", "support_", "torso_")  # of the names of what is in Neutral, Support and TorsoModel
 
@@ -139,6 +141,10 @@ def read_voice(source: Path, member: str, data: bytes) -> OwnVoice:
     wanted["nods"] = _Array((NODS,), 0.0, MOST_OFTEN)
     if "nods" not in arrays:
         del wanted["nods"]
+    if voice.print is not None:
+        wanted["print"] = _Array((NUMBERS,), 0.0, 1.0)
+        if abs(float(np.linalg.norm(voice.print)) - 1.0) > _UNIT:
+            raise PackageError(f"{source}: member {member}: array print is not of length 1: enrol again")
     if voice.fit is None:  # of an earlier version: it is not read
         arrays = {name: array for name, array in arrays.items() if not name.startswith("fit_")}
     _checked(source, member, arrays, wanted)

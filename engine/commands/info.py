@@ -25,6 +25,7 @@ _MB = 1_000_000
 _MS = 10_000  # no offset is larger
 FILMED = 0.5  # share from which an emotion is said to be filmed
 _DIGEST_SHOWN = 12  # characters
+_PRINT_KEPT = "; a print of their voice is kept"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +127,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def voice_words(voice: OwnVoice | None, report: Mapping[str, Any]) -> str:
     """How it speaks where a voice drives it, and what of its footage's sound that comes of."""
     if voice is None or voice.fit is None:
-        return "nobody's own way: too little speech was learnt from, or by an earlier version; enrol again"
+        nobodys = "nobody's own way: too little speech was learnt from, or by an earlier version; enrol again"
+        return nobodys + (_PRINT_KEPT if voice is not None and voice.print is not None else "")
     said = ["its person's own way"]
     if (speech_s := number(report, "sound", "speech_s")) is not None:
         said.append(f"of {speech_s:.0f} s of speech")
@@ -137,7 +139,7 @@ def voice_words(voice: OwnVoice | None, report: Mapping[str, Any]) -> str:
         for offset_ms, certainty in zip(offsets, sure, strict=False):
             if type(offset_ms) is int and abs(offset_ms) < _MS and type(certainty) is float:
                 said.append(f"picture {offset_ms} ms before its sound ({certainty:.0%} sure)")
-    return ", ".join(said)
+    return ", ".join(said) + (_PRINT_KEPT if voice.print is not None else "")
 
 
 def _psnr(report: object) -> str:

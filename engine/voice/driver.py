@@ -10,10 +10,12 @@ from functools import partial
 
 import numpy as np
 
-from engine.arrays import FloatArray
+from engine.arrays import FloatArray, U8Image
 from engine.person.blend import Shares, blended
-from engine.person.landmarks import VISIBLE
+from engine.person.landmarks import VISIBLE, Landmarks
+from engine.person.lip_sight import LipSight
 from engine.person.motion import Motion, Neutral
+from engine.voice.assist import LipAssist
 from engine.voice.features import LOUDNESS, ROWS_HZ, SAMPLES_A_ROW, SPEAKS, VoiceFeatures
 from engine.voice.gate import SpeechGate
 from engine.voice.idle import Idle
@@ -25,12 +27,16 @@ from engine.voice.takeover import Takeover
 
 __all__ = ["LOOK_AHEAD_S", "SpokenLips", "VoiceDriver"]
 
+_LIPS_ALONE = partial(Shares, upper_face=0.0, head=0.0, body=0.0)
+
 _KEPT_ROWS = 4 * ROWS_HZ  # of a sound that comes in: more than it is ever held back
 _AHEAD_ROWS = 8  # of whether somebody speaks, before lips: more than LOOK_AHEAD_S
 _HUSHED_S = 0.06  # until lips that are told to be still are shut
 _OPENS_ROWS, _SHUTS_ROWS = 2, 6  # before speech lips may part; after it they shut
 _WARM_ROWS = 6 * ROWS_HZ  # of what was said, that lips and the gate remember
 _USUAL_ROWS = 5 * ROWS_HZ  # of speech
+_OLDEST_S = 0.2  # before the hold: of what the camera saw
+_REFUSED_S = 0.15  # until a voice that is refused moves nothing any more, and back
 _CATCH_UP_ROWS = 2 * ROWS_HZ  # of what was set aside, heard beside a push: 0.01 s of work
 
 
@@ -159,16 +165,26 @@ class VoiceDriver:
         always_lips: bool = False,
         manner: Manner | None = None,
         seed: int = 0,
+        hold_s: float | None = None,
     ) -> None:
         """always_lips: the lips are the voice's also while the camera drives the rest.
 
-        manner: of face and head while they speak; seed: another one moves them otherwise, lips apart.
+        manner: of face and head while they speak; seed: another one moves them otherwise, lips apart. hold_s:
+        how much earlier than the camera's picture the sound is that goes with it; the voice then helps lips
+        that the camera sees badly. None: it does not.
         """
         self._wander = (
             None if manner is None else Wander(manner, seed, partial(strength_at, manner, lips.said))
         )
         self.lips = lips
         self.share = 1.0  # how much the voice drove the last picture
+        self.refuses = False  # what is heard moves nothing: idle life, or the camera, goes on
+        self._heeded = 1.0  # how much of what is heard moves anything
+        self.assist = LipAssist()
+        self._hold_s = hold_s
+        self._sight = LipSight()
+        self._seen_lips = 1.0  # how well, in the last picture
+        self._before: deque[tuple[float, Motion, Neutral]] = deque()  # what the camera saw lately
         self._idle = idle
         self._always_lips = always_lips
         self._takeover = Takeover()
@@ -178,32 +194,67 @@ class VoiceDriver:
 
     def at(self, time_s: float, sound_s: float) -> None:
         """The next picture is of this time, and goes with this time of the sound."""
+        passed_s = max(time_s - self._time_s, 0.0)
+        step = passed_s / _REFUSED_S
+        self._heeded = max(self._heeded - step, 0.0) if self.refuses else min(self._heeded + step, 1.0)
         self._time_s, self._sound_s = time_s, sound_s
 
     @property
     def asks_for_lips(self) -> bool:
         """Not while a camera alone drives: the voice is heard from the moment on when its face is lost."""
-        return self._always_lips or self.share > 0.0 or not self._is_seen
+        helps = self.assist.late > 0.0 or self._seen_lips < 1.0
+        return self._always_lips or self.share > 0.0 or not self._is_seen or helps
+
+    def look(self, rgb: U8Image, landmarks: Landmarks, time_ns: int) -> None:
+        """See Companion."""
+        if self._hold_s is not None:
+            self._seen_lips = self._sight.of(rgb, landmarks.face, time_ns / 1e9)
 
     def motion(self, camera: Motion | None, neutral: Neutral) -> Motion | None:
         """See Companion. A face that is lost holds still until the voice takes over."""
         is_seen = camera is not None and camera.face_confidence > VISIBLE
         self._is_seen = is_seen
         if camera is not None and is_seen:
-            self._held = camera, neutral
+            self._held = self._helped(camera, neutral), neutral
         self.share = self._takeover.share(self._time_s, is_seen)
         if self._held is None or self._held[1] is not neutral:
             return self.motion_at(neutral)
         if self.share == 0.0 and not self._always_lips:
-            return camera if is_seen else None
+            return self._held[0] if is_seen else None
         lips = 1.0 if self._always_lips else self.share
         return blended(
             self._held[0], self.motion_at(neutral), Shares(lips, self.share, self.share, self.share)
         )
 
+    def _helped(self, camera: Motion, neutral: Neutral) -> Motion:
+        """What the camera sees, the lips with as much of the voice as they are badly seen."""
+        if self._hold_s is None:
+            return camera
+        heeded = self._heeded if self.lips.speech_s else 0.0  # nobody spoke lately: a voice cannot help
+        self.assist.update(self._time_s, self._seen_lips, heeded)
+        self._before.append((self._time_s, camera, neutral))
+        while (
+            self._before[0][0] < self._time_s - self._hold_s - _OLDEST_S or self._before[0][2] is not neutral
+        ):
+            self._before.popleft()
+        if not self.assist.late:
+            return camera
+        lips = self._lips_at(self._time_s - self.assist.late * self._hold_s)
+        if self.assist.share:
+            lips = blended(lips, self.motion_at(neutral), _LIPS_ALONE(self.assist.share))
+        return blended(camera, lips, _LIPS_ALONE(1.0))
+
+    def _lips_at(self, time_s: float) -> Motion:
+        """The camera's motion then, as far as lips go."""
+        after = next((at for at, (seen_s, *_) in enumerate(self._before) if seen_s > time_s), None)
+        if after is None or after == 0:
+            return self._before[-1 if after is None else 0][1]
+        (low_s, low, _), (high_s, high, _) = self._before[after - 1], self._before[after]
+        return blended(low, high, _LIPS_ALONE((time_s - low_s) / (high_s - low_s)))
+
     def motion_at(self, neutral: Neutral) -> Motion:
         """What the voice alone has them do."""
-        code = self._idle.code_at(self._time_s) + self.lips.at(self._sound_s)
+        said = self.lips.at(self._sound_s)
         if self._wander is not None:
-            code[MANNERS] += self._wander.at(self._sound_s * ROWS_HZ)
-        return decode(code, neutral)
+            said[MANNERS] += self._wander.at(self._sound_s * ROWS_HZ)
+        return decode(self._idle.code_at(self._time_s) + np.float32(self._heeded) * said, neutral)

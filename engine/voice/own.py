@@ -16,6 +16,7 @@ from engine.person.motion import Motion, Neutral
 from engine.voice.idle import Habits
 from engine.voice.manner import MANNERS, Manner
 from engine.voice.speaker import SpeakerFit
+from engine.voice.voice_print import NUMBERS
 
 HABITS, NODS = 8, 2  # numbers; older avatars know nothing of nods
 MOST_OFTEN = 120.0  # a minute, and degrees: more of anything is no habit
@@ -37,6 +38,9 @@ class OwnVoice:
     habits: Habits
     fit: SpeakerFit | None = None  # None: too little of them was heard
     manner: Manner | None = None  # the same
+    print: FloatArray | None = (
+        None  # of their voice, see engine.voice.voice_print; None: nobody agreed to one
+    )
 
 
 def habits_of(motions: Sequence[Motion], neutral: Neutral, seconds: float) -> Habits:
@@ -125,6 +129,7 @@ def voice_arrays(voice: OwnVoice) -> dict[str, FloatArray]:
         "nods": np.array(nods, np.float32),
         **{f"fit_{name}": value for name, value in fit.items()},
         **{f"manner_{name}": value for name, value in manner.items()},
+        **({} if voice.print is None else {"print": voice.print}),
     }
 
 
@@ -135,7 +140,7 @@ def voice_of(arrays: Mapping[str, FloatArray]) -> OwnVoice:
     """
     if "habits" not in arrays:
         raise ValueError("array habits is missing")
-    for name, count in (("habits", HABITS), ("nods", NODS)):
+    for name, count in (("habits", HABITS), ("nods", NODS), ("print", NUMBERS)):
         if name in arrays and (found := arrays[name].shape) != (count,):
             raise ValueError(f"array {name} is {found}; wanted {(count,)}")
     rates, nods = arrays["habits"].tolist(), arrays["nods"].tolist() if "nods" in arrays else []
@@ -149,4 +154,5 @@ def voice_of(arrays: Mapping[str, FloatArray]) -> OwnVoice:
         habits,
         known if known is not None and known.is_of_now else None,
         Manner.of(manner, len(MANNERS)) if manner else None,
+        arrays.get("print"),
     )

@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--consent",
         required=True,
         metavar="TEXT",
-        help='who agreed, to what: "Ada Lovelace, to an avatar with her face and way of speaking"',
+        help='who agreed, to what: "Ada Lovelace, to an avatar with her face and way of speaking"; where it '
+        'names a "voice print", one is kept, by which another voice is noticed that drives the avatar',
     )
     parser.add_argument(
         "--no-voice",
@@ -140,7 +141,7 @@ def _prepare_only(options: EnrollOptions, display: Display, as_json: bool) -> in
         raise SettingsError(f"--prepare-only: {options.prepared} is prepared already; leave the option out")
     out = options.prepared_out
     prepared, origin = prepare_file(
-        out, options.footage, options.framing, options.size, display, options.voice
+        out, options.footage, options.framing, options.size, display, options.voice, options.voice_print
     )
     display.close()
     frames, size = len(prepared.rgb), prepared.size

@@ -39,11 +39,12 @@ def prepare_file(
     size: int | None,
     listener: Listener,
     with_voice: bool = True,
+    with_print: bool = False,
 ) -> tuple[Prepared, Origin]:
     """Prepares the footage and writes it to a new file, all or nothing. The rest as for `prepare_footage`."""
     if out.exists():
         raise SettingsError(f"{out}: exists already; choose another --out, or remove it first")
-    prepared, origin = prepare_footage(videos, mode, size, listener, with_voice)
+    prepared, origin = prepare_footage(videos, mode, size, listener, with_voice, with_print)
     save_prepared(out, prepared, origin)
     return prepared, origin
 
@@ -54,15 +55,16 @@ def prepare_footage(
     size: int | None,
     listener: Listener,
     with_voice: bool = True,
+    with_print: bool = False,
 ) -> tuple[Prepared, Origin]:
     """Tracks and judges the videos, then cuts them out. Raises VideoError or FootageError.
 
     mode: how to frame them, see `parse_framing`; size: of the canvas, px; None: that of `canvas_px`.
-    with_voice: learns how they speak and rest.
+    with_voice: learns how they speak and rest; with_print: keeps a print of their voice, too.
     """
     tell = _stages(listener)
     footage = load_footage(videos, progress=tell)
-    voice = listen(footage) if with_voice else None
+    voice = listen(footage, with_print) if with_voice else None
     warnings = (*footage.warnings, *(() if voice is None else voice.warnings))
     for warning in warnings:
         listener.warn(warning)

@@ -25,6 +25,7 @@ from engine.voice.motion_code import CODE, LIP_GAP, encode
 from engine.voice.own import OwnVoice, habits_of
 from engine.voice.speaker import Speaker, SpeakerFit, at_rows, fit_speaker
 from engine.voice.sync import AGREES_MS, SyncEstimate, estimate_offset
+from engine.voice.voice_print import LEAST_S, print_of
 from export.footage.footage import Clip, Footage
 from export.footage.prepared import HELD_OUT
 
@@ -53,25 +54,29 @@ class _Heard:
     times_s: FloatArray  # (m,) on the sound's clock
 
 
-def listen(footage: Footage) -> FootageVoice:
+def listen(footage: Footage, with_print: bool = False) -> FootageVoice:
     """Habits from the picture; a way of speaking from sound and picture, where there is enough of both.
 
     Facts: `speech_s`, None without sound; `offset_ms` and `certainty`, lists by clip, as in SyncEstimate;
     `lips`, the correlation of the lips' gap with what a fit to the first part foretells of the rest.
+    with_print: a print of their voice is made, too; only where they agreed to one.
     """
     frames = [frame for clip in footage.clips for frame in clip.landmarks]
     neutral = build_neutral(frames)
     habits = habits_of([motion_of(frame, neutral) for frame in frames], neutral, footage.duration_s)
-    sounds: dict[Path, FloatArray | None] = {}
+    sounds: dict[Path, tuple[FloatArray, FloatArray] | None] = {}  # samples and rows
+    said: list[FloatArray] = []
     heard: list[_Heard] = []
     synced: list[SyncEstimate | None] = []
     for clip in footage.clips:
         if clip.path not in sounds:
             sound = read_sound(clip.path, SAMPLE_RATE_HZ)
-            sounds[clip.path] = None if sound is None else features_of(sound.from_picture())
-        if (rows := sounds[clip.path]) is None:
+            samples = None if sound is None else sound.from_picture()
+            sounds[clip.path] = None if samples is None else (samples, features_of(samples))
+        if (known := sounds[clip.path]) is None:
             continue
-        piece = _heard(rows, clip, neutral)
+        piece = _heard(known[1], clip, neutral)
+        said.append(_said(known[0], clip))
         synced.append(estimate_offset(piece.rows, piece.codes, piece.times_s))
         heard.append(_mended(piece, synced[-1]))
     speech_s = sum(float((one.rows[_seen(one), LOUDNESS] > SPEAKS).sum()) / ROWS_HZ for one in heard)
@@ -82,7 +87,17 @@ def listen(footage: Footage) -> FootageVoice:
         "certainty": [None if one is None else round(one.certainty, 2) for one in synced],
         "lips": lips,
     }
-    return FootageVoice(OwnVoice(habits, fit, manner), facts, tuple(_warnings(bool(heard), speech_s, synced)))
+    print_ = print_of(said) if with_print else None
+    warnings = [*_warnings(bool(heard), speech_s, synced)]
+    if with_print and print_ is None:
+        warnings.append(f"no voice print is kept: it wants {LEAST_S:.0f} s of speech in the footage")
+    return FootageVoice(OwnVoice(habits, fit, manner, print_), facts, tuple(warnings))
+
+
+def _said(samples: FloatArray, clip: Clip) -> FloatArray:
+    """The sound while the clip lasts."""
+    begin, end = (round(clip.stats[at].time_s * SAMPLE_RATE_HZ) for at in (0, -1))
+    return samples[begin:end]
 
 
 def _heard(rows: FloatArray, clip: Clip, neutral: Neutral) -> _Heard:

@@ -63,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="8",
         help="refuse a presenter who would bring the others below this many pictures a second (default 8)",
     )
+    parser.add_argument(
+        "--only-own-voice",
+        action="store_true",
+        help="where an avatar keeps a voice print of its person, no other voice moves its mouth (default: "
+        "such a voice is noted, on the page and in the session's stats)",
+    )
     add_exposure_arguments(parser)
     add_mark_arguments(parser)
     parser.add_argument(
@@ -90,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
         avatars = Avatars([served_file(path, pipeline, style) for path in args.avatar or bundled_names()])
         config = RegistryConfig(
             max_sessions=max_sessions,
+            only_own_voice=args.only_own_voice,
             least_fps=least_fps,
             runner=args.runner,
             frame=frame,

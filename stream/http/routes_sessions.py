@@ -130,7 +130,14 @@ class SessionRoutes:
 
     async def _driver(self, request: web.Request) -> web.Response:
         session = self._session(request)
-        session.set_driver(checked_driver(_field(await read_json(request), "driver")))
+        body = await read_json(request)
+        driver = checked_driver(_field(body, "driver"))
+        only_own = body.get("only_own_voice") if isinstance(body, dict) else None
+        if not isinstance(only_own, bool | None):
+            raise RequestRefused(400, f"only_own_voice is {str(only_own)[:40]!r}; true or false is needed")
+        session.set_driver(driver)
+        if only_own is not None:
+            session.set_only_own_voice(only_own)
         return web.json_response({})
 
     async def _coach(self, request: web.Request) -> web.Response:

@@ -4,7 +4,7 @@ import { get, keepToken, pictureUrl, takeToken, textOf, token } from "/common/ap
 import { AccessPanel } from "/common/access.js";
 import { Calibration } from "/call/calibration.js";
 import { Call } from "/call/call.js";
-import { VOICE_WORDS, wireDriver } from "/call/driver.js";
+import { VOICE_WORDS, lipsWords, whoseWords, wireDriver } from "/call/driver.js";
 import { wireExpression } from "/call/expression.js";
 import { Keeper } from "/call/keeper.js";
 import { Recording, credentialed, download, fileName, sidecarName, snapshot } from "/common/capture.js";
@@ -39,6 +39,7 @@ const wishes = {
   eyeContact: remembered("eye-contact", false),
   emotion: {}, // strengths by name
   driver: remembered("driver", "camera"),
+  onlyOwnVoice: remembered("only-own-voice", false),
   muted: false,
   avatar: null, // the server's first
   name: remembered("view-name", ""),
@@ -233,12 +234,12 @@ function onStats(message) {
   byId("calibrate").disabled = message.calibrating || !byId("count").hidden;
   showMark(presenter, camera.words ? {} : message);
   if (message.driven_by === "voice" && message.state === "live") {
-    const words = [VOICE_WORDS[message.driver], camera.words, message.message];
-    return say("live", "Voice", words.filter(Boolean).join(" "));
+    const words = whoseWords(message) || [VOICE_WORDS[message.driver], camera.words, message.message].filter(Boolean).join(" ");
+    return say("live", "Voice", words);
   }
   if (camera.words) return say("trouble", "No camera", camera.words);
   const others = othersWords(message);
-  const words = message.message ?? STATE_WORDS[message.state] ?? (others || studio.words());
+  const words = message.message ?? STATE_WORDS[message.state] ?? (others || whoseWords(message) || lipsWords(message) || studio.words());
   if (message.state === "live") say("live", "Live", words);
   else if (message.state === "calibrating") say("live", "Calibrating", words);
   else if (message.state === "starting") say("connecting", "Starting", words);

@@ -6,8 +6,11 @@ the sound on holds it back as long.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import av
@@ -22,9 +25,12 @@ from engine.voice.features import ROWS_HZ
 from engine.voice.idle import Habits, Idle
 from engine.voice.mel import SAMPLE_RATE_HZ
 from engine.voice.speaker import Speaker
+from engine.voice.voice_print import VoiceCheck, Whose
 
 if TYPE_CHECKING:
     from stream.render.render_loop import FramePipeline
+
+logger = logging.getLogger(__name__)
 
 JITTER_S = 0.02  # of sound that comes in
 HOLD_S = LOOK_AHEAD_S + 1 / ROWS_HZ + JITTER_S  # lips become known row by row
@@ -32,6 +38,9 @@ DRIVES = 0.5  # share from which the voice is said to drive
 _MOST_WAITING = 200  # frames of 20 ms
 _GAP_S = 0.25  # without sound: from here on it is taken for silence
 _NS = 1_000_000_000
+_JUDGES = ThreadPoolExecutor(
+    1, thread_name_prefix="voice-print"
+)  # of all sessions: 10 ms for 0.8 s of speech
 
 
 class LiveVoice:
@@ -40,6 +49,10 @@ class LiveVoice:
     def __init__(self, hold_s: float = HOLD_S) -> None:
         """hold_s: how long lips wait for what is yet to be heard; 0 where sound is here before it is due."""
         self.share = 0.0  # how much the voice drove the last picture
+        self.lips = 0.0  # how much it helped lips that the camera sees badly
+        self._late = 0.0  # how far lips were on the voice's time
+        self.only_own = False  # no other voice than that of the avatar's print moves the mouth
+        self._check: VoiceCheck | None = None  # where the avatar keeps a print
         self._resampler, self._others_resampler = (
             av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ) for _ in range(2)
         )
@@ -56,7 +69,17 @@ class LiveVoice:
     @property
     def held_ms(self) -> float:
         """How much earlier than the rest of the picture the sound was that goes with it."""
-        return self._hold_s * 1e3 if self.share >= DRIVES else 0.0
+        return self._hold_s * 1e3 if max(self.share, self._late) >= DRIVES else 0.0
+
+    @property
+    def whose(self) -> Whose | None:
+        """Whether the voice is that of the avatar's person; None where the avatar keeps no print of it."""
+        return None if self._check is None else self._check.whose
+
+    @property
+    def refused(self) -> bool:
+        """The voice moves no mouth: it is not, or not yet known to be, the one that alone may."""
+        return self.only_own and self.whose not in (None, Whose.OWN)
 
     def hear(self, frame: av.AudioFrame, arrived_ns: int) -> None:
         """The next frame of the microphone, whole at this time (perf_counter_ns)."""
@@ -87,7 +110,10 @@ class LiveVoice:
         own = pipeline.own_voice
         lips = SpokenLips(Speaker(None if own is None else own.fit))
         self._habits, manner = (None, None) if own is None else (own.habits, own.manner)
-        self._driver = VoiceDriver(lips, Idle(self._seed, self._habits), manner=manner, seed=self._seed)
+        self._driver = VoiceDriver(
+            lips, Idle(self._seed, self._habits), manner=manner, seed=self._seed, hold_s=self._hold_s
+        )
+        self._check = None if own is None or own.print is None else VoiceCheck(own.print)
         self._listening = None
         self._heard_s, self._began_ns = 0.0, None
         pipeline.accompany(self._driver)
@@ -108,6 +134,7 @@ class LiveVoice:
         missing_s = (now_ns - self._began_ns) / _NS - self._heard_s
         if missing_s > _GAP_S:
             self._silence(driver, missing_s - JITTER_S)
+        driver.refuses = self.refused
         driver.at(now_ns / _NS, self._sound_s(now_ns))
         self._listen(now_ns / _NS)
 
@@ -125,10 +152,16 @@ class LiveVoice:
             self._listening.share = self.share
             self._listening.at(now_s)
 
+    @staticmethod
+    def settle() -> None:
+        """Waits until all that was heard was compared with prints: for tests and measurements."""
+        _JUDGES.submit(int).result()
+
     def drew(self) -> None:
         """The picture is made."""
         if self._driver is not None:
-            self.share = self._driver.share
+            self.share, self.lips = self._driver.share, self._driver.assist.share
+            self._late = self._driver.assist.late
 
     def _take(self, driver: VoiceDriver, samples: FloatArray, arrived_ns: int) -> None:
         """Where sound was lost, silence stands for it; so sound and clock stay together."""
@@ -138,6 +171,8 @@ class LiveVoice:
             if missing_s > _GAP_S:
                 self._silence(driver, missing_s)
         driver.lips.push(samples, driver.asks_for_lips)
+        if (check := self._check) is not None and (windows := check.push(samples)):
+            _JUDGES.submit(_judge, check, windows)
         if self._listening is not None:
             self._listening.speak(samples, arrived_ns / _NS + self._hold_s)
         self._heard_s += length_s
@@ -150,6 +185,13 @@ class LiveVoice:
         count = round(min(seconds, 2.0) * SAMPLE_RATE_HZ)
         driver.lips.push(np.zeros(count, np.float32), driver.asks_for_lips)
         self._heard_s += seconds
+
+
+def _judge(check: VoiceCheck, windows: Sequence[FloatArray]) -> None:
+    try:
+        check.judge(windows)
+    except Exception:  # a thread of a pool tells nobody
+        logger.exception("a voice could not be compared with its print")
 
 
 def _samples(resampler: av.AudioResampler, frame: av.AudioFrame) -> FloatArray:

@@ -63,6 +63,7 @@ class Performer:
         self._emotion = EmotionControl()
         self._coached_lines: int | None = None  # see set_coach
         self._voice: LiveVoice | None = None  # that drives beside the camera, or in its place
+        self._only_own_voice = False
         self._calibrates = False  # was asked to before it had a pipeline
         self._known: Neutral | None = None  # whom it is driven by, where another server knew them
         self._render: RenderThread | None = None
@@ -174,10 +175,34 @@ class Performer:
         if on == (self._voice is not None):
             return
         voice = self._voice = LiveVoice(self._hold_s) if on else None
+        if voice is not None:
+            voice.only_own = self._only_own_voice
         if self._render is not None:
             self._render.voice = voice
         self._ask(lambda pipeline: pipeline.accompany(None) if voice is None else voice.attach(pipeline))
         self._ask(lambda pipeline: pipeline.adjust(self._adjustments()))
+
+    def set_only_own_voice(self, on: bool) -> None:
+        """Let no voice but that of the avatar's print move its mouth; without a print any voice may."""
+        self._only_own_voice = on
+        if self._voice is not None:
+            self._voice.only_own = on
+
+    @property
+    def voice_is(self) -> str | None:
+        """Of Whose; None where no voice may drive, or the avatar keeps no print of one."""
+        whose = None if self._voice is None else self._voice.whose
+        return None if whose is None else whose.value
+
+    @property
+    def lips_by_voice(self) -> float:
+        """How much the voice helps lips that the camera sees badly, 0 to 1."""
+        return 0.0 if self._voice is None else round(self._voice.lips, 2)
+
+    @property
+    def refuses_voice(self) -> bool:
+        """The voice moves no mouth now, see `set_only_own_voice`."""
+        return self._voice is not None and self._voice.refused
 
     def hear(self, frame: av.AudioFrame, arrived_ns: int) -> None:
         """What the presenter says, as it was here at this time (perf_counter_ns)."""

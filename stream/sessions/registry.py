@@ -9,7 +9,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import metadata
 from operator import itemgetter
@@ -50,6 +50,7 @@ class RegistryConfig:
     max_sessions: int = 2
     runner: str = "auto"  # as it was asked for; told to Prometheus
     frame: str = "auto"  # of the pictures, until a session asks for another; told to the page
+    only_own_voice: bool = False  # where an avatar keeps a print of a voice, no other one moves its mouth
     least_fps: float = 8.0  # a session is refused that would bring the others below this
     loopback_only: bool = True  # send no packet off this machine, and take none from another
     media_ports: range | None = None  # UDP; None: any that is free
@@ -140,7 +141,7 @@ class SessionRegistry:
             self._pools,
             peers,
             self.config.limits,
-            request,
+            replace(request, only_own_voice=self.config.only_own_voice),
             Claim(request.name, grant, has_secret=request.receives),
             self.telemetry,
             lease,

@@ -94,6 +94,7 @@ class Session:
         self.voice = Voice(self._delay, self.end, self._on_sound)
         self.driver = request.driver  # of stream.webrtc.negotiation.DRIVERS
         self.by_voice = False  # the voice drove the last picture
+        self._held = False  # what was shown in it went with an earlier sound
         self.by_agent = request.offer is None  # who comes by no connection, but sends a voice ahead of time
         hold_s = 0.0 if self.by_agent else HOLD_S
         self.performer = Performer(
@@ -116,6 +117,8 @@ class Session:
         self._telemetry = telemetry
         self._on_camera = on_camera
         self._on_end = on_end
+        self._server_wants_own_voice = request.only_own_voice
+        self.set_only_own_voice(on=False)
         self.performer.set_voice(self.driver != CAMERA)
         self._gate = RateGate(VIDEO_CLOCK_RATE)
         self._efforts = Efforts(perf_counter_ns())
@@ -169,6 +172,10 @@ class Session:
         self.driver = driver
         self.performer.set_voice(driver != CAMERA)
         self._tick()
+
+    def set_only_own_voice(self, on: bool) -> None:
+        """See `Performer.set_only_own_voice`; where the server wants it so, it stays so."""
+        self.performer.set_only_own_voice(on or self._server_wants_own_voice)
 
     async def switch_avatar(self, name: str) -> None:
         """Go on as another avatar, over the same connections. Raises RequestRefused (404, 503)."""
@@ -238,6 +245,9 @@ class Session:
             "avatar": performer.avatar.name,
             "driver": self.driver,
             "driven_by": VOICE if by_voice else CAMERA,
+            "lips_by_voice": performer.lips_by_voice,
+            "voice_is": performer.voice_is,
+            "voice_refused": performer.refuses_voice,
             "muted": self.voice.muted,
             "frame": [round(side * level.scale) for side in self._frame_px],
             "message": words,
@@ -367,9 +377,10 @@ class Session:
                 self._shown = outgoing.i420, self.performer.avatar
             self.metrics.on_rendered(report, now_ns)
             self._telemetry.frame_rendered(report, now_ns)
-            was_by_voice, self.by_voice = self.by_voice, report.voice_share >= DRIVES
+            was = self.by_voice, self._held
+            self.by_voice, self._held = report.voice_share >= DRIVES, report.held_ms > 0
             taken_ms = report.server_ms + report.held_ms + (self.presenter.link.encode_ms or 0.0)
-            self._delay.update(taken_ms, at_once=self.by_voice != was_by_voice)
+            self._delay.update(taken_ms, at_once=(self.by_voice, self._held) != was)
         captured_ns = now_ns - round((report.server_ms + report.held_ms) * 1e6)
         if self.presenter.receiver is not None:
             self.presenter.receiver.pictures.push(outgoing.i420, outgoing.ticks, captured_ns)

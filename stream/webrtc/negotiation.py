@@ -41,6 +41,7 @@ class SessionRequest:
     name: str | None = None  # under which viewers find it, besides its view id
     receives: bool = True  # False: a WHIP publisher, which sends its camera and takes nothing back
     secret: str = field(default="", repr=False)  # of a session to take up again
+    only_own_voice: bool = False  # as the server wants it, whatever the session says later
 
     def named(self, name: str | None) -> SessionRequest:
         """The same under this name."""

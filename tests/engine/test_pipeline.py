@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from engine.arrays import U8Image
 from engine.avatar.avatar import Avatar
 from engine.errors import FootageError, RunnerError, SettingsError
 from engine.media.video import read_frames
@@ -294,6 +295,11 @@ class Nodding:
 
     def __init__(self) -> None:
         self.cameras: list[Motion | None] = []
+        self.looked: list[int] = []  # widths of the pictures
+
+    def look(self, rgb: U8Image, landmarks: Landmarks, time_ns: int) -> None:
+        assert landmarks.face_confidence == 1.0
+        self.looked.append(rgb.shape[1])
 
     def motion(self, camera: Motion | None, neutral: Neutral) -> Motion | None:
         self.cameras.append(camera)
@@ -307,6 +313,7 @@ def test_a_companion_drives_where_no_face_is_seen(make: Make) -> None:
     stage.pipeline.accompany(companion)
     rendered = [stage.next() for _ in range(6)]
     assert [camera is None for camera in companion.cameras] == [False] * 3 + [True] * 2 + [False]
+    assert companion.looked == [240] * 4
     assert not any(one.reused for one in rendered[3:5])
     alone = make(lively(6)).calibrated()
     assert np.array_equal(rendered[2].rgb, [alone.next() for _ in range(3)][-1].rgb)

@@ -20,17 +20,22 @@ from benchmarks.live.peer import AiortcPeer
 from engine.arrays import FloatArray
 from engine.person.motion import build_neutral
 from engine.pipeline import Companion
+from engine.voice.idle import Habits
+from engine.voice.own import OwnVoice
+from engine.voice.voice_print import NUMBERS, Whose, print_of
+from stream.budgets import Account
 from stream.media.picture_clock import PictureClock
 from stream.media.voice import VOICE_LAG_MS, SmoothDelay
 from stream.refusal import RequestRefused
 from stream.render.live_voice import HOLD_S, LiveVoice
-from stream.sessions.registry import SessionRegistry
+from stream.sessions.registry import RegistryConfig, SessionRegistry
+from stream.sessions.tokens import OPERATOR
 from stream.webrtc.aiortc_tuning import gather_on_loopback
-from stream.webrtc.negotiation import read_publish_request
+from stream.webrtc.negotiation import read_agent_request, read_publish_request
 from tests.support.direct_call import WatchingPeer, avatars_of, present
 from tests.support.grey_camera import grey_camera
 from tests.support.puppet import Puppet
-from tests.support.sounds import babble, hush
+from tests.support.sounds import babble, hush, vowel
 from tests.support.waiting import until
 
 NEUTRAL = build_neutral([Puppet(128).landmarks()])
@@ -120,6 +125,59 @@ def test_sound_after_a_gap_goes_with_its_own_time() -> None:
         if motion.lip_gap > float(NEUTRAL.lip_closed) + 0.03:
             opened.append(moment / 100)
     assert opened[0] == pytest.approx(2.0 + HOLD_S, abs=0.12)
+
+
+def mouth_of(print_: FloatArray | None, only_own: bool) -> tuple[LiveVoice, float]:
+    """How far lips part while somebody speaks for 5 s to an avatar with this print."""
+    voice, pipeline = LiveVoice(), Asked()
+    pipeline.own_voice = OwnVoice(Habits(), print=print_)
+    voice.only_own = only_own
+    voice.attach(pipeline)
+    assert pipeline.companion is not None
+    widest = 0.0
+    for number, frame in enumerate(frames_of(np.repeat(SPEECH, 3))):
+        now_ns = (number + 1) * _NS // 50
+        voice.hear(frame, now_ns)
+        voice.advance(now_ns)
+        voice.settle()
+        motion = pipeline.companion.motion(None, NEUTRAL)
+        assert motion is not None
+        if number > 200:
+            widest = max(widest, motion.lip_gap - float(NEUTRAL.lip_closed))
+    return voice, widest
+
+
+SPEECH = vowel(5.0, 110.0, (500.0, 1200.0, 2400.0))
+
+
+@pytest.mark.parametrize(
+    ("of_them", "only_own", "whose", "refused"),
+    [
+        (True, True, Whose.OWN, False),
+        (False, True, Whose.OTHER, True),
+        (False, False, Whose.OTHER, False),
+        (None, True, None, False),
+    ],
+)
+def test_a_voice_that_is_not_the_prints_is_noted_and_refused_where_that_is_wanted(
+    of_them: bool | None, only_own: bool, whose: Whose | None, refused: bool
+) -> None:
+    prints = {None: None, True: print_of([np.tile(SPEECH, 2)]), False: np.eye(NUMBERS, dtype=np.float32)[0]}
+    voice, widest = mouth_of(prints[of_them], only_own)
+    assert (voice.whose, voice.refused) == (whose, refused)
+    assert widest < 0.002 if refused else widest > 0.01
+
+
+async def test_a_session_cannot_undo_what_the_server_wants_of_voices() -> None:
+    for wanted, chosen, holds in ((False, True, True), (False, False, False), (True, False, True)):
+        registry = SessionRegistry(avatars_of({"asked": Asked}), RegistryConfig(only_own_voice=wanted))
+        session = await registry.begin(read_agent_request(None, None), OPERATOR, Account())
+        session.set_only_own_voice(chosen)
+        voice = session.performer._voice
+        assert voice is not None
+        assert voice.only_own is holds
+        assert (session.stats()["voice_is"], session.stats()["voice_refused"]) == (None, False)
+        await registry.close()
 
 
 def test_the_pictures_clock_goes_on_through_camera_and_voice() -> None:

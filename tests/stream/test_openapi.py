@@ -294,7 +294,7 @@ async def ask_session(call: Caller, session: dict[str, Any]) -> None:
         ("emotion", {"strengths": {"happy": 0.5, "surprised": 0.2}}),
         ("eyeContact", {"on": True}),
         ("mute", {"on": False}),
-        ("setDriver", {"driver": "both"}),
+        ("setDriver", {"driver": "both", "only_own_voice": True}),
         ("coach", {"lines": 720}),
         ("switchAvatar", {"name": "second"}),
         ("background", {"kind": "color", "color": "#00b140"}),
@@ -415,6 +415,7 @@ BODIES: dict[str, list[Any]] = {
     "frame": [{"frame": frame} for frame in ("auto", "square", "960x540", "wide", "", 720)] + [{}, []],
     "mute": [{"on": False}, {"on": "true"}, {}],
     "setDriver": [{"driver": driver} for driver in ("voice", "both", "camera", "mouse", "", 5, None)]
+    + [{"driver": "both", "only_own_voice": on} for on in (False, None, "yes", 1)]
     + [{}, []],
     "coach": [{"lines": 1}, {"lines": 8192}, {"lines": None}, {}]
     + [{"lines": lines} for lines in (0, 8193, 720.5, "720", True)],

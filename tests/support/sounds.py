@@ -38,3 +38,15 @@ def write_sound(path: Path, samples: FloatArray, rate_hz: int, codec: str, chann
         for whole in [*resampler.resample(frame), None]:
             out.mux(stream.encode(whole))
     return path
+
+
+def vowel(seconds: float, pitch_hz: float, formants_hz: tuple[float, float, float]) -> FloatArray:
+    """(n,) float32, 16 kHz: somebody's vowel in syllables; another pitch and mouth are another voice."""
+    times = np.arange(round(seconds * 16_000)) / 16_000
+    phase = 2.0 * np.pi * np.cumsum(pitch_hz * (1.0 + 0.05 * np.sin(2.0 * np.pi * 0.7 * times))) / 16_000
+    sound = np.zeros(len(times))
+    for harmonic in range(1, int(7_000 / pitch_hz)):
+        near = [np.exp(-0.5 * ((harmonic * pitch_hz - formant) / 150.0) ** 2) for formant in formants_hz]
+        sound += np.sin(harmonic * phase) * np.dot(near, (1.0, 0.6, 0.3)) / np.sqrt(harmonic)
+    noise = 1e-4 * np.random.default_rng(0).standard_normal(len(times))
+    return np.asarray(0.1 * sound * np.maximum(np.sin(2.0 * np.pi * 4.0 * times), 0.05) + noise, np.float32)

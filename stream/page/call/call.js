@@ -9,7 +9,7 @@ const BACK_OFF_MS = [300, 1000, 2000, 4000, 8000, 15_000];
 const STOPPING = "the server is stopping"; // the one end that a restart may follow
 
 export class Call {
-  // wishes: {mirror, measure, avatar, name, muted, background, frame, eyeContact, emotion, driver}, kept up to
+  // wishes: {mirror, measure, avatar, name, muted, background, frame, eyeContact, emotion, driver, onlyOwnVoice}, kept up to
   // date by whoever steers
   // on: {media, stats, interrupted, connected(answer, renewed), waiting(error or null, seconds),
   //      tokenNeeded(text), ended(text), camera() -> its Keeper}; renewed: the session before is gone, and what it
@@ -120,7 +120,7 @@ export class Call {
 
   // asked: what the session was begun with; what was chosen since then comes after it.
   async #restore(answer, asked) {
-    const { avatar, mirror, muted, background, frame, eyeContact, emotion, driver } = this.wishes;
+    const { avatar, mirror, muted, background, frame, eyeContact, emotion, driver, onlyOwnVoice } = this.wishes;
     if (avatar && avatar !== (asked.avatar ?? answer.avatar)) {
       await this.steer("avatar", { name: avatar });
       answer.avatar = avatar;
@@ -128,7 +128,7 @@ export class Call {
     if (mirror !== asked.mirror) await this.steer("mirror", { on: mirror });
     if (muted !== asked.muted) await this.steer("mute", { on: muted });
     if (Object.keys(emotion).length) await this.steer("emotion", { strengths: emotion });
-    if (driver !== asked.driver) await this.steer("driver", { driver });
+    if (driver !== asked.driver || onlyOwnVoice) await this.steer("driver", { driver, only_own_voice: onlyOwnVoice });
     if (eyeContact) await this.steer("eye-contact", { on: true });
     if (frame) await this.steer("frame", { frame });
     if (background.kind !== asked.background) await this.setBackground(background);

@@ -8,6 +8,7 @@ import { STAGES, leftWords, megabytes, share } from "/studio/job_words.js";
 import { Upload } from "/studio/upload.js";
 
 const POLL_MS = 1000;
+const PRINT_AGREED = "; a voice print of mine is kept in it, by which another voice is noticed"; // as the server looks for it
 const STEPS = ["consent", "record", "taken", "done"]; // those of the list at the top; "job" is the third as well
 const READY = "Sit so that your shoulders and your raised hands are in the picture, with light on your face.";
 
@@ -314,7 +315,7 @@ export class Studio {
       if (guide.stopped) return;
       const consent = {
         who: byId("consent-who").value,
-        statement: byId("consent-statement").value,
+        statement: byId("consent-statement").value + (byId("consent-print").checked ? PRINT_AGREED : ""),
         agreed: byId("consent-agreed").checked,
       };
       this.upload = await Upload.begin(this.filming, call.id, consent);

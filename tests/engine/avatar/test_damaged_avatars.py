@@ -59,11 +59,11 @@ def whole(
             keyframes=keyframes,
             models={"denoiser-fp32.onnx": small_network},
             variants={"denoiser-fp32.onnx": {"precision": "fp32", "parity": {"psnr_db": 90.0}}},
-            consent=noise.consent,
+            consent=noise.consent | {"statement": "Ada, to an avatar with a voice print of hers"},
             report={"held_out": {"frames": 2, "psnr_db": {"face": 20.0}}, "steps": {}},
             preview_jpeg=noise.preview_jpeg,
             held_out=tuple(held_out_frame(key.rgb, key.landmarks) for key in keyframes[:2]),
-            voice=OwnVoice(Habits(), fit_speaker(ROWS, way(ROWS, 1))),
+            voice=OwnVoice(Habits(), fit_speaker(ROWS, way(ROWS, 1)), print=np.full(256, 1 / 16, np.float32)),
         ),
     )
     return path.read_bytes()

@@ -25,6 +25,8 @@ ROWS = heard(200)
 OWN = OwnVoice(
     Habits(9.0, 14.0, 3.0, (1.0, 0.5, 0.25), (0.01, 0.02), 11.0, 3.5), fit_speaker(ROWS, way(ROWS, 1))
 )
+PRINT = np.full(256, 1 / 16, np.float32)  # of length 1
+PRINTED = replace(OWN, print=PRINT)
 
 
 @pytest.fixture
@@ -75,6 +77,26 @@ def test_a_file_from_before_nods_has_the_usual_ones() -> None:
     assert habits.nods_per_min == Habits().nods_per_min
 
 
+def named(consent: dict[str, object]) -> dict[str, object]:
+    return consent | {"statement": "Ada, to an avatar with a voice print of hers"}
+
+
+def test_a_print_of_the_voice_comes_back_where_its_consent_names_one(tmp_path: Path, noise: Avatar) -> None:
+    path = tmp_path / "own.avatar"
+    save_avatar(path, replace(noise, voice=PRINTED, consent=named(noise.consent)))
+    avatar = load_avatar(path)
+    assert avatar.voice is not None
+    assert avatar.voice.print is not None
+    assert np.array_equal(avatar.voice.print, PRINT)
+    assert "; a print of their voice is kept" in "\n".join(as_lines(facts(avatar)))
+
+
+def test_a_print_that_no_consent_names_is_refused(file: Path) -> None:
+    forge(file, {VOICE: encode_arrays(voice_arrays(PRINTED))})
+    with pytest.raises(PackageError, match=r"member voice.npz: a voice print that its consent does not name"):
+        load_avatar(file)
+
+
 FLAWS: dict[str, Callable[[dict[str, FloatArray]], dict[str, FloatArray]]] = {
     "array habits is missing": lambda a: {k: v for k, v in a.items() if k != "habits"},
     r"array habits is \(3,\); wanted \(8,\)": lambda a: a | {"habits": np.ones(3, np.float32)},
@@ -82,6 +104,9 @@ FLAWS: dict[str, Callable[[dict[str, FloatArray]], dict[str, FloatArray]]] = {
     r"array nods is \(3,\); wanted \(2,\)": lambda a: a | {"nods": np.ones(3, np.float32)},
     "array 'sound' is unknown": lambda a: a | {"sound": np.ones(16_000, np.float32)},
     "array 'fit_sound' is unknown": lambda a: a | {"fit_sound": np.ones(16_000, np.float32)},
+    r"array print is \(3,\); wanted \(256,\)": lambda a: a | {"print": np.ones(3, np.float32)},
+    "array print leaves 0..1": lambda a: a | {"print": -PRINT},
+    "array print is not of length 1": lambda a: a | {"print": 2 * PRINT},
     "no rows": lambda a: {k: v for k, v in a.items() if k != "fit_rows"},
     "array fit_middle leaves": lambda a: a | {"fit_middle": np.full_like(a["fit_middle"], 1e9)},
     "values that are not finite": lambda a: a | {"fit_middle": np.full_like(a["fit_middle"], np.nan)},

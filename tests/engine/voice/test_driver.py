@@ -83,6 +83,20 @@ def test_lips_are_asked_for_where_the_camera_does_not_drive_alone() -> None:
     assert VoiceDriver(heard(), Idle(1), always_lips=True).asks_for_lips
 
 
+def test_a_voice_that_is_refused_moves_nothing_and_fades() -> None:
+    driver, gaps = VoiceDriver(heard(), Idle(1)), []
+    for index in range(60):
+        driver.refuses = 20 <= index < 40
+        driver.at(index / 25, 1.5)
+        motion = driver.motion(None, NEUTRAL)
+        assert motion is not None
+        gaps.append(motion.lip_gap - float(NEUTRAL.lip_closed))
+    assert gaps[19] == pytest.approx(OPEN, rel=0.1)
+    assert max(map(abs, gaps[25:40])) < 0.01
+    assert gaps[-1] == pytest.approx(OPEN, rel=0.1)
+    assert np.abs(np.diff(gaps)).max() < 0.35 * OPEN
+
+
 def test_lips_open_and_shut_without_a_jump() -> None:
     lips = heard()
     gaps = np.array([lips.at(time_s)[LIP_GAP] for time_s in np.arange(0.0, 5.0, 0.01)])

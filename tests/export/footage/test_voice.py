@@ -69,12 +69,12 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float, bool], F
     folder = tmp_path_factory.mktemp("films")
     films = {has: film(folder / f"{has}.mp4", SOUND if has else None) for has in (True, False)}
 
-    def go(early_s: float, has_sound: bool) -> FootageVoice:
+    def go(early_s: float, has_sound: bool, with_print: bool = False) -> FootageVoice:
         landmarks = speaking(early_s)
         stats = [FrameStats(index / FPS, 0.0, 90.0, 0.2, 1.0, None) for index in range(len(landmarks))]
         path = films[has_sound]
         clip = Clip(path, None, 0, probe(path), tuple(landmarks), tuple(stats), (Shot(0, len(landmarks)),))
-        return listen(Footage((clip,), ()))
+        return listen(Footage((clip,), ()), with_print)
 
     return go
 
@@ -93,8 +93,16 @@ def test_an_offset_is_found_said_and_mended(
     assert found.own.fit is not None
 
 
+def test_a_print_is_made_only_where_it_was_agreed_to(heard: Callable[..., FootageVoice]) -> None:
+    assert heard(0.0, True, True).own.print is not None
+    found = heard(0.0, False, True)
+    assert found.own.print is None
+    assert any("no voice print is kept: it wants 8 s" in warning for warning in found.warnings)
+
+
 def test_speech_is_counted_and_more_is_asked_for(heard: Callable[..., FootageVoice]) -> None:
     found = heard(0.0, True)
+    assert found.own.print is None  # nobody agreed to one
     assert 4.0 < found.facts["speech_s"] < GOOD_SPEECH_S
     assert any(f"only {found.facts['speech_s']:.0f} s of speech" in warning for warning in found.warnings)
 
