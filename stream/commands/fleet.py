@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_frame(parser)
     parser.add_argument("--max-sessions", default="64", help="presenters on one machine at most (default 64)")
     parser.add_argument("--least-fps", default="8", help="as of serve, on each machine (default 8)")
+    parser.add_argument("--only-own-voice", action="store_true", help="as of serve")
     parser.add_argument("--keep", action="store_true", help="leave the servers running when this ends")
     add_exposure_arguments(parser)
     parser.add_argument("--log-format", default="text", choices=FORMATS, help="text (default) or json")
@@ -80,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
             frame=frame,
             max_sessions=max_sessions,
             least_fps=least_fps,
+            only_own_voice=args.only_own_voice,
             loopback_only=exposure.access.loopback_only,
             media_ports=exposure.media_ports,
             ice_servers=exposure.ice_servers,

@@ -40,6 +40,7 @@ class NodeConfig:
     loopback_only: bool
     media_ports: range | None = None  # UDP, on each machine; None: any that is free
     ice_servers: IceServers = field(default_factory=IceServers)
+    only_own_voice: bool = False  # see RegistryConfig
     head: str = "127.0.0.1"  # whose word on who its clients are is believed
 
 
@@ -72,6 +73,7 @@ class FleetNode:
                 max_sessions=config.max_sessions,
                 runner=config.runner,
                 frame=config.frame,
+                only_own_voice=config.only_own_voice,
                 least_fps=config.least_fps,
                 loopback_only=config.loopback_only,
                 media_ports=config.media_ports,
