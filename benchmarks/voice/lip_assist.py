@@ -168,7 +168,7 @@ def measure(args: argparse.Namespace) -> Record:
         neutral = build_neutral([Landmarks(1, 1, face=face, face_confidence=1.0) for face in faces])
         for how, worsen in WORSE.items():
             told[how].append(drive(path, one, worsen, neutral))
-    return {"films": list(args.film), "lips": {how: _figures(films) for how, films in told.items()}}
+    return {"lips": {how: _figures(films) for how, films in told.items()}}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
