@@ -182,7 +182,7 @@ class VoiceDriver:
         self._heeded = 1.0  # how much of what is heard moves anything
         self.assist = LipAssist()
         self._hold_s = hold_s
-        self._sight = LipSight()
+        self._sight, self._person = LipSight(), 0
         self._seen_lips = 1.0  # how well, in the last picture
         self._before: deque[tuple[float, Motion, Neutral]] = deque()  # what the camera saw lately
         self._idle = idle
@@ -207,6 +207,8 @@ class VoiceDriver:
 
     def look(self, rgb: U8Image, landmarks: Landmarks, time_ns: int) -> None:
         """See Companion."""
+        if landmarks.person != self._person:
+            self._person, self._sight = landmarks.person, LipSight()
         if self._hold_s is not None:
             self._seen_lips = self._sight.of(rgb, landmarks.face, time_ns / 1e9)
 
