@@ -2,7 +2,8 @@
 
 Writes engine/assets/presenters.json: the public half of the key, and a signature of each presenter's digest.
 The private half never enters the repository; where there is none at that path, one is made there. With
-another key the avatars that the earlier one signed, of other versions, are marked.
+another key the avatars that the earlier one signed, of other versions, are marked. What the installation that
+enrolled a presenter signed is taken out of its file: it would stand before the presenters' list.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from engine.avatar.bundled import FOLDER, bundled_file, bundled_names
-from engine.avatar.container import read_package
+from engine.avatar.container import FIELDS, read_package, write_package
 from engine.errors import SettingsError
 from engine.files import write_file
 from engine.provenance.chain import MADE, extended
@@ -31,8 +32,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     key = read_private(path.read_bytes())
     if key is None:
         raise SettingsError(f"{path}: is no Ed25519 key in PEM; wanted the presenters' key, or a new name")
+    for presenter in bundled_names():
+        with bundled_file(presenter) as file:
+            take_out_signatures(file)
     write_file(Path(str(FOLDER)) / "presenters.json", signed_list(key), shared=True)
     return 0
+
+
+def take_out_signatures(file: Path) -> None:
+    """Leaves the package as it is but for those in it; what they signed, its digest, stays."""
+    package = read_package(file)
+    if package.signatures is not None:
+        write_package(file, package.members, {name: package.manifest[name] for name in FIELDS})
 
 
 def signed_list(key: Ed25519PrivateKey) -> bytes:
