@@ -27,13 +27,16 @@ from engine.voice.motion_code import (
     mixed,
 )
 
+SIDE_PX = 256  # of the canvas that bounds in px are meant for
 ASSETS = Path(__file__).parents[3] / "engine" / "assets"
 MOUTH = np.concatenate([topo.LIPS_INNER, topo.LIPS_OUTER])
 
 
 @pytest.fixture(scope="module")
 def theo() -> tuple[Neutral, list[Motion]]:
-    frames = [key.landmarks for key in load_avatar(ASSETS / "theo.avatar").keyframes]
+    avatar = load_avatar(ASSETS / "theo.avatar")
+    to_px = SIDE_PX / avatar.size
+    frames = [key.landmarks.transformed(to_px, 0, 0, SIDE_PX, SIDE_PX) for key in avatar.keyframes]
     neutral = build_neutral(frames)
     return neutral, [motion_of(frame, neutral) for frame in frames]
 
