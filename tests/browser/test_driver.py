@@ -18,6 +18,12 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
 ]
 
+SAYS = """async () => {
+  const { lipsWords, whoseWords } = await import("/call/driver.js");
+  const whose = [["own", false], ["other", false], ["other", true], ["unknown", true], [null, false]];
+  return [...whose.map(([voice_is, voice_refused]) => whoseWords({ voice_is, voice_refused })),
+    lipsWords({ lips_by_voice: 0.1 }), lipsWords({ lips_by_voice: 0.9 })];
+}"""
 CAMERA_ON = "() => (document.getElementById('presenter').srcObject?.getVideoTracks() ?? []).length === 1"
 
 
@@ -35,6 +41,15 @@ async def until(page: Page, words: str) -> None:
     await page.wait_for_function(words, timeout=1e3 * LIMIT_S)
 
 
+async def says_whose_voice_it_is(page: Page) -> None:
+    own, noted, refused, unknown, no_print, seen, helped = await page.evaluate(SAYS)
+    assert (own, no_print, seen) == ("", "", "")
+    assert noted == "This does not sound like the voice of the avatar's person."
+    assert "does not move the mouth" in refused
+    assert "speak for some seconds" in unknown
+    assert "your voice helps them" in helped
+
+
 async def test_the_voice_drives_and_the_camera_is_let_go(browsers: Browsers, url: str) -> None:
     async with browsers.call(url, *FAKE_CAMERA) as page:
         assert await page.evaluate(CAMERA_ON)
@@ -42,6 +57,10 @@ async def test_the_voice_drives_and_the_camera_is_let_go(browsers: Browsers, url
         await until_text(page, "#pill-text", "Voice")
         assert "Lips from a voice are second best" in await page.inner_text("#notice")
         await until(page, f"() => !({CAMERA_ON})()")
+        await page.check("#only-own-voice", force=True)
+        # Remembered once the server has taken it:
+        await until(page, "() => localStorage.getItem('avatarcast-only-own-voice') === 'true'")
+        await says_whose_voice_it_is(page)
         await page.evaluate("window.shown = 0")
         await page.evaluate(
             """() => { const seen = () => { window.shown++; avatar.requestVideoFrameCallback(seen); };
@@ -51,29 +70,6 @@ async def test_the_voice_drives_and_the_camera_is_let_go(browsers: Browsers, url
         await choose(page, "camera")
         await until(page, CAMERA_ON)
         await until_text(page, "#pill-text", "Live")
-
-
-SAYS = """async () => {
-  const { lipsWords, whoseWords } = await import("/call/driver.js");
-  const whose = [["own", false], ["other", false], ["other", true], ["unknown", true], [null, false]];
-  return [...whose.map(([voice_is, voice_refused]) => whoseWords({ voice_is, voice_refused })),
-    lipsWords({ lips_by_voice: 0.1 }), lipsWords({ lips_by_voice: 0.9 })];
-}"""
-
-
-async def test_whose_voice_it_is_and_what_helps_the_lips_is_said_in_a_line(
-    browsers: Browsers, url: str
-) -> None:
-    async with browsers.call(url, *FAKE_CAMERA) as page:
-        await page.check("#only-own-voice", force=True)
-        # Remembered once the server has taken it:
-        await until(page, "() => localStorage.getItem('avatarcast-only-own-voice') === 'true'")
-        own, noted, refused, unknown, no_print, seen, helped = await page.evaluate(SAYS)
-        assert (own, no_print, seen) == ("", "", "")
-        assert noted == "This does not sound like the voice of the avatar's person."
-        assert "does not move the mouth" in refused
-        assert "speak for some seconds" in unknown
-        assert "your voice helps them" in helped
 
 
 async def test_what_was_chosen_holds_for_the_next_call_which_needs_no_camera(

@@ -142,12 +142,12 @@ def mouth_of(print_: FloatArray | None, only_own: bool) -> tuple[LiveVoice, floa
         voice.settle()
         motion = pipeline.companion.motion(None, NEUTRAL)
         assert motion is not None
-        if number > 200:
+        if number > 190:
             widest = max(widest, motion.lip_gap - float(NEUTRAL.lip_closed))
     return voice, widest
 
 
-SPEECH = vowel(5.0, 110.0, (500.0, 1200.0, 2400.0))
+SPEECH = vowel(4.5, 110.0, (500.0, 1200.0, 2400.0))
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float, bool], F
 def test_an_offset_is_found_said_and_mended(
     heard: Callable[..., FootageVoice], early_ms: int, side: str
 ) -> None:
-    found = heard(early_ms / 1e3, True)
+    found = heard(early_ms / 1e3, True, True)
     assert found.facts["offset_ms"] == [pytest.approx(early_ms, abs=40)]
     assert found.facts["certainty"][0] >= 0.8
     offset_words = [warning for warning in found.warnings if "its sound" in warning]
@@ -91,10 +91,10 @@ def test_an_offset_is_found_said_and_mended(
     assert all(f" ms {side} its sound" in warning for warning in offset_words)
     assert found.facts["lips"] > 0.7  # fitted to the first part, they foretell the rest: the offset is mended
     assert found.own.fit is not None
+    assert found.own.print is not None
 
 
-def test_a_print_is_made_only_where_it_was_agreed_to(heard: Callable[..., FootageVoice]) -> None:
-    assert heard(0.0, True, True).own.print is not None
+def test_without_sound_no_print_is_made_and_that_is_said(heard: Callable[..., FootageVoice]) -> None:
     found = heard(0.0, False, True)
     assert found.own.print is None
     assert any("no voice print is kept: it wants 8 s" in warning for warning in found.warnings)
