@@ -14,9 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from engine.arrays import FloatArray
-from engine.conversation.laughter import Laughter
-from engine.conversation.pitch import HOP_S, Pitch
-from engine.conversation.turns import SPEECH, State, Turns
+from engine.conversation.hearing import ROW_S, Hearing, Row
+from engine.conversation.pitch import HOP_S
+from engine.conversation.turns import State
 from engine.expression.easing import Eased
 from engine.expression.feeling import EMOTIONS
 from engine.expression.repertoire import mean_units, repertoire_for
@@ -24,12 +24,9 @@ from engine.person import topology as topo
 from engine.person.geometry import euler_deg_to_rotation
 from engine.person.motion import Motion
 from engine.person.retarget import Retargeter
-from engine.voice.features import ROWS_HZ
-from engine.voice.gate import SpeechGate
 from engine.voice.idle import Habits
 from engine.voice.mel import SAMPLE_RATE_HZ
 
-ROW_S = 1.0 / ROWS_HZ
 # Ward and Tsukahara's rule for English, in seconds and percent.
 LOW_PITCH, LOW_S, SPOKEN_S, WAIT_S, AGAIN_S = 26.0, 0.11, 0.7, 0.7, 0.8
 PAUSE_S, ASKED_PAUSE_S = 0.28, 0.16  # so long a pause asks by itself; after low pitch
@@ -45,7 +42,6 @@ BROWS = 0.5  # of the units' strength
 SMILE, SMILE_S = 0.6, 2.0  # of the person's own happiness; held after the last laugh
 TILT_DEG, NEARER = 1.2, 0.012  # how one who listens holds the head
 LOOKS_AWAY = 0.3  # so much of the glances is left
-_STALE_S = 0.25  # without sound: nobody speaks
 _EASE_S, _SMILE_EASE_S = 0.25, 0.4
 _HAPPY = EMOTIONS.index("happy")
 
@@ -98,7 +94,7 @@ class NodCues:
 class Listening:
     """What a conversation does to a face; an `engine.pipeline.Adjustment`.
 
-    Use: speak() and hear() as sound comes in, at() for every picture. All times are of one clock.
+    Use: attend() to each row of a `Hearing`, at() for every picture. All times are of one clock.
     """
 
     def __init__(self, habits: Habits | None = None, seed: int = 0) -> None:
@@ -108,44 +104,38 @@ class Listening:
         self.smile = 0.0  # how much of one is wanted
         self.habits = habits or Habits()
         self._random = np.random.default_rng([seed, 17])
-        self._turns = Turns()
-        self._own, self._other = _Heard(), _Heard()
-        self._cues, self._pitch, self._laughter = NodCues(), Pitch(), Laughter()
-        self._pitches_hz: list[float] = []
+        self._cues = NodCues()
         self._laughed_s = -SMILE_S
         self._saved, self._time_s = 1.0, 0.0
-        self._row_s: float | None = None  # up to here it is known whose turn it is
+        self._speaks = False  # now, not in a pause
         self._nods: deque[tuple[float, float]] = deque(maxlen=4)  # when it begins, how deep
         self._brows_s = -BROWS_S
         self._attention, self._smiling = Eased(_EASE_S), Eased(_SMILE_EASE_S)
         self._tilt = float(self._random.choice([-1.0, 1.0])) * TILT_DEG
 
-    def speak(self, samples: FloatArray, until_s: float) -> None:
-        """What the avatar says. samples: (n,) float32, -1..1, 16 kHz; the last of them is of `until_s`."""
-        self._own.push(samples, until_s)
+    def attend(self, row: Row) -> None:
+        """40 ms more."""
+        self.state, self._speaks = row.state, row.own
+        nods = self._cues.update(row.other, row.pitches_hz, row.ends_s, self._saved)
+        if row.laughs:
+            self._laughed_s = row.ends_s
+        self.smile = SMILE if row.ends_s - self._laughed_s < SMILE_S else 0.0
+        if self.state is not State.LISTENS:
+            return
+        self._saved = min(self._saved + ROW_S * self.habits.nods_per_min / 60.0, SAVED)
+        if nods:
+            self._saved -= 1.0
+            self._begin_nod(row.ends_s)
 
-    def hear(self, samples: FloatArray, until_s: float) -> None:
-        """What the other says; as in speak()."""
-        self._other.push(samples, until_s)
-        self._pitches_hz.extend(self._pitch.push(samples).tolist())
-        if self._laughter.push(samples):
-            self._laughed_s = until_s
-
-    def at(self, time_s: float) -> State:
+    def at(self, time_s: float) -> None:
         """The next picture is of this time."""
-        if self._row_s is None or not 0.0 <= time_s - self._row_s < 10.0:
-            self._row_s = time_s - ROW_S
-        while self._row_s + ROW_S <= time_s:
-            self._row_s += ROW_S
-            self._row(self._row_s)
         self._time_s = time_s
-        return self.state
 
     def adjusted(self, motion: Motion, retargeter: Retargeter, time_ns: int) -> Motion:
         """See `engine.pipeline.Adjustment`; the time is that of at()."""
         time_s = self._time_s
         clock_ns = round(time_s * 1e9)
-        listens = self.state is State.LISTENS and not self._own.now(time_s)
+        listens = self.state is State.LISTENS and not self._speaks
         attention = self.share * float(self._attention.toward(np.asarray(float(listens)), clock_ns))
         smile = self.share * float(self._smiling.toward(np.asarray(self.smile * listens), clock_ns))
         if attention <= 0.0 and smile <= 0.0:
@@ -163,20 +153,6 @@ class Listening:
             scale=motion.scale * (1.0 + NEARER * attention),
             expression=np.asarray(expression, np.float32),
         )
-
-    def _row(self, time_s: float) -> None:
-        """40 ms more."""
-        other = self._other.now(time_s)
-        self.state = self._turns.update(float(self._own.now(time_s)), float(other), time_s)
-        pitches, self._pitches_hz = np.array(self._pitches_hz, np.float32), []
-        nods = self._cues.update(other, pitches, time_s, self._saved)
-        self.smile = SMILE if time_s - self._laughed_s < SMILE_S else 0.0
-        if self.state is not State.LISTENS:
-            return
-        self._saved = min(self._saved + ROW_S * self.habits.nods_per_min / 60.0, SAVED)
-        if nods:
-            self._saved -= 1.0
-            self._begin_nod(time_s)
 
     def _begin_nod(self, time_s: float) -> None:
         depth = self.habits.nod_deg * float(self._random.uniform(0.75, 1.25))
@@ -197,6 +173,7 @@ class Overheard:
     def __init__(self, listening: Listening, own: FloatArray, other: FloatArray) -> None:
         """own, other: (n,) float32, -1..1, 16 kHz; what is missing of one is silence."""
         self.listening = listening
+        self._hearing = Hearing()
         self._own, self._other = own, other
         self._at = 0
 
@@ -204,32 +181,13 @@ class Overheard:
         """The next picture is of this time, which grows; and shows so much of the listening."""
         until = max(self._at, round(time_s * SAMPLE_RATE_HZ))
         self.listening.share = share
-        self.listening.speak(self._own[self._at : until], time_s)
-        self.listening.hear(self._other[self._at : until], time_s)
+        self._hearing.speak(self._own[self._at : until], time_s)
+        self._hearing.hear(self._other[self._at : until], time_s)
         self._at = until
-        return self.listening.at(time_s)
-
-
-class _Heard:
-    """Whether one of the two is heard now, by what came of their sound last."""
-
-    def __init__(self) -> None:
-        self._gate = SpeechGate()
-        self._rows: deque[tuple[float, float]] = deque(maxlen=10 * ROWS_HZ)  # time at its end, how surely
-
-    def push(self, samples: FloatArray, until_s: float) -> None:
-        spoken = self._gate.push(samples)
-        first_s = until_s - (len(spoken) - 1) * ROW_S
-        self._rows.extend((first_s + number * ROW_S, float(one)) for number, one in enumerate(spoken))
-
-    def now(self, time_s: float) -> bool:
-        """Of the last row that ends by then."""
-        while len(self._rows) > 1 and self._rows[1][0] <= time_s:
-            self._rows.popleft()
-        if not self._rows:
-            return False
-        ended_s, spoken = self._rows[0]
-        return 0.0 <= time_s - ended_s < _STALE_S and spoken >= SPEECH
+        for row in self._hearing.rows(time_s):
+            self.listening.attend(row)
+        self.listening.at(time_s)
+        return self.listening.state
 
 
 def _hump(way: float) -> float:

@@ -31,7 +31,7 @@ _LIPS_ALONE = partial(Shares, upper_face=0.0, head=0.0, body=0.0)
 
 _KEPT_ROWS = 4 * ROWS_HZ  # of a sound that comes in: more than it is ever held back
 _AHEAD_ROWS = 8  # of whether somebody speaks, before lips: more than LOOK_AHEAD_S
-_HUSHED_S = 0.06  # until lips that are told to be still are shut
+_HUSHED_S = 0.04  # until lips that are told to be still are shut
 _OPENS_ROWS, _SHUTS_ROWS = 2, 6  # before speech lips may part; after it they shut
 _WARM_ROWS = 6 * ROWS_HZ  # of what was said, that lips and the gate remember
 _USUAL_ROWS = 5 * ROWS_HZ  # of speech

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,9 @@ import av
 import numpy as np
 
 from engine.arrays import FloatArray
+from engine.conversation.hearing import Hearing, Row
 from engine.conversation.listening import Listening
+from engine.conversation.turns import State
 from engine.person.motion import Motion
 from engine.person.retarget import Retargeter
 from engine.voice.driver import LOOK_AHEAD_S, SpokenLips, VoiceDriver
@@ -36,6 +38,7 @@ JITTER_S = 0.02  # of sound that comes in
 HOLD_S = LOOK_AHEAD_S + 1 / ROWS_HZ + JITTER_S  # lips become known row by row
 DRIVES = 0.5  # share from which the voice is said to drive
 _MOST_WAITING = 200  # frames of 20 ms
+_GONE_NS = 3_000_000_000  # without sound of the other: there is nobody
 _GAP_S = 0.25  # without sound: from here on it is taken for silence
 _NS = 1_000_000_000
 _JUDGES = ThreadPoolExecutor(
@@ -44,10 +47,13 @@ _JUDGES = ThreadPoolExecutor(
 
 
 class LiveVoice:
-    """Use: hear() on the event loop; attach() and advance() where the pipeline is used."""
+    """Use: attach(), advance(), adjusted(), drew() where the pipeline is used, all else on the event loop."""
 
-    def __init__(self, hold_s: float = HOLD_S) -> None:
-        """hold_s: how long lips wait for what is yet to be heard; 0 where sound is here before it is due."""
+    def __init__(self, hold_s: float = HOLD_S, tell: Callable[[Row], None] | None = None) -> None:
+        """hold_s: how long lips wait for what is yet to be heard; 0 where sound is here before it is due.
+
+        tell: gets what is heard of the conversation, row by row, on the event loop.
+        """
         self.share = 0.0  # how much the voice drove the last picture
         self.lips = 0.0  # how much it helped lips that the camera sees badly
         self._late = 0.0  # how far lips were on the voice's time
@@ -58,7 +64,10 @@ class LiveVoice:
         )
         self._hold_s = hold_s
         self._waiting: deque[tuple[FloatArray | None, int]] = deque(maxlen=_MOST_WAITING)  # None: a hush
-        self._others: deque[tuple[FloatArray, int]] = deque(maxlen=_MOST_WAITING)
+        self._tell = tell
+        self._hearing = Hearing()
+        self._other_ns: int | None = None  # when the other one's sound came last, if it still does
+        self._rows: deque[Row] = deque(maxlen=_MOST_WAITING)  # of a conversation, to be listened to
         self._listening: Listening | None = None  # while there is somebody to listen to
         self._driver: VoiceDriver | None = None
         self._seed = secrets.randbelow(2**31)
@@ -81,23 +90,42 @@ class LiveVoice:
         """The voice moves no mouth: it is not, or not yet known to be, the one that alone may."""
         return self.only_own and self.whose not in (None, Whose.OWN)
 
+    @property
+    def conversation(self) -> State | None:
+        """Whose turn it is; None where nobody else is heard."""
+        return None if self._other_ns is None else self._hearing.state
+
     def hear(self, frame: av.AudioFrame, arrived_ns: int) -> None:
         """The next frame of the microphone, whole at this time (perf_counter_ns)."""
         if len(samples := _samples(self._resampler, frame)):
             self._waiting.append((samples, arrived_ns))
+            self._hearing.speak(samples, arrived_ns / _NS + self._hold_s)
 
     def hear_other(self, samples: FloatArray, arrived_ns: int) -> None:
         """What the other one says, whole at this time: the avatar listens. (n,) float32, 16 kHz."""
-        self._others.append((samples, arrived_ns))
+        self._other_ns = arrived_ns
+        self._hearing.hear(samples, arrived_ns / _NS)
+        self.attend(arrived_ns)
 
     def hear_frame_of_other(self, frame: av.AudioFrame, arrived_ns: int) -> None:
         """The same, as a decoder gives it."""
         if len(samples := _samples(self._others_resampler, frame)):
             self.hear_other(samples, arrived_ns)
 
-    def hush(self) -> None:
+    def attend(self, now_ns: int) -> None:
+        """It is that late, whether sound comes or not."""
+        if self._other_ns is not None and now_ns - self._other_ns > _GONE_NS:
+            self._other_ns = None
+        for row in self._hearing.rows(now_ns / _NS):
+            if self._other_ns is not None:
+                self._rows.append(row)
+            if self._tell is not None:
+                self._tell(row)
+
+    def hush(self, now_ns: int) -> None:
         """Lips shut for what was heard up to now."""
-        self._waiting.append((None, 0))
+        self._waiting.append((None, now_ns))
+        self._hearing.hush(now_ns / _NS)
 
     def adjusted(self, motion: Motion, retargeter: Retargeter, time_ns: int) -> Motion:
         """See `engine.pipeline.Adjustment`: a face that listens."""
@@ -126,7 +154,7 @@ class LiveVoice:
         while self._waiting:
             samples, arrived_ns = self._waiting.popleft()
             if samples is None:
-                driver.lips.hush(self._sound_s(now_ns))
+                driver.lips.hush(self._sound_s(arrived_ns))
             else:
                 self._take(driver, samples, arrived_ns)
         if self._began_ns is None:
@@ -143,11 +171,10 @@ class LiveVoice:
         return (now_ns - (now_ns if self._began_ns is None else self._began_ns)) / _NS - self._hold_s
 
     def _listen(self, now_s: float) -> None:
-        while self._others:
-            samples, arrived_ns = self._others.popleft()
+        while self._rows:
             if self._listening is None:
                 self._listening = Listening(self._habits, self._seed)
-            self._listening.hear(samples, arrived_ns / _NS)
+            self._listening.attend(self._rows.popleft())
         if self._listening is not None:
             self._listening.share = self.share
             self._listening.at(now_s)
@@ -173,8 +200,6 @@ class LiveVoice:
         driver.lips.push(samples, driver.asks_for_lips)
         if (check := self._check) is not None and (windows := check.push(samples)):
             _JUDGES.submit(_judge, check, windows)
-        if self._listening is not None:
-            self._listening.speak(samples, arrived_ns / _NS + self._hold_s)
         self._heard_s += length_s
         began_ns = arrived_ns - round(self._heard_s * _NS)
         self._began_ns = (

@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from time import perf_counter_ns
 
 import av
 
 from engine.arrays import FloatArray
+from engine.conversation.hearing import Row
+from engine.conversation.turns import State
 from engine.effort import USUAL, Effort
 from engine.errors import AvatarcastError
 from engine.expression.emotion import EmotionControl
@@ -52,6 +55,7 @@ class Performer:
         self.runner_reason = self._pool.reason or RUNNER_NOT_CHOSEN  # what runs the network, and why
         self.failed = 0  # frames on which the pipeline raised
         self.coach: Coach | None = None  # while the presenter films themselves
+        self.on_row: Callable[[Row], None] | None = None  # gets what is heard of a conversation
         self._pools = pools
         self._mirror = mirror
         self._measure = measure
@@ -120,8 +124,14 @@ class Performer:
             thread.ask(lambda pipeline: pipeline.drive_by(known))
         return thread
 
+    @property
+    def conversation(self) -> State | None:
+        """Whose turn it is; None where no voice may drive, or nobody else is heard."""
+        return None if self._voice is None else self._voice.conversation
+
     def put(self, incoming: Incoming) -> None:
         """Render this frame next, unless a newer one comes first."""
+        self.attend(incoming.arrived_ns)
         if self._render is not None:
             self._render.slot.put(incoming)
 
@@ -174,7 +184,7 @@ class Performer:
         """Let the presenter's voice drive where the camera shows no face; or the camera alone."""
         if on == (self._voice is not None):
             return
-        voice = self._voice = LiveVoice(self._hold_s) if on else None
+        voice = self._voice = LiveVoice(self._hold_s, self._on_row) if on else None
         if voice is not None:
             voice.only_own = self._only_own_voice
         if self._render is not None:
@@ -219,10 +229,15 @@ class Performer:
         if self._voice is not None:
             self._voice.hear_frame_of_other(frame, arrived_ns)
 
+    def attend(self, now_ns: int) -> None:
+        """It is that late (perf_counter_ns), whether sound comes or not."""
+        if self._voice is not None:
+            self._voice.attend(now_ns)
+
     def hush(self) -> None:
         """The avatar says no more of what was heard."""
         if self._voice is not None:
-            self._voice.hush()
+            self._voice.hush(perf_counter_ns())
 
     def set_coach(self, recorded_lines: int | None) -> None:
         """Look at what the presenter does, for a recording of so many lines, from now on; None: no longer.
@@ -298,6 +313,10 @@ class Performer:
     def _adjustments(self) -> list[Adjustment]:
         listening: list[Adjustment] = [] if self._voice is None else [self._voice]
         return [*listening, self._emotion, self._eye_contact]
+
+    def _on_row(self, row: Row) -> None:
+        if self.on_row is not None:
+            self.on_row(row)
 
     def _ask(self, request: Callable[[FramePipeline], None]) -> None:
         if self._render is not None:

@@ -14,22 +14,21 @@ from typing import Any
 
 import numpy as np
 
+from engine.conversation.hearing import ROW_S, Row
 from engine.conversation.tree import DialogueTree, Turn
-from engine.conversation.turns import SPEECH, State, Turns
+from engine.conversation.turns import State
 from engine.expression.feeling import feeling_of, steady
-from engine.voice.features import ROWS_HZ
-from engine.voice.gate import SpeechGate
+from engine.voice.mel import SAMPLE_RATE_HZ
 from stream import tasks
 from stream.refusal import RequestRefused
 from stream.sessions.agent_voice import AgentVoice
 from stream.sessions.session import Session
 
-ROW_S = 1.0 / ROWS_HZ
 SPOKEN_S = 0.3  # less is a cough: nobody is told that it ended
 PAUSE_S = (0.12, 3.0)  # after which the other one has spoken: what may be asked for
 USUAL_PAUSE_S = 0.2  # people answer each other as quickly (Stivers et al., PNAS 106, 2009)
 BREAKS_IN_S = 0.08  # heard for so long, the other one interrupts
-_STALE_S = 0.3  # without their sound it is taken for silence
+MOST_AHEAD_S = 10.0  # that the other one's voice may come sooner than it can have been said
 _FULL_SCALE = 32_768.0
 
 
@@ -44,24 +43,23 @@ class Dialogue:
         self._session = session
         self._tell = tell
         self._tree = DialogueTree()
-        self._gate, self._turns = SpeechGate(), Turns()
-        self._clock = asyncio.get_running_loop().time
         self._state = State.IDLES
-        self._row_s = 0.0  # of the last row, on a clock that only counts rows
-        self._heard_s = 0.0  # when sound of the other came last
+        self._heard_s = 0.0  # up to here, on the loop's clock, what came can have been said
         self._spoke_s = self._quiet_s = 0.0  # how long they have spoken, and been quiet since
         self._spoke_on_s = 0.0  # without a gap
         self._spoke_before = False  # the agent, a row ago
 
     async def run(self) -> None:
         """Until it is cancelled: plays, and goes on counting where no sound of the other comes."""
+        performer = self._session.performer
+        performer.on_row = self._attend
         playing = tasks.start(self.voice.run(), "agent's voice", self._session.end)
         try:
             while True:
                 await asyncio.sleep(ROW_S)
-                if self._clock() - self._heard_s > _STALE_S:
-                    self._row(0.0)
+                performer.attend(perf_counter_ns())
         finally:
+            performer.on_row = None
             playing.cancel()
             await asyncio.gather(playing, return_exceptions=True)
 
@@ -73,17 +71,20 @@ class Dialogue:
         """What the other one says, as it comes. Raises RequestRefused."""
         if len(pcm) % 2:
             raise RequestRefused(400, f"{len(pcm)} bytes of sound; whole 16-bit samples are needed")
+        now_s = asyncio.get_running_loop().time()
+        until_s = max(self._heard_s, now_s) + len(pcm) / (2 * SAMPLE_RATE_HZ)
+        if until_s > now_s + MOST_AHEAD_S:
+            raise RequestRefused(
+                429, "the other one's voice comes faster than it is said; send it as it comes"
+            )
+        self._heard_s = until_s
         samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(_FULL_SCALE)
-        self._heard_s = self._clock()
         self._session.performer.hear_other(samples, perf_counter_ns())
-        for spoken in self._gate.push(samples):
-            self._row(float(spoken))
 
     def interrupt(self, by: str) -> None:
         """The avatar says no more of what it was to say."""
         self.voice.hush()
-        self._session.voice.hush()
-        self._session.performer.hush()
+        self._session.hush()
         self._tell({"type": "interrupted", "by": by})
 
     def add(self, message: dict[str, Any]) -> Turn:
@@ -110,14 +111,10 @@ class Dialogue:
             raise RequestRefused(400, 'read needs {"number": 3}, of a turn')
         return self._tree.read(number)
 
-    def _row(self, spoken: float) -> None:
-        """40 ms of the other one."""
-        self._row_s += ROW_S
+    def _attend(self, row: Row) -> None:
         speaks = self.voice.speaks
-        heard = spoken >= SPEECH
-        state = self._turns.update(float(speaks), spoken, self._row_s)
-        self._spoke_on_s = self._spoke_on_s + ROW_S if heard else 0.0
-        if heard:
+        self._spoke_on_s = self._spoke_on_s + ROW_S if row.other else 0.0
+        if row.other:
             self._spoke_s, self._quiet_s = self._spoke_s + ROW_S, 0.0
         else:
             self._quiet_s += ROW_S
@@ -131,9 +128,9 @@ class Dialogue:
         if self._spoke_before and not speaks:
             self._tell({"type": "said"})
         self._spoke_before = speaks
-        if state is not self._state:
-            self._state = state
-            self._tell({"type": "state", "state": state.value})
+        if row.state is not self._state:
+            self._state = row.state
+            self._tell({"type": "state", "state": row.state.value})
 
 
 def told(turn: Turn) -> dict[str, Any]:

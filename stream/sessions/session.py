@@ -14,6 +14,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import perf_counter_ns
 from typing import Any
@@ -49,6 +50,7 @@ logger = logging.getLogger(__name__)
 WATCH_PERIOD_S = 0.5
 CAMERA, VOICE = "camera", "voice"  # of DRIVERS
 VOICE_FPS = 25  # of pictures that no camera frame belongs to
+LEAST_STEP_S = 0.02  # between two of them, where one is hurried
 CAMERA_GONE_S = 0.12  # without a frame: pictures are made without it
 
 
@@ -125,6 +127,7 @@ class Session:
         self._clock = PictureClock()
         self._sound_ns = 0  # when there was sound last
         self._ticking: asyncio.Task[None] | None = None  # pictures where no camera gives any
+        self._hurry = asyncio.Event()  # the next of them is wanted at once
         self._frame_px = (0, 0)  # width, height of the last picture
         self._shown: tuple[I420, ServedAvatar] | None = None  # the last one that is no failure, and of whom
         self._switching = 0  # calls that wait for another avatar: of whom a picture is cannot be said
@@ -176,6 +179,12 @@ class Session:
     def set_only_own_voice(self, on: bool) -> None:
         """See `Performer.set_only_own_voice`; where the server wants it so, it stays so."""
         self.performer.set_only_own_voice(on or self._server_wants_own_voice)
+
+    def hush(self) -> None:
+        """Nothing more is said of what was heard; the mouth shuts, and no picture of that waits its turn."""
+        self.voice.hush()
+        self.performer.hush()
+        self._hurry.set()
 
     async def switch_avatar(self, name: str) -> None:
         """Go on as another avatar, over the same connections. Raises RequestRefused (404, 503)."""
@@ -248,6 +257,7 @@ class Session:
             "lips_by_voice": performer.lips_by_voice,
             "voice_is": performer.voice_is,
             "voice_refused": performer.refuses_voice,
+            "conversation": None if performer.conversation is None else performer.conversation.value,
             "muted": self.voice.muted,
             "frame": [round(side * level.scale) for side in self._frame_px],
             "message": words,
@@ -329,8 +339,12 @@ class Session:
         loop = asyncio.get_running_loop()
         due_s = loop.time()
         while True:
-            due_s = max(due_s + 1 / VOICE_FPS, loop.time())
-            await asyncio.sleep(due_s - loop.time())
+            before_s, due_s = due_s, max(due_s + 1 / VOICE_FPS, loop.time())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), due_s - loop.time())
+                due_s = max(before_s + LEAST_STEP_S, loop.time())
+                await asyncio.sleep(due_s - loop.time())
+            self._hurry.clear()
             now_ns = perf_counter_ns()
             unseen_s = (now_ns - self.metrics.last_frame_ns) / 1e9
             if self.driver == CAMERA:

@@ -233,6 +233,28 @@ async def serving(pipeline: EchoPipeline) -> AsyncIterator[SessionRegistry]:
         await registry.close()
 
 
+def test_a_conversation_is_told_while_somebody_else_is_heard() -> None:
+    voice = LiveVoice()
+
+    def hear_until(begins_s: float, sound: FloatArray) -> list[str | None]:
+        found = []
+        for number in range(len(sound) // 640):
+            now_ns = round((begins_s + (number + 1) / 25) * _NS)
+            voice.hear_other(sound[640 * number : 640 * (number + 1)], now_ns)
+            found.append(None if voice.conversation is None else voice.conversation.value)
+        return found
+
+    assert voice.conversation is None
+    told = hear_until(5.0, np.concatenate([hush(0.4), babble(1.0)]))
+    assert told[0] == "idles"
+    assert told[-1] == "listens"
+    voice.attend(round(7.8 * _NS))  # long after their turn
+    assert voice.conversation is not None
+    assert voice.conversation.value == "idles"
+    voice.attend(round(10.0 * _NS))  # and nothing more came
+    assert voice.conversation is None
+
+
 async def test_sound_alone_is_published_and_watched() -> None:
     gather_on_loopback()
     pipeline, connection = Asked(), RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -256,6 +278,7 @@ async def test_sound_alone_is_published_and_watched() -> None:
             voice = session.performer._voice
             assert voice is not None
             await until(lambda: voice._listening is not None)
+            await until(lambda: session.stats()["conversation"] in ("speaks", "listens"))
         finally:
             await viewer.close()
             await connection.close()

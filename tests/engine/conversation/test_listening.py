@@ -99,12 +99,3 @@ def test_where_a_camera_drives_nothing_is_added(retargeter: Retargeter) -> None:
     _, states, motions = played(hush(20), STORY[: 16_000 * 6], retargeter, share=0.0)
     assert State.LISTENS in states
     assert np.abs(pitches(motions, retargeter)).max() < 0.01
-
-
-def test_sound_that_stops_coming_is_silence(retargeter: Retargeter) -> None:
-    listening = Listening(HABITS)
-    listening.at(0.0)
-    listening.hear(babble(1.0), 1.0)
-    states = [listening.at(picture / FPS) for picture in range(25, 75)]
-    assert states[5] is State.LISTENS
-    assert states[-1] is State.IDLES
