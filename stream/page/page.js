@@ -12,6 +12,7 @@ import { listDevices, openBoth, openMicrophone } from "/common/devices.js";
 import { byId, fill, fromTemplate, onClick, setText } from "/common/dom.js";
 import { Latency, showLatency } from "/call/latency.js";
 import { othersWords, showMark } from "/call/mark.js";
+import { wireOther } from "/call/other.js";
 import { remember, remembered } from "/common/remember.js";
 import { showFrame, wireSettings } from "/common/settings.js";
 import { onWake } from "/common/wake.js";
@@ -145,6 +146,7 @@ async function start() {
     camera: () => camera,
   });
   call = current;
+  other.onCall(true);
   current.run();
 }
 
@@ -213,7 +215,7 @@ function onConnected(reply, renewed) {
 }
 
 function onWaiting(error, seconds) {
-  stats = null;
+  other.onStats((stats = null));
   byId("calibrate").disabled = true;
   calibration.stop();
   recording?.stop();
@@ -227,8 +229,7 @@ function onWaiting(error, seconds) {
 function onStats(message) {
   if (message.avatar === stats?.avatar && message.person > stats.person) hint(FOLLOWS_ANOTHER);
   stats = message;
-  calibration.onStats(message);
-  studio.onStats(message);
+  for (const one of [calibration, studio, other]) one.onStats(message);
   meter("fps-out", message.fps_out, 1);
   meter("fps-in", message.fps_in, 1);
   byId("calibrate").disabled = message.calibrating || !byId("count").hidden;
@@ -252,11 +253,13 @@ function stop(phase = "idle", pill = "Ready", notice = "") {
   calibration.stop();
   const ended = call;
   call = stats = null;
+  other.onCall(false);
+  other.onStats(null);
   for (const kind of ["video", "audio"]) adopt(kind, null);
   showMark(presenter, {});
   micTrouble = "";
   ended?.stop();
-  ended?.stream.getTracks().forEach((track) => track.stop());
+  ended?.tracks.forEach((track) => track.stop());
   presenter.srcObject = avatar.srcObject = null;
   byId("self").classList.remove("on");
   setText("start", "Start");
@@ -472,6 +475,7 @@ showSelf(remembered("self-view", true));
 showLatency({ ms: {} });
 wireSettings({ wishes, theCall: () => call, attempt, hint, take });
 wireExpression({ wishes, theCall: () => call, attempt });
+const other = wireOther({ wishes, theCall: () => call, attempt, hint });
 const driveBy = wireDriver({ wishes, theCall: () => call, attempt, take });
 onWake(() => {
   call?.check();

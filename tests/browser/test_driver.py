@@ -1,5 +1,7 @@
 """Who drives is chosen on the page: by the voice the camera is let go, and pictures still come.
 
+And whom the presenter shares the sound of is listened to.
+
 In a real browser, whose microphone beeps, against a server that echoes the camera. Needs Chromium.
 """
 
@@ -86,3 +88,40 @@ async def test_what_was_chosen_holds_for_the_next_call_which_needs_no_camera(
     async with browsers.call(url, *FAKE_CAMERA, script=no_camera, pill="Voice") as page:
         assert await page.is_checked("[name=driver][value=voice]")
         assert not await page.evaluate(CAMERA_ON)
+
+
+# In the place of a picker that only a person can use: somebody who speaks when the test wants it.
+OTHER = """{
+  localStorage.setItem("avatarcast-driver", JSON.stringify("voice"));
+  navigator.mediaDevices.getDisplayMedia = async () => {
+    const context = new AudioContext();
+    const voice = new OscillatorNode(context, { type: "sawtooth", frequency: 140 });
+    const mouth = new GainNode(context, { gain: 0 });
+    const shared = context.createMediaStreamDestination();
+    voice.connect(mouth).connect(shared);
+    voice.start();
+    window.speak = (on) => (mouth.gain.value = on ? 0.2 : 0);
+    window.endSharing = () => shared.stream.getTracks()[0].dispatchEvent(new Event("ended"));
+    return shared.stream;
+  };
+}"""
+
+
+async def test_the_avatar_listens_to_whom_the_presenter_shares(browsers: Browsers, url: str) -> None:
+    async with browsers.call(url, *FAKE_CAMERA, script=OTHER, pill="Voice") as page:
+        await page.click("#mute")  # the microphone beeps
+        assert not await page.is_visible("#conversation")
+        await page.select_option("#other", "tab")
+        await until_text(page, "#conversation", "Idle")
+        await page.evaluate("speak(true)")
+        await until_text(page, "#conversation", "Listens")
+        await page.evaluate("speak(false)")
+        await until_text(page, "#conversation", "Idle")
+        await page.evaluate("endSharing()")
+        await until_text(page, "#hint", "The other's sound has ended.")
+        assert await page.input_value("#other") == "nobody"
+        assert not await page.is_visible("#conversation")
+        await page.select_option("#other", label="Fake Audio Input 1")
+        await page.wait_for_selector("#conversation", state="visible", timeout=1e3 * LIMIT_S)
+        await page.select_option("#other", "nobody")
+        await page.wait_for_selector("#conversation", state="hidden", timeout=1e3 * LIMIT_S)

@@ -16,6 +16,7 @@ export class Call {
   //      was calibrated to
   constructor(stream, wishes, on) {
     this.stream = stream;
+    this.other = null; // the track of what somebody says to the presenter
     this.wishes = wishes;
     this.on = on;
     this.id = null;
@@ -90,7 +91,7 @@ export class Call {
   async #connect() {
     const { ice_servers: iceServers } = await get("/api/config"); // anew: credentials of TURN expire
     if (this.over) return;
-    this.link = new Link(this.stream, iceServers, this.on);
+    this.link = new Link(this.stream, this.other, iceServers, this.on);
     const { mirror, measure, avatar, name, driver } = this.wishes;
     const { secret } = this;
     const asked = this.id ? {} : { mirror, avatar, driver, muted: false, background: "original" };
@@ -158,6 +159,22 @@ export class Call {
       if (link === this.link) throw error; // else the next connection begins with it
     }
     old?.stop();
+  }
+
+  // What somebody says to the presenter comes by this track; null: nobody does.
+  async hear(track) {
+    const [old, { link }] = [this.other, this];
+    this.other = track;
+    try {
+      await link?.senders.other.replaceTrack(track);
+    } catch (error) {
+      if (link === this.link) throw error; // else the next connection begins with it
+    }
+    old?.stop();
+  }
+
+  get tracks() {
+    return [...this.stream.getTracks(), ...(this.other ? [this.other] : [])];
   }
 
   // This machine may have slept: does the connection still stand?

@@ -42,7 +42,8 @@ function unsynchronised(sdp) {
 
 export class Link {
   // on: {media(MediaStream), stats(message), interrupted()}
-  constructor(stream, iceServers, on) {
+  // other: the track of what somebody says to the presenter; null: nobody does
+  constructor(stream, other, iceServers, on) {
     this.peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.lost = new Promise((resolve) => (this.lose = resolve)); // resolves to the server's reason, or ""
     this.silence = new Silence(
@@ -50,11 +51,11 @@ export class Link {
       () => this.lose(""),
     );
     this.senders = {};
-    this.#addTracks(stream);
+    this.#addTracks(stream, other);
     this.#listen(on);
   }
 
-  #addTracks(stream) {
+  #addTracks(stream, other) {
     const camera = stream.getVideoTracks()[0] ?? "video"; // pictures come back also where a voice alone drives
     const video = this.peer.addTransceiver(camera, {
       direction: "sendrecv",
@@ -67,7 +68,8 @@ export class Link {
       direction: "sendrecv",
       streams: [stream],
     });
-    this.senders = { video: video.sender, audio: audio.sender };
+    const heard = this.peer.addTransceiver(other ?? "audio", { direction: "sendonly" }); // always there, as well
+    this.senders = { video: video.sender, audio: audio.sender, other: heard.sender };
   }
 
   #listen(on) {
