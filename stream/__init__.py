@@ -16,5 +16,6 @@ The rooms, each building on those above it:
     page            what the browser loads
     avatar_track    an avatar as one aiortc track, for programs of others; example_call uses it
     example_agent   a program that talks through an avatar, and one who calls it
+    example_pipecat the end of a Pipecat pipeline, which gets a face
     forward_rtp     a program of its own: one WHEP view as plain RTP, for a media server
 """
