@@ -14,6 +14,7 @@ from typing import cast
 
 import aioice
 from aiortc import (
+    RTCBundlePolicy,
     RTCConfiguration,
     RTCDataChannel,
     RTCIceTransport,
@@ -89,8 +90,11 @@ class Peer:
         self._config = config
         self._on_lost = on_lost
         self.lease = lease
+        # All in one from the start: aiortc leaves a second voice behind where it moves them together later.
         self._connection = RTCPeerConnection(
-            RTCConfiguration(iceServers=config.ice_servers.for_aiortc(time()))
+            RTCConfiguration(
+                iceServers=config.ice_servers.for_aiortc(time()), bundlePolicy=RTCBundlePolicy.MAX_BUNDLE
+            )
         )
         self.encoder: RenderedEncoder | None = None  # of what is sent, from accept() on
         self._pictures: PictureTrack | None = None

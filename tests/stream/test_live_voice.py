@@ -11,7 +11,7 @@ from time import perf_counter_ns
 import av
 import numpy as np
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from numpy.typing import NDArray
 
@@ -236,23 +236,20 @@ async def serving(pipeline: EchoPipeline) -> AsyncIterator[SessionRegistry]:
 def test_a_conversation_is_told_while_somebody_else_is_heard() -> None:
     voice = LiveVoice()
 
-    def hear_until(begins_s: float, sound: FloatArray) -> list[str | None]:
-        found = []
-        for number in range(len(sound) // 640):
-            now_ns = round((begins_s + (number + 1) / 25) * _NS)
-            voice.hear_other(sound[640 * number : 640 * (number + 1)], now_ns)
-            found.append(None if voice.conversation is None else voice.conversation.value)
-        return found
+    def told() -> str | None:
+        return None if voice.conversation is None else voice.conversation.value
 
-    assert voice.conversation is None
-    told = hear_until(5.0, np.concatenate([hush(0.4), babble(1.0)]))
-    assert told[0] == "idles"
-    assert told[-1] == "listens"
+    assert told() is None
+    sound, found = np.concatenate([hush(0.4), babble(1.0)]), []
+    for number in range(len(sound) // 640):
+        now_ns = round((5.0 + (number + 1) / 25) * _NS)
+        voice.hear_other(sound[640 * number : 640 * (number + 1)], now_ns)
+        found.append(told())
+    assert (found[0], found[-1]) == ("idles", "listens")
     voice.attend(round(7.8 * _NS))  # long after their turn
-    assert voice.conversation is not None
-    assert voice.conversation.value == "idles"
+    assert told() == "idles"
     voice.attend(round(10.0 * _NS))  # and nothing more came
-    assert voice.conversation is None
+    assert told() is None
 
 
 async def test_sound_alone_is_published_and_watched() -> None:
@@ -278,9 +275,24 @@ async def test_sound_alone_is_published_and_watched() -> None:
             voice = session.performer._voice
             assert voice is not None
             await until(lambda: voice._listening is not None)
-            await until(lambda: session.stats()["conversation"] in ("speaks", "listens"))
         finally:
             await viewer.close()
+            await connection.close()
+
+
+async def test_a_second_voice_is_heard_beside_a_camera() -> None:
+    gather_on_loopback()
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+    async with serving(Asked()) as registry:
+        try:
+            for track in (grey_camera(5.0), Talker(), Talker()):
+                connection.addTransceiver(track, "sendonly")
+            await connection.setLocalDescription()
+            request = read_publish_request(connection.localDescription.sdp, None, None, "both")
+            session, answer = await registry.create(request)
+            await connection.setRemoteDescription(RTCSessionDescription(answer.sdp, "answer"))
+            await until(lambda: session.stats()["conversation"] is not None)
+        finally:
             await connection.close()
 
 

@@ -55,6 +55,7 @@ export function wireOther({ wishes, theCall, attempt, hint }) {
     chosen = value;
     select.value = value;
     if (select.selectedIndex < 0) select.value = NOBODY; // a device that is gone
+    if (value === NOBODY) badge.hidden = true;
   }
 
   async function choose(value) {
