@@ -11,11 +11,15 @@ VOICES = {
     "own": "a fit to what comes before",
     "base": "no fit: rules and read speech alone",
     "no_base": "a fit without the base",
+    "moonshine": "a fit to Moonshine's encoder, which hears the whole film at once",
+    "phones": "a fit to curves of the phones that pocketsphinx places",
+    "headaudio": "a fit to HeadAudio's visemes",
     "log_mel": "a fit to log-mel alone",
     "loudness": "a fit to loudness alone",
     "other": "another person's fit",
     "rolled": "their own fit, the sound rolled by half",
 }
+JUDGES = {"base": "by the base's own lips", "expert": "by the expert"}
 
 
 def _methods(record: Record) -> Iterator[Record]:
@@ -30,22 +34,28 @@ def _synced(record: Record) -> Iterator[Record]:
     for film in record["films"]:
         found = cell("{offset_ms:+.0f} ms, {certainty:.0%} certain", film)
         yield {"what": f"{film['label']}: its picture is early by", "measured": found}
-    sync = record["sync"]
-    yield {
-        "what": "thirds of the films that find their film's offset within 40 ms",
-        "measured": cell("{agrees:.0%}", sync),
-    }
-    areas = cell("{area[true]:.2f} / {area[told]:.2f}", sync)
-    yield {
-        "what": "2 s in time told from 2 s out of time, area under the curve: real lips / told ones",
-        "measured": areas,
-    }
+    for name, what in JUDGES.items():
+        sync = record["sync"][name]
+        found = cell("{agrees:.0%}", sync)
+        yield {"what": f"thirds of films that find the film's offset within 40 ms, {what}", "measured": found}
+        found = cell("{area[true]:.2f} / {area[told]:.2f}", sync)
+        yield {
+            "what": f"2 s in time told from 2 s out of time, area under the curve, {what}: real / told lips",
+            "measured": found,
+        }
     for name, style in record["style"].items():
         form = "{difference:+.2f} ({interval[0]:+.2f} to {interval[1]:+.2f})"
         yield {"what": f"correlation of the own fit above: {VOICES[name]}", "measured": cell(form, style)}
     if (shut := record["closures"]) is not None:
-        form = "{told:.0%} / {true:.0%} of {count} (at any moment {told_anywhere:.0%} / {true_anywhere:.0%})"
+        form = "{told:.0%} ({interval[0]:.0%} to {interval[1]:.0%}) / {true:.0%} of {count}"
+        form += " (at any moment {told_anywhere:.0%} / {true_anywhere:.0%})"
         yield {"what": "lips shut at B, M and P: told / real", "measured": cell(form, shut)}
+    for label, found in record["minutes"].items():
+        form = "{last:.2f} / {first:.2f}; spread {spread:.2f}, jerk {jerk:.2f}"
+        yield {
+            "what": f"{label}: correlation in minute 10 / 1 of the same again",
+            "measured": cell(form, found),
+        }
     form = "{core_share:.1%} of a core; {fit_s:.2f} s; {look_ahead_s:.2f} s"
     yield {"what": "listening; a fit; sound that is waited for", "measured": cell(form, record["cost"])}
 
@@ -89,8 +99,11 @@ VOICE_TABLES: Mapping[str, Table] = {
         {
             "drawn / real": "{film}",
             "brows' points move": "{upper_face:.2f}",
+            "FDD, head units / 1000: own / another's / none": "{dynamics:.1f}",
+            "off by, share of spread, best of 10 (mean): head": "{turn[off_best]:.2f} ({turn[off_mean]:.2f})",
+            "brows": "{brows[off_best]:.2f} ({brows[off_mean]:.2f})",
             "head turns": "{turn[spread]:.2f}",
-            "between seeds": "{turn[between_seeds]:.2f}",
+            "between seeds, head / brows": "{turn[between_seeds]:.2f} / {brows[between_seeds]:.2f}",
             "jerk of head / brows": "{turn[jerk]:.2f} / {brows[jerk]:.2f}",
             "above 2 Hz, head / brows": "{turn[quick_share]:.2f} / {brows[quick_share]:.2f}",
             "quick where it is loud, drawn / real": "{beats[told]:.2f} / {beats[true]:.2f}",

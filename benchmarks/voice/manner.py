@@ -25,32 +25,44 @@ _PERMUTED = 500
 _COLUMNS = {"brows": BROWS, "turn": TURN}
 
 
-def manners(clip: Clip, codes: FloatArray, seen: slice, cut: int) -> dict[str, Any] | None:
-    """Of what is held out of one film, over SEEDS draws; None where too little is spoken before.
+def manner_of(clip: Clip, codes: FloatArray, seen: slice) -> Manner | None:
+    """Learnt from the rows `seen`; None where too little is spoken in them. codes: (n, CODE) at each row."""
+    loudness = clip.rows[seen, LOUDNESS]
+    return fit_manner(codes[seen][:, MANNERS], (loudness > SPEAKS).astype(np.float32), loudness)
 
-    codes: (n, CODE) at each row, the offset mended; seen: what may be learnt from; cut: first row held out.
+
+def manners(
+    clip: Clip, codes: FloatArray, cut: int, manner: Manner, another: Manner | None
+) -> dict[str, Any]:
+    """Of what is held out of one film, over SEEDS draws.
+
+    codes: (n, CODE) at each row, the offset mended; cut: first row held out; manner: learnt before it;
+    another: of another person.
     """
     loudness = clip.rows[:, LOUDNESS]
-    speaks = (loudness > SPEAKS).astype(np.float32)
-    manner = fit_manner(codes[seen][:, MANNERS], speaks[seen], loudness[seen])
-    if manner is None:
-        return None
+    speaks = loudness > SPEAKS
     heard = SpokenLips(Speaker(), None)
     heard.push(clip.samples)
     heard.finish()
     strengths = [strength_at(manner, heard.said, row) for row in range(len(speaks))]
     true = codes[cut:]
-    drawn = [_drawn(manner, strengths, seed)[cut:] for seed in range(SEEDS)]
+    drawn = _drawn_all(manner, strengths, cut)
     found: dict[str, Any] = {
         "ways": len(manner.ways),
         "strengths": manner.strengths.tolist(),
-        "upper_face": float(np.mean([_upper_motion(one) for one in drawn]) / _upper_motion(true)),
+        "upper_face": float(
+            np.mean([_brows(one).std(0).mean() for one in drawn]) / _brows(true).std(0).mean()
+        ),
+        "dynamics": _dynamics(true, drawn, _drawn_all(another, strengths, cut) if another else None),
     }
     for name, columns in _COLUMNS.items():
         of_true = true[:, columns]
         of_drawn = [one[:, columns] for one in drawn]
         spread = np.sqrt(of_true.var(0).mean())
+        off = [np.sqrt(np.square(one - of_true).mean()) / spread for one in of_drawn]
         found[name] = {
+            "off_mean": float(np.mean(off)),
+            "off_best": float(np.min(off)),
             "spread": float(np.mean([np.sqrt(one.var(0).mean()) for one in of_drawn]) / spread),
             "between_seeds": float(np.stack(of_drawn).std(0).mean() / spread),
             "jerk": float(np.mean([_mean(jerk, one) for one in of_drawn]) / _mean(jerk, of_true)),
@@ -67,6 +79,11 @@ def manners(clip: Clip, codes: FloatArray, seen: slice, cut: int) -> dict[str, A
     return found
 
 
+def _drawn_all(manner: Manner, strengths: Sequence[float], cut: int) -> list[FloatArray]:
+    """SEEDS of (n - cut, CODE)."""
+    return [_drawn(manner, strengths, seed)[cut:] for seed in range(SEEDS)]
+
+
 def _drawn(manner: Manner, strengths: Sequence[float], seed: int) -> FloatArray:
     """(n, CODE) as a voice drives them: what idles, and what wanders."""
     idle, codes = Idle(seed, Habits()), np.zeros((len(strengths), CODE), np.float32)
@@ -81,13 +98,33 @@ def _mean(of: Any, columns: FloatArray) -> float:
     return float(np.mean([of(column) for column in columns.T]))
 
 
-def _upper_motion(codes: FloatArray) -> float:
-    """Standard deviation over time of the brows' points, lids held open (what FDD compares, CodeTalker)."""
+def _brows(codes: FloatArray) -> FloatArray:
+    """(n, k, 2) the brows' points beside those at rest, lids held open; head units."""
     held = np.zeros_like(codes)
     held[:, BROWS] = codes[:, BROWS]
     held[:, LIDS] = 1.0
     points = np.concatenate(topo.BROWS)
-    return float(np.stack([expression_of(one)[points, :2] for one in held]).std(0).mean())
+    return np.stack([expression_of(one)[points, :2] for one in held])
+
+
+def _dynamics(
+    true: FloatArray, drawn: Sequence[FloatArray], anothers: Sequence[FloatArray] | None
+) -> dict[str, float]:
+    """By how much brows move otherwise than real ones, thousandths of a head unit, less being better.
+
+    FDD (Xing et al., CodeTalker, CVPR 2023), its size: of the standard deviation of how far a point is.
+    """
+
+    def dynamics(codes: FloatArray) -> FloatArray:
+        return np.asarray(np.linalg.norm(_brows(codes), axis=2).std(0), np.float32)
+
+    of_true = dynamics(true)
+
+    def apart(all_: Sequence[FloatArray]) -> float:
+        return float(np.mean([abs((of_true - dynamics(one)).mean()) for one in all_]) * 1000.0)
+
+    found = {"own": apart(drawn)} | ({} if anothers is None else {"another": apart(anothers)})
+    return found | {"none": float(of_true.mean() * 1000.0)}
 
 
 def beat(turns: FloatArray, loudness: FloatArray) -> float:

@@ -60,6 +60,14 @@ def closed_share(gap: FloatArray, moments_s: Sequence[float], most: float) -> fl
     return float(np.mean(shut)) if shut else float("nan")
 
 
+def share_interval(share: float, count: int) -> tuple[float, float]:
+    """95 % interval of a share of `count` events (Wilson, J. Am. Stat. Assoc. 1927)."""
+    z = 1.96
+    middle = share + z * z / (2 * count)
+    half = z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return float((middle - half) / (1 + z * z / count)), float((middle + half) / (1 + z * z / count))
+
+
 def jerk(gap: FloatArray) -> float:
     """Mean size of the third difference, of a gap of spread 1."""
     return float(np.abs(np.diff(gap, 3)).mean() / max(float(gap.std()), 1e-9))

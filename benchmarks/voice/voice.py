@@ -4,14 +4,15 @@
 
 Each film shows a real person who speaks. Its last 8 s are told from sound alone, by the base that never saw
 a real face, and by a fit to what comes before; then they are compared with the lips that were tracked.
-Controls that must be worse: the sound rolled by half, another person's fit, loudness or log-mel alone. The
-offset between picture and sound is estimated, and mended, on the first part only. Films in which sounds are
-known (English, with pocketsphinx and moonshine-voice installed) also say whether lips shut at B, M and P; for
-that each fifth of a film is told by a fit to the others.
+Beside them: the sound rolled by half, another person's fit, and fits to what else can be heard: loudness,
+log-mel, HeadAudio's visemes, phones, Moonshine's own features. The offset between picture and sound is
+estimated, and mended, on the first part only. Films in which sounds are known (English, with pocketsphinx and
+moonshine-voice installed) also say whether lips shut at B, M and P; for that each fifth of a film is told by
+a fit to the others. The base, and an expert that knows nothing of it, judge which lips are in time.
 
 Face and head, which a voice does not tell, wander as in what comes before (`engine.voice.manner`): how far
 and how quickly in the held-out part, in ten draws; whether the head is quick where the voice is loud, beside
-shifts in time; minute 10 beside minute 1.
+shifts in time. Lips, face and head in minute 10 stand beside minute 1.
 
 Intervals are of seconds drawn again and again. Theo and Amara prove nothing here: their lips come from the
 rule that the base was trained on. A camera does better: see `avatarcast bench follow`.
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +36,7 @@ from benchmarks.records.record import Record
 from benchmarks.records.series import correlation
 from benchmarks.voice.baselines import Heard, alone, heard_by
 from benchmarks.voice.clips import Clip, clip_of, closures_s
-from benchmarks.voice.manner import manners
+from benchmarks.voice.manner import MINUTES, manner_of, manners
 from benchmarks.voice.measures import (
     CLOSED_SHARE,
     area_under_curve,
@@ -44,15 +45,18 @@ from benchmarks.voice.measures import (
     lip_error,
     quick_share,
     resampled,
+    share_interval,
     width,
 )
 from engine.arrays import FloatArray
 from engine.errors import SettingsError
 from engine.voice.base import LIP_NUMBERS, LOOK_AHEAD_S, SHAPES, Base
-from engine.voice.features import ROWS_HZ, VoiceFeatures
+from engine.voice.driver import SpokenLips
+from engine.voice.expert import agreement, expert
+from engine.voice.features import ROWS_HZ, SAMPLES_A_ROW, VoiceFeatures
 from engine.voice.motion_code import LIP_GAP, LIPS
-from engine.voice.speaker import Speaker, fit_speaker
-from engine.voice.sync import estimate_offset
+from engine.voice.speaker import Speaker, at_rows, fit_speaker
+from engine.voice.sync import SEARCH_MS, STEP_MS, estimate_offset
 from export.voice.articulation import LEAD_S
 from export.voice.teacher import encoder_file
 
@@ -65,6 +69,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "offset_agrees": (0.90, 1.0), "own_jerk": (0.7, 1.3), "upper_face": (0.5, 1.5), "beats": (0.95, 1.0),
     "turn_jerk": (0.7, 1.3), "turn_quick_share": (0.7, 1.3), "brows_jerk": (0.7, 1.3),
     "brows_quick_share": (0.7, 1.3), "core_share": (0.0, 0.01),
+    "minutes_correlation": (0.9, 1.1), "minutes_spread": (0.9, 1.1), "dynamics_share": (0.0, 1.0),
 }  # fmt: skip
 OFFSET_MS = 40
 _WINDOW, _SHIFT_S = 2 * ROWS_HZ, (0.3, 1.1)
@@ -211,7 +216,8 @@ def closures(splits: Sequence[Split], work: Path | None, encoder: Path | None) -
         return None
     means = np.average(shares, axis=0, weights=count)
     names = ("told", "true", "told_anywhere", "true_anywhere")
-    return dict(zip(names, map(float, means), strict=True)) | {"count": sum(count)}
+    interval = share_interval(float(means[0]), sum(count))
+    return dict(zip(names, map(float, means), strict=True)) | {"count": sum(count), "interval": interval}
 
 
 def told_in_blocks(one: Split) -> FloatArray:
@@ -225,34 +231,99 @@ def told_in_blocks(one: Split) -> FloatArray:
     return told
 
 
+def minutes(one: Split) -> dict[str, float]:
+    """Lips of the film's sound said again and again, as it comes in: the last minute beside the first."""
+    count = len(one.clip.rows)
+    sound = np.resize(one.clip.samples, count * SAMPLES_A_ROW)
+    lips = SpokenLips(Speaker(fit_speaker(one.clip.rows[one.seen], one.lips[one.seen])), None)
+    times_over = max(1, round(MINUTES * 60.0 * ROWS_HZ / count))
+    for _ in range(times_over):
+        lips.push(sound)
+    lips.finish()
+    a_minute = min(times_over, max(1, round(60.0 * ROWS_HZ / count)))
+    gaps = [
+        np.array(
+            [lips.at(row / ROWS_HZ)[LIP_GAP] for row in range(first * count, (first + a_minute) * count)]
+        )
+        for first in (0, times_over - a_minute)
+    ]
+    true = np.tile(one.lips[:, LIP_GAP], a_minute)
+    return {
+        "first": correlation(gaps[0], true),
+        "last": correlation(gaps[1], true),
+        "spread": float(gaps[1].std() / max(float(gaps[0].std()), 1e-9)),
+        "jerk": jerk(gaps[1]) / max(jerk(gaps[0]), 1e-9),
+    }
+
+
 def sync(splits: Sequence[Split], told: Sequence[FloatArray]) -> dict[str, Any]:
-    """The estimator: does it tell lips in time from lips out of time; do a film's pieces find its offset?"""
-    rng = np.random.default_rng(0)
-    areas = {}
-    for name, lips in (
-        ("true", [one.lips[one.cut :, LIP_GAP] for one in splits]),
-        ("told", [one[:, LIP_GAP] for one in told]),
-    ):
-        inside, outside = [], []
-        for one, gap in zip(splits, lips, strict=True):
-            should = Speaker().predict(one.clip.rows)[one.cut :, LIP_GAP]
-            reach = round(_SHIFT_S[1] * ROWS_HZ)
-            for at in range(reach, len(gap) - _WINDOW - reach, ROWS_HZ // 5):
-                inside.append(correlation(should[at : at + _WINDOW], gap[at : at + _WINDOW]))
-                shift = int(rng.choice([-1, 1]) * rng.uniform(*_SHIFT_S) * ROWS_HZ)
-                outside.append(correlation(should[at : at + _WINDOW], gap[at + shift : at + shift + _WINDOW]))
-        areas[name] = area_under_curve(np.array(inside), np.array(outside))
-    apart = []
+    """Are lips in time told from lips out of time; do a film's pieces find its offset?
+
+    By the base's own lips, as enrolment does it, and by the expert, which knows nothing of them.
+    """
+    areas: dict[str, dict[str, float]] = {"base": {}, "expert": {}}
+    for name, lips in (("true", [one.lips[one.cut :] for one in splits]), ("told", told)):
+        scores = [list(_in_and_out_of_time(a, b)) for a, b in zip(splits, lips, strict=True)]
+        for by in areas:
+            inside, outside = (np.array([s[n][by] for one in scores for s in one]) for n in (0, 1))
+            areas[by][name] = area_under_curve(inside, outside)
+    apart: dict[str, list[float | None]] = {"base": [], "expert": []}
     for one in splits:
-        clip, count = one.clip, len(one.clip.rows)
         for piece in range(_PIECES):
-            start, end = piece * count // _PIECES, (piece + 1) * count // _PIECES
-            shown = (clip.times_s >= start / ROWS_HZ) & (clip.times_s < end / ROWS_HZ)
-            times_s = clip.times_s[shown] - np.float32(start / ROWS_HZ)
-            found = estimate_offset(clip.rows[start:end], clip.codes[shown], times_s)
-            apart.append(None if found is None else found.offset_ms - one.offset_ms)
-    agrees = [value is not None and abs(value) <= OFFSET_MS for value in apart]
-    return {"area": areas, "pieces_apart_ms": apart, "agrees": float(np.mean(agrees))}
+            for by, found in _offsets_ms(one.clip, piece).items():
+                apart[by].append(None if found is None else found - one.offset_ms)
+    return {
+        by: {
+            "area": areas[by],
+            "pieces_apart_ms": apart[by],
+            "agrees": float(np.mean([value is not None and abs(value) <= OFFSET_MS for value in apart[by]])),
+        }
+        for by in areas
+    }
+
+
+def _in_and_out_of_time(one: Split, lips: FloatArray) -> Iterator[tuple[dict[str, float], dict[str, float]]]:
+    """How well 2 s of held-out lips (n, 22) go with the sound there, and 2 s of another moment's."""
+    rng, reach = np.random.default_rng(0), round(_SHIFT_S[1] * ROWS_HZ)
+    should = Speaker().predict(one.clip.rows)[one.cut :, LIP_GAP]
+    sound, mouth = expert().sound(one.clip.rows)[one.cut :], expert().mouth(lips)
+
+    def scores(at: int, shift: int) -> dict[str, float]:
+        heard, seen = slice(at, at + _WINDOW), slice(at + shift, at + shift + _WINDOW)
+        return {
+            "base": correlation(should[heard], lips[seen, LIP_GAP]),
+            "expert": float(agreement(sound[heard], mouth[seen])[0]),
+        }
+
+    for at in range(reach, len(lips) - _WINDOW - reach, ROWS_HZ // 5):
+        shift = int(rng.choice([-1, 1]) * rng.uniform(*_SHIFT_S) * ROWS_HZ)
+        yield scores(at, 0), scores(at, shift)
+
+
+def _offsets_ms(clip: Clip, piece: int) -> dict[str, float | None]:
+    """What each makes of one of _PIECES of a film."""
+    count = len(clip.rows)
+    start, end = piece * count // _PIECES, (piece + 1) * count // _PIECES
+    shown = (clip.times_s >= start / ROWS_HZ) & (clip.times_s < end / ROWS_HZ)
+    times_s = clip.times_s[shown] - np.float32(start / ROWS_HZ)
+    found = estimate_offset(clip.rows[start:end], clip.codes[shown], times_s)
+    sound, lips = expert().sound(clip.rows[start:end]), clip.codes[shown][:, LIPS]
+    return {
+        "base": None if found is None else found.offset_ms,
+        "expert": _best_offset_ms(sound, lips, times_s),
+    }
+
+
+def _best_offset_ms(sound: FloatArray, lips: FloatArray, times_s: FloatArray) -> float:
+    """At which the expert finds that lips (m, 22), at times_s (m,), go best with a sound (n, E)."""
+    row_ms, agrees = 1000 // ROWS_HZ, {}
+    for part_ms in range(0, row_ms, STEP_MS):
+        mouth = expert().mouth(at_rows(lips, times_s + np.float32(part_ms / 1000.0), len(sound)))
+        for late in range(-SEARCH_MS // row_ms, SEARCH_MS // row_ms + 1):
+            heard, seen = sound[max(0, late) :], mouth[max(0, -late) :]
+            count = min(len(heard), len(seen))
+            agrees[late * row_ms + part_ms] = float(agreement(heard[:count], seen[:count]).mean())
+    return float(max(agrees, key=lambda by: agrees[by]))
 
 
 def cost(clip: Clip) -> dict[str, float]:
@@ -294,32 +365,46 @@ def measure(args: argparse.Namespace) -> Record:
         },
         "closures": closures(splits, args.work, encoder),
         "sync": sync(splits, told["own"]),
-        "manner": {
-            one.clip.label: found
-            for one in splits
-            if (found := manners(one.clip, one.codes, one.seen, one.cut)) is not None
-        },
+        "manner": _all_manners(splits),
+        "minutes": {one.clip.label: minutes(one) for one in splits},
         "cost": cost(splits[0].clip),
         "bounds": BOUNDS,
     }  # fmt: skip
     return figures | {"failures": failures(figures)}
 
 
+def _all_manners(splits: Sequence[Split]) -> dict[str, Any]:
+    """Of each film that tells one; beside it the next one's."""
+    learnt = [(one, manner_of(one.clip, one.codes, one.seen)) for one in splits]
+    known = [(one, manner) for one, manner in learnt if manner is not None]
+    found = {}
+    for number, (one, manner) in enumerate(known):
+        another = known[(number + 1) % len(known)][1] if len(known) > 1 else None
+        found[one.clip.label] = manners(one.clip, one.codes, one.cut, manner, another)
+    return found
+
+
 def failures(figures: Record) -> list[str]:
     """What is out of its bounds, in words."""
-    methods, areas = figures["methods"], figures["sync"]["area"]
+    methods, areas = figures["methods"], figures["sync"]["expert"]["area"]
     judged = {
         "own_correlation": methods["own"]["correlation"],
         "own_gain": methods["own"]["gain"],
         "base_correlation": methods["base"]["correlation"],
         "rolled_correlation": methods["rolled"]["correlation"],
         "told_area": areas["told"] / areas["true"],
-        "offset_agrees": figures["sync"]["agrees"],
+        "offset_agrees": figures["sync"]["base"]["agrees"],
         "own_jerk": methods["own"]["jerk"],
     }
     judged["core_share"] = figures["cost"]["core_share"]
+    again = list(figures["minutes"].values())
+    judged["minutes_correlation"] = np.mean([one["last"] / one["first"] for one in again])
+    judged["minutes_spread"] = np.mean([one["spread"] for one in again])
     if people := list(figures["manner"].values()):
         judged["upper_face"] = np.mean([one["upper_face"] for one in people])
+        judged["dynamics_share"] = np.mean(
+            [one["dynamics"]["own"] / one["dynamics"]["none"] for one in people]
+        )
         judged["beats"] = np.mean([one["beats"]["told"] for one in people])
         for region in ("turn", "brows"):
             for name in ("jerk", "quick_share"):

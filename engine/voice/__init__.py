@@ -8,6 +8,7 @@ Its parts:
     base         what is said in those, and what lips do for it in nobody's own way
     motion_code  `Motion` as 48 numbers, and back
     speaker      rows to the lips' part of that code, in a person's own way
+    expert       whether lips go with a sound, told without the base
     sync         how far a film's picture is from its sound
     gate         whether somebody speaks
     idle         what a person does who does nothing: blinks, breath, glances

@@ -7,5 +7,6 @@ articulation  phones to lip shapes, by rule
 phones        which sound of speech is heard when
 virtual       speakers who do not exist: speech, and lips that follow the rule
 base          lips for what is heard, learnt from those
+expert        whether lips go with a sound, learnt from the same
 training      all of that, one after the other
 """

@@ -17,6 +17,7 @@ from engine.arrays import FloatArray
 from engine.files import write_file
 from export.training.loop import LoopConfig
 from export.voice.base import BaseRecord, train_base
+from export.voice.expert import STEPS, ExpertRecord, train_expert
 from export.voice.phones import align
 from export.voice.speech import speech_files
 from export.voice.student import StudentRecord, exported, prepare, train_student
@@ -28,10 +29,11 @@ BATCH, RATE = 12, 3e-3
 
 @dataclass(frozen=True, slots=True)
 class VoiceRecord:
-    """How both came about."""
+    """How all three came about."""
 
     student: StudentRecord
     base: BaseRecord
+    expert: ExpertRecord
 
 
 def train_voice(
@@ -41,7 +43,7 @@ def train_voice(
     encoder: Path | None,
     told: Callable[[str, float, float, str], None],
 ) -> VoiceRecord:
-    """Writes student.npz, base.npz and record.json to `out`, and below `work` what they were made of.
+    """Writes student.npz, base.npz, expert.npz and record.json to `out`, below `work` what they are made of.
 
     speech: folder of recordings; minutes: for the student; told: stage, done, total, unit. Raises
     SettingsError, and ModuleNotFoundError for what is missing to build.
@@ -74,12 +76,17 @@ def train_voice(
         weights,
         lambda done, total: told("speakers", done, total, "files"),
     )
-    base, record = train_base(load_spoken(folders["spoken"]))
+    spoken = load_spoken(folders["spoken"])
+    base, record = train_base(spoken)
+    expert, judged = train_expert(spoken, STEPS, lambda done, total: told("expert", done, total, "steps"))
     write_file(out / "student.npz", _packed(weights))
     write_file(out / "base.npz", _packed({name: array.astype(np.float16) for name, array in base.items()}))
-    both = VoiceRecord(student, record)
-    write_file(out / "record.json", json.dumps(asdict(both), indent=1).encode() + b"\n")
-    return both
+    write_file(
+        out / "expert.npz", _packed({name: array.astype(np.float16) for name, array in expert.items()})
+    )
+    all_ = VoiceRecord(student, record, judged)
+    write_file(out / "record.json", json.dumps(asdict(all_), indent=1).encode() + b"\n")
+    return all_
 
 
 def _packed(arrays: dict[str, FloatArray] | dict[str, NDArray[np.float16]]) -> bytes:

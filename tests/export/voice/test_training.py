@@ -16,14 +16,17 @@ pytest.importorskip("torch", reason="needs torch")
 import torch
 
 from engine.voice.base import AROUND, PRESSED, Base, around, edged, parted
+from engine.voice.expert import SyncExpert, agreement
 from engine.voice.features import LOUDNESS, ROW
 from engine.voice.motion_code import LIP_GAP
 from engine.voice.student import FEATURES, Student
 from export.commands import voice_base
 from export.training.loop import LoopConfig
 from export.voice import base as base_training
+from export.voice import expert as expert_training
 from export.voice.articulation import VISEMES
 from export.voice.base import train_base
+from export.voice.expert import train_expert
 from export.voice.student import (
     HEARD,
     StudentNet,
@@ -124,6 +127,21 @@ def test_a_base_learns_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     new = spoken(99)
     told = Base(arrays)(around(edged(new.rows[0].astype(np.float32))))[0][:, LIP_GAP]
     assert np.corrcoef(told, lips_of(new, Way.usual())[:, LIP_GAP])[0, 1] > 0.7
+
+
+def test_an_expert_learns_which_moment_a_mouth_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expert_training, "_HELD_OUT", 2)
+    monkeypatch.setattr(expert_training, "_RATE", 1e-2)
+    monkeypatch.setattr(expert_training, "_UTTERANCES", 2)
+    monkeypatch.setattr(expert_training, "_MOMENTS", 4)
+    weights, record = train_expert([spoken(seed) for seed in range(6)], 25, lambda done, total: None)
+    assert record.recordings == 4
+    assert record.held_out_first > 2.0 / 9.0  # by chance 1 of 9
+    net, new = SyncExpert(weights), spoken(99)
+    sound = net.sound(new.rows[0].astype(np.float32))
+    mouth = net.mouth(lips_of(new, Way.usual()))
+    in_time, late = agreement(sound, mouth), agreement(sound[10:], mouth[:-10])
+    assert in_time.mean() > late.mean() + 0.1
 
 
 def test_speakers_differ_and_lips_lead() -> None:
