@@ -17,6 +17,7 @@ import numpy as np
 
 from engine.arrays import FloatArray
 from engine.person import topology as topo
+from engine.person.gaze import iris_shift
 from engine.person.geometry import euler_deg_to_rotation, rotation_to_euler_deg
 from engine.person.landmarks import FACE_POINTS
 from engine.person.motion import Motion, Neutral, canonical_reference
@@ -25,7 +26,7 @@ MOUTH, UPPER = slice(0, 21), slice(22, 32)  # components, head units
 LIP_GAP = 21  # head units above the gap of shut lips
 LIPS, BROWS = slice(0, 22), UPPER  # regions of the code
 LIDS = slice(32, 34)  # left and right: 0 shut, 1 as open as at rest
-GAZE = slice(34, 36)  # mean shift of both irises, head units: towards image right, down
+GAZE = slice(34, 36)  # shift of both irises against the eyes' corners, head units: image right, down
 HEAD = slice(
     36, 42
 )  # yaw, pitch, roll in radians; right, down in head units; log of the scale; against the rest
@@ -63,10 +64,10 @@ def encode(motion: Motion, neutral: Neutral) -> FloatArray:
     code = np.zeros(CODE, np.float32)
     code[LIP_GAP] = motion.lip_gap - float(neutral.lip_closed)
     code[LIDS] = (motion.lid_gap - neutral.lid_closed) / _lid_range(neutral)
-    code[GAZE] = _gaze(motion.expression)
+    code[GAZE] = iris_shift(motion.expression)
     code[MOUTH] = base.mouth @ (weights() * mouth_mask() * motion.expression).ravel()
     upper = motion.expression - _controlled(base, code)
-    code[UPPER] = base.upper @ (weights() * (1.0 - mouth_mask()) * upper).ravel()
+    code[UPPER] = _upper_readers() @ (weights() * (1.0 - mouth_mask()) * upper).ravel()
     turned = rotation_to_euler_deg(motion.rotation @ neutral.rotation.T)
     code[TURN] = np.radians(turned)
     code[HEAD][3:5] = (motion.centre - neutral.centre) / neutral.scale
@@ -136,28 +137,35 @@ def expression_of(code: FloatArray) -> FloatArray:
     """(478, 3) float32 head units: the offsets that a code tells. code: (CODE,)."""
     base = basis()
     told = (code[MOUTH] @ base.mouth + code[UPPER] @ base.upper).reshape(FACE_POINTS, 3) / weights()
-    return np.asarray(told + _controlled(base, code), np.float32)
+    told += _controlled(base, code)
+    for iris, corners in zip(topo.IRISES, topo.EYE_CORNERS, strict=True):
+        told[iris] = told[corners].mean(0)
+        told[iris, :2] += code[GAZE]
+    return np.asarray(told, np.float32)
 
 
 def learn_basis(offsets: FloatArray, lids: FloatArray) -> Basis:
     """offsets: (n, 478, 3) head units, of many people; lids: (n, 2) as in the code."""
-    gaze = np.stack([_gaze(one) for one in offsets])
+    gaze = np.stack([iris_shift(one) for one in offsets])
     controls = np.concatenate([lids - 1.0, gaze], 1)
     upper = (1.0 - mouth_mask()) * offsets
+    upper[:, np.concatenate(topo.IRISES)] = 0.0  # they go where gaze says, neither more nor less
     flat = upper.reshape(len(offsets), -1)
     told = np.linalg.lstsq(controls, flat, rcond=None)[0].astype(np.float32)
-    both = np.concatenate(topo.IRISES)
-    for row, axis in ((2, 0), (3, 1)):  # the irises go where gaze says, neither more nor less
-        points = told[row].reshape(FACE_POINTS, 3)
-        points[both] = np.eye(3, dtype=np.float32)[axis]
-    for row in (0, 1):
-        told[row].reshape(FACE_POINTS, 3)[both] = 0.0
     rest = (flat - controls @ told).reshape(offsets.shape)
     return Basis(
         _principal(weights() * mouth_mask() * offsets, MOUTH.stop - MOUTH.start),
         _principal(weights() * rest, UPPER.stop - UPPER.start),
         told,
     )
+
+
+@cache
+def _upper_readers() -> FloatArray:
+    """(10, 478 * 3) rows that tell the components of the upper part from all but the irises."""
+    seen = basis().upper.reshape(-1, FACE_POINTS, 3).copy()
+    seen[:, np.concatenate(topo.IRISES)] = 0.0
+    return np.asarray(np.linalg.pinv(seen.reshape(len(seen), -1)).T, np.float32)
 
 
 def _principal(offsets: FloatArray, count: int) -> FloatArray:
@@ -191,10 +199,6 @@ def _controlled(base: Basis, code: FloatArray) -> FloatArray:
     """(478, 3): what lids and gaze do."""
     by = np.concatenate([code[LIDS] - 1.0, code[GAZE]])
     return np.asarray((by @ base.controls).reshape(FACE_POINTS, 3), np.float32)
-
-
-def _gaze(expression: FloatArray) -> FloatArray:
-    return np.asarray(expression[[topo.IRISES[0][0], topo.IRISES[1][0]], :2].mean(0), np.float32)
 
 
 def _lid_range(neutral: Neutral) -> FloatArray:

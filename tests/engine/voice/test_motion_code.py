@@ -10,6 +10,7 @@ import pytest
 from engine.arrays import FloatArray
 from engine.avatar.avatar_file import load_avatar
 from engine.person import topology as topo
+from engine.person.gaze import EYEBALL
 from engine.person.motion import Motion, Neutral, build_neutral, motion_of
 from engine.voice.motion_code import (
     BROWS,
@@ -72,6 +73,21 @@ def test_the_code_of_rest_is_rest(theo: tuple[Neutral, list[Motion]]) -> None:
     np.testing.assert_allclose(motion.expression, 0.0, atol=1e-6)
     np.testing.assert_allclose(motion.lid_gap, neutral.lid_open, atol=1e-5)
     np.testing.assert_allclose(encode(motion, neutral), rest, atol=1e-5)
+
+
+@pytest.mark.parametrize("wanted_deg", [(12.0, 0.0), (-12.0, 0.0), (0.0, 12.0), (0.0, -12.0), (5.0, -7.0)])
+def test_eyes_turn_as_far_as_the_code_says(
+    theo: tuple[Neutral, list[Motion]], wanted_deg: tuple[float, float]
+) -> None:
+    """Both, and whatever the rest of the face does."""
+    neutral, motions = theo
+    for code in (encode(motions[0], neutral), encode(motions[40], neutral)):
+        code[GAZE] = EYEBALL * np.sin(np.radians(wanted_deg))
+        shown = decode(code, neutral).expression
+        for iris, corners in zip(topo.IRISES, topo.EYE_CORNERS, strict=True):
+            turned = (shown[iris[0]] - shown[corners].mean(0))[:2] / EYEBALL
+            np.testing.assert_allclose(np.degrees(np.arcsin(turned)), wanted_deg, atol=0.01)
+        np.testing.assert_allclose(encode(decode(code, neutral), neutral)[GAZE], code[GAZE], atol=1e-5)
 
 
 def test_regions_are_the_whole_code() -> None:
