@@ -9,7 +9,9 @@ their gap with that of the same frames without the emotion. The same finder drov
 cannot see counts on neither side; --pictures writes the frames, for another yardstick and for eyes.
 
 Eye contact is the angle beside the camera at which the found irises look, of frames with open eyes whose head
-is turned by less than 15 degrees, without and with the correction.
+is turned by less than 15 degrees, without and with the correction. What a finder can tell of such small eyes
+stands beside it for a presenter: of the true render of one motion (see cross_driving), whose eyes turn as the
+generator says, the angle between that and what is found; and `gain`, degrees found a degree turned.
 """
 
 from __future__ import annotations
@@ -23,8 +25,15 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.pictures.clips import FILMS
 from benchmarks.records.instrument import DEFAULT_DRIVER, Instrument, add_common, counted
 from benchmarks.records.record import Record
+from benchmarks.synthetic.presenter.performance import (
+    ARKIT_NAMES,
+    FULL_LOOK,
+    PERFORMANCE_FILE,
+    load_performance,
+)
 from engine.arrays import FloatArray
 from engine.avatar.avatar import Avatar
 from engine.avatar.avatar_file import load_avatar
@@ -34,7 +43,8 @@ from engine.expression.emotion import EmotionControl
 from engine.expression.eye_contact import FULL_DEG, EyeContact
 from engine.expression.feeling import EMOTIONS, feeling_of, steady
 from engine.expression.repertoire import repertoire_of
-from engine.person.gaze import beside_camera_deg, camera_axis
+from engine.media.video import read_frames
+from engine.person.gaze import EYEBALL, beside_camera_deg, camera_axis, iris_shift
 from engine.person.motion import Neutral, in_head_axes, lid_gaps, lip_gap
 from engine.pipeline import Adjustment, PipelineConfig, build_pipeline
 from engine.tracking.mediapipe_parts import FacePart
@@ -46,6 +56,7 @@ STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 _NOTHING = np.zeros((1, 1, 3), np.uint8)  # the landmarks are known
 OPEN = 0.5  # of the lids' gap at rest
 WITHIN_DEG = 3.0
+TRUE_RENDER = "finder on a true render, beside the truth"
 Seen = tuple[FloatArray, FloatArray]  # face (478, 3) in head axes, rotation (3, 3)
 
 
@@ -120,6 +131,7 @@ def measure(args: argparse.Namespace) -> Record:
         "eye_contact": {
             "without": beside_camera(calm, avatar.neutral),
             "with": beside_camera(contact, avatar.neutral),
+            **({TRUE_RENDER: beside_truth(avatar)} if avatar.name in FILMS else {}),
         },
     }
 
@@ -139,14 +151,43 @@ def lips_alike(calm: Sequence[Seen | None], felt: Sequence[Seen | None]) -> floa
 
 def beside_camera(seen: Sequence[Seen | None], neutral: Neutral) -> dict[str, float]:
     """Degrees beside the camera, of frames with open eyes and a head that faces it."""
-    angles = []
-    for face, rotation in filter(None, seen):
-        turned = camera_axis(rotation) @ camera_axis(neutral.rotation)
-        opened = (lid_gaps(face) - neutral.lid_closed) / (neutral.lid_open - neutral.lid_closed)
-        if np.degrees(np.arccos(np.clip(turned, -1.0, 1.0))) <= FULL_DEG and opened.mean() > OPEN:
-            angles.append(beside_camera_deg(face, rotation, neutral))
+    angles = [beside_camera_deg(*one, neutral) for one in filter(None, seen) if _faces(one, neutral)]
     if not angles:
         raise SettingsError("no frame of the stretch faces the camera with open eyes: choose another --start")
+    return _spread(angles)
+
+
+def beside_truth(avatar: Avatar) -> dict[str, float]:
+    """Degrees between where a presenter's eyes turn in the film of a known motion and what is found there."""
+    performance = load_performance(PERFORMANCE_FILE, "driver")
+    weights = dict(zip(ARKIT_NAMES, performance.face.T, strict=True))
+    right = weights["eyeLookOutLeft"] + weights["eyeLookInRight"]  # in the picture: the person's left
+    right = (right - weights["eyeLookInLeft"] - weights["eyeLookOutRight"]) / 2
+    turned_deg = np.degrees(FULL_LOOK) * np.stack(
+        [right, weights["eyeLookDownLeft"] - weights["eyeLookUpLeft"]], 1
+    )
+    finder, neutral = FacePart(), avatar.neutral
+    found_deg, true_deg = [], []
+    for frame, truth in zip(read_frames(FILMS[avatar.name]), turned_deg, strict=True):
+        faces = finder.find(frame.rgb)
+        if faces and _faces(seen := in_head_axes(faces[0], neutral.face)[:2], neutral):
+            sine = iris_shift(seen[0] - neutral.face) / EYEBALL
+            found_deg.append(np.degrees(np.arcsin(np.clip(sine, -1.0, 1.0))))
+            true_deg.append(truth)
+    found, true = np.array(found_deg), np.array(true_deg)
+    gain = float(np.polyfit(true[:, 0], found[:, 0], 1)[0])
+    return {**_spread(np.linalg.norm(found - true, axis=1)), "gain": round(gain, 2)}
+
+
+def _faces(seen: Seen, neutral: Neutral) -> bool:
+    """Whether the eyes are open and the head faces the camera."""
+    face, rotation = seen
+    turned = camera_axis(rotation) @ camera_axis(neutral.rotation)
+    opened = (lid_gaps(face) - neutral.lid_closed) / (neutral.lid_open - neutral.lid_closed)
+    return bool(np.degrees(np.arccos(np.clip(turned, -1.0, 1.0))) <= FULL_DEG and opened.mean() > OPEN)
+
+
+def _spread(angles: Sequence[float] | FloatArray) -> dict[str, float]:
     return {
         "frames": len(angles),
         "within_3_deg": round(float(np.mean(np.array(angles) < WITHIN_DEG)), 3),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from benchmarks.synthetic.presenter.performance import ARKIT_NAMES, FRAME_RATE_HZ, Array
+from benchmarks.synthetic.presenter.performance import ARKIT_NAMES, FRAME_RATE_HZ, FULL_LOOK, Array
 
 BREATH_HZ = 0.25
 BREATH_BEND_DEG = 0.5
 BREATH_LIFT_M = 0.002
-FULL_LOOK = np.radians(28)  # eye turn at weight 1
 LOOK_LIMIT = 0.9
 
 

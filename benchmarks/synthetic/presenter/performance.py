@@ -14,6 +14,7 @@ Array = npt.NDArray[np.float64]
 
 FRAME_RATE_HZ = 15
 CLIPS = ("driver", "performance")
+FULL_LOOK = np.radians(28)  # eye turn at weight 1
 PERFORMANCE_FILE = Path(__file__).with_name("performance.npz")
 
 ARKIT_NAMES: tuple[str, ...] = (
