@@ -16,7 +16,7 @@ from engine.arrays import FloatArray, U8Image
 from engine.person import topology as topo
 from engine.person.geometry import rotation_to_euler_deg
 from engine.person.landmarks import LEFT, RIGHT, VISIBLE, Landmarks
-from engine.person.motion import Neutral, in_head_axes
+from engine.person.motion import Neutral, in_head_axes, lip_gap
 
 REGIONS = ("head", "torso", "mouth", "eye_left", "eye_right", "hand_left", "hand_right")
 HAND_SIDES = {"hand_left": LEFT, "hand_right": RIGHT}
@@ -29,7 +29,12 @@ SAME_PLACE = 0.35  # shoulder distances within which two hands are in the same p
 COVERED = 4.0  # cost of a part of the face with a hand over it: the hand would come along
 COVER_REACH = 0.8  # distances between the eyes, from the part's middle to the nearest point of a hand
 IRIS = 3.0  # a look that is off by six degrees is as visible as lids off by an eighth of a head unit
+# Brows crease the forehead, lips the cheeks. Chosen on key frames and frames of training, of four people.
+OWN_BROW, BROWS, LIPS = 2.0, 2.0, 0.7  # of an eye; of the head, both
+# Before a smile's shape counts how far it is open: else an emotion opens and shuts the lips by itself.
+LIP_GAP = 16.0
 _UNUSABLE = np.float32(1e6)
+_BROW_OF_EYE = (np.concatenate(topo.BROWS[:2]), np.concatenate(topo.BROWS[2:]))
 
 
 def region_features(landmarks: Landmarks, neutral: Neutral) -> dict[str, FloatArray]:
@@ -45,16 +50,33 @@ def region_features(landmarks: Landmarks, neutral: Neutral) -> dict[str, FloatAr
     turned = angles / 25.0
     features = {
         "head": np.concatenate(
-            [angles / 10.0, 0.75 * place, [8.0 * np.log(max(scale, 1e-3) / float(neutral.scale))]]
+            [
+                angles / 10.0,
+                0.75 * place,
+                [8.0 * np.log(max(scale, 1e-3) / float(neutral.scale))],
+                BROWS * _shape(face, neutral, np.concatenate(topo.BROWS)),
+                LIPS * _shape(face, neutral, topo.LIPS_OUTER),
+            ]
         ),
         "mouth": np.concatenate(
-            [_shape(face, neutral, topo.LIPS_OUTER), _shape(face, neutral, topo.LIPS_INNER), turned]
+            [
+                _shape(face, neutral, topo.LIPS_OUTER),
+                _shape(face, neutral, topo.LIPS_INNER),
+                [LIP_GAP * (lip_gap(face) - lip_gap(neutral.face))],
+                turned,
+            ]
         ),
         "torso": np.concatenate([_torso(landmarks, neutral), angles / 15.0, 2.0 * place]),
     }
-    for name, lids, iris in zip(("eye_left", "eye_right"), topo.EYES, topo.IRISES, strict=True):
+    sides = zip(("eye_left", "eye_right"), topo.EYES, topo.IRISES, _BROW_OF_EYE, strict=True)
+    for name, lids, iris, brow in sides:
         features[name] = np.concatenate(
-            [1.5 * _shape(face, neutral, lids), IRIS * _shape(face, neutral, iris[:1]), turned]
+            [
+                1.5 * _shape(face, neutral, lids),
+                IRIS * _shape(face, neutral, iris[:1]),
+                OWN_BROW * _shape(face, neutral, brow),
+                turned,
+            ]
         )
     for name, side in HAND_SIDES.items():
         hand = landmarks.hands[side, :, :2]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.person import topology as topo
-from engine.person.landmarks import RIGHT, Landmarks
+from engine.person.landmarks import LEFT, RIGHT, Landmarks
 from engine.person.motion import Neutral, build_neutral
 from engine.render.keyframes import REGIONS, KeyFrameChooser, region_features, select_bank
 from tests.support.puppet import Pose, Puppet, lively
@@ -47,6 +47,52 @@ def test_each_eye_chooses_for_itself(chooser: KeyFrameChooser) -> None:
     choice = chooser.choose(PUPPET.landmarks(Pose(lids=(1.0, 0.0))))
     assert choice["eye_left"] != BLINKING
     assert choice["eye_right"] == BLINKING
+
+
+def with_raised_brows(pose: Pose, sides: tuple[int, ...], by: float = 0.08) -> Landmarks:
+    """With the brows of those sides raised by so many head units."""
+    landmarks = PUPPET.landmarks(pose)
+    face = landmarks.face.copy()
+    for side in sides:
+        face[np.concatenate(topo.BROWS[2 * side : 2 * side + 2]), 1] -= by * PUPPET.unit_px
+    return replace(landmarks, face=face)
+
+
+def test_a_forehead_with_creases_comes_of_a_frame_that_shows_them(neutral: Neutral) -> None:
+    """Though another frame's head is turned more alike, and its lids are."""
+    calm, raised = Pose(yaw_deg=4, lids=(0.9, 0.9)), Pose(lids=(0.75, 0.75))
+    chooser = KeyFrameChooser([PUPPET.landmarks(calm), with_raised_brows(raised, (LEFT, RIGHT))], neutral)
+    choice = chooser.choose(with_raised_brows(calm, (LEFT, RIGHT)))
+    assert choice["head"] == choice["eye_left"] == choice["eye_right"] == 1
+    chooser.forget()
+    choice = chooser.choose(PUPPET.landmarks(raised))
+    assert choice["head"] == choice["eye_left"] == choice["eye_right"] == 0
+
+
+def test_each_brow_chooses_for_its_own_eye(neutral: Neutral) -> None:
+    bank = [PUPPET.landmarks(Pose()), with_raised_brows(Pose(lids=(0.9, 0.9)), (LEFT, RIGHT))]
+    choice = KeyFrameChooser(bank, neutral).choose(with_raised_brows(Pose(), (LEFT,)))
+    assert (choice["eye_left"], choice["eye_right"]) == (1, 0)
+
+
+def test_cheeks_come_of_a_frame_with_such_lips(neutral: Neutral) -> None:
+    """The head's own picture shows what an open mouth does to cheeks and chin."""
+    bank = [PUPPET.landmarks(Pose()), PUPPET.landmarks(Pose(yaw_deg=2, mouth=0.3))]
+    assert KeyFrameChooser(bank, neutral).choose(PUPPET.landmarks(Pose(mouth=0.3)))["head"] == 1
+
+
+def test_lips_are_as_far_open_before_they_are_as_wide(neutral: Neutral) -> None:
+    """A smile is drawn of shut lips that do not smile rather than of a smile that is ajar."""
+    shut, ajar = PUPPET.landmarks(Pose()), PUPPET.landmarks(Pose(mouth=0.06))
+    smiling = []
+    for landmarks in (shut, ajar):
+        face = landmarks.face.copy()
+        for corner, side in zip(topo.MOUTH_OUTER_CORNERS, (-1.0, 1.0), strict=True):
+            near = np.linalg.norm(face[:, :2] - landmarks.face[corner, :2], axis=1) < 0.12 * PUPPET.unit_px
+            face[near, :2] += np.array([0.05 * side, -0.05], np.float32) * PUPPET.unit_px
+        smiling.append(replace(landmarks, face=face))
+    choice = KeyFrameChooser([shut, smiling[1]], neutral).choose(smiling[0])
+    assert choice["mouth"] == 0
 
 
 def test_the_head_goes_by_its_pose(chooser: KeyFrameChooser) -> None:
