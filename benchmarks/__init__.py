@@ -1,6 +1,7 @@
 """Measuring instruments; `avatarcast bench` lists them, each with the question that it answers.
 
-The rooms: `robustness`, `pictures` and `networks` build on `live`, `voice` on `pictures`, all on `records`:
+The rooms: `robustness`, `pictures` and `networks` build on `live`, `pictures` on `synthetic` too,
+whose motions are known, `voice` on `pictures`, all on `records`:
 
     records     how an instrument is run, what it writes, and the tables made of that
     live        calls to a live server: latency, first picture, lip sync, load, endurance, cost of each stage
