@@ -1,4 +1,4 @@
-"""The tables of `avatarcast bench expression`, `wrinkles`, `listening` and `agent`."""
+"""The tables of `avatarcast bench expression`, `face_scores`, `wrinkles`, `listening` and `agent`."""
 
 from __future__ import annotations
 
@@ -64,6 +64,18 @@ CONVERSATION_TABLES: Mapping[str, Table] = {
             "pictures": "{frames}",
         },
         "eye_contact",
+    ),
+    "face_scores": Table(
+        "face_scores",
+        {
+            "": "{who}",
+            "scores that move": "{moving}",
+            "come through": "{through:.0%}",
+            "correlated": "{correlated:.0%}",
+            "mean correlation / gain": "{correlation:.2f} / {gain:.2f}",
+            "one eye further shut, correlation": "{eyes_asymmetry:.2f}",
+        },
+        "rows",
     ),
     "wrinkles": Table(
         "wrinkles",

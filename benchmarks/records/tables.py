@@ -389,18 +389,6 @@ TABLES: Mapping[str, Table] = {
         _beside_truth,
     ),
     "cross_motion": Table("cross_driving", {"": "{who}", **_MOTION}, _moving),
-    "face_scores": Table(
-        "face_scores",
-        {
-            "": "{who}",
-            "scores that move": "{moving}",
-            "come through": "{through:.0%}",
-            "correlated": "{correlated:.0%}",
-            "mean correlation / gain": "{correlation:.2f} / {gain:.2f}",
-            "one eye further shut, correlation": "{eyes_asymmetry:.2f}",
-        },
-        "rows",
-    ),
     "films": Table(
         "films",
         {
