@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import aiohttp
@@ -179,7 +179,33 @@ async def test_a_mouth_that_is_to_shut_does_not_wait_for_the_next_picture(
         await until(lambda: session.metrics.rendered > 0)
 
 
-async def test_a_voice_is_passed_on_at_its_own_pace_ahead_of_when_it_is_due() -> None:
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """Where nothing can be done before some time, it is that time: no machine is too slow for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now_s = 0.0
+        selector: Any = self._selector  # type: ignore[attr-defined]
+        select = selector.select
+
+        def jump(timeout: float | None) -> Any:
+            events = select(0)
+            if not events and timeout:
+                self._now_s += timeout
+            return events
+
+        selector.select = jump
+
+    def time(self) -> float:
+        return self._now_s
+
+
+def test_a_voice_is_passed_on_at_its_own_pace_ahead_of_when_it_is_due() -> None:
+    with closing(JumpingLoop()) as loop:
+        loop.run_until_complete(a_voice_is_passed_on())
+
+
+async def a_voice_is_passed_on() -> None:
     played: list[tuple[bool, float, float]] = []  # whether it says something, when it is due, when it came
     clock = asyncio.get_running_loop().time
 
@@ -193,13 +219,14 @@ async def test_a_voice_is_passed_on_at_its_own_pace_ahead_of_when_it_is_due() ->
     said_s = clock()
     await until(lambda: not voice.speaks)
     running.cancel()
+    await asyncio.wait([running])
     due_s = [due for says, due, _ in played if says]
     assert due_s[0] - said_s < 2 * FRAME_S  # at once
     assert np.allclose(np.diff([due for _, due, _ in played]), FRAME_S, atol=1e-6)
     ahead_s = [due - came for says, due, came in played if says]
-    assert max(ahead_s) < LEAD_S + 0.03
+    assert max(ahead_s) < LEAD_S + FRAME_S
     assert ahead_s[len(ahead_s) // 2] > LOOK_AHEAD_S  # lips are known before they are shown
-    assert clock() - said_s == pytest.approx(1.0, abs=0.3)
+    assert clock() - said_s == pytest.approx(1.0, abs=2 * FRAME_S)
 
 
 class Asked(EchoPipeline):

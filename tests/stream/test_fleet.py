@@ -267,6 +267,11 @@ async def test_an_agent_converses_through_the_head(local: tuple[Here, str]) -> N
         await node.stop()
         assert (await sockets[1].receive()).type is aiohttp.WSMsgType.CLOSE
         cluster.forget(lost)
+
+        async def noted() -> bool:
+            return all(member.room.running == 0 for member in cluster.members.values())
+
+        await until(noted)
         for name in ("third", "fourth"):
             sockets.append(await begin(name))
         status, told = await asked(url, "/api/agent?name=fifth", headers=HEADERS | UPGRADE)
