@@ -3,13 +3,15 @@
     avatarcast bench fleet [--fleets 10000x400 100000x4000] [--fits 32] [--minutes 30] [--real]
 
 A simulation by events; places are chosen by what chooses them in `avatarcast fleet`. Its figures are
-measured: the head's own time for an offer (--head-ms, one process), a node's for its answer (--answer-ms, one
-event loop each), how soon the page knows that its node is lost and asks anew (--notice-s, to a second more:
-stream/page/call/silence.js). Assumed: calls of 20 minutes on average, a lost node back after --boot-s. Placed
-is a session when its answer is there; one that is refused asks again a second later, and counts as refused
-each time. Imbalance is by how many sessions the fullest node is above the mean.
+measured: the head's own time for an offer (--head-ms, one process) and for asking one node how it does
+(--question-ms; it asks all, and half a second after the last answer again), a node's for its answer to an
+offer (--answer-ms, one event loop each), how soon the page knows that its node is lost and asks anew
+(--notice-s, to a second more: stream/page/call/silence.js). Assumed: calls of 20 minutes on average, a lost
+node back after --boot-s. Placed is a session when its answer is there; one that is refused asks again a
+second later, and counts as refused each time. Imbalance is by how many sessions the fullest node is above the
+mean.
 --real also runs a fleet of three of Ray's nodes on this machine with six presenters, one of which is the page
-in Chromium, loses one node, and has the same simulated beside it.
+in Chromium, loses one node, and has the same simulated beside it; and measures what a question costs.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.networks.real_fleet import question_ms, run
 from benchmarks.records.instrument import Instrument, add_common, counted
 from benchmarks.records.record import Record
 from engine.errors import SettingsError
 from engine.stages import percentiles
+from stream.fleet.head import LOOK_PERIOD_S
 from stream.fleet.placement import Room, Rooms
 
 CALL_S = 1200.0
@@ -53,6 +57,8 @@ class Fleet:
         self.imbalance: list[float] = []
         self.placed: list[int] = []  # sessions of each node, before the first is lost
         self._head_free_s = 0.0
+        self.questions_s = 0.0  # that the head spent on them
+        self.rounds_s: list[float] = []  # from one round of questions to the next
         self._node_free_s: dict[str, float] = dict.fromkeys(self.nodes, 0.0)
         self._events: list[tuple[float, int, str, Any]] = []
         self._order = count()
@@ -86,6 +92,15 @@ class Fleet:
             self.at(done_s + self.random.expovariate(1 / CALL_S), "leave", session)
         else:
             self.back_s.append(done_s - lost_s)
+
+    def ask(self, now_s: float, _: None) -> None:
+        """The head asks every node how it does; what comes meanwhile waits."""
+        takes_s = len(self.nodes) * self.args.question_ms / 1e3
+        self._head_free_s = max(now_s, self._head_free_s) + takes_s
+        self.questions_s += takes_s
+        next_s = self._head_free_s + LOOK_PERIOD_S
+        self.rounds_s.append(next_s - now_s)
+        self.at(next_s, "ask", None)
 
     def leave(self, now_s: float, session: int) -> None:
         """A call ends, and another begins somewhere."""
@@ -135,6 +150,7 @@ def simulated(sessions: int, nodes: int, args: argparse.Namespace) -> Record:
     for number in range(losses):
         fleet.at(ramp_s + (number + 0.5) * (end_s - ramp_s) / losses, "lose", None)
     fleet.at(ramp_s, "look", None)
+    fleet.at(0.0, "ask", None)
     fleet.run(end_s)
     return {
         "sessions": sessions,
@@ -148,7 +164,9 @@ def simulated(sessions: int, nodes: int, args: argparse.Namespace) -> Record:
         "refused": fleet.refused,
         "imbalance": percentiles(fleet.imbalance),
         "full": round(sessions / (nodes * args.fits), 3),
-        "head_busy": round(len(fleet.delays_s) * args.head_ms / 1e3 / end_s, 4),
+        "head_offers": round(len(fleet.delays_s) * args.head_ms / 1e3 / end_s, 4),
+        "head_questions": round(fleet.questions_s / end_s, 4),
+        "asked_every_s": round(float(np.mean(fleet.rounds_s)), 2),
     }
 
 
@@ -168,8 +186,6 @@ def beside_the_real(args: argparse.Namespace) -> list[Record]:
     """The same on three of Ray's nodes. Raises SettingsError where Ray is not installed."""
     if find_spec("ray") is None:
         raise SettingsError("--real needs ray: pip install 'avatarcast[fleet]'")
-    from benchmarks.networks.real_fleet import run
-
     real, fleet = asyncio.run(run()), small(args)
     back = f"until its answer {max(fleet.back_s):.1f}"
     shown = "until pictures: the page {page_back_s:.1f}, other peers {peers_back_s:.1f}, "
@@ -192,8 +208,11 @@ def _words(value: Any) -> str | None:
 
 def measure(args: argparse.Namespace) -> Record:
     """The real one first: it takes the machine as it is."""
-    beside = beside_the_real(args) if args.real else []
-    return {"fleets": [simulated(sessions, nodes, args) for sessions, nodes in args.fleets], "beside": beside}
+    real: dict[str, Any] = {"beside": [], "question_ms": {}}
+    if args.real:
+        real["beside"] = beside_the_real(args)
+        real["question_ms"] = asyncio.run(question_ms())
+    return {"fleets": [simulated(sessions, nodes, args) for sessions, nodes in args.fleets], **real}
 
 
 def fleet_size(text: str) -> tuple[int, int]:
@@ -211,6 +230,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fleets", type=fleet_size, nargs="+", default=sizes, help="SESSIONSxNODES of each")
     parser.add_argument("--fits", type=counted, default=32, help="sessions on a node (default 32)")
     parser.add_argument("--head-ms", type=float, default=0.87, help="(default 0.87)")
+    parser.add_argument("--question-ms", type=float, default=0.66, help="(default 0.66)")
     parser.add_argument("--answer-ms", type=float, default=19.0, help="(default 19)")
     parser.add_argument("--notice-s", type=float, default=0.9, help="(default 0.9)")
     parser.add_argument("--boot-s", type=float, default=60.0, help="(default 60)")

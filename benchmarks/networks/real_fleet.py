@@ -1,5 +1,6 @@
 """A real fleet of three of Ray's nodes on this machine: where six presenters go, and what a lost node costs.
 
+Also what it costs a head to ask a node how it does, and whether Ray's autoscaler brings what is asked of it.
 Everything is on the loopback address. One presenter is the page in Chromium, the others headless peers that
 send two pictures a second and believe in a loss after two seconds of silence.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from contextlib import AsyncExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 import aiohttp
@@ -27,7 +29,12 @@ from benchmarks.live.browser_stage import CAMERA_FLAGS, page_with
 from benchmarks.live.peer import AiortcPeer, StampedCamera
 from benchmarks.records.instrument import DEFAULT_DRIVER
 from benchmarks.records.record import Record
+from engine.avatar.avatar_file import load_avatar
 from engine.media.video import read_frames
+from stream.fleet.cluster import THIS_MACHINE, Cluster, Member
+from stream.fleet.head import FleetHead
+from stream.fleet.node import NodeConfig
+from stream.fleet.placement import Room
 from stream.media.tracks import i420_from_rgb
 
 NODES, PEERS = 3, 5
@@ -157,16 +164,70 @@ async def has_pictures(*peers: AiortcPeer) -> bool:
 def ray_nodes() -> Iterator[Any]:
     """Ray's own test cluster, on the loopback address. Raises ImportError where Ray is not installed."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    from ray.cluster_utils import Cluster
+    from ray.cluster_utils import Cluster as RayCluster
 
     first = {**SMALL, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=first)  # it wants the main thread
+    cluster = RayCluster(initialize_head=True, head_node_args=first)  # it wants the main thread
     try:
         for _ in range(NODES - 1):
             cluster.add_node(**SMALL)
         yield cluster
     finally:
         cluster.shutdown()
+
+
+class Answering:
+    """A node that answers as one with so many presenters does."""
+
+    def __init__(self, sessions: int, neutral: Any) -> None:
+        facts = {"name": None, "avatar": "theo"}
+        names = [secrets.token_urlsafe(16) for _ in range(sessions)]
+        self._sessions = [{"id": name, "view_id": name, "secret": name, **facts} for name in names]
+        self._neutral = neutral
+
+    async def state(self, whole: bool) -> dict[str, Any]:
+        """See `FleetNode.state`."""
+        neutral = self._neutral if whole else None
+        told = {"pid": 0, "fits": len(self._sessions), "picture_ms": 9.0, "kept": {}}
+        return told | {"sessions": [{**one, "neutral": neutral} for one in self._sessions]}
+
+
+async def question_ms(sessions: int = 25, rounds: int = 50) -> dict[str, float]:
+    """CPU ms of the head's process for one question to one node: with what is new, and with all it was told.
+
+    All of the process counts, Ray's own threads too.
+    """
+    import ray
+
+    config = NodeConfig(THIS_MACHINE, TOKEN, b"k" * 32, "null", "steps", "square", 1, 1.0, True)
+    cluster = Cluster(config, [])
+    cluster.connect(None)
+    try:
+        head, neutral = FleetHead(cluster), load_avatar("theo").neutral
+        make = ray.remote(Answering).options(num_cpus=0)
+        for number in range(2):
+            room = Room(str(number), 0, 0)
+            cluster.members[room.node] = Member(room, make.remote(sessions, neutral), "", THIS_MACHINE)
+
+        async def ask(whole: bool) -> None:
+            for member in cluster.members.values():
+                member.heard = not whole
+            await asyncio.gather(*(cluster.ask(node) for node in list(cluster.members)))
+            head.note(monotonic())
+
+        found = {}
+        for what, whole in (("all", True), ("new", False)):
+            for _ in range(5):
+                await ask(whole)
+            began_s = process_time()
+            for _ in range(rounds):
+                await ask(whole)
+            found[what] = round(1e3 * (process_time() - began_s) / rounds / len(cluster.members), 3)
+        if len(cluster.members) != 2 or len(head.sessions) != 2 * sessions:
+            raise RuntimeError(f"{len(head.sessions)} sessions of {len(cluster.members)} nodes are known")
+        return found
+    finally:
+        await cluster.leave(stop=False)
 
 
 async def run() -> Record:

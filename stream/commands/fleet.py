@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from stream.fleet.head import FleetHead
 
 WAIT_FOR_NODES_S = 180.0
+MOST_SPARE = 100_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-sessions", default="64", help="presenters on one machine at most (default 64)")
     parser.add_argument("--least-fps", default="8", help="as of serve, on each machine (default 8)")
     parser.add_argument("--only-own-voice", action="store_true", help="as of serve")
+    parser.add_argument(
+        "--spare",
+        default="0",
+        help="presenters for whom Ray's autoscaler keeps machines ready, beside those there are (default 0: "
+        "it is asked for none)",
+    )
     parser.add_argument("--keep", action="store_true", help="leave the servers running when this ends")
     add_exposure_arguments(parser)
     parser.add_argument("--log-format", default="text", choices=FORMATS, help="text (default) or json")
@@ -53,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     port = whole_number("--port", args.port, 0, 65_535)
     max_sessions = whole_number("--max-sessions", args.max_sessions, 1, MAX_SESSIONS_LIMIT)
     least_fps = whole_number("--least-fps", args.least_fps, 1, LEAST_FPS_LIMIT)
+    spare = whole_number("--spare", args.spare, 0, MOST_SPARE)
     exposure, frame = read_exposure(args), checked_frame(args.frame)
     if find_spec("ray") is None:
         raise AvatarcastError("fleet needs ray: pip install 'avatarcast[fleet]'")
@@ -86,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
             media_ports=exposure.media_ports,
             ice_servers=exposure.ice_servers,
         )
-        cluster = Cluster(config, args.avatar or bundled_names())
+        cluster = Cluster(config, args.avatar or bundled_names(), spare)
         cluster.connect(args.address)
         head = FleetHead(cluster)
         served = serve(listener, head, token, exposure.tls, stop_nodes=not args.keep, as_json=args.json)

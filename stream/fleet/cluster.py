@@ -18,7 +18,7 @@ from typing import Any
 from engine.avatar.bundled import bundled_name
 from engine.errors import SettingsError
 from stream.fleet.node import FleetNode, NodeConfig, SpreadAvatar
-from stream.fleet.placement import Room, Rooms
+from stream.fleet.placement import Room, Rooms, cpus_wanted
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Member:
     url: str
     host: str
     pid: int = 0
+    heard: bool = False  # told us all; what it told since is what is new
     picture_ms: float | None = None
     sessions: list[dict[str, Any]] = field(default_factory=list)
 
@@ -46,12 +47,18 @@ class Member:
 class Cluster:
     """Use: connect(), look() again and again, leave()."""
 
-    def __init__(self, config: NodeConfig, avatars: Sequence[str]) -> None:
-        """config: its host is for a node of this machine alone. avatars: as `avatarcast serve` has them."""
+    def __init__(self, config: NodeConfig, avatars: Sequence[str], spare: int = 0) -> None:
+        """config: its host is for a node of this machine alone. avatars: as `avatarcast serve` has them.
+
+        spare: presenters for whom machines are kept ready, by Ray's autoscaler; 0: it is asked for none.
+        """
         self._config = config
         self._avatars = list(avatars)
         self._spread: list[Any] = []
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self._spare = spare
+        self._cpus: dict[str, float] = {}  # of each machine
+        self._asked_cpus = 0
         self.members: dict[str, Member] = {}
         self.rooms = Rooms()  # of the members
         # Told to the nodes, and read back from them by another head.
@@ -86,12 +93,28 @@ class Cluster:
 
         machines = await asyncio.to_thread(ray.nodes)
         alive = {one["NodeID"]: one["NodeManagerAddress"] for one in machines if one["Alive"]}
+        self._cpus = {one["NodeID"]: one["Resources"].get("CPU", 0.0) for one in machines if one["Alive"]}
         for node, host in alive.items():
             if node not in self.members and node not in self._starting:
                 self._starting[node] = asyncio.create_task(self._begin(node, host))
         for node in [node for node in self.members if node not in alive]:
             self.forget(node)
-        await asyncio.gather(*(self._ask(node) for node in list(self.members)))
+        await asyncio.gather(*(self.ask(node) for node in list(self.members)))
+        if self._spare:
+            await self.scale()
+
+    async def scale(self) -> None:
+        """Has Ray's autoscaler keep machines for all that run and the spare, where that has changed.
+
+        Ray takes back a machine on which nothing runs; a server holds its own until it is stopped.
+        """
+        rooms = [member.room for member in self.members.values()]
+        wanted = cpus_wanted(rooms, self._cpus, self._spare)
+        if wanted and wanted != self._asked_cpus:
+            from ray.autoscaler.sdk import request_resources
+
+            await asyncio.to_thread(request_resources, num_cpus=wanted)
+            self._asked_cpus = wanted
 
     def forget(self, node: str) -> None:
         """It is dead."""
@@ -141,7 +164,7 @@ class Cluster:
                 avatars = await asyncio.to_thread(ray.get, self._spread)
                 actor = make.remote(replace(self._config, host=host), avatars)
             url = await _answer(actor.url.remote(), START_LIMIT_S)
-            state = await _answer(actor.state.remote())
+            state = await _answer(actor.state.remote(whole=True))
             if state["kept"]:  # it was begun by a head before this one
                 self.kept = state["kept"]
                 self._config = replace(self._config, key=self.kept["key"])
@@ -154,10 +177,12 @@ class Cluster:
         finally:
             del self._starting[node]
 
-    async def _ask(self, node: str) -> None:
+    async def ask(self, node: str) -> None:
+        """How it does; forgets a dead one."""
         member = self.members[node]
+        whole, member.heard = not member.heard, False
         try:
-            state = await _answer(member.actor.state.remote())
+            state = await _answer(member.actor.state.remote(whole=whole))
         except asyncio.TimeoutError:
             logger.warning("node %s is slow to answer", node[:8])
         except Exception:  # its process or machine has ended
@@ -168,7 +193,11 @@ class Cluster:
     def _told(self, node: str, state: dict[str, Any]) -> None:
         if (member := self.members.get(node)) is not None:
             member.room.fits, member.picture_ms = state["fits"], state["picture_ms"]
-            member.pid = state["pid"]
+            member.pid, member.heard = state["pid"], True
+            neutrals = {one["id"]: one["neutral"] for one in member.sessions}
+            for one in state["sessions"]:
+                if one["neutral"] is None:  # or as it was told before
+                    one["neutral"] = neutrals.get(one["id"])
             member.sessions = state["sessions"]
             member.room.running = len(member.sessions)
             self.rooms.put(member.room)

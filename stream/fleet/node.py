@@ -86,6 +86,7 @@ class FleetNode:
         self._live.tokens.share_key(config.key)
         self._runner: Any = None
         self._starting = asyncio.Lock()
+        self._told: dict[str, Any] = {}  # session: its neutral, as the head was last told
         self._kept: dict[str, Any] = {}  # what the head wants to find again when it has been restarted
 
     async def url(self) -> str:
@@ -105,22 +106,28 @@ class FleetNode:
         await web.TCPSite(runner, self._config.host, 0).start()
         return runner
 
-    async def state(self) -> dict[str, Any]:
-        """How many sessions fit, and of each that runs what it takes to begin it elsewhere."""
+    async def state(self, whole: bool = True) -> dict[str, Any]:
+        """How many sessions fit, and of each that runs what it takes to begin it elsewhere.
+
+        whole: neutrals that were told before too, not only new ones: each is as large as all the rest.
+        """
         registry = self._registry
+        told, self._told = {} if whole else self._told, {}
         room = registry.capacity.sessions(registry.config.least_fps, registry.config.max_sessions)
-        sessions = [
-            {
+        sessions = []
+        for session in registry:
+            if session.end_reason is not None:
+                continue
+            neutral = self._told[session.id] = session.performer.neutral
+            facts = {
                 "id": session.id,
                 "view_id": session.view_id,
                 "name": session.name,
                 "avatar": session.performer.avatar.name,
-                "neutral": session.performer.neutral,
+                "neutral": None if neutral is told.get(session.id) else neutral,
                 "secret": session.claim.secret,
             }
-            for session in registry
-            if session.end_reason is None
-        ]
+            sessions.append(facts)
         return {
             "pid": os.getpid(),
             "fits": room,

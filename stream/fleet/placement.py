@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
+from math import ceil
 
 
 @dataclass(slots=True)
@@ -29,6 +30,19 @@ class Room:
         By share rather than by number: what is measured as fitting wavers, most on large machines.
         """
         return (self.running + 1) / self.fits, -self.fits
+
+
+def cpus_wanted(rooms: Iterable[Room], cpus: Mapping[str, float], spare: int) -> int:
+    """Cores on which all that run and `spare` more would fit, by what is measured to fit on those there are.
+
+    cpus: of each node's machine. 0 where nothing is measured yet.
+    """
+    measured = [room for room in rooms if room.fits and cpus.get(room.node)]
+    fits = sum(room.fits for room in measured)
+    if not fits:
+        return 0
+    wanted = sum(room.running for room in measured) + spare
+    return ceil(wanted * sum(cpus[room.node] for room in measured) / fits)
 
 
 class Rooms:

@@ -6,11 +6,12 @@ import asyncio
 import gc
 import json
 import random
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -341,6 +342,58 @@ def test_a_cluster_that_is_not_there_is_told_at_once() -> None:
     for address in ("127.0.0.1:1", "nowhere"):
         with pytest.raises(SettingsError, match=f"--address {address}: no Ray cluster answers there"):
             Cluster(config, []).connect(address)
+
+
+async def test_machines_for_more_are_asked_of_rays_autoscaler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray is a stand-in for one call here; the real one is asked below."""
+    asked: list[int] = []
+    for name in ("ray", "ray.autoscaler", "ray.autoscaler.sdk"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sdk: Any = sys.modules["ray.autoscaler.sdk"]
+    sdk.request_resources = lambda num_cpus: asked.append(num_cpus)
+    config = NodeConfig("127.0.0.1", TOKEN, b"k" * 32, "null", "steps", "square", 2, 1.0, True)
+    cluster = Cluster(config, [], spare=10)
+    await cluster.scale()
+    assert not asked  # nothing is measured yet
+    rooms = Room("a", 8, 6), Room("b", 4, 1)
+    cluster.members = {room.node: Member(room, None, "", "") for room in rooms}
+    cluster._cpus = {"a": 16.0, "b": 8.0}
+    await cluster.scale()
+    await cluster.scale()
+    assert asked == [34]  # 7 run and 10 are to fit, where two cores carry one
+    rooms[1].running = 0
+    await cluster.scale()
+    assert asked == [34, 32]
+
+
+async def test_a_neutral_is_told_once(local: tuple[Here, str], peers: list[AiortcPeer]) -> None:
+    cluster, url = local
+    peers.append(AiortcPeer(f"{url}/#token={TOKEN}", grey_camera(5.0), measure=False))
+    await peers[0].connect()
+    name, member = next((name, one) for name, one in cluster.members.items() if one.sessions)
+    node = cluster.nodes.pop(name)  # the head no longer asks it
+    performer = node._registry.session(peers[0].session["id"]).performer
+
+    async def told(whole: bool) -> list[Any]:
+        state = await node.state(whole)
+        cluster._told(member.room.node, {**state, "sessions": [{**one} for one in state["sessions"]]})
+        return [one["neutral"] for one in state["sessions"]]
+
+    for neutral in ("at rest", "at rest anew"):
+        performer.drive_by(neutral)  # type: ignore[arg-type]  # an echo takes anything
+        known = f"{neutral}, from elsewhere"
+
+        async def takes(known: str = known) -> bool:
+            return str(performer.neutral) == known
+
+        await until(takes)
+        assert [await told(whole) for whole in (False, False, True, False)] == [
+            [known],
+            [None],
+            [known],
+            [None],
+        ]
+        assert [one["neutral"] for one in member.sessions] == [known]  # though it was not told again
 
 
 def test_an_avatar_is_kept_by_its_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
