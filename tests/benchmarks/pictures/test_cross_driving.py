@@ -41,7 +41,7 @@ from tests.support.puppet import Pose, Puppet, lively
 
 SIZE, FPS = 128, 15.0
 PRESENTER = FILMS["theo"]
-FRAMES = range(0, 84, 8)  # rest, both hands, a turn of the head; too few to say something of motion
+FRAMES = range(0, 84, 6)  # rest, both hands, a turn of the head; too few to say something of motion
 WARM = np.array([0.75, 0.9, 1.0])  # what is left of each colour of the second presenter
 PARTS = (*FACE_PARTS, *HAND_PARTS)
 
