@@ -323,10 +323,9 @@ def _write(sections: list[_Section], served: Mapping[int, _Served], order: Seque
     lines += ["a=ice-lite"] * ("a=ice-lite" in sections[order[0]].session)
     mids = {place: sections[place].mid or _ONLY for place in served}
     lines.append(f"a=group:BUNDLE {' '.join(mids[place] for place in order)}")
-    for place in sorted(served):
-        lines += [*served[place].lines, f"a=mid:{mids[place]}"]
-        if place == order[0]:
-            lines += _candidates(sections[place], sections[tagged])
+    candidates = _candidates(sections[order[0]], sections[tagged])
+    for place in sorted(served):  # all have the candidates: of one transport aiortc takes the last section's
+        lines += [*served[place].lines, f"a=mid:{mids[place]}", *candidates]
     return "\r\n".join([*lines, ""])
 
 
