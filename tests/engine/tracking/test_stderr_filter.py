@@ -28,7 +28,7 @@ print(written)
 """
 
 _CHILD = """
-import re, subprocess, sys
+import re, subprocess, sys, threading
 from engine.tracking.stderr_filter import without_lines
 
 with without_lines(re.compile(rb"noise \\d+")):
@@ -38,6 +38,9 @@ with without_lines(re.compile(rb"noise \\d+")):
     sys.stderr.flush()
 sys.stderr.write("after\\n")
 child.wait()
+for thread in threading.enumerate():  # that passes on what the child wrote
+    if thread.name == "stderr":
+        thread.join()
 """
 
 
