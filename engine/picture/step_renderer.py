@@ -78,8 +78,9 @@ class StepRenderer:
             clock.end("warp")
         else:
             clean = self._painted(small, target, clock)
-            self._cache.keep_change(clean - fed)
             self._carried = 0
+            if self._paint_every > 1:
+                self._cache.keep_change(clean - fed)
         self._composer.compose(clean[0], fed[0], prior, self._drawn)
         self._matte = prior.matte
         self._cache.keep(target, self._drawn)
@@ -102,7 +103,7 @@ class StepRenderer:
 
     def paint_every(self, pictures: int) -> None:
         """Lets the network paint one of so many pictures; its change is carried on to those in between."""
-        self._paint_every = pictures
+        self._paint_every = self._carried = pictures  # the next is painted: no change is kept yet
 
     def set_background(self, background: Background) -> None:
         """Shows the person before something else, the last picture too."""
